@@ -1,0 +1,63 @@
+# What a developer does, on Debian 12 or later. Missing Debian packages are installed (through
+# sudo, for a user who is not root); everything from PyPI goes into .venv.
+#
+#   make run    show the main job on a sample config drive, on a scratch tree
+#   make test   all tests, those in booted guests too
+#   make lint | types | bench | deb | clean
+
+PYTHON ?= python3
+VENV := .venv
+IN_VENV := $(VENV)/bin/python -m
+
+RUN_PACKAGES := openssh-client passwd xorriso
+DEB_PACKAGES := debhelper dh-python dpkg-dev python3
+TEST_PACKAGES := $(RUN_PACKAGES) $(DEB_PACKAGES) ca-certificates debootstrap dosfstools e2fsprogs \
+	iproute2 mandoc mtools qemu-system-x86 sshpass strace systemd util-linux
+
+# Root is what guests and their images need. Nothing that root writes stays in the tree.
+TEST_ENVIRONMENT := GUESTAGENT_REQUIRE_ALL=1 PYTHONDONTWRITEBYTECODE=1 \
+	HYPOTHESIS_STORAGE_DIRECTORY=$$(mktemp -d) \
+	PATH="$(CURDIR)/$(VENV)/sshd/usr/sbin:$$PATH:/usr/sbin:/sbin"
+PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H --preserve-env=$(PASSED_ON))
+
+.PHONY: run test lint types bench deb clean
+
+run:
+	@packaging/need $(RUN_PACKAGES)
+	@PYTHON=$(PYTHON) tests/demo.sh
+
+test: $(VENV)/ready
+	@packaging/need $(TEST_PACKAGES)
+	@packaging/need --unpack openssh-server usr/sbin/sshd $(VENV)/sshd
+	$(AS_ROOT) env $(TEST_ENVIRONMENT) \
+		$(IN_VENV) pytest -p no:cacheprovider $(PYTEST_ARGUMENTS)
+
+lint: $(VENV)/ready
+	$(IN_VENV) ruff check
+	$(IN_VENV) ruff format --check
+
+types: $(VENV)/ready
+	$(IN_VENV) mypy
+
+bench:
+	$(PYTHON) tests/bench.py
+
+deb:
+	@packaging/need $(DEB_PACKAGES)
+	packaging/build-deb dist
+
+clean:
+	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What pyproject.toml asks for, without the project itself: tests run it from the tree.
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || packaging/need python3-venv
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -c 'import tomllib; \
+		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["dependencies"], *project["optional-dependencies"]["dev"], sep="\n")' \
+		> $(VENV)/requirements.txt
+	$(IN_VENV) pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
+	touch $@

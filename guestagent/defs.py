@@ -1,0 +1,101 @@
+"""Every path, program, name and limit that guestagent uses, in one place.
+
+Paths are those inside the guest; with ``--root DIR`` they are looked up below DIR.
+Sizes are bytes, times are seconds.
+"""
+
+from __future__ import annotations
+
+# The agent's own files.
+SETTINGS_FILE = "/etc/guestagent/guestagent.toml"
+SETTINGS_DROPINS = "/etc/guestagent/guestagent.toml.d"
+OFF_SWITCH = "/etc/guestagent/disabled"
+STATE_DIR = "/var/lib/guestagent"
+STATE_FILE = "/var/lib/guestagent/state.json"
+STAGING_FILE = "/var/lib/guestagent/staging.json"
+RUN_DIR = "/run/guestagent"
+REPORT_FILE = "/run/guestagent/report.json"
+LOCK_FILE = "/run/guestagent/lock"
+MOUNT_POINT = "/run/guestagent/drive"
+TEMPORARY_PREFIX = ".guestagent."
+
+# What is read of the machine.
+KERNEL_COMMAND_LINE = "/proc/cmdline"
+MOUNT_TABLE = "/proc/self/mountinfo"
+DMI_DIR = "/sys/class/dmi/id"
+NET_DIR = "/sys/class/net"
+BLOCK_DIR = "/sys/class/block"
+SCSI_DEVICES = "/sys/bus/scsi/devices"
+BY_LABEL_DIR = "/dev/disk/by-label"
+UDEV_DATA_DIR = "/run/udev/data"
+UDEV_LINKS_DIR = "/run/udev/links"
+
+# What is read or written of the guest.
+HOSTNAME_FILE = "/etc/hostname"
+HOSTS_FILE = "/etc/hosts"
+ACCOUNTS_FILE = "/etc/passwd"
+GROUP_FILE = "/etc/group"
+OS_RELEASE = "/etc/os-release"
+SUDOERS_DIR = "/etc/sudoers.d"
+SUDOERS_FILE = "/etc/sudoers.d/90-guestagent"
+SSH_DIR = "/etc/ssh"
+SSHD_CONFIG = "/etc/ssh/sshd_config"
+SSHD_DROPINS = "/etc/ssh/sshd_config.d"
+SSHD_DROPIN = "/etc/ssh/sshd_config.d/10-guestagent.conf"
+NETWORKD_DIR = "/etc/systemd/network"
+IFUPDOWN_MAIN = "/etc/network/interfaces"
+IFUPDOWN_DIR = "/etc/network/interfaces.d"
+RESOLV_CONF = "/etc/resolv.conf"
+RANDOM_DEVICE = "/dev/urandom"
+UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
+
+# Programs, by their base name: each is looked for in PROGRAM_DIRS.
+PROGRAM_DIRS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+PROGRAM_PATH = ":".join(PROGRAM_DIRS)
+
+# Where a config drive may come from.
+LABEL = "config-2"
+FILE_SYSTEMS = ("iso9660", "vfat")
+SOURCE_ARGUMENT = "guestagent.source="
+OFF_ARGUMENT = "guestagent=disabled"
+OPENSTACK_PRODUCTS = ("OpenStack Nova", "OpenStack Compute")
+OPENSTACK_ASSET_TAGS = (
+    *OPENSTACK_PRODUCTS,
+    "HUAWEICLOUD",
+    "OpenTelekomCloud",
+    "Samsung Cloud Platform",
+    "SAP CCloud VM",
+)
+
+# Limits.
+JSON_LIMIT = 1 << 20
+FILE_LIMIT = 1 << 20
+TOTAL_LIMIT = 8 << 20
+GUEST_FILE_LIMIT = 4 << 20
+JSON_DEPTH = 64
+MAX_KEYS = 256
+MAX_FILES = 64
+MAX_INTERFACES = 64
+MAX_ROUTES = 1024
+PATH_LIMIT = 4096
+NAME_LIMIT = 255
+HOSTNAME_LIMIT = 64
+FQDN_LIMIT = 253
+DRIVE_WAIT = 30.0
+UDEV_WAIT = 5.0
+READ_TRIES = 3
+READ_PAUSE = 1.0
+PROGRAM_TIMEOUT = 20.0
+PROGRAM_OUTPUT = 64 << 10
+LOCK_WAIT = 15.0
+
+# Exit statuses.
+EXIT_OK = 0
+EXIT_ERRORS = 1
+EXIT_CHANGES = 2
+EXIT_SOURCE_BROKEN = 3
+EXIT_ACCOUNTS_LOCKED = 5
+EXIT_WRONG_SOURCE = 6
+EXIT_USAGE = 64
+EXIT_TRY_AGAIN = 75
+EXIT_NO_PERMISSION = 77

@@ -1,0 +1,137 @@
+"""JSON (RFC 8259), read strictly and written plainly, without the cost of ``json``.
+
+The standard library's C scanner is used directly: ``json.decoder`` brings in ``re``, which
+costs as much CPU time as starting the interpreter.
+"""
+
+from __future__ import annotations
+
+from _json import encode_basestring_ascii, make_scanner
+
+from guestagent import defs
+from guestagent.errors import FieldError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SPACE = " \t\n\r"
+
+
+class _Rules:
+    """What the scanner asks of its caller: see ``json.JSONDecoder``'s attributes."""
+
+    strict = True
+    object_hook = None
+    parse_float = float
+    parse_int = int
+    memo: dict[str, str] = {}  # noqa: RUF012 - read by name from C
+
+    @staticmethod
+    def parse_constant(name: str) -> object:
+        raise FieldError("not JSON: NaN and Infinity are not allowed")
+
+    @staticmethod
+    def object_pairs_hook(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise FieldError("not JSON: a key stands twice in one object")
+        return found
+
+
+_scan: Any = make_scanner(_Rules())  # type: ignore[arg-type, unused-ignore]
+
+
+def loads(content: bytes) -> Any:
+    """Decode one JSON document of at most ``defs.JSON_LIMIT`` bytes.
+
+    Raises FieldError, whose text names the place by byte or character, never the content:
+    not UTF-8, truncated or malformed, nested too deep, a duplicate key, NaN.
+    """
+    text = _text(content)
+    try:
+        value, end = _scan(text, _skip(text, 0))
+        _check(value, 0)
+    except StopIteration as stop:
+        raise FieldError(f"not JSON: no value at character {stop.value}") from None
+    except RecursionError:
+        raise FieldError("not JSON: nested too deep") from None
+    except FieldError:
+        raise
+    except (ValueError, SystemError):
+        raise FieldError(f"not JSON: malformed or truncated {_place(text)}") from None
+    if _skip(text, end) != len(text):
+        raise FieldError(f"not JSON: more text after the end, at character {end}")
+    return value
+
+
+def _place(text: str) -> str:
+    """Where a document breaks, from the standard decoder.
+
+    CPython 3.11's scanner cannot even raise its error before ``json.decoder`` is imported.
+    """
+    from json.decoder import JSONDecodeError, JSONDecoder
+
+    try:
+        JSONDecoder().decode(text)
+    except JSONDecodeError as error:
+        return f"at line {error.lineno}, column {error.colno}"
+    except ValueError:
+        pass
+    return "in a number"
+
+
+def _text(content: bytes) -> str:
+    if len(content) > defs.JSON_LIMIT:
+        raise FieldError(f"larger than {defs.JSON_LIMIT} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FieldError(f"not UTF-8 at byte {error.start}") from None
+
+
+def _skip(text: str, index: int) -> int:
+    while index < len(text) and text[index] in _SPACE:
+        index += 1
+    return index
+
+
+def _check(value: object, depth: int) -> None:
+    """Refuse what cannot be encoded again (lone surrogates) or is nested too deep."""
+    if depth > defs.JSON_DEPTH:
+        raise FieldError("not JSON: nested too deep")
+    if isinstance(value, str):
+        if not value.isascii():
+            _encodable(value)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, depth + 1)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check(key, depth + 1)
+            _check(item, depth + 1)
+
+
+def _encodable(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise FieldError("not JSON: a lone surrogate") from None
+
+
+def dumps(value: object, indent: str = "\n") -> str:
+    """Encode dicts, lists, tuples, strings, integers, floats, booleans and None, indented."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if isinstance(value, int | float):
+        return repr(value)
+    inner = indent + "  "
+    if isinstance(value, dict):
+        body = [f"{encode_basestring_ascii(k)}: {dumps(v, inner)}" for k, v in value.items()]
+        return "{" + inner + ("," + inner).join(body) + indent + "}" if body else "{}"
+    if isinstance(value, list | tuple):
+        body = [dumps(item, inner) for item in value]
+        return "[" + inner + ("," + inner).join(body) + indent + "]" if body else "[]"
+    raise TypeError(f"cannot be written as JSON: {type(value).__name__}")

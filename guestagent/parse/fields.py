@@ -1,0 +1,145 @@
+"""Validators: each returns a value that fits the syntax it goes into, or raises FieldError.
+
+The error's text never holds the value.
+"""
+
+from __future__ import annotations
+
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+
+from guestagent import defs
+from guestagent.errors import FieldError
+
+_LOWER = frozenset("abcdefghijklmnopqrstuvwxyz")
+_DIGITS = frozenset("0123456789")
+_ALNUM = _LOWER | _DIGITS | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_KEY_TYPES = frozenset(
+    (
+        "ssh-ed25519",
+        "ssh-rsa",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "sk-ssh-ed25519@openssh.com",
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+    )
+)
+_CLOSED_TREES = ("/proc", "/sys", "/dev", defs.RUN_DIR, defs.STATE_DIR)
+
+
+def plain(text: str) -> str:
+    """Text of one line, without control characters or other unprintable ones."""
+    if not text.isprintable():
+        raise FieldError("holds a control character or another unprintable one")
+    return text
+
+
+def host_name(text: str) -> str:
+    """A host name or FQDN (RFC 952, RFC 1123): labels of letters, digits and inner hyphens.
+
+    A trailing dot is dropped.  ``localhost`` and an all-numeric last label are refused.
+    """
+    name = text.removesuffix(".")
+    if not name or len(name) > defs.FQDN_LIMIT:
+        raise FieldError(f"must have 1 to {defs.FQDN_LIMIT} characters")
+    labels = name.split(".")
+    if not all(_label(label) for label in labels):
+        raise FieldError("is not a host name: letters, digits and inner hyphens, 63 per label")
+    if labels[0].lower() == "localhost" or _DIGITS.issuperset(labels[-1]):
+        raise FieldError("is not usable as a host name: localhost, or a number at the end")
+    return name
+
+
+def _label(label: str) -> bool:
+    edges = label[:1] != "-" and label[-1:] != "-"
+    return 0 < len(label) <= 63 and edges and (_ALNUM | {"-"}).issuperset(label)
+
+
+def display_name(text: str) -> str:
+    """A host name made from a free display name: what cannot stand in one becomes ``-``."""
+    kept = (char if char in _ALNUM or char == "." else "-" for char in text)
+    labels = ("".join(kept)).split(".")
+    trimmed = (label[:63].strip("-") for label in labels)
+    return host_name(".".join(label for label in trimmed if label)[: defs.HOSTNAME_LIMIT])
+
+
+def user_name(text: str) -> str:
+    """A login or group name as useradd(8) takes it everywhere: ``[a-z_][a-z0-9_-]{0,31}``."""
+    if not 0 < len(text) <= 32 or text[0] not in _LOWER | {"_"}:
+        raise FieldError("is not a user name: a small letter or _, then 31 more at most")
+    if not (_LOWER | _DIGITS | {"_", "-"}).issuperset(text):
+        raise FieldError("is not a user name: small letters, digits, _ and - only")
+    return text
+
+
+def guest_path(text: str) -> str:
+    """An absolute, normalised path in the guest, outside the trees no file belongs in."""
+    if "\0" in text or not text.isprintable():
+        raise FieldError("holds a control character or another unprintable one")
+    if not text.startswith("/") or len(text.encode()) > defs.PATH_LIMIT:
+        raise FieldError(f"must be an absolute path of at most {defs.PATH_LIMIT} bytes")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if ".." in parts or text.endswith("/") or not parts:
+        raise FieldError("must name a file, without ..")
+    if any(len(part.encode()) > defs.NAME_LIMIT for part in parts):
+        raise FieldError(f"has a component of more than {defs.NAME_LIMIT} bytes")
+    if parts[-1].startswith(defs.TEMPORARY_PREFIX):
+        raise FieldError("has a name that guestagent keeps for itself")
+    path = "/" + "/".join(parts)
+    if any(path == tree or path.startswith(tree + "/") for tree in _CLOSED_TREES):
+        raise FieldError("lies in a tree that no file may be written to")
+    return path
+
+
+def content_path(text: str) -> str:
+    """The place of a content document on the drive: ``content/NAME``, a leading / dropped."""
+    name = text.removeprefix("/").removeprefix("content/")
+    allowed = _ALNUM | {".", "_", "-"}
+    if text.removeprefix("/") == name or not 0 < len(name) <= 64 or not allowed.issuperset(name):
+        raise FieldError("must be content/ and a plain name of at most 64 characters")
+    if name in (".", ".."):
+        raise FieldError("must be content/ and a plain name of at most 64 characters")
+    return "content/" + name
+
+
+def base64(text: str) -> bytes:
+    """Decode base64 (RFC 4648) strictly, but for white space."""
+    try:
+        return a2b_base64("".join(text.split()).encode(), strict_mode=True)
+    except (Base64Error, ValueError):
+        raise FieldError("is not base64") from None
+
+
+def password(text: str) -> str:
+    """A plain-text password that one line of chpasswd(8) input can carry."""
+    if not 0 < len(text) <= 512:
+        raise FieldError("must have 1 to 512 characters")
+    return plain(text)
+
+
+def ssh_key(text: str) -> str:
+    """A public key line of authorized_keys, sshd(8), without options.
+
+    The type must be known, the base64 text must decode, and the type named inside (RFC 4253,
+    section 6.6) must be the same one.
+    """
+    parts = plain(text.strip()).split(None, 2)
+    if len(parts) < 2 or parts[0] not in _KEY_TYPES:
+        raise FieldError("is not a public key: an accepted type must come first")
+    blob = base64(parts[1])
+    size = int.from_bytes(blob[:4], "big")
+    if blob[4 : 4 + size] != parts[0].encode() or len(blob) <= 4 + size:
+        raise FieldError("is not a public key: the type inside differs or the key is cut off")
+    _blob_fields(blob)
+    return " ".join((*parts[:2], parts[2][:256])) if len(parts) > 2 else " ".join(parts)
+
+
+def _blob_fields(blob: bytes) -> None:
+    """Check that a key blob is a sequence of whole length-prefixed fields."""
+    at = 0
+    while at < len(blob):
+        size = int.from_bytes(blob[at : at + 4], "big")
+        at += 4 + size
+        if at > len(blob):
+            raise FieldError("is not a public key: the key is cut off")

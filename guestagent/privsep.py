@@ -1,0 +1,80 @@
+"""Writing where a user owns the directory: a forked child becomes that user first.
+
+Whatever the user does to his directories meanwhile, the child can reach no more than the
+user himself could.  (Same idea as sshd(8), which reads a user's key file as that user.)
+"""
+
+from __future__ import annotations
+
+import os
+
+from guestagent.errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TEMPORARY = ".guestagent.tmp"
+
+
+def as_user(uid: int, gid: int, work: Callable[[], object]) -> None:
+    """Run ``work`` in a child that has become the user, with no other groups.
+
+    Raises Refused with the reason if the work raised one, or failed in the system.
+    """
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _child(uid, gid, work, write_end)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        reason = pipe.read(1000).decode("utf-8", "replace")
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise Refused(reason or "the writing process died")
+
+
+def _child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None:
+    status = 1
+    try:
+        if os.geteuid() != uid:
+            os.setgroups([])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        work()
+        status = 0
+    except Refused as error:
+        os.write(pipe, str(error).encode())
+    except OSError as error:
+        os.write(pipe, (error.strerror or "input/output error").encode())
+    finally:
+        os._exit(status)
+
+
+def replace(directory: int, name: str, content: bytes, mode: int) -> None:
+    """Write a file below an open directory and put it in place by rename(2).
+
+    Raises OSError; the old file stays then.
+    """
+    try:
+        fd = os.open(_TEMPORARY, _FLAGS, 0o600, dir_fd=directory)
+    except FileExistsError:  # left by a run that was killed
+        os.unlink(_TEMPORARY, dir_fd=directory)
+        fd = os.open(_TEMPORARY, _FLAGS, 0o600, dir_fd=directory)
+    try:
+        write_all(fd, content)
+        os.fchmod(fd, mode)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(_TEMPORARY, name, src_dir_fd=directory, dst_dir_fd=directory)
+    os.fsync(directory)
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write all of the bytes, however many calls that takes.  Raises OSError."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(fd, left) :]
+

@@ -1,0 +1,206 @@
+"""The image's settings: ``/etc/guestagent/guestagent.toml`` and its drop-ins.
+
+The format is TOML 1.0, read with the standard library.  A drop-in's value replaces an
+earlier one.  An unknown key or a wrong type is a problem that names file and key; all
+other settings count.
+"""
+
+from __future__ import annotations
+
+from guestagent import defs
+from guestagent.errors import FieldError, GuestagentError, Problem
+from guestagent.parse import fields
+from guestagent.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from guestagent.root import Root
+
+
+class Settings(NamedTuple):
+    """What the image's builder decided; each field is ``table_key`` of the settings file."""
+
+    user_name: str = ""
+    user_gecos: str = "Default user"
+    user_shell: str = "/bin/bash"
+    user_groups: tuple[str, ...] = ("adm", "sudo", "wheel", "systemd-journal")
+    user_sudo: bool = True
+    hostname_manage: bool = True
+    hostname_fqdn: bool = False
+    hosts_manage: bool = False
+    ssh_keys_for: tuple[str, ...] = ("default",)
+    ssh_host_keys: bool = True
+    ssh_host_key_types: tuple[str, ...] = ("ed25519", "ecdsa", "rsa")
+    sshd_password_authentication: str = ""
+    sshd_permit_root_login: str = ""
+    password_for: str = "default"  # noqa: S105 - an account, not a password
+    files_manage: bool = True
+    files_mode: int = 0o600
+    network_manage: bool = True
+    network_backend: str = ""
+    random_seed_manage: bool = True
+    drive_wait: float = defs.DRIVE_WAIT
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise FieldError("must be true or false")
+    return value
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise FieldError("must be a string")
+    return fields.plain(value)
+
+
+def _choice(*allowed: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if value not in allowed:
+            raise FieldError(f"must be one of {', '.join(allowed)}")
+        return str(value)
+
+    return check
+
+
+def _list(item: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
+    def check(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise FieldError("must be a list")
+        return tuple(item(entry) for entry in value)
+
+    return check
+
+
+def _user(value: object) -> str:
+    return fields.user_name(_string(value))
+
+
+def _shell(value: object) -> str:
+    return fields.guest_path(_string(value))
+
+
+def _gecos(value: object) -> str:
+    if ":" in _string(value):
+        raise FieldError("must not hold a colon")
+    return _string(value)
+
+
+def _mode(value: object) -> int:
+    try:
+        mode = int(_string(value), 8)
+    except ValueError:
+        raise FieldError('must be an octal string such as "0600"') from None
+    if not 0 <= mode <= 0o777:
+        raise FieldError("must lie between 0000 and 0777")
+    return mode
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 600:
+        raise FieldError("must be a number of seconds from 0 to 600")
+    return float(value)
+
+
+_YES_NO = _choice("yes", "no")
+
+CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
+    "user": {
+        "name": _user,
+        "gecos": _gecos,
+        "shell": _shell,
+        "groups": _list(_user),
+        "sudo": _boolean,
+    },
+    "hostname": {"manage": _boolean, "fqdn": _boolean},
+    "hosts": {"manage": _boolean},
+    "ssh": {
+        "keys_for": _list(_user),
+        "host_keys": _boolean,
+        "host_key_types": _list(_choice("ed25519", "ecdsa", "rsa")),
+    },
+    "sshd": {
+        "password_authentication": _YES_NO,
+        "permit_root_login": _choice("yes", "no", "prohibit-password", "forced-commands-only"),
+    },
+    "password": {"for": _user},
+    "files": {"manage": _boolean, "mode": _mode},
+    "network": {"manage": _boolean, "backend": _choice("auto", "networkd", "ifupdown")},
+    "random_seed": {"manage": _boolean},
+    "drive": {"wait": _seconds},
+}
+
+
+def load(root: Root) -> tuple[Settings, list[Problem]]:
+    """Read the settings of a guest: the main file, then the drop-ins in name order.
+
+    Never raises: what cannot be read or used is a problem, and its default stays.
+    """
+    problems: list[Problem] = []
+    found: dict[str, Any] = {}
+    names = [name for name in root.listdir(defs.SETTINGS_DROPINS) if name.endswith(".toml")]
+    for path in (defs.SETTINGS_FILE, *(f"{defs.SETTINGS_DROPINS}/{name}" for name in names)):
+        try:
+            content = root.read(path)
+        except (GuestagentError, OSError) as error:
+            problems.append(Problem("error", "settings", path, "", str(error)))
+            continue
+        if content is not None and _says_something(content):
+            found |= _parse(path, content, problems)
+    if found.get("network_backend") == "auto":
+        found["network_backend"] = ""
+    return Settings(**found), problems
+
+
+def _says_something(content: bytes) -> bool:
+    # The shipped file is all comments, and importing tomllib costs two interpreter starts.
+    lines = (line.strip() for line in content.splitlines())
+    return any(line and not line.startswith(b"#") for line in lines)
+
+
+def _parse(path: str, content: bytes, problems: list[Problem]) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        tables = tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        problems.append(_problem(path, "", f"not UTF-8 at byte {error.start}"))
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        problems.append(_problem(path, "", f"not TOML: {error}"))
+        return {}
+    found: dict[str, Any] = {}
+    for table, values in tables.items():
+        if table not in CHECKS or not isinstance(values, dict):
+            problems.append(_problem(path, table, _unknown(table, CHECKS)))
+            continue
+        for key, value in values.items():
+            _take(path, table, key, value, found, problems)
+    return found
+
+
+def _take(
+    path: str, table: str, key: str, value: object, found: dict[str, Any], problems: list[Problem]
+) -> None:
+    check = CHECKS[table].get(key)
+    if check is None:
+        problems.append(_problem(path, f"{table}.{key}", _unknown(key, CHECKS[table])))
+        return
+    try:
+        found[f"{table}_{key}"] = check(value)
+    except FieldError as error:
+        problems.append(_problem(path, f"{table}.{key}", str(error)))
+
+
+def _problem(path: str, key: str, reason: str) -> Problem:
+    return Problem("error", "settings", path, key, reason)
+
+
+def _unknown(name: str, known: dict[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"not known; the nearest known name is {near[0]}"

@@ -1,0 +1,1 @@
+"""Where bytes come from: each source gives named documents and knows nothing of meaning."""

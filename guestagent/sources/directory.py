@@ -1,0 +1,103 @@
+"""Documents in a directory: a mounted config drive, or one given with ``--source``."""
+
+from __future__ import annotations
+
+import os
+import time
+from errno import ELOOP, ENOTDIR
+
+from guestagent import defs
+from guestagent.errors import Refused, SourceBroken
+from guestagent.root import read_at
+from guestagent.sources.bundle import Unreadable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Directory:
+    """A transport over an open directory; no link is followed below it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fetch(self, name: str, limit: int) -> bytes | None:
+        """A document; see ``Transport``."""
+        *folders, last = name.split("/")
+        return _patiently(name, lambda: self._read(folders, last, limit))
+
+    def _read(self, folders: list[str], name: str, limit: int) -> bytes | None:
+        folder = self._enter(folders)
+        if folder is None:
+            return None
+        try:
+            return read_at(folder, name, limit)
+        except FileNotFoundError:
+            return None
+        except Refused as error:
+            raise Unreadable(str(error)) from None
+        finally:
+            os.close(folder)
+
+    def _enter(self, folders: list[str]) -> int | None:
+        here = os.dup(self._fd)
+        for folder in folders:
+            above = here
+            try:
+                here = os.open(folder, _FOLDER, dir_fd=above)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                if error.errno in (ELOOP, ENOTDIR):
+                    raise Unreadable("a folder on the way is not a directory") from None
+                raise
+            finally:
+                os.close(above)
+        return here
+
+    def names(self, folder: str) -> list[str]:
+        """A folder's names; see ``Transport``."""
+        return _patiently(folder, lambda: self._list(folder.split("/") if folder else []))
+
+    def _list(self, folders: list[str]) -> list[str]:
+        try:
+            here = self._enter(folders)
+        except Unreadable:
+            return []
+        if here is None:
+            return []
+        try:
+            return sorted(os.listdir(here))
+        finally:
+            os.close(here)
+
+    def close(self) -> None:
+        """Close the directory; a mount that only it held goes with it."""
+        os.close(self._fd)
+
+
+def _patiently(name: str, read: Callable[[], T]) -> T:
+    """Try an operation again where the medium fails, and call it broken in the end."""
+    tries = 1
+    while True:
+        try:
+            return read()
+        except PermissionError:
+            raise Unreadable("no permission to read it") from None
+        except OSError as error:
+            if tries == defs.READ_TRIES:
+                reason = error.strerror or "input/output error"
+                raise SourceBroken(f"{name}: {reason}, {tries} times") from None
+            tries += 1
+            time.sleep(defs.READ_PAUSE)
+
+
+def open_directory(path: str) -> Directory:
+    """The transport for a path.  Raises OSError."""
+    return Directory(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

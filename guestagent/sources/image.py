@@ -1,0 +1,69 @@
+"""Documents in an image file, read without root and without mounting.
+
+ISO 9660 images are read by xorriso, VFAT ones by mtools: both are GNU tools that read the
+long names, and both are packaged everywhere.
+"""
+
+from __future__ import annotations
+
+from guestagent.errors import SourceBroken
+from guestagent.run import program, run
+from guestagent.sources.bundle import Unreadable
+
+_MAX_LISTING = 1 << 20
+
+
+class Image:
+    """A transport over an image file; all its names are listed once, at the start."""
+
+    def __init__(self, path: str, file_system: str) -> None:
+        self._path = path
+        iso = file_system == "iso9660"
+        name = "xorriso" if iso else "mdir"
+        tool = program(name)
+        if tool is None:
+            package = "xorriso" if iso else "mtools"
+            raise SourceBroken(f"{path}: reading it needs {name}, from the package {package}")
+        self._iso = tool if iso else ""
+        self._files = self._list_iso(tool) if iso else self._list_fat(tool)
+
+    def _list_iso(self, tool: str) -> frozenset[str]:
+        argv = [tool, "-indev", f"stdio:{self._path}", "-find", "/", "-type", "f"]
+        listing = self._tool(argv, _MAX_LISTING).decode("utf-8", "replace")
+        # Each name is printed in single quotes, as the shell would want it.
+        names = (line.strip() for line in listing.splitlines())
+        return frozenset(name[2:-1] for name in names if name.startswith("'/"))
+
+    def _list_fat(self, tool: str) -> frozenset[str]:
+        listing = self._tool([tool, "-i", self._path, "-/", "-b", "-a", "::"], _MAX_LISTING)
+        lines = listing.decode("utf-8", "replace").splitlines()
+        return frozenset(line.removeprefix("::/") for line in lines if not line.endswith("/"))
+
+    def _tool(self, argv: list[str], limit: int) -> bytes:
+        result = run(argv, limit=limit)
+        if result.status:
+            raise SourceBroken(f"{self._path}: cannot be read: {result.reason()}")
+        return result.output
+
+    def fetch(self, name: str, limit: int) -> bytes | None:
+        """A document; see ``Transport``."""
+        if name not in self._files:
+            return None
+        if self._iso:
+            argv = [self._iso, "-osirrox", "on", "-indev", f"stdio:{self._path}"]
+            argv += ["-concat", "append", "-", "/" + name, "--"]
+        else:
+            argv = [program("mtype") or "mtype", "-i", self._path, f"::{name}"]
+        content = self._tool(argv, limit)
+        if len(content) > limit:
+            raise Unreadable(f"larger than {limit} bytes")
+        return content
+
+    def names(self, folder: str) -> list[str]:
+        """A folder's names; see ``Transport``."""
+        start = folder + "/" if folder else ""
+        below = (name[len(start) :] for name in self._files if name.startswith(start))
+        return sorted({name.split("/")[0] for name in below})
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,300 @@
+"""What is shipped around the program: units, launcher, package data, manual page."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import guestagent
+from guestagent import defs
+
+REPOSITORY = Path(__file__).parents[2]
+SYSTEMD = REPOSITORY / "systemd"
+PACKAGING = REPOSITORY / "packaging"
+LAUNCHER = PACKAGING / "bin/guestagent"
+MANUAL = REPOSITORY / "docs/guestagent.8"
+
+UNITS = sorted(SYSTEMD.glob("*.service")) + sorted(SYSTEMD.glob("*.socket"))
+# Ten times the exposure that systemd-analyze(1) may find, as its --threshold wants it.
+THRESHOLDS = {"guestagent-local.service": 30}
+LOCAL = "guestagent-local.service"
+
+Unit = Mapping[tuple[str, str], list[str]]
+
+
+def need(tool: str) -> str:
+    """Return a program's path; without it the test is skipped, or fails where all must run."""
+    found = shutil.which(tool)
+    if found is None and os.environ.get("GUESTAGENT_REQUIRE_ALL") == "1":
+        pytest.fail(f"{tool} is not installed")
+    return found or pytest.skip(f"{tool} is not installed")
+
+
+def read_unit(path: Path) -> Unit:
+    """Return the words of each setting, in order; an empty value starts it anew."""
+    found: dict[tuple[str, str], list[str]] = {}
+    section = ""
+    for line in path.read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and line[0] not in "#;":
+            key, value = line.split("=", 1)
+            words = found.setdefault((section, key), [])
+            words[:] = [*words, *value.split()] if value else []
+    return found
+
+
+def seconds(unit: Unit, key: str) -> float:
+    (value,) = unit["Service", key]
+    found = re.fullmatch(r"(\d+)s", value)
+    assert found, f"{key}={value} is not a plain number of seconds"
+    return float(found[1])
+
+
+@pytest.fixture
+def local() -> Unit:
+    return read_unit(SYSTEMD / LOCAL)
+
+
+@pytest.fixture(params=UNITS, ids=lambda path: path.name)
+def unit_path(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+@pytest.fixture
+def unit(unit_path: Path) -> Unit:
+    return read_unit(unit_path)
+
+
+class TestAllUnits:
+    def test_exposure_stays_below_its_threshold(self, unit_path: Path) -> None:
+        argv = [need("systemd-analyze"), "security", "--offline=true", "--no-pager"]
+        argv += [f"--threshold={THRESHOLDS[unit_path.name]}", str(unit_path)]
+        done = subprocess.run(argv, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_systemd_has_nothing_to_say(self, unit_path: Path, tmp_path: Path) -> None:
+        tool = need("systemd-analyze")
+        # The program is not installed here; any other that exists will do.
+        text = re.sub(
+            r"(?m)^(ExecStart=)/usr/bin/guestagent\b", r"\1/bin/true", unit_path.read_text()
+        )
+        copy = tmp_path / unit_path.name
+        copy.write_text(text)
+        argv = [tool, "verify", "--man=no", str(copy)]
+        done = subprocess.run(argv, capture_output=True, text=True)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+    def test_the_preset_enables_it(self, unit_path: Path) -> None:
+        lines = (SYSTEMD / "90-guestagent.preset").read_text().splitlines()
+        assert f"enable {unit_path.name}" in lines
+
+    def test_B7_modes_are_explicit_and_closed(self, unit_path: Path, unit: Unit) -> None:
+        if unit_path.suffix == ".socket":
+            assert unit["Socket", "SocketMode"] == ["0600"]
+            return
+        assert unit["Service", "UMask"] == ["0077"]
+        for kind in ("Runtime", "State", "Cache", "Logs", "Configuration"):
+            if ("Service", f"{kind}Directory") in unit:
+                (mode,) = unit["Service", f"{kind}DirectoryMode"]
+                assert int(mode, 8) & 0o022 == 0
+
+    def test_D10_nothing_depends_on_its_success(self, unit: Unit) -> None:
+        binding = ("RequiredBy", "RequisiteOf", "BoundBy", "UpheldBy", "OnFailure", "FailureAction")
+        assert not [key for _, key in unit if key in binding]
+
+    def test_waits_for_neither_all_devices_nor_the_network(self, unit_path: Path) -> None:
+        text = unit_path.read_text()
+        assert "settle" not in text
+        assert "network-online" not in text
+
+
+class TestLocalUnit:
+    def test_comes_before_network_and_logins(self, local: Unit) -> None:
+        assert {"network-pre.target", "sysinit.target"} <= set(local["Unit", "Before"])
+        assert local["Unit", "Wants"] == ["network-pre.target"]
+        assert local["Unit", "DefaultDependencies"] == ["no"]
+        assert local["Install", "WantedBy"] == ["sysinit.target"]
+
+    def test_comes_after_what_it_writes_to(self, local: Unit) -> None:
+        after = set(local["Unit", "After"])
+        assert {
+            "systemd-remount-fs.service",
+            "local-fs.target",
+            "systemd-sysusers.service",
+        } <= after
+
+    def test_stops_for_a_shutdown(self, local: Unit) -> None:
+        assert local["Unit", "Conflicts"] == ["shutdown.target"]
+        assert "shutdown.target" in local["Unit", "Before"]
+
+    def test_obeys_the_off_switches(self, local: Unit) -> None:
+        assert local["Unit", "ConditionKernelCommandLine"] == [f"!{defs.OFF_ARGUMENT}"]
+        assert local["Unit", "ConditionPathExists"] == [f"!{defs.OFF_SWITCH}"]
+
+    def test_D10_a_hang_costs_the_boot_at_most_100_seconds(self, local: Unit) -> None:
+        # After the time-out: SIGTERM, SIGKILL, and both again; each may take TimeoutStopSec.
+        assert seconds(local, "TimeoutStartSec") + 4 * seconds(local, "TimeoutStopSec") <= 100
+
+    def test_provides_the_directories_that_the_program_uses(self, local: Unit) -> None:
+        assert f"/run/{local['Service', 'RuntimeDirectory'][0]}" == defs.RUN_DIR
+        assert f"/var/lib/{local['Service', 'StateDirectory'][0]}" == defs.STATE_DIR
+        assert local["Service", "StateDirectoryMode"] == ["0700"]
+        assert local["Service", "RuntimeDirectoryPreserve"] == ["yes"]
+
+    def test_B3_leaves_no_core_dump(self, local: Unit) -> None:
+        assert local["Service", "LimitCORE"] == ["0"]
+
+    def test_may_set_the_host_name_and_see_home_directories(self, local: Unit) -> None:
+        hidden = {
+            "ProtectHostname",
+            "ProtectHome",
+            "PrivateTmp",
+            "PrivateNetwork",
+            "PrivateDevices",
+        }
+        assert not hidden & {key for _, key in local}
+
+
+class TestTemporaryFiles:
+    @pytest.fixture
+    def lines(self) -> list[list[str]]:
+        text = (SYSTEMD / "guestagent.tmpfiles.conf").read_text()
+        return [line.split() for line in text.splitlines() if not line.startswith("#")]
+
+    def test_B7_directories_are_as_the_unit_makes_them(
+        self, lines: list[list[str]], local: Unit
+    ) -> None:
+        modes = {path: mode for _, path, mode, *_ in lines}
+        assert modes == {
+            defs.RUN_DIR: local["Service", "RuntimeDirectoryMode"][0],
+            defs.STATE_DIR: local["Service", "StateDirectoryMode"][0],
+        }
+
+
+class TestLauncher:
+    @pytest.fixture
+    def installed(self, tmp_path: Path) -> Iterator[list[str]]:
+        """The launcher over a program that prints what Python it runs in."""
+        package = tmp_path / "share/guestagent/guestagent"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "cli.py").write_text(
+            "import sys\n"
+            "def main(arguments):\n"
+            "    import json\n"
+            "    flags = [sys.flags.isolated, sys.flags.no_site, sys.flags.dont_write_bytecode]\n"
+            "    print(json.dumps([sys.path, flags, arguments]))\n"
+            "    return 7\n"
+        )
+        text = LAUNCHER.read_text().replace("/usr/share/guestagent", str(package.parent))
+        copy = tmp_path / "guestagent"
+        copy.write_text(text)
+        yield [sys.executable, *self.options(), str(copy), "status", "--json"]
+        assert not list(tmp_path.rglob("__pycache__"))
+
+    @staticmethod
+    def options() -> list[str]:
+        shebang = LAUNCHER.read_text().splitlines()[0]
+        interpreter, *options = shebang.removeprefix("#!").split(" ")
+        assert interpreter == "/usr/bin/python3"
+        return options
+
+    def test_is_executable(self) -> None:
+        assert os.access(LAUNCHER, os.X_OK)
+
+    def test_B8_shebang_isolates(self) -> None:
+        # One word: the kernel passes all that follows the interpreter as a single argument.
+        (options,) = self.options()
+        assert set("BIS") == set(options.removeprefix("-"))
+
+    def test_B8_environment_and_directory_have_no_influence(
+        self, installed: list[str], tmp_path: Path
+    ) -> None:
+        evil = tmp_path / "evil"
+        evil.mkdir()
+        for name in ("sitecustomize", "usercustomize", "json", "guestagent", "encodings"):
+            (evil / f"{name}.py").write_text("raise SystemExit('evil')\n")
+        (evil / "evil.pth").write_text("import os; os._exit(66)\n")
+        environment = os.environ | {
+            "PYTHONPATH": str(evil),
+            "PYTHONHOME": str(evil),
+            "PYTHONSTARTUP": str(evil / "json.py"),
+            "PYTHONUSERBASE": str(evil),
+            "PYTHONPYCACHEPREFIX": str(evil),
+        }
+        done = subprocess.run(installed, cwd=evil, env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (7, "")
+        path, flags, arguments = json.loads(done.stdout)
+        assert flags == [1, 1, 1]
+        assert arguments == ["status", "--json"]
+        assert not [entry for entry in path if entry.startswith(str(evil))]
+
+    def test_B8_path_is_absolute_and_adds_only_what_root_installs(
+        self, installed: list[str]
+    ) -> None:
+        done = subprocess.run(installed, cwd="/", capture_output=True, text=True)
+        path = json.loads(done.stdout)[0]
+        assert all(os.path.isabs(entry) for entry in path)
+        assert path[-1] == "/usr/lib/python3/dist-packages"
+        assert path[0].endswith("/share/guestagent")
+
+
+class TestDebianPackage:
+    def test_version_is_the_programs(self) -> None:
+        first = (PACKAGING / "debian/changelog").read_text().splitlines()[0]
+        assert first.startswith(f"guestagent ({guestagent.VERSION}) ")
+
+    def test_shipped_settings_set_nothing(self) -> None:
+        assert tomllib.loads((PACKAGING / "guestagent.toml").read_text()) == {}
+
+    def test_every_run_time_dependency_is_declared(self) -> None:
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+        control = (PACKAGING / "debian/control").read_text()
+        names = {name.lower().replace("pyyaml", "yaml") for name in project["dependencies"]}
+        packages = {f"python3-{name}" for name in names}
+        assert packages <= set(re.findall(r"python3-[a-z]+", control))
+        assert f"python3 ({project['requires-python'].replace('>=', '>= ')})" in control
+
+    def test_every_unit_is_enabled_and_none_started(self) -> None:
+        rules = (PACKAGING / "debian/rules").read_text()
+        (call,) = re.findall(r"^\tdh_installsystemd (.*)$", rules, re.MULTILINE)
+        options = call.split()
+        assert "--no-start" in options
+        assert [word for word in options if word[0] != "-"] == [path.name for path in UNITS]
+
+
+class TestManual:
+    def test_mandoc_finds_nothing_wrong(self) -> None:
+        argv = [need("mandoc"), "-T", "lint", "-W", "warning", str(MANUAL)]
+        done = subprocess.run(argv, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "")
+
+    def test_names_every_exit_status(self) -> None:
+        text = MANUAL.read_text()
+        section = text[text.index(".Sh EXIT STATUS") : text.index(".Sh EXAMPLES")]
+        documented = {int(number) for number in re.findall(r"^\.It (\d+)$", section, re.MULTILINE)}
+        assert documented == {
+            value for name, value in vars(defs).items() if name.startswith("EXIT_")
+        }
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(defs.SETTINGS_FILE, defs.SETTINGS_DROPINS, defs.OFF_SWITCH),
+            *(defs.STATE_FILE, defs.REPORT_FILE),
+            *(defs.SOURCE_ARGUMENT, defs.OFF_ARGUMENT, defs.LABEL),
+        ],
+    )
+    def test_names_files_and_kernel_arguments(self, name: str) -> None:
+        assert name in MANUAL.read_text()

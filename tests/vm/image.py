@@ -1,0 +1,173 @@
+"""Bootable guest images: the base tree, set up for the tests, with or without the agent.
+
+Run as `python -m tests.vm.image [DEB]` it builds one and prints where it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from . import cache
+from .base import base_key, base_tree
+from .chroot import BuildError, host_command, in_tree
+from .initramfs import make_initramfs
+
+Network = Literal["networkd", "ifupdown"]
+
+_HERE = Path(__file__).parent
+_KEPT = 4
+_DISK_SIZE = "2G"
+# A fixed identity: with none, systemd takes every boot of a fresh overlay for the
+# first and applies presets. Boot with systemd.condition_first_boot=1 for that case.
+_MACHINE_ID = "6775657374616765006e740074657374"
+# Work of an ordinary machine that only slows a short-lived one.
+_MASKED = """
+apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer
+e2scrub_all.timer e2scrub_reap.service man-db.timer motd-news.timer
+systemd-pstore.service getty@tty1.service serial-getty@ttyS0.service
+dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount
+sys-kernel-config.mount sys-fs-fuse-connections.mount
+modprobe@configfs.service modprobe@drm.service modprobe@efi_pstore.service
+modprobe@fuse.service proc-sys-fs-binfmt_misc.automount systemd-tmpfiles-clean.timer
+"""
+# Each is a process in the way of every boot; none has anything to find here.
+_UNUSED_GENERATORS = (
+    "systemd-ssh-generator",
+    "systemd-gpt-auto-generator",
+    "systemd-cryptsetup-generator",
+    "systemd-hibernate-resume-generator",
+    "systemd-tpm2-generator",
+    "systemd-veritysetup-generator",
+    "systemd-integritysetup-generator",
+    "systemd-bless-boot-generator",
+    "systemd-rc-local-generator",
+)
+
+
+@dataclass(frozen=True)
+class GuestImage:
+    """What QEMU needs to boot one guest; the disk is only ever read."""
+
+    disk: Path
+    kernel: Path
+    initramfs: Path
+
+
+def _write(tree: Path, name: str, text: str) -> None:
+    path = tree / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _install_channel(tree: Path) -> None:
+    program = (_HERE / "inguest/channel_service.py").read_text()
+    unit = (_HERE / "inguest/harness-channel.service").read_text()
+    _write(tree, "usr/local/lib/harness/channel_service.py", program)
+    _write(tree, "etc/systemd/system/harness-channel.service", unit)
+    in_tree(tree, ["systemctl", "enable", "harness-channel.service"])
+
+
+def _mask_generator(tree: Path, name: str) -> None:
+    mask = tree / "etc/systemd/system-generators" / name
+    mask.parent.mkdir(exist_ok=True)
+    mask.symlink_to("/dev/null")
+
+
+def _configure(tree: Path, network: Network) -> None:
+    _write(tree, "etc/fstab", "/dev/vda / ext4 errors=remount-ro,noinit_itable 0 0\n")
+    _write(tree, "etc/hostname", "unnamed\n")
+    _write(tree, "etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost\n")
+    _write(tree, "etc/machine-id", _MACHINE_ID + "\n")
+    _write(tree, "etc/systemd/journald.conf.d/harness.conf", "[Journal]\nStorage=volatile\n")
+    wanted, unwanted = "systemd-networkd.service", "networking.service"
+    if network == "ifupdown":
+        wanted, unwanted = unwanted, wanted
+    in_tree(tree, ["systemctl", "disable", unwanted])
+    in_tree(tree, ["systemctl", "enable", wanted, "systemd-resolved.service", "ssh.service"])
+    in_tree(tree, ["systemctl", "mask", *_MASKED.split()])
+    for generator in _UNUSED_GENERATORS:
+        _mask_generator(tree, generator)
+
+
+def _install_agent(tree: Path, deb: Path) -> None:
+    for key in (tree / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
+    shutil.copy(deb, tree / "tmp" / deb.name)
+    install = ["apt-get", "install", "-y", "--no-install-recommends", f"/tmp/{deb.name}"]
+    try:
+        in_tree(tree, [*install, "--no-download"])
+    except BuildError:
+        # A dependency that the base lacks: fetch it as an ordinary machine would.
+        in_tree(tree, ["apt-get", "update"])
+        in_tree(tree, install)
+    in_tree(tree, ["apt-get", "clean"])
+    (tree / "tmp" / deb.name).unlink()
+
+
+def _finish(tree: Path) -> None:
+    (tree / "usr/sbin/policy-rc.d").unlink()
+    (tree / "etc/dpkg/dpkg.cfg.d/harness").unlink()
+    # Stamps by which systemd sees that nothing under /usr awaits processing.
+    usr = (tree / "usr").stat().st_mtime_ns
+    for stamp in ("etc/.updated", "var/.updated"):
+        _write(tree, stamp, f"# Made by the test harness\nTIMESTAMP_NSEC={usr}\n")
+        os.utime(tree / stamp, ns=(usr, usr))
+
+
+def _make_disk(tree: Path, disk: Path) -> None:
+    options = "lazy_itable_init=0,lazy_journal_init=0,assume_storage_prezeroed=1"
+    make = ["mke2fs", "-q", "-t", "ext4", "-L", "guest-root", "-m", "0", "-J", "size=16"]
+    host_command([*make, "-E", options, "-d", str(tree), str(disk), _DISK_SIZE])
+
+
+def _build(entry: Path, deb: Path | None, network: Network) -> None:
+    tree = entry / "tree"
+    host_command(["cp", "-a", "--reflink=auto", str(base_tree()), str(tree)])
+    _configure(tree, network)
+    _install_channel(tree)
+    if deb is not None:
+        _install_agent(tree, deb)
+    _finish(tree)
+    (kernel,) = (tree / "boot").glob("vmlinuz-*")
+    shutil.copy(kernel, entry / "vmlinuz")
+    make_initramfs(tree, entry / "initramfs")
+    _make_disk(tree, entry / "disk.raw")
+    shutil.rmtree(tree)
+
+
+def _key(deb: Path | None, network: Network) -> str:
+    code = [_HERE / "image.py", _HERE / "initramfs.py", *sorted((_HERE / "inguest").glob("*.*"))]
+    return cache.digest([base_key(), network, deb or "plain", *code])
+
+
+def guest_image(deb: Path | None = None, network: Network = "networkd") -> GuestImage:
+    """Return the image with this package of the agent in it, or without any agent.
+
+    The image has no network configuration; `network` says which of the two systems
+    is enabled to carry one out. Images are cached by their content.
+    """
+    entry = cache.obtain("image", _key(deb, network), lambda entry: _build(entry, deb, network))
+    cache.prune("image", _KEPT)
+    return GuestImage(entry / "disk.raw", entry / "vmlinuz", entry / "initramfs")
+
+
+def build_agent_deb(repository: Path, out: Path) -> Path:
+    """Build the agent's package from the repository and return its path."""
+    done = subprocess.run(
+        [repository / "packaging/build-deb", out],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return Path(done.stdout.strip().splitlines()[-1])
+
+
+if __name__ == "__main__":
+    print(guest_image(Path(sys.argv[1]) if len(sys.argv) > 1 else None).disk.parent)
