@@ -11,6 +11,7 @@ import os
 
 from guestagent import defs
 from guestagent.errors import NoPermission, SourceBroken
+from guestagent.system import call
 
 # The same numbers on every architecture but alpha: asm-generic/unistd.h.
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
@@ -37,32 +38,18 @@ def mount(device: str, file_system: str) -> int:
 
 
 def _mount(device: str, file_system: str) -> int:
-    context = _call(_FSOPEN, file_system.encode(), _CLOEXEC)
+    context = call(_FSOPEN, file_system.encode(), _CLOEXEC)
     try:
-        _call(_FSCONFIG, context, _SET_STRING, b"source", os.fsencode(device), 0)
-        _call(_FSCONFIG, context, _SET_FLAG, b"ro", None, 0)
-        _call(_FSCONFIG, context, _CREATE, None, None, 0)
-        tree = _call(_FSMOUNT, context, _CLOEXEC, _ATTRIBUTES)
+        call(_FSCONFIG, context, _SET_STRING, b"source", os.fsencode(device), 0)
+        call(_FSCONFIG, context, _SET_FLAG, b"ro", None, 0)
+        call(_FSCONFIG, context, _CREATE, None, None, 0)
+        tree = call(_FSMOUNT, context, _CLOEXEC, _ATTRIBUTES)
     finally:
         os.close(context)
     try:
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
     finally:
         os.close(tree)
-
-
-def _call(number: int, *arguments: bytes | int | None) -> int:
-    """syscall(2); raises OSError."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    wide = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
-    result = int(libc.syscall(ctypes.c_long(number), *wide))
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return result
 
 
 def mounted_at(device: str) -> str | None:

@@ -21,6 +21,7 @@ _TEMPORARY = ".guestagent.tmp"
 def as_user(uid: int, gid: int, work: Callable[[], object]) -> None:
     """Run ``work`` in a child that has become the user, with no other groups.
 
+    Without root nobody can be become; the child then stays who the caller is.
     Raises Refused with the reason if the work raised one, or failed in the system.
     """
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -38,7 +39,7 @@ def as_user(uid: int, gid: int, work: Callable[[], object]) -> None:
 def _child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None:
     status = 1
     try:
-        if os.geteuid() != uid:
+        if os.geteuid() == 0 and uid != 0:
             os.setgroups([])
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
@@ -77,4 +78,3 @@ def write_all(fd: int, content: bytes) -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(fd, left) :]
-

@@ -143,3 +143,10 @@ def _blob_fields(blob: bytes) -> None:
         at += 4 + size
         if at > len(blob):
             raise FieldError("is not a public key: the key is cut off")
+
+
+def instance_id(text: str) -> str:
+    """An instance id, in small letters: letters, digits, ``.``, ``_`` and ``-``, at most 64."""
+    if not 0 < len(text) <= 64 or not (_ALNUM | {".", "_", "-"}).issuperset(text):
+        raise FieldError("must have 1 to 64 letters, digits, dots, hyphens and underscores")
+    return text.lower()

@@ -1,0 +1,77 @@
+"""What follows a commit on a running system: programs told, sshd's real settings checked."""
+
+from __future__ import annotations
+
+import os
+
+from guestagent import defs
+from guestagent.errors import Problem
+from guestagent.run import program, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from guestagent.changes import Change
+    from guestagent.root import Root
+    from guestagent.settings import Settings
+
+
+def tell(changes: Iterable[Change]) -> None:
+    """Let daemons that run already read what changed; early in a boot none does yet."""
+    paths = [change.path for change in changes if change.kind in ("write", "remove")]
+    kinds = {change.kind for change in changes}
+    if defs.SSHD_DROPIN in paths or "make_host_keys" in kinds:
+        _quietly("systemctl", "--no-block", "try-reload-or-restart", "ssh.service", "sshd.service")
+    if any(path.startswith(defs.NETWORKD_DIR) for path in paths):
+        _quietly("networkctl", "reload")
+
+
+def _quietly(name: str, *arguments: str) -> None:
+    tool = program(name)
+    if tool is not None:
+        run([tool, *arguments])
+
+
+def check_sshd(root: Root, settings: Settings) -> list[Problem]:
+    """Ask ``sshd -T`` if the drop-in's settings are the effective ones.
+
+    The first file that sets a keyword wins, sshd_config(5): a warning names that file.
+    """
+    wanted = {
+        "passwordauthentication": settings.sshd_password_authentication,
+        "permitrootlogin": settings.sshd_permit_root_login,
+    }
+    wanted = {key: value for key, value in wanted.items() if value}
+    tool = program("sshd")
+    if tool is None or not wanted:
+        return []
+    try:
+        os.mkdir("/run/sshd", 0o755)  # sshd of Debian refuses to start without it
+    except FileExistsError:
+        pass
+    result = run([tool, "-T"])
+    if result.status:
+        reason = f"sshd does not accept its configuration: {result.reason()}"
+        return [Problem("error", "sshd", defs.SSHD_DROPIN, "", reason)]
+    lines = (line.split(None, 1) for line in result.output.decode().splitlines())
+    effective = {words[0]: words[1] for words in lines if len(words) == 2}
+    return [
+        Problem("warning", "sshd", defs.SSHD_DROPIN, key, f"overridden by {_winner(root, key)}")
+        for key, value in wanted.items()
+        if _plain(effective.get(key, "")) != value
+    ]
+
+
+def _plain(value: str) -> str:
+    return "prohibit-password" if value == "without-password" else value
+
+
+def _winner(root: Root, key: str) -> str:
+    names = (name for name in root.listdir(defs.SSHD_DROPINS) if name.endswith(".conf"))
+    paths = [f"{defs.SSHD_DROPINS}/{name}" for name in names]
+    for path in (*(path for path in paths if path != defs.SSHD_DROPIN), defs.SSHD_CONFIG):
+        lines = (line.split(None, 1) for line in root.text(path).lower().splitlines())
+        if any(words and words[0] == key for words in lines):
+            return path
+    return "another setting"

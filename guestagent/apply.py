@@ -1,0 +1,304 @@
+"""The only writer: carries out a plan.
+
+Files are committed in two phases.  All new contents are staged as temporary files, with
+their final owner and mode, and synced; only then are they renamed into place and synced
+again.  A failure while staging leaves the tree as it was; a run that is killed leaves
+each file old or new, and the next run removes what was staged and finishes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from stat import S_ISDIR
+
+from guestagent import defs, state
+from guestagent.errors import AccountsLocked, Problem, Refused
+from guestagent.facts import accounts
+from guestagent.hostkeys import make_host_keys
+from guestagent.jsontext import loads
+from guestagent.privsep import as_user, replace, write_all
+from guestagent.root import read_at
+from guestagent.run import program, run
+from guestagent.system import sync_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.changes import (
+        AddEntropy,
+        AddUser,
+        Change,
+        LockPassword,
+        RemoveFile,
+        SetHostname,
+        SetPassword,
+        WriteFile,
+    )
+    from guestagent.model import Account
+    from guestagent.root import Root
+
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCKED = 1  # chpasswd(8), and 10 for useradd(8) where the group file is locked
+_USERADD_LOCKED = (1, 10)
+
+
+class _Staged:
+    """A temporary file that waits for its rename; ``fd`` is its directory."""
+
+    __slots__ = ("change", "fd", "name", "temporary")
+
+    def __init__(self, change: WriteFile, fd: int, name: str, temporary: str) -> None:
+        self.change, self.fd, self.name, self.temporary = change, fd, name, temporary
+
+
+def commit(changes: tuple[Change, ...], root: Root) -> list[tuple[Change, Problem]]:
+    """Carry out all changes; those that failed come back, each with its problem.
+
+    Raises OSError where files cannot be staged: nothing has changed then.  Raises
+    AccountsLocked where another program holds the lock of the user database.
+    """
+    clean(root)
+    return _Commit(root).run(changes)
+
+
+def clean(root: Root) -> None:
+    """Remove what a run that was killed had staged.  Raises OSError."""
+    content = root.read(defs.STAGING_FILE)
+    if content is None:
+        return
+    for path in loads(content):
+        with root.place(str(path)) as place:
+            _unlink(place.fd, place.name)
+    _remove(root, defs.STAGING_FILE)
+
+
+def _unlink(fd: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=fd)
+    except FileNotFoundError:
+        pass
+
+
+def _remove(root: Root, path: str) -> None:
+    with root.place(path) as place:
+        _unlink(place.fd, place.name)
+
+
+class _Commit:
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self.staged: list[_Staged] = []
+        self.failed: list[tuple[Change, Problem]] = []
+
+    def run(self, changes: tuple[Change, ...]) -> list[tuple[Change, Problem]]:
+        """Stage, make accounts, rename, then do the rest in order."""
+        writes = [change for change in changes if change.kind == "write"]
+        users = [change for change in writes if self._user_owned(change)]
+        mine = [change for change in writes if change not in users]
+        try:
+            self._stage(mine)
+            self._each(changes, {"add_user": self._add_user})
+            self._rename()
+        finally:
+            self._forget()
+        self._each(users, {"write": self._write_as_user})
+        self._each(
+            changes,
+            {
+                "remove": self._remove_file,
+                "make_host_keys": lambda change: make_host_keys(self.root, change.types),
+                "set_password": self._set_password,
+                "lock_password": self._lock_password,
+                "set_hostname": self._set_hostname,
+                "add_entropy": self._add_entropy,
+            },
+        )
+        return self.failed
+
+    def _each(self, changes, actions) -> None:  # type: ignore[no-untyped-def]
+        for change in changes:
+            if change.kind in actions:
+                try:
+                    actions[change.kind](change)
+                except (Refused, OSError) as error:
+                    self._fail(change, error)
+
+    def _fail(self, change: Change, error: Exception) -> None:
+        reason = str(error)
+        if isinstance(error, OSError):
+            reason = error.strerror or "input/output error"
+        path = getattr(change, "path", "")
+        text = f"{path}: {reason}" if path else reason
+        self.failed.append((change, Problem("error", *change.why, text)))
+
+    def _user_owned(self, change: WriteFile) -> bool:
+        """True where the file lies, or will lie, in a directory that a user owns."""
+        if change.user not in ("", "root"):
+            return True
+        try:
+            with self.root.place(change.path) as place:
+                return place.owner is not None
+        except (OSError, Refused):
+            return False
+
+    def _stage(self, changes: list[WriteFile]) -> None:
+        if not changes:
+            return
+        names = [_temporary_path(change.path) for change in changes]
+        state.write(self.root, defs.STAGING_FILE, names, 0o600)
+        for change in changes:
+            try:
+                self.staged.append(self._stage_one(change))
+            except Refused as error:
+                self._fail(change, error)
+        sync_tree(self.root.fd)
+
+    def _stage_one(self, change: WriteFile) -> _Staged:
+        with self.root.place(change.path, make=True) as place:
+            found = place.stat()
+            if found is not None and S_ISDIR(found.st_mode):
+                raise Refused("a directory stands there")
+            if place.exposed:
+                raise Refused("everybody may write to a directory on the way")
+            temporary = _temporary_path(change.path).rpartition("/")[2]
+            fd = os.open(temporary, _NEW, 0o600, dir_fd=place.fd)
+            staged = _Staged(change, os.dup(place.fd), place.name, temporary)
+            try:
+                write_all(fd, change.new)
+                os.fchmod(fd, change.mode)
+            except OSError:
+                _unlink(place.fd, temporary)
+                os.close(staged.fd)
+                raise
+            finally:
+                os.close(fd)
+        return staged
+
+    def _rename(self) -> None:
+        if not self.staged:
+            return
+        for item in self.staged:
+            try:
+                os.rename(item.temporary, item.name, src_dir_fd=item.fd, dst_dir_fd=item.fd)
+            except OSError as error:
+                self._fail(item.change, error)
+        sync_tree(self.root.fd)
+
+    def _forget(self) -> None:
+        """Nothing is staged any more: remove what was not renamed, close the directories."""
+        for item in self.staged:
+            _unlink(item.fd, item.temporary)
+            os.close(item.fd)
+        if self.root.exists(defs.STAGING_FILE):
+            _remove(self.root, defs.STAGING_FILE)
+        self.staged = []
+
+    def _account(self, name: str) -> Account:
+        for account in accounts(self.root):
+            if account.name == name:
+                return account
+        raise Refused(f"there is no account {name}")
+
+    def _write_as_user(self, change: WriteFile) -> None:
+        home = change.path
+        if change.user not in ("", "root"):
+            account = self._account(change.user)
+            home, uid, gid = account.home, account.uid, account.gid
+        else:
+            uid, gid = self._owner(change.path)
+        below = change.path[len(home.rstrip("/")) + 1 :] if home != change.path else ""
+        folders = below.split("/")[:-1]
+        with self.root.place(home if folders else change.path) as place:
+            if place.exposed:
+                raise Refused("everybody may write to a directory on the way")
+            start = _directory(place.fd, place.name if folders else ".")
+        try:
+            name = change.path.rpartition("/")[2]
+            as_user(uid, gid, lambda: _write_below(start, folders, name, change))
+        finally:
+            os.close(start)
+
+    def _owner(self, path: str) -> tuple[int, int]:
+        with self.root.place(path) as place:
+            for account in accounts(self.root):
+                if account.uid == place.owner:
+                    return account.uid, account.gid
+        raise Refused("a directory on the way belongs to no account")
+
+    def _remove_file(self, change: RemoveFile) -> None:
+        with self.root.place(change.path) as place:
+            if place.owner is not None:
+                raise Refused("lies in a directory that a user owns; it stays")
+            _unlink(place.fd, place.name)
+
+    def _tool(self, name: str, argv: list[str], stdin: bytes, locked: tuple[int, ...]) -> None:
+        """Run a tool of shadow(5) for the tree; wait while another program holds the lock."""
+        tool = program(name)
+        if tool is None:
+            raise Refused(f"needs {name}, which is not installed")
+        offline = [] if self.root.live else ["--root", self.root.path]
+        deadline = time.monotonic() + defs.LOCK_WAIT
+        while (result := run([tool, *offline, *argv], stdin)).status:
+            busy = result.status in locked and b"lock" in result.errors
+            if busy and time.monotonic() > deadline:
+                raise AccountsLocked(f"{name}: the user database is locked")
+            if not busy:
+                raise Refused(f"{name}: {result.reason()}")
+            time.sleep(0.2)
+
+    def _add_user(self, change: AddUser) -> None:
+        user = change.user
+        argv = ["--create-home", "--shell", user.shell, "--comment", user.gecos]
+        argv += ["--groups", ",".join(user.groups)] if user.groups else []
+        self._tool("useradd", [*argv, user.name], b"", _USERADD_LOCKED)
+
+    def _set_password(self, change: SetPassword) -> None:
+        self._account(change.name)
+        line = f"{change.name}:{change.secret.reveal()}\n".encode()
+        self._tool("chpasswd", [], line, (_LOCKED,))
+
+    def _lock_password(self, change: LockPassword) -> None:
+        self._tool("usermod", ["--lock", change.name], b"", (_LOCKED,))
+
+    def _set_hostname(self, change: SetHostname) -> None:
+        from _socket import sethostname
+
+        sethostname(change.new)
+
+    def _add_entropy(self, change: AddEntropy) -> None:
+        fd = os.open(defs.RANDOM_DEVICE, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            write_all(fd, change.content)
+        finally:
+            os.close(fd)
+
+
+def _temporary_path(path: str) -> str:
+    """The staged file's name: beside its target, short, and the same in every run."""
+    from guestagent.changes import digest
+
+    return f"{path.rpartition('/')[0]}/{defs.TEMPORARY_PREFIX}{digest(path.encode())[:12]}"
+
+
+def _directory(fd: int, name: str) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+
+
+def _write_below(start: int, folders: list[str], name: str, change: WriteFile) -> None:
+    """Runs as the user: make the folders, check that the file is as planned, replace it."""
+    here = start
+    for folder in folders:
+        try:
+            os.mkdir(folder, 0o700, dir_fd=here)
+        except FileExistsError:
+            pass
+        here = _directory(here, folder)
+        if os.fstat(here).st_uid != os.geteuid():
+            raise Refused("a directory on the way belongs to another user")
+    try:
+        now = read_at(here, name, defs.GUEST_FILE_LIMIT, os.geteuid())
+    except FileNotFoundError:
+        now = None
+    if now != change.old:
+        raise Refused("changed while the run went on")
+    replace(here, name, change.new, change.mode)

@@ -1,0 +1,271 @@
+"""One run: find, read, compare, apply, verify, remember, report."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from guestagent import VERSION, defs, log, state
+from guestagent.errors import GuestagentError, NoPermission, Problem, TryAgain, UsageError
+from guestagent.root import Root
+from guestagent.settings import load as load_settings
+from guestagent.sources import find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from guestagent.changes import Change, Plan
+    from guestagent.model import InstanceData
+    from guestagent.options import Options
+    from guestagent.settings import Settings
+    from guestagent.sources.bundle import Bundle
+
+
+def run(options: Options) -> int:
+    """Carry out ``apply`` or show what it would do; returns the exit status.
+
+    Raises GuestagentError for what ends a run before there is anything to report.
+    """
+    off = find.switched_off() if options.boot else ""
+    if off:
+        log.info(f"switched off: {off}")
+        return defs.EXIT_OK
+    try:
+        root = Root(options.root)
+    except OSError as error:
+        raise UsageError(f"root {options.root}: {error.strerror}") from None
+    if not root.live and not options.source:
+        raise UsageError("--root needs --source")
+    if options.dry_run:
+        return _Run(options, root).show()
+    if root.live and os.geteuid() != 0:
+        raise NoPermission("only root may configure the running system")
+    lock = _lock(root)
+    try:
+        return _Run(options, root).apply()
+    finally:
+        os.close(lock)
+
+
+def _lock(root: Root) -> int:
+    """The one run at a time holds this descriptor.  Raises TryAgain, OSError."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    name = defs.LOCK_FILE.rpartition("/")[2]
+    with root.place(defs.LOCK_FILE, make=True) as place:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=place.fd)
+    deadline = time.monotonic() + defs.LOCK_WAIT
+    while True:
+        try:
+            flock(fd, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TryAgain("another run is going on") from None
+            time.sleep(0.1)
+        else:
+            return fd
+
+
+class _Run:
+    """What one run finds out, step by step."""
+
+    def __init__(self, options: Options, root: Root) -> None:
+        self.options, self.root = options, root
+        self.problems: list[Problem] = []
+        self.changes: tuple[Change, ...] = ()
+        self.kept: tuple[str, ...] = ()
+        self.steps: list[tuple[str, float]] = []
+        self.source = self.instance = ""
+        self.first = self.unchanged = False
+        self.before = state.load(root)
+        self.started = self.clock = time.monotonic()
+
+    def step(self, name: str) -> None:
+        """Note how long the step took that ends now."""
+        now = time.monotonic()
+        self.steps.append((name, round((now - self.clock) * 1000, 1)))
+        self.clock = now
+
+    # Reading
+
+    def open(self, settings: Settings) -> Bundle | None:
+        """The source, or None.  Raises SourceBroken and the like."""
+        known = self.before.instance_id if self.before else None
+        expected = self.before is not None and self.before.drive
+        wait = settings.drive_wait
+        search = find.Search(self.options.source, wait, known, expected)
+        bundle, problems = find.find(search, _instance_of)
+        self.problems += problems
+        self.step("find")
+        if bundle is not None:
+            self.source = bundle.label
+            return bundle
+        if not self.options.boot or expected:
+            reason = "no config drive found; the last good configuration stays"
+            severity = "warning" if self.options.boot else "error"
+            self.problems.append(Problem(severity, "guestagent", "", "", reason))  # type: ignore[arg-type]
+        return None
+
+    def same_as_before(self, bundle: Bundle) -> bool:
+        """True where source and tree are as the last complete run left them."""
+        before = self.before
+        if before is None or not before.fingerprint:
+            return False
+        print_now = self.fingerprint(bundle, before.seen, before.watched, before.salt)
+        self.unchanged = print_now == before.fingerprint
+        self.step("compare")
+        return self.unchanged
+
+    def fingerprint(
+        self, bundle: Bundle, seen: tuple[str, ...], watched: tuple[str, ...], salt: str
+    ) -> str:
+        """Source and tree in one keyed digest; also of this version of guestagent."""
+        key = bytes.fromhex(salt)
+        tree = self.root.fingerprint(watched, key)
+        return f"{VERSION} {bundle.fingerprint(seen, key)} {tree}"
+
+    def plan(self, bundle: Bundle, settings: Settings) -> tuple[Plan, InstanceData]:
+        """Parse the source and compare it with the tree.  Raises SourceBroken, WrongSource."""
+        from guestagent.planning import instance_data, is_first, make_plan
+
+        data, problems = instance_data(bundle)
+        self.problems += problems
+        self.step("parse")
+        self.first = is_first(data, self.before, self.root)
+        name = data.instance_id.value if data.instance_id else ""
+        self.instance = name or (self.before.instance_id if self.before else "")
+        record = self.before.record if self.before else {}
+        complete = not any(problem.severity == "error" for problem in problems)
+        plan, problems = make_plan(data, settings, self.root, record, self.first, complete)
+        self.problems += problems
+        self.changes, self.kept = plan.changes, plan.kept
+        self.step("plan")
+        return plan, data
+
+    # Showing
+
+    def show(self) -> int:
+        """Print the plan; the tree, and everything else, stays as it is."""
+        from guestagent import show
+        from guestagent.changes import Plan
+
+        settings, self.problems = load_settings(self.root)
+        bundle = self.open(settings)
+        plan = Plan((), (), (), {})
+        if bundle is not None and not self.same_as_before(bundle):
+            plan, _ = self.plan(bundle, settings)
+        if self.options.json:
+            own = [defs.STATE_FILE, defs.REPORT_FILE, defs.LOCK_FILE]
+            print(show.plan_json(plan, self.problems, own))
+        else:
+            sys.stdout.write(show.text(plan, self.problems))
+        if self.failed():
+            return defs.EXIT_ERRORS
+        return defs.EXIT_CHANGES if plan.changes else defs.EXIT_OK
+
+    def failed(self) -> bool:
+        """True if something was left out or not done."""
+        return any(problem.severity == "error" for problem in self.problems)
+
+    # Applying
+
+    def apply(self) -> int:
+        """Make the plan true, and write the report whatever happens."""
+        status = defs.EXIT_ERRORS
+        try:
+            self.work()
+            status = defs.EXIT_ERRORS if self.failed() else defs.EXIT_OK
+        except GuestagentError as error:
+            status = error.status
+            self.problems.append(Problem("error", "guestagent", "", "", str(error)))
+        except OSError as error:
+            reason = f"{error.filename or 'system'}: {error.strerror}"
+            self.problems.append(Problem("error", "guestagent", "", "", reason))
+        finally:
+            self.report(status)
+        return status
+
+    def work(self) -> None:
+        """From settings to state."""
+        settings, self.problems = load_settings(self.root)
+        bundle = self.open(settings)
+        if bundle is None or self.same_as_before(bundle):
+            return
+        plan, data = self.plan(bundle, settings)
+        record = self.commit(plan, settings)
+        self.remember(bundle, data, settings, record)
+
+    def commit(self, plan: Plan, settings: Settings) -> dict[str, str]:
+        """Write the changes; returns the record without those that failed."""
+        if not plan.changes:
+            return plan.record
+        from guestagent import aftermath, apply
+        from guestagent.planning import recorded_as
+
+        failures = apply.commit(plan.changes, self.root)
+        failed = [change for change, _ in failures]
+        self.problems += [problem for _, problem in failures]
+        self.changes = tuple(change for change in plan.changes if change not in failed)
+        record = dict(plan.record)
+        for key in (key for change in failed for key in recorded_as(change)):
+            record.pop(key, None)
+        self.step("apply")
+        if self.root.live and not self.options.boot:
+            aftermath.tell(self.changes)
+        paths = [change.path for change in self.changes if change.kind == "write"]
+        if self.root.live and defs.SSHD_DROPIN in paths:
+            self.problems += aftermath.check_sshd(self.root, settings)
+        return record
+
+    def remember(
+        self, bundle: Bundle, data: InstanceData, settings: Settings, record: dict[str, str]
+    ) -> None:
+        """Look again: nothing may differ any more.  Then write the state."""
+        from guestagent.planning import make_plan
+
+        self.root.watched.clear()
+        load_settings(self.root)
+        again, _ = make_plan(data, settings, self.root, record, False, True)
+        failed = self.failed()
+        if not failed:
+            for change in again.changes:
+                where = getattr(change, "path", "") or getattr(change, "name", "")
+                reason = f"{where}: still differs after the run ({change.kind})"
+                self.problems.append(Problem("error", *change.why, reason))
+        salt = os.urandom(16).hex()
+        seen, watched = tuple(bundle.seen), tuple(self.root.watched)
+        drive = self.root.live and not self.options.source
+        found = "" if self.failed() else self.fingerprint(bundle, seen, watched, salt)
+        after = state.State(self.instance, record, seen, watched, salt, found, drive)
+        state.save(self.root, after)
+        self.step("verify")
+
+    def report(self, status: int) -> None:
+        """Tell the journal, and leave the report for ``guestagent status``."""
+        from guestagent.status import tell, write
+
+        found: dict[str, Any] = {
+            "version": VERSION,
+            "time": int(time.time()),
+            "exit_status": status,
+            "source": self.source,
+            "instance_id": self.instance or (self.before.instance_id if self.before else ""),
+            "first_boot": self.first,
+            "unchanged": self.unchanged,
+            "changes": self.changes,
+            "kept": self.kept,
+            "problems": self.problems,
+            "steps_ms": dict(self.steps),
+            "total_ms": round((time.monotonic() - self.started) * 1000, 1),
+        }
+        tell(found)
+        write(self.root, found)
+
+
+def _instance_of(bundle: Bundle) -> str | None:
+    from guestagent.parse.openstack import instance_id
+
+    return instance_id(bundle)

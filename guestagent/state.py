@@ -1,0 +1,87 @@
+"""What guestagent remembers between runs: versioned JSON that only root can read.
+
+It holds digests of what was applied, and no secret.
+"""
+
+from __future__ import annotations
+
+import os
+
+from guestagent import defs
+from guestagent.errors import FieldError, GuestagentError
+from guestagent.jsontext import dumps, loads
+from guestagent.privsep import replace
+from guestagent.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from guestagent.root import Root
+
+_VERSION = 1
+
+
+class State(NamedTuple):
+    """The last complete run.
+
+    ``record`` maps resources to digests of what was applied.  ``seen`` and ``watched`` are the
+    documents and paths that the run looked at; while their ``fingerprint``, made with
+    ``salt``, stays the same, another run would find nothing to do.  ``drive`` tells that the
+    source was a config drive.
+    """
+
+    instance_id: str
+    record: dict[str, str]
+    seen: tuple[str, ...]
+    watched: tuple[str, ...]
+    salt: str
+    fingerprint: str
+    drive: bool
+
+
+def load(root: Root) -> State | None:
+    """The state of the tree; None where there is none or it cannot be understood.
+
+    Raises OSError where the tree fails.
+    """
+    try:
+        content = root.read(defs.STATE_FILE)
+        return None if content is None else _decode(loads(content))
+    except (FieldError, GuestagentError):
+        return None
+
+
+def _decode(value: Any) -> State | None:
+    if not isinstance(value, dict) or value.get("version") != _VERSION:
+        return None
+    try:
+        return State(
+            str(value["instance_id"]),
+            {str(key): str(item) for key, item in value["record"].items()},
+            tuple(value["seen"]),
+            tuple(value["watched"]),
+            value["salt"],
+            value["fingerprint"],
+            value["drive"] is True,
+        )
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def save(root: Root, state: State) -> None:
+    """Write the state durably.  Raises OSError, Refused."""
+    write(root, defs.STATE_FILE, {"version": _VERSION, **state._asdict()}, 0o600)
+
+
+def write(root: Root, path: str, value: object, mode: int) -> None:
+    """Write one of guestagent's own files as JSON.  Raises OSError, Refused."""
+    folder = path.rpartition("/")[0]
+    with root.place(folder + "/x", make=True) as place:
+        if folder == defs.STATE_DIR:
+            os.chmod(".", 0o700, dir_fd=place.fd)
+        directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.fd)
+    try:
+        replace(directory, path.rpartition("/")[2], f"{dumps(value)}\n".encode(), mode)
+    finally:
+        os.close(directory)

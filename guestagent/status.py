@@ -1,0 +1,83 @@
+"""The report of a run: written to /run, told to the journal, shown by ``guestagent status``."""
+
+from __future__ import annotations
+
+from guestagent import defs, log, state
+from guestagent.errors import Problem, Refused
+from guestagent.jsontext import dumps, loads
+from guestagent.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from guestagent.options import Options
+
+
+def tell(report: dict[str, Any]) -> None:
+    """One line for each problem and each change, and one for the whole."""
+    for problem in report["problems"]:
+        (log.error if problem.severity == "error" else log.warning)(problem.text())
+    for name in report["kept"]:
+        log.info(f"left alone, changed by an administrator: {name}")
+    if report["changes"]:
+        from guestagent.show import summary
+
+        for change in report["changes"]:
+            log.notice(f"{summary(change)} [{change.why.text()}]")
+    log.info(_headline(report))
+
+
+def _headline(report: dict[str, Any]) -> str:
+    source = report["source"] or "no source"
+    what = "unchanged" if report["unchanged"] else f"{len(report['changes'])} changes"
+    errors = sum(problem.severity == "error" for problem in report["problems"])
+    return f"{source}: {what}, {errors} errors, {report['total_ms']:.0f} ms"
+
+
+def write(root: Root, report: dict[str, Any]) -> None:
+    """Leave the report in the tree's /run; a tree that cannot take it is told of, no more."""
+    changes: list[dict[str, str]] = []
+    if report["changes"]:
+        from guestagent.show import summary
+
+        changes = [{"what": summary(c), "why": c.why.text()} for c in report["changes"]]
+    problems = [problem._asdict() for problem in report["problems"]]
+    try:
+        state.write(
+            root, defs.REPORT_FILE, {**report, "changes": changes, "problems": problems}, 0o644
+        )
+    except (OSError, Refused) as error:
+        log.warning(f"{defs.REPORT_FILE}: cannot be written: {error}")
+
+
+def show(options: Options) -> int:
+    """Print the last report; the exit status is 1 if it tells of errors or there is none."""
+    content = Root(options.root).read(defs.REPORT_FILE)
+    if content is None:
+        log.error("there is no report: guestagent has not run since this system started")
+        return defs.EXIT_ERRORS
+    report = loads(content)
+    if options.json:
+        print(dumps(report))
+    else:
+        _print(report)
+    return defs.EXIT_ERRORS if report["exit_status"] else defs.EXIT_OK
+
+
+def _print(report: dict[str, Any]) -> None:
+    print(f"source       {log.printable(report['source']) or '(none)'}")
+    print(f"instance     {log.printable(report['instance_id']) or '(none)'}")
+    print(f"exit status  {report['exit_status']}")
+    took = ", ".join(f"{name} {ms:.0f}" for name, ms in report["steps_ms"].items())
+    print(f"took         {report['total_ms']:.0f} ms ({took})")
+    for problem in report["problems"]:
+        found = Problem(**problem)
+        print(f"{found.severity}: {log.printable(found.text())}")
+    for name in report["kept"]:
+        print(f"left alone, changed by an administrator: {log.printable(name)}")
+    for change in report["changes"]:
+        print(f"changed      {log.printable(change['what'])}")
+        print(f"    because  {log.printable(change['why'])}")
+    if report["unchanged"]:
+        print("nothing had changed since the run before")
