@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from errno import EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS
 from stat import S_ISDIR
 
 from guestagent import defs, state
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from guestagent.root import Root
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Errors of one path; any other (a full disk, a failing one) stops the whole commit.
+_HERE_ONLY = (EROFS, EACCES, EPERM, ENOTDIR, ENAMETOOLONG, ELOOP, EISDIR)
 _LOCKED = 1  # chpasswd(8), and 10 for useradd(8) where the group file is locked
 _USERADD_LOCKED = (1, 10)
 
@@ -67,8 +70,11 @@ def clean(root: Root) -> None:
     if content is None:
         return
     for path in loads(content):
-        with root.place(str(path)) as place:
-            _unlink(place.fd, place.name)
+        try:
+            with root.place(str(path)) as place:
+                _unlink(place.fd, place.name)
+        except FileNotFoundError:
+            pass  # killed before the directory was made
     _remove(root, defs.STAGING_FILE)
 
 
@@ -150,6 +156,10 @@ class _Commit:
             try:
                 self.staged.append(self._stage_one(change))
             except Refused as error:
+                self._fail(change, error)
+            except OSError as error:
+                if error.errno not in _HERE_ONLY:
+                    raise
                 self._fail(change, error)
         sync_tree(self.root.fd)
 

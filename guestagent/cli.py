@@ -12,14 +12,12 @@ from guestagent.errors import GuestagentError, UsageError
 from guestagent.options import USAGE, Options, parse
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; returns the exit status of ``guestagent(8)``."""
     try:
-        options = parse(arguments)
+        options = parse(sys.argv[1:] if arguments is None else arguments)
         if options.help or options.version:
-            print(
-                USAGE if options.help else f"guestagent {VERSION}", end="" if options.help else "\n"
-            )
+            sys.stdout.write(USAGE if options.help else f"guestagent {VERSION}\n")
             return defs.EXIT_OK
         return _verb(options)
     except UsageError as error:

@@ -21,6 +21,7 @@ guestagent() {
 say "A config drive with the label config-2"
 xorriso -as mkisofs -quiet -J -r -V config-2 -o "$scratch/drive.iso" "$sample/drive" 2>/dev/null
 cp -a "$sample/root" "$scratch/root"
+((EUID)) || chown -R 1000:1000 "$scratch/root/home/debian"
 cp -a "$scratch/root" "$scratch/before"
 (cd "$sample/drive" && find . -type f)
 agent=(--source "$scratch/drive.iso" --root "$scratch/root")
@@ -28,7 +29,7 @@ agent=(--source "$scratch/drive.iso" --root "$scratch/root")
 say "What a run would change"
 status=0
 guestagent --dry-run "${agent[@]}"
-diff -r "$scratch/before" "$scratch/root" && echo "Nothing is changed yet."
+diff --no-dereference -r "$scratch/before" "$scratch/root" && echo "Nothing is changed yet."
 
 say "The run"
 status=0
@@ -36,7 +37,7 @@ guestagent apply "${agent[@]}"
 [[ $status == 0 ]] || failed=yes
 
 say "What is different now"
-diff -rq "$scratch/before" "$scratch/root" | sed "s|$scratch/||g" || true
+diff --no-dereference -rq "$scratch/before" "$scratch/root" | sed "s|$scratch/||g" || true
 
 say "The report"
 status=0

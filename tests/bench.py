@@ -1,0 +1,146 @@
+"""What a run costs: CPU time as ratios to a bare interpreter's start, all measured in one go.
+
+``make bench``, or ``PYTHON=/usr/bin/python3 python3 tests/bench.py`` for another interpreter.
+The agent is byte-compiled and started as its package starts it.  Rounds are interleaved, so
+that a slow moment of the machine hits each of the three alike.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+PROJECT = Path(__file__).resolve().parents[1]
+SAMPLE = PROJECT / "tests/cases/samples/nova"
+PYTHON = os.environ.get("PYTHON") or sys.executable
+ROUNDS = int(os.environ.get("ROUNDS") or 60)
+AIMS = {"first boot": 3.0, "second run": 2.0}
+_BARE = [PYTHON, "-I", "-S", "-c", "pass"]
+_START = """\
+import sys
+sys.path[:0] = [sys.argv.pop(1)]
+from guestagent.cli import main
+status = main(sys.argv[1:])
+"""
+_LAUNCH = _START + "sys.exit(status)\n"
+_OWN_COST = _START + "import os; t = os.times(); print(t.user + t.system, len(sys.modules))\n"
+
+
+class Cost(NamedTuple):
+    """One start: CPU time (user + system) and wall clock time, in seconds."""
+
+    cpu: float
+    wall: float
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(Path(scratch))
+        bench.compile()
+        found = bench.rounds(ROUNDS)
+        print(f"{PYTHON} ({bench.version()}), {ROUNDS} rounds, {'root' if _root() else 'not root'}")
+        print(f"{'':<12}{'median':>10}{'ratio':>8}{'quartile':>10}{'ratio':>8}{'wall':>10}")
+        for name, costs in found.items():
+            print(_line(name, costs, found["interpreter"]))
+        for name, (modules, own) in bench.inside().items():
+            print(f"{name}: {modules} modules imported, children not counted: {own:.1f}")
+
+
+def _root() -> bool:
+    return os.geteuid() == 0
+
+
+def _line(name: str, costs: list[Cost], bare: list[Cost]) -> str:
+    middle, low = _middle(costs), _low(costs)
+    text = f"{name:<12}{middle * 1000:>7.1f} ms{middle / _middle(bare):>8.2f}"
+    text += f"{low * 1000:>7.1f} ms{low / _low(bare):>8.2f}"
+    text += f"{statistics.median(cost.wall for cost in costs) * 1000:>7.1f} ms"
+    return text + (f"   aim: at most {AIMS[name]:g}" if name in AIMS else "")
+
+
+def _middle(costs: list[Cost]) -> float:
+    return statistics.median(cost.cpu for cost in costs)
+
+
+def _low(costs: list[Cost]) -> float:
+    return statistics.quantiles([cost.cpu for cost in costs], n=4)[0]
+
+
+class Bench:
+    """The agent's copy, the tree it configures, and the three commands."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.library, self.tree = scratch / "lib", scratch / "root"
+        arguments = ["--root", str(self.tree), "--source", str(SAMPLE / "drive")]
+        self.agent = [PYTHON, "-BIS", "-c", _LAUNCH, str(self.library), *arguments]
+        self.inner = [PYTHON, "-BIS", "-c", _OWN_COST, str(self.library), *arguments]
+
+    def compile(self) -> None:
+        """Copy the package and byte-compile it, as its Debian package is."""
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / "guestagent", self.library / "guestagent", ignore=unwanted)
+        subprocess.run([PYTHON, "-I", "-m", "compileall", "-q", self.library], check=True)
+
+    def fresh(self) -> None:
+        """The sample's tree as it was before any run."""
+        shutil.rmtree(self.tree, ignore_errors=True)
+        shutil.copytree(SAMPLE / "root", self.tree, symlinks=True)
+        if _root():
+            for line in (self.tree / "etc/passwd").read_text().splitlines():
+                _, _, uid, gid, _, home, _ = line.split(":")
+                if (self.tree / home[1:]).is_dir():
+                    os.chown(self.tree / home[1:], int(uid), int(gid))
+
+    def rounds(self, number: int) -> dict[str, list[Cost]]:
+        """Each of the three once in each round, after one round that is not counted."""
+        found: dict[str, list[Cost]] = {"interpreter": [], "first boot": [], "second run": []}
+        for count in range(number + 1):
+            self.fresh()
+            commands = (_BARE, self.agent, self.agent)
+            for costs, command in zip(found.values(), commands, strict=True):
+                cost = measure(command)
+                if count:
+                    costs.append(cost)
+        return found
+
+    def version(self) -> str:
+        """The interpreter's version."""
+        code = "import sys; print('Python', sys.version.split()[0])"
+        return subprocess.run(
+            [PYTHON, "-Ic", code], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def inside(self) -> dict[str, tuple[int, float]]:
+        """Modules imported, and the CPU time without children's in units of a bare start."""
+        found: dict[str, tuple[int, float]] = {}
+        self.fresh()
+        bare = _middle([measure(_BARE) for _ in range(9)])
+        for name in AIMS:
+            result = subprocess.run(self.inner, check=True, capture_output=True, text=True)
+            own, modules = result.stdout.split()
+            found[name] = (int(modules), float(own) / bare)
+        return found
+
+
+def measure(command: list[str]) -> Cost:
+    """Start a program and wait for it; its own CPU time with that of its children (wait4)."""
+    quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
+    begin = time.perf_counter()
+    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=quiet)
+    _, status, used = os.wait4(pid, 0)
+    wall = time.perf_counter() - begin
+    if status:
+        sys.exit(f"failed ({status}): {' '.join(command)}")
+    return Cost(used.ru_utime + used.ru_stime, wall)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""What tests of the whole agent share: running it, guest trees, drives, comparing trees."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SAMPLES = REPOSITORY / "tests" / "cases" / "samples"
+KEY = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAxh2CNcRISQu7+Apd2MCqD1GcUxrMfJPKQTV1ZEqFK "
+    "sample@guestagent"
+)
+_START = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from guestagent.cli import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+class Result(NamedTuple):
+    """How a run of the agent ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def agent(*arguments: str | Path, python: str = "python3") -> Result:
+    """Run the agent as its package does: isolated, without the site module."""
+    interpreter = sys.executable if python == "python3" else python
+    argv = [interpreter, "-IBS", "-c", _START, str(REPOSITORY), *map(str, arguments)]
+    done = subprocess.run(argv, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def need(condition: bool, reason: str) -> None:
+    """Skip a test for a reason, or fail it where everything must run."""
+    if not condition and os.environ.get("GUESTAGENT_REQUIRE_ALL") == "1":
+        pytest.fail(f"must run here: {reason}")
+    if not condition:
+        pytest.skip(reason)
+
+
+def need_root() -> None:
+    """The test changes owners, users or roots."""
+    need(os.geteuid() == 0, "needs root")
+
+
+def need_tools(*names: str) -> None:
+    """The test starts other programs."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    missing = [name for name in names if shutil.which(name, path=path) is None]
+    need(not missing, f"needs {', '.join(missing)}")
+
+
+def copy_root(source: Path, target: Path) -> Path:
+    """A guest tree from a checkout: modes as an installed system has them, homes' owners."""
+    shutil.copytree(source, target, symlinks=True)
+    for folder, _, names in os.walk(target):
+        os.chmod(folder, 0o755)
+        for name in names:
+            if not os.path.islink(f"{folder}/{name}"):
+                os.chmod(f"{folder}/{name}", 0o644)
+    for program in (*target.glob("usr/bin/*"), *target.glob("usr/sbin/*")):
+        program.chmod(0o755)
+    for secret in (*target.glob("etc/*shadow"), *target.glob("etc/ssh/ssh_host_*_key")):
+        secret.chmod(0o600)
+    if os.geteuid() == 0:
+        own_homes(target)
+    return target
+
+
+def own_homes(root: Path) -> None:
+    """Give each home directory to the account that has it."""
+    for line in (root / "etc/passwd").read_text().splitlines():
+        _, _, uid, gid, _, home, _ = line.split(":")
+        where = root / home.lstrip("/")
+        if where.is_dir() and home != "/":
+            for path in (where, *where.rglob("*")):
+                os.chown(path, int(uid), int(gid), follow_symlinks=False)
+
+
+class Entry(NamedTuple):
+    """One name of a tree: what it is, and a digest of its content or its target."""
+
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    digest: str
+
+
+def snapshot(tree: Path) -> dict[str, Entry]:
+    """Every name below a directory, without the times of anything."""
+    found = {}
+    for path in sorted(tree.rglob("*")):
+        stat = path.lstat()
+        digest, kind = "", "other"
+        if path.is_symlink():
+            kind, digest = "link", os.readlink(path)
+        elif path.is_dir():
+            kind = "dir"
+        elif path.is_file():
+            kind, digest = "file", hashlib.sha256(path.read_bytes()).hexdigest()
+        name = "/" + str(path.relative_to(tree))
+        found[name] = Entry(kind, stat.st_mode & 0o7777, stat.st_uid, stat.st_gid, digest)
+    return found
+
+
+def differences(before: dict[str, Entry], after: dict[str, Entry]) -> set[str]:
+    """The names that are new, gone or different."""
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def make_drive(tree: Path, form: str, folder: Path) -> Path:
+    """A config drive as a "directory", an "iso" or a "vfat" image."""
+    if form == "directory":
+        return tree
+    image = folder / f"drive.{form}"
+    if form == "iso":
+        need_tools("xorriso")
+        options = ("-quiet", "-J", "-r", "-V", "config-2", "-o", str(image), str(tree))
+        _quietly("xorriso", "-as", "mkisofs", *options)
+    else:
+        need_tools("mkfs.vfat", "mcopy")
+        _quietly("mkfs.vfat", "-n", "CONFIG-2", "-C", str(image), "4096")
+        names = sorted(str(path) for path in tree.iterdir())
+        _quietly("mcopy", "-s", "-Q", "-i", str(image), *names, "::/")
+    return image
+
+
+def _quietly(*argv: str) -> None:
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    subprocess.run(argv, check=True, capture_output=True, env={**os.environ, "PATH": path})
