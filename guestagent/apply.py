@@ -14,22 +14,24 @@ from errno import EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS
 from stat import S_ISDIR
 
 from guestagent import defs, state
-from guestagent.errors import AccountsLocked, Problem, Refused
+from guestagent.errors import AccountsLocked, FieldError, Problem, Refused
 from guestagent.facts import accounts
-from guestagent.hostkeys import make_host_keys
 from guestagent.jsontext import loads
 from guestagent.privsep import as_user, replace, write_all
 from guestagent.root import read_at
-from guestagent.run import program, run
 from guestagent.system import sync_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
     from guestagent.changes import (
         AddEntropy,
         AddUser,
         Change,
         LockPassword,
+        MakeHostKeys,
         RemoveFile,
         SetHostname,
         SetPassword,
@@ -69,13 +71,22 @@ def clean(root: Root) -> None:
     content = root.read(defs.STAGING_FILE)
     if content is None:
         return
-    for path in loads(content):
+    for path in _staged_paths(content):
         try:
-            with root.place(str(path)) as place:
+            with root.place(path) as place:
                 _unlink(place.fd, place.name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, Refused):
             pass  # killed before the directory was made
     _remove(root, defs.STAGING_FILE)
+
+
+def _staged_paths(content: bytes) -> list[str]:
+    try:
+        paths = loads(content)
+    except FieldError:
+        return []
+    mark = "/" + defs.TEMPORARY_PREFIX
+    return [str(path) for path in paths if mark in str(path)] if isinstance(paths, list) else []
 
 
 def _unlink(fd: int, name: str) -> None:
@@ -112,7 +123,7 @@ class _Commit:
             changes,
             {
                 "remove": self._remove_file,
-                "make_host_keys": lambda change: make_host_keys(self.root, change.types),
+                "make_host_keys": self._make_host_keys,
                 "set_password": self._set_password,
                 "lock_password": self._lock_password,
                 "set_hostname": self._set_hostname,
@@ -121,7 +132,7 @@ class _Commit:
         )
         return self.failed
 
-    def _each(self, changes, actions) -> None:  # type: ignore[no-untyped-def]
+    def _each(self, changes: Iterable[Change], actions: dict[str, Callable[[Any], None]]) -> None:
         for change in changes:
             if change.kind in actions:
                 try:
@@ -130,10 +141,10 @@ class _Commit:
                     self._fail(change, error)
 
     def _fail(self, change: Change, error: Exception) -> None:
-        reason = str(error)
+        reason, path = str(error), getattr(change, "path", "")
         if isinstance(error, OSError):
             reason = error.strerror or "input/output error"
-        path = getattr(change, "path", "")
+            path = path or error.filename or ""
         text = f"{path}: {reason}" if path else reason
         self.failed.append((change, Problem("error", *change.why, text)))
 
@@ -142,8 +153,7 @@ class _Commit:
         if change.user not in ("", "root"):
             return True
         try:
-            with self.root.place(change.path) as place:
-                return place.owner is not None
+            return self._standing(change.path)[1] is not None
         except (OSError, Refused):
             return False
 
@@ -159,7 +169,7 @@ class _Commit:
                 self._fail(change, error)
             except OSError as error:
                 if error.errno not in _HERE_ONLY:
-                    raise
+                    raise OSError(error.errno, error.strerror, change.path) from None
                 self._fail(change, error)
         sync_tree(self.root.fd)
 
@@ -210,30 +220,37 @@ class _Commit:
         raise Refused(f"there is no account {name}")
 
     def _write_as_user(self, change: WriteFile) -> None:
-        home = change.path
         if change.user not in ("", "root"):
             account = self._account(change.user)
-            home, uid, gid = account.home, account.uid, account.gid
+            top, uid, gid = account.home.rstrip("/"), account.uid, account.gid
         else:
-            uid, gid = self._owner(change.path)
-        below = change.path[len(home.rstrip("/")) + 1 :] if home != change.path else ""
-        folders = below.split("/")[:-1]
-        with self.root.place(home if folders else change.path) as place:
+            top, uid, gid = self._owner(change.path)
+        if not change.path.startswith(top + "/"):
+            raise Refused("the account has its home elsewhere")
+        *folders, name = change.path[len(top) + 1 :].split("/")
+        with self.root.place(f"{top}/x") as place:
             if place.exposed:
                 raise Refused("everybody may write to a directory on the way")
-            start = _directory(place.fd, place.name if folders else ".")
+            start = _directory(place.fd, ".")
         try:
-            name = change.path.rpartition("/")[2]
             as_user(uid, gid, lambda: _write_below(start, folders, name, change))
         finally:
             os.close(start)
 
-    def _owner(self, path: str) -> tuple[int, int]:
-        with self.root.place(path) as place:
-            for account in accounts(self.root):
-                if account.uid == place.owner:
-                    return account.uid, account.gid
+    def _owner(self, path: str) -> tuple[str, int, int]:
+        """The lowest folder on the way that is there, and the user who owns it."""
+        top, owner = self._standing(path)
+        for account in accounts(self.root):
+            if account.uid == owner:
+                return top, account.uid, account.gid
         raise Refused("a directory on the way belongs to no account")
+
+    def _standing(self, path: str) -> tuple[str, int | None]:
+        try:
+            with self.root.place(path) as place:
+                return path.rpartition("/")[0], place.owner
+        except FileNotFoundError:
+            return self._standing(path.rpartition("/")[0])
 
     def _remove_file(self, change: RemoveFile) -> None:
         with self.root.place(change.path) as place:
@@ -243,6 +260,8 @@ class _Commit:
 
     def _tool(self, name: str, argv: list[str], stdin: bytes, locked: tuple[int, ...]) -> None:
         """Run a tool of shadow(5) for the tree; wait while another program holds the lock."""
+        from guestagent.run import program, run
+
         tool = program(name)
         if tool is None:
             raise Refused(f"needs {name}, which is not installed")
@@ -265,7 +284,20 @@ class _Commit:
     def _set_password(self, change: SetPassword) -> None:
         self._account(change.name)
         line = f"{change.name}:{change.secret.reveal()}\n".encode()
-        self._tool("chpasswd", [], line, (_LOCKED,))
+        self._tool("chpasswd", self._crypt_method(), line, (_LOCKED,))
+
+    def _crypt_method(self) -> list[str]:
+        """An offline tree's own method, login.defs(5); PAM would run the tree's modules."""
+        if self.root.live:
+            return []
+        lines = (line.split() for line in self.root.text(defs.LOGIN_DEFS).splitlines())
+        yescrypt = ["ENCRYPT_METHOD", "YESCRYPT"] in lines
+        return ["--crypt-method", "YESCRYPT" if yescrypt else "SHA512"]
+
+    def _make_host_keys(self, change: MakeHostKeys) -> None:
+        from guestagent.hostkeys import make_host_keys
+
+        make_host_keys(self.root, change.types)
 
     def _lock_password(self, change: LockPassword) -> None:
         self._tool("usermod", ["--lock", change.name], b"", (_LOCKED,))

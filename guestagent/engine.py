@@ -95,7 +95,7 @@ class _Run:
         """The source, or None.  Raises SourceBroken and the like."""
         known = self.before.instance_id if self.before else None
         expected = self.before is not None and self.before.drive
-        wait = settings.drive_wait
+        wait = settings.drive_wait if self.options.boot else 0.0
         search = find.Search(self.options.source, wait, known, expected)
         bundle, problems = find.find(search, _instance_of)
         self.problems += problems
@@ -114,10 +114,25 @@ class _Run:
         before = self.before
         if before is None or not before.fingerprint:
             return False
+        if self.root.live and self.options.boot:
+            self.wait_for_nics(None)
         print_now = self.fingerprint(bundle, before.seen, before.watched, before.salt)
         self.unchanged = print_now == before.fingerprint
         self.step("compare")
         return self.unchanged
+
+    def wait_for_nics(self, data: InstanceData | None) -> None:
+        """Let udev name the NICs that the data speak of; without data, those of the last run."""
+        from guestagent import nics
+
+        if data is None:
+            wanted = nics.named(self.before.watched if self.before else ())
+            waited = bool(wanted) and nics.wait(wanted)
+        else:
+            interfaces = data.network.interfaces if data.network else ()
+            waited = nics.wait({interface.mac for interface in interfaces if interface.mac})
+        if waited:
+            self.step("nics")
 
     def fingerprint(
         self, bundle: Bundle, seen: tuple[str, ...], watched: tuple[str, ...], salt: str
@@ -131,9 +146,11 @@ class _Run:
         """Parse the source and compare it with the tree.  Raises SourceBroken, WrongSource."""
         from guestagent.planning import instance_data, is_first, make_plan
 
-        data, problems = instance_data(bundle)
+        data, problems = instance_data(bundle, self.root.live)
         self.problems += problems
         self.step("parse")
+        if self.root.live and self.options.boot and settings.network_manage:
+            self.wait_for_nics(data)
         self.first = is_first(data, self.before, self.root)
         name = data.instance_id.value if data.instance_id else ""
         self.instance = name or (self.before.instance_id if self.before else "")
@@ -200,9 +217,9 @@ class _Run:
 
     def commit(self, plan: Plan, settings: Settings) -> dict[str, str]:
         """Write the changes; returns the record without those that failed."""
-        if not plan.changes:
+        if not plan.changes and not self.root.exists(defs.STAGING_FILE):
             return plan.record
-        from guestagent import aftermath, apply
+        from guestagent import apply
         from guestagent.planning import recorded_as
 
         failures = apply.commit(plan.changes, self.root)
@@ -213,12 +230,19 @@ class _Run:
         for key in (key for change in failed for key in recorded_as(change)):
             record.pop(key, None)
         self.step("apply")
-        if self.root.live and not self.options.boot:
+        if self.root.live:
+            self.follow_up(settings)
+        return record
+
+    def follow_up(self, settings: Settings) -> None:
+        """Tell running daemons, and ask sshd if it took over what was written."""
+        from guestagent import aftermath
+
+        if not self.options.boot:
             aftermath.tell(self.changes)
         paths = [change.path for change in self.changes if change.kind == "write"]
-        if self.root.live and defs.SSHD_DROPIN in paths:
+        if defs.SSHD_DROPIN in paths:
             self.problems += aftermath.check_sshd(self.root, settings)
-        return record
 
     def remember(
         self, bundle: Bundle, data: InstanceData, settings: Settings, record: dict[str, str]

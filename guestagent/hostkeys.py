@@ -9,6 +9,7 @@ from guestagent.errors import Refused
 from guestagent.privsep import replace
 from guestagent.root import read_at
 from guestagent.run import program, run
+from guestagent.state import folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,11 @@ def make_host_keys(root: Root, types: tuple[str, ...]) -> None:
     tool = program("ssh-keygen")
     if tool is None:
         raise Refused("making host keys needs ssh-keygen, which is not installed")
-    with root.place(f"{defs.STATE_DIR}/{_WORK}", make=True) as place:
-        work = _fresh(place.fd)
+    parent = folder(root, defs.STATE_DIR)
+    try:
+        work = _fresh(parent)
+    finally:
+        os.close(parent)
     path = root.outside(f"{defs.STATE_DIR}/{_WORK}")
     try:
         made = _make(tool, path, types)

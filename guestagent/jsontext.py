@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SPACE = " \t\n\r"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # by hand: the codec that knows it is a module to import
 
 
 class _Rules:
@@ -85,7 +86,7 @@ def _text(content: bytes) -> str:
     if len(content) > defs.JSON_LIMIT:
         raise FieldError(f"larger than {defs.JSON_LIMIT} bytes")
     try:
-        return content.decode("utf-8-sig")
+        return content.removeprefix(_BYTE_ORDER_MARK).decode()
     except UnicodeDecodeError as error:
         raise FieldError(f"not UTF-8 at byte {error.start}") from None
 

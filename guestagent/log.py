@@ -24,7 +24,10 @@ def printable(text: str) -> str:
 
 def _line(level: int, text: str) -> None:
     prefix = f"<{level}>" if "JOURNAL_STREAM" in os.environ else ""
-    print(f"{prefix}guestagent: {printable(text)}", file=sys.stderr)
+    try:
+        print(f"{prefix}guestagent: {printable(text)}", file=sys.stderr)
+    except OSError:
+        pass  # a terminal that hung up must not end a run
 
 
 def error(text: str) -> None:

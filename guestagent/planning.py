@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from guestagent import defs
 from guestagent import facts as facts_of_tree
 from guestagent.changes import diff
 from guestagent.desired import desired
 from guestagent.errors import Problem, WrongSource
 from guestagent.parse import openstack
+from guestagent.resources import identity
 from guestagent.sources.find import machine_id
 
 TYPE_CHECKING = False
@@ -19,15 +21,19 @@ if TYPE_CHECKING:
     from guestagent.state import State
 
 
-def instance_data(bundle: Bundle) -> tuple[InstanceData, list[Problem]]:
-    """What a source says, its keys seen by ssh-keygen too.  Raises SourceBroken."""
-    data, problems = openstack.parse(bundle)
-    if data.ssh_keys:
-        from guestagent.keycheck import check
+def instance_data(bundle: Bundle, live: bool) -> tuple[InstanceData, list[Problem]]:
+    """What a source says, and what in it cannot be used.  Raises SourceBroken.
 
-        keys, more = check(data.ssh_keys)
-        return data._replace(ssh_keys=keys), [*problems, *more]
-    return data, problems
+    On a running system ssh-keygen reads the keys too; for an offline tree, whose own
+    ssh-keygen may be another, the parser's checks are enough.
+    """
+    data, problems = openstack.parse(bundle)
+    if not live or not data.ssh_keys:
+        return data, problems
+    from guestagent.keycheck import check
+
+    keys, more = check(data.ssh_keys)
+    return data._replace(ssh_keys=keys), [*problems, *more]
 
 
 def is_first(data: InstanceData, before: State | None, root: Root) -> bool:
@@ -59,8 +65,27 @@ def make_plan(
         return diff((), root, facts_of_tree.gather(root), record, False, False), []
     facts = facts_of_tree.gather(root)
     resources, problems = desired(data, facts, settings, first)
-    plan = diff(resources, root, facts, record, first, complete)
+    wanted = {identity(resource) for resource in resources}
+    kept = {} if first else _untold(data, record, wanted)
+    open_to_change = {key: value for key, value in record.items() if key not in kept}
+    plan = diff(resources, root, facts, open_to_change, first, complete)
+    plan = plan._replace(record={**kept, **plan.record})
     return plan, [*problems, *plan.problems]
+
+
+def _untold(data: InstanceData, record: dict[str, str], wanted: set[str]) -> dict[str, str]:
+    """What stays because the source says nothing of it: the files of the network in use.
+
+    They may be those of an earlier boot's data, or the DHCP that a new instance gets.
+    """
+    if data.network is not None and data.network.interfaces:
+        return {}
+    prefixes = (
+        f"file:{defs.NETWORKD_DIR}/",
+        f"file:{defs.IFUPDOWN_DIR}/",
+        f"file:{defs.RESOLV_CONF}",
+    )
+    return {key: record[key] for key in record.keys() - wanted if key.startswith(prefixes)}
 
 
 def recorded_as(change: Change) -> tuple[str, ...]:

@@ -53,11 +53,26 @@ def _child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None:
         os._exit(status)
 
 
-def replace(directory: int, name: str, content: bytes, mode: int) -> None:
+def replace(directory: int, name: str, content: bytes, mode: int, durable: bool = True) -> None:
     """Write a file below an open directory and put it in place by rename(2).
 
-    Raises OSError; the old file stays then.
+    ``durable``: it is on the disk when this returns.  Raises OSError with the name; the old
+    file stays then, and nothing else.
     """
+    try:
+        _write_temporary(directory, content, mode, durable)
+        os.rename(_TEMPORARY, name, src_dir_fd=directory, dst_dir_fd=directory)
+        if durable:
+            os.fsync(directory)
+    except OSError as error:
+        try:
+            os.unlink(_TEMPORARY, dir_fd=directory)
+        except OSError:
+            pass
+        raise OSError(error.errno, error.strerror, name) from None
+
+
+def _write_temporary(directory: int, content: bytes, mode: int, durable: bool) -> None:
     try:
         fd = os.open(_TEMPORARY, _FLAGS, 0o600, dir_fd=directory)
     except FileExistsError:  # left by a run that was killed
@@ -66,11 +81,10 @@ def replace(directory: int, name: str, content: bytes, mode: int) -> None:
     try:
         write_all(fd, content)
         os.fchmod(fd, mode)
-        os.fsync(fd)
+        if durable:
+            os.fsync(fd)
     finally:
         os.close(fd)
-    os.rename(_TEMPORARY, name, src_dir_fd=directory, dst_dir_fd=directory)
-    os.fsync(directory)
 
 
 def write_all(fd: int, content: bytes) -> None:

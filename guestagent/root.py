@@ -177,7 +177,7 @@ class Root:
                 raise
             if walk.owners[-1] is not None:
                 raise Refused("a directory is missing below one that a user owns") from None
-            os.mkdir(name, 0o755, dir_fd=walk.fds[-1])
+            _make_folder(name, walk.fds[-1])
             walk.enter(name)
         except OSError as error:
             if error.errno not in (ELOOP, ENOTDIR):
@@ -264,6 +264,15 @@ class Root:
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self.fd)
+
+
+def _make_folder(name: str, parent: int) -> None:
+    # The early unit runs with umask 0077: networkd and others could not enter the folder.
+    before = os.umask(0o022)
+    try:
+        os.mkdir(name, 0o755, dir_fd=parent)
+    finally:
+        os.umask(before)
 
 
 def _content(path: str) -> str:

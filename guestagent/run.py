@@ -65,7 +65,9 @@ def run(argv: Sequence[str], stdin: bytes = b"", limit: int = defs.PROGRAM_OUTPU
     finally:
         for end in (in_read, out_write, err_write):
             os.close(end)
-    output, errors, in_time = _talk(in_write, stdin, (out_read, err_read), limit)
+    deadline = time.monotonic() + defs.PROGRAM_TIMEOUT
+    output, errors, in_time = _talk(in_write, stdin, (out_read, err_read), limit, deadline)
+    in_time = in_time and _ended(pid, deadline)
     if not in_time:
         os.killpg(pid, _SIGKILL)
     _, status = os.waitpid(pid, 0)
@@ -73,10 +75,9 @@ def run(argv: Sequence[str], stdin: bytes = b"", limit: int = defs.PROGRAM_OUTPU
 
 
 def _talk(
-    in_fd: int, stdin: bytes, out_fds: tuple[int, int], limit: int
+    in_fd: int, stdin: bytes, out_fds: tuple[int, int], limit: int, deadline: float
 ) -> tuple[bytes, bytes, bool]:
     """Feed the program and collect what it prints until it closes both outputs."""
-    deadline = time.monotonic() + defs.PROGRAM_TIMEOUT
     chunks: dict[int, bytearray] = {fd: bytearray() for fd in out_fds}
     poller = poll()
     for fd in out_fds:
@@ -99,6 +100,17 @@ def _talk(
         os.close(fd)
     first, second = (bytes(chunks[fd]) for fd in out_fds)
     return first, second, not waiting
+
+
+def _ended(pid: int, deadline: float) -> bool:
+    """Wait for the end of a program that closed its outputs; False if it takes too long."""
+    fd = os.pidfd_open(pid)
+    try:
+        poller = poll()
+        poller.register(fd, POLLIN)
+        return bool(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    finally:
+        os.close(fd)
 
 
 def _feed(fd: int, pending: memoryview, event: int) -> int:

@@ -75,13 +75,36 @@ def save(root: Root, state: State) -> None:
 
 
 def write(root: Root, path: str, value: object, mode: int) -> None:
-    """Write one of guestagent's own files as JSON.  Raises OSError, Refused."""
-    folder = path.rpartition("/")[0]
-    with root.place(folder + "/x", make=True) as place:
-        if folder == defs.STATE_DIR:
-            os.chmod(".", 0o700, dir_fd=place.fd)
-        directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.fd)
+    """Write one of guestagent's own files as JSON.  Raises OSError with the path, Refused.
+
+    What stands in /run does not outlive the boot, and need not reach a disk.
+    """
+    parent, _, name = path.rpartition("/")
+    content = f"{dumps(value)}\n".encode()
     try:
-        replace(directory, path.rpartition("/")[2], f"{dumps(value)}\n".encode(), mode)
-    finally:
-        os.close(directory)
+        directory = folder(root, parent)
+        try:
+            replace(directory, name, content, mode, parent != defs.RUN_DIR)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def folder(root: Root, path: str) -> int:
+    """One of guestagent's own directories, open, made where it is missing.
+
+    That of the state only root can enter, from its first moment on.  Raises OSError, Refused.
+    """
+    private = path == defs.STATE_DIR
+    try:
+        place = root.place(f"{path}/x", make=not private)
+    except FileNotFoundError:
+        with root.place(path, make=True, follow=True) as missing:
+            os.mkdir(missing.name, 0o700, dir_fd=missing.fd)
+        place = root.place(f"{path}/x")
+    with place:
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.fd)
+    if private:
+        os.fchmod(fd, 0o700)
+    return fd

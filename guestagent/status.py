@@ -48,7 +48,8 @@ def write(root: Root, report: dict[str, Any]) -> None:
             root, defs.REPORT_FILE, {**report, "changes": changes, "problems": problems}, 0o644
         )
     except (OSError, Refused) as error:
-        log.warning(f"{defs.REPORT_FILE}: cannot be written: {error}")
+        reason = error.strerror if isinstance(error, OSError) else error
+        log.warning(f"{defs.REPORT_FILE}: cannot be written: {reason}")
 
 
 def show(options: Options) -> int:

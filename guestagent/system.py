@@ -21,9 +21,17 @@ def call(number: int, *arguments: bytes | int | None) -> int:
 
 def sync_tree(fd: int) -> None:
     """syncfs(2): all of one file system is on its disk.  Raises OSError."""
-    import ctypes
+    # What ``ctypes`` is made of: the package itself costs twice as much again.
+    import _ctypes
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syncfs(fd):
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+        _type_ = "i"
+
+    class Function(_ctypes.CFuncPtr):
+        _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+        _restype_ = Int
+
+    syncfs = Function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "syncfs"))  # type: ignore[arg-type]
+    if syncfs(fd):
+        error = _ctypes.get_errno()
+        raise OSError(error, os.strerror(error), "the root's file system")

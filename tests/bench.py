@@ -23,14 +23,13 @@ PYTHON = os.environ.get("PYTHON") or sys.executable
 ROUNDS = int(os.environ.get("ROUNDS") or 60)
 AIMS = {"first boot": 3.0, "second run": 2.0}
 _BARE = [PYTHON, "-I", "-S", "-c", "pass"]
-_START = """\
-import sys
-sys.path[:0] = [sys.argv.pop(1)]
-from guestagent.cli import main
+_INSTALLED = "/usr/share/guestagent"
+_PROBE = """
+from resource import RUSAGE_SELF, getrusage
 status = main(sys.argv[1:])
+used = getrusage(RUSAGE_SELF)
+print(used.ru_utime + used.ru_stime, len(sys.modules))
 """
-_LAUNCH = _START + "sys.exit(status)\n"
-_OWN_COST = _START + "import os; t = os.times(); print(t.user + t.system, len(sys.modules))\n"
 
 
 class Cost(NamedTuple):
@@ -80,14 +79,18 @@ class Bench:
     def __init__(self, scratch: Path) -> None:
         self.library, self.tree = scratch / "lib", scratch / "root"
         arguments = ["--root", str(self.tree), "--source", str(SAMPLE / "drive")]
-        self.agent = [PYTHON, "-BIS", "-c", _LAUNCH, str(self.library), *arguments]
-        self.inner = [PYTHON, "-BIS", "-c", _OWN_COST, str(self.library), *arguments]
+        self.agent = [PYTHON, "-BIS", str(scratch / "guestagent"), *arguments]
+        self.probe = [PYTHON, "-BIS", str(scratch / "probe"), *arguments]
 
     def compile(self) -> None:
         """Copy the package and byte-compile it, as its Debian package is."""
         unwanted = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECT / "guestagent", self.library / "guestagent", ignore=unwanted)
         subprocess.run([PYTHON, "-I", "-m", "compileall", "-q", self.library], check=True)
+        start = (PROJECT / "packaging/bin/guestagent").read_text()
+        start = start.replace(_INSTALLED, str(self.library))
+        Path(self.agent[2]).write_text(start)
+        Path(self.probe[2]).write_text(start.rpartition("\n\n")[0] + _PROBE)
 
     def fresh(self) -> None:
         """The sample's tree as it was before any run."""
@@ -124,7 +127,7 @@ class Bench:
         self.fresh()
         bare = _middle([measure(_BARE) for _ in range(9)])
         for name in AIMS:
-            result = subprocess.run(self.inner, check=True, capture_output=True, text=True)
+            result = subprocess.run(self.probe, check=True, capture_output=True, text=True)
             own, modules = result.stdout.split()
             found[name] = (int(modules), float(own) / bare)
         return found

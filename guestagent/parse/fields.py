@@ -25,7 +25,9 @@ _KEY_TYPES = frozenset(
         "sk-ecdsa-sha2-nistp256@openssh.com",
     )
 )
-_CLOSED_TREES = ("/proc", "/sys", "/dev", defs.RUN_DIR, defs.STATE_DIR)
+_POINT_SIZES = {"nistp256": 65, "nistp384": 97, "nistp521": 133}
+_RSA_BITS = 1024
+_CLOSED_TREES = ("/proc", "/sys", "/dev", defs.RUN_DIR, "/var" + defs.RUN_DIR, defs.STATE_DIR)
 
 
 def plain(text: str) -> str:
@@ -61,7 +63,8 @@ def display_name(text: str) -> str:
     kept = (char if char in _ALNUM or char == "." else "-" for char in text)
     labels = ("".join(kept)).split(".")
     trimmed = (label[:63].strip("-") for label in labels)
-    return host_name(".".join(label for label in trimmed if label)[: defs.HOSTNAME_LIMIT])
+    name = ".".join(label for label in trimmed if label)[: defs.HOSTNAME_LIMIT]
+    return host_name(name.rstrip(".-"))
 
 
 def user_name(text: str) -> str:
@@ -121,28 +124,51 @@ def password(text: str) -> str:
 def ssh_key(text: str) -> str:
     """A public key line of authorized_keys, sshd(8), without options.
 
-    The type must be known, the base64 text must decode, and the type named inside (RFC 4253,
-    section 6.6) must be the same one.
+    The type must be known, the base64 text must decode, and what is inside must be a key of
+    that type: all that ssh-keygen(1) looks at, without the cost of starting it.
     """
     parts = plain(text.strip()).split(None, 2)
     if len(parts) < 2 or parts[0] not in _KEY_TYPES:
         raise FieldError("is not a public key: an accepted type must come first")
     blob = base64(parts[1])
-    size = int.from_bytes(blob[:4], "big")
-    if blob[4 : 4 + size] != parts[0].encode() or len(blob) <= 4 + size:
+    kind, *inner = _blob_fields(blob)
+    if kind != parts[0].encode() or not inner:
         raise FieldError("is not a public key: the type inside differs or the key is cut off")
-    _blob_fields(blob)
+    if not _key_fits(parts[0], inner):
+        raise FieldError("is not a public key: its numbers do not fit its type")
     return " ".join((*parts[:2], parts[2][:256])) if len(parts) > 2 else " ".join(parts)
 
 
-def _blob_fields(blob: bytes) -> None:
-    """Check that a key blob is a sequence of whole length-prefixed fields."""
+def _blob_fields(blob: bytes) -> list[bytes]:
+    """The length-prefixed fields of a key blob, at least one, all of them whole."""
+    found: list[bytes] = []
     at = 0
-    while at < len(blob):
-        size = int.from_bytes(blob[at : at + 4], "big")
-        at += 4 + size
-        if at > len(blob):
+    while at < len(blob) or not found:
+        start = at + 4
+        at = start + int.from_bytes(blob[at:start], "big")
+        if at > len(blob) or start > len(blob):
             raise FieldError("is not a public key: the key is cut off")
+        found.append(blob[start:at])
+    return found
+
+
+def _key_fits(kind: str, inner: list[bytes]) -> bool:
+    """True if the fields after the type are those of the type, each of the right size.
+
+    RFC 4253, section 6.6; RFC 5656, 3.1; RFC 8709, 4; PROTOCOL.u2f of OpenSSH.  As sshd(8)
+    does, RSA is refused below 1024 bits.
+    """
+    if kind == "ssh-rsa":
+        bits = int.from_bytes(inner[-1], "big", signed=True).bit_length()
+        return len(inner) == 2 and bool(inner[0]) and bits >= _RSA_BITS and inner[1][0] < 0x80
+    if kind.startswith("sk-"):
+        inner = inner[:-1]  # the application that the key is for
+    if "ed25519" in kind:
+        return [len(field) for field in inner] == [32]
+    curve = kind.removesuffix("@openssh.com")[-8:]
+    if len(inner) != 2 or inner[0] != curve.encode():
+        return False
+    return inner[1][:1] == b"\4" and len(inner[1]) == _POINT_SIZES[curve]
 
 
 def instance_id(text: str) -> str:

@@ -128,6 +128,13 @@ def file_system(path: str) -> str:
 
     Raises SourceBroken for another type and for a device that cannot be read.
     """
+    kind = _marked(path)
+    if not kind:
+        raise SourceBroken(f"{path}: holds neither an ISO 9660 nor a VFAT file system")
+    return kind
+
+
+def _marked(path: str) -> str:
     try:
         with open(path, "rb", buffering=0) as file:
             boot = file.read(512)
@@ -141,13 +148,22 @@ def file_system(path: str) -> str:
         return "iso9660"
     if boot[510:512] == b"\x55\xaa" and b"FAT" in (boot[54:57], boot[82:85]):
         return "vfat"
-    raise SourceBroken(f"{path}: holds neither an ISO 9660 nor a VFAT file system")
+    return ""
+
+
+def _foreign(device: str) -> bool:
+    """True where a device holds another file system; one that cannot be read may be the drive."""
+    try:
+        return not _marked(device)
+    except (NoPermission, SourceBroken):
+        return False
 
 
 def _devices(search: Search) -> list[str]:
     """The block devices with the label, by the cheapest way that is certain."""
     links = [f"{defs.BY_LABEL_DIR}/{name}" for name in (defs.LABEL, defs.LABEL.upper())]
-    linked = sorted({os.path.realpath(link) for link in links if os.path.exists(link)})
+    found = sorted({os.path.realpath(link) for link in links if os.path.exists(link)})
+    linked = [device for device in found if not _foreign(device)]
     if len(linked) == 1 and _sole_claim():
         return linked
     if not linked and not _expected(search) and not _unsettled():

@@ -32,6 +32,8 @@ def plan(
     """
     origin = network.origin if network else _NOWHERE
     backend = backend or facts.backend
+    if network is None and facts.nics is None:
+        return [], []
     if backend not in ("networkd", "ifupdown"):
         return [], [_problem("error", origin, "no network stack that guestagent knows is in use")]
     interfaces, problems = _select(network.interfaces if network else (), facts.nics)

@@ -1,0 +1,165 @@
+"""The rules of the code's shape that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import rig
+
+PACKAGE = rig.REPOSITORY / "guestagent"
+FILES = {
+    str(path.relative_to(rig.REPOSITORY).with_suffix(""))
+    .replace("/", ".")
+    .removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+MAX_LINES = 350
+NOUNS = {"guestagent", *(f"guestagent.{name}" for name in ("defs", "record", "errors", "model"))}
+
+
+def _for_types_only(tree: ast.Module) -> set[ast.AST]:
+    """Everything below ``if TYPE_CHECKING``."""
+    tests = (node for node in ast.walk(tree) if isinstance(node, ast.If))
+    guarded = (
+        node
+        for node in tests
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    )
+    return {below for node in guarded for part in node.body for below in ast.walk(part)}
+
+
+def imports(name: str) -> set[str]:
+    """The modules of guestagent that a module imports when it runs, late ones too."""
+    tree = TREES[name]
+    skipped = _for_types_only(tree)
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            deeper = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {module if module in TREES else node.module for module in deeper}
+    return {module for module in found if module in TREES}
+
+
+def _all(prefix: str) -> list[str]:
+    return [name for name in TREES if name == prefix or name.startswith(prefix + ".")]
+
+
+@pytest.mark.parametrize("name", sorted(NOUNS - {"guestagent"}))
+def test_nouns_import_only_nouns(name: str) -> None:
+    assert imports(name) <= NOUNS
+
+
+# What a room may import: itself, the nouns, and these.
+ROOMS = {
+    "guestagent.parse": {"guestagent.jsontext", "guestagent.sources.bundle"},
+    "guestagent.desired": {"guestagent.resources", "guestagent.parse.fields"},
+    "guestagent.sources": {
+        *("guestagent.root", "guestagent.run", "guestagent.mount", "guestagent.udev"),
+    },
+    "guestagent.resources": set(),
+    "guestagent.jsontext": set(),
+    "guestagent.root": set(),
+    "guestagent.changes": {"guestagent.root", "guestagent.resources"},
+    "guestagent.planning": {
+        *("guestagent.changes", "guestagent.desired", "guestagent.facts"),
+        *("guestagent.parse.openstack", "guestagent.parse", "guestagent.sources.find"),
+        *("guestagent.keycheck", "guestagent.resources"),
+    },
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_one_way(room: str) -> None:
+    allowed = NOUNS | ROOMS[room] | set(_all(room))
+    extra = {"guestagent.parse.address"} if room == "guestagent.desired" else set()
+    for name in _all(room):
+        assert imports(name) <= allowed | extra, name
+
+
+def test_nobody_imports_the_program() -> None:
+    importers = {name for name in TREES if "guestagent.cli" in imports(name)}
+    assert importers == set()
+    assert {name for name in TREES if "guestagent.engine" in imports(name)} == {"guestagent.cli"}
+
+
+# What changes the guest or starts programs stands behind few doors.
+EFFECTS = {
+    "guestagent.apply": {"guestagent.engine"},
+    "guestagent.hostkeys": {"guestagent.apply"},
+    "guestagent.aftermath": {"guestagent.engine"},
+    "guestagent.privsep": {"guestagent.apply", "guestagent.hostkeys", "guestagent.state"},
+    "guestagent.mount": {"guestagent.sources.find"},
+}
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_effects_have_few_callers(effect: str) -> None:
+    assert {name for name in TREES if effect in imports(name)} <= EFFECTS[effect]
+
+
+WRITERS = {"guestagent.apply", "guestagent.hostkeys", "guestagent.privsep", "guestagent.root"}
+WRITERS |= {"guestagent.state", "guestagent.aftermath"}
+WRITING = {"write", "rename", "replace", "unlink", "remove", "rmdir", "mkdir", "makedirs", "chmod"}
+WRITING |= {"fchmod", "chown", "fchown", "link", "symlink", "truncate", "ftruncate"}
+
+
+@pytest.mark.parametrize("name", sorted(TREES.keys() - WRITERS))
+def test_only_writers_call_what_writes(name: str) -> None:
+    calls = (node.func for node in ast.walk(TREES[name]) if isinstance(node, ast.Call))
+    names = {
+        node.attr
+        for node in calls
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id == "os"
+    }
+    allowed = {"write"} if name == "guestagent.run" else set()  # the pipe to a program
+    assert names & WRITING <= allowed
+
+
+@pytest.mark.parametrize("path", FILES.values(), ids=FILES.keys())
+def test_files_are_short_and_say_what_they_are(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= MAX_LINES
+    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert "from __future__ import annotations" in lines or len(lines) < 5
+
+
+def _functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+@pytest.mark.parametrize("name", sorted(TREES.keys() - {"guestagent.record"}))
+def test_functions_are_short_and_annotated(name: str) -> None:
+    for node in _functions(TREES[name]):
+        end = node.end_lineno or node.lineno
+        assert end - node.lineno < 80, f"{name}:{node.lineno} {node.name}"
+        assert node.returns is not None, f"{name}:{node.lineno} {node.name}"
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        bare = [arg.arg for arg in arguments if not arg.annotation]
+        assert set(bare) <= {"self", "cls", "mcs"}, f"{name}:{node.lineno} {node.name}"
+
+
+def test_the_paths_of_the_guest_stand_in_one_place() -> None:
+    prefixes = ("/etc/", "/var/", "/run/guestagent", "/usr/", "/proc/", "/sys/")
+    for name in sorted(TREES.keys() - {"guestagent.defs"}):
+        documentation = {
+            node.body[0].value
+            for node in ast.walk(TREES[name])
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        found = [
+            node.value
+            for node in ast.walk(TREES[name])
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            if node not in documentation and node.value.startswith(prefixes)
+        ]
+        assert [text for text in found if text.rstrip("/").count("/") > 1] == [], name

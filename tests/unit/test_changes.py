@@ -1,0 +1,251 @@
+"""The three-way rule: what is wanted, what is there, what guestagent recorded last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from guestagent.changes import Plan, RemoveFile, WriteFile, diff
+from guestagent.facts import gather
+from guestagent.model import Origin, Secret
+from guestagent.resources import Block, Entropy, File, HostKeys, Hostname, User, UserPassword
+from guestagent.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.resources import Resource
+
+WHY = Origin("drive", "meta_data.json", "key")
+FILE = File("file", "/etc/motd", b"wanted\n", 0o644, WHY)
+KEYS = Block("block", "/etc/keys", ("key one", "key two"), "block", "root", 0o600, WHY)
+HOSTS = Block("block", "/etc/hosts", ("127.0.1.1 web",), "line", "root", 0o644, WHY)
+
+
+class Guest:
+    """A tree, and what guestagent recorded when it last applied."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record: dict[str, str] = {}
+
+    def plan(self, *resources: Resource, first: bool = False, complete: bool = True) -> Plan:
+        root = Root(str(self.path))
+        return diff(resources, root, gather(root), self.record, first, complete)
+
+    def apply(self, *resources: Resource, first: bool = False) -> Plan:
+        """Write and remove files as planned, and record it."""
+        plan = self.plan(*resources, first=first)
+        for change in plan.changes:
+            if isinstance(change, WriteFile):
+                self.put(change.path, change.new, change.mode)
+            elif isinstance(change, RemoveFile):
+                (self.path / change.path[1:]).unlink()
+        self.record = plan.record
+        return plan
+
+    def put(self, path: str, content: bytes, mode: int = 0o644) -> None:
+        where = self.path / path[1:]
+        where.write_bytes(content)
+        where.chmod(mode)
+
+    def get(self, path: str) -> bytes:
+        return (self.path / path[1:]).read_bytes()
+
+
+@pytest.fixture
+def there(guest: Path) -> Guest:
+    return Guest(guest)
+
+
+def paths(plan: Plan) -> list[str]:
+    return [getattr(change, "path", change.kind) for change in plan.changes]
+
+
+@pytest.mark.parametrize("resource", [FILE, KEYS, HOSTS])
+def test_D5_what_was_applied_is_not_applied_again(there: Guest, resource: Resource) -> None:
+    assert len(there.apply(resource, first=True).changes) == 1
+    again = there.plan(resource)
+    assert (again.changes, again.kept, again.record) == ((), (), there.record)
+    assert there.plan(resource, first=True).changes == ()
+
+
+@pytest.mark.parametrize("resource", [FILE, KEYS, HOSTS])
+def test_a_new_value_replaces_what_was_applied(there: Guest, resource: Resource) -> None:
+    there.apply(resource, first=True)
+    if isinstance(resource, File):
+        new: Resource = resource._replace(content=b"newer\n")
+    else:
+        assert isinstance(resource, Block)
+        new = resource._replace(lines=("other",))
+    assert paths(there.plan(new)) == [resource.path]
+
+
+def test_an_administrators_edit_is_kept_and_told(there: Guest) -> None:
+    there.apply(FILE, KEYS, first=True)
+    there.put("/etc/motd", b"mine\n")
+    there.put("/etc/keys", there.get("/etc/keys").replace(b"key two", b"key 2"), 0o600)
+    plan = there.plan(FILE._replace(content=b"newer\n"), KEYS._replace(lines=("other",)))
+    assert plan.changes == ()
+    assert plan.kept == ("/etc/motd", "/etc/keys")
+    assert plan.record == there.record
+
+
+def test_what_an_administrator_removed_stays_away(there: Guest) -> None:
+    there.apply(FILE, KEYS, first=True)
+    (there.path / "etc/motd").unlink()
+    there.put("/etc/keys", b"")
+    plan = there.plan(FILE, KEYS)
+    assert (plan.changes, plan.kept) == ((), ("/etc/motd", "/etc/keys"))
+
+
+def test_a_new_instance_overrides_an_administrators_edit(there: Guest) -> None:
+    there.apply(FILE, first=True)
+    there.put("/etc/motd", b"mine\n")
+    assert paths(there.plan(FILE, first=True)) == ["/etc/motd"]
+
+
+def test_an_edit_that_makes_the_file_as_wanted_is_no_change(there: Guest) -> None:
+    there.apply(FILE, first=True)
+    there.put("/etc/motd", b"newer\n")
+    plan = there.plan(FILE._replace(content=b"newer\n"))
+    assert (plan.changes, plan.kept) == ((), ())
+    assert plan.record != there.record
+
+
+def test_a_file_of_the_image_is_replaced_at_first(there: Guest) -> None:
+    there.put("/etc/motd", b"image\n", 0o600)
+    (change,) = there.apply(FILE).changes
+    assert isinstance(change, WriteFile)
+    assert (change.old, change.old_mode, change.mode) == (b"image\n", 0o600, 0o644)
+
+
+def test_only_the_mode_differs(there: Guest) -> None:
+    there.put("/etc/motd", FILE.content, 0o666)
+    (change,) = there.plan(FILE, first=True).changes
+    assert isinstance(change, WriteFile)
+    assert (change.old, change.old_mode, change.mode) == (FILE.content, 0o666, 0o644)
+    there.apply(FILE, first=True)
+    there.put("/etc/motd", FILE.content, 0o600)
+    assert there.plan(FILE).kept == ("/etc/motd",)
+
+
+USERS = [
+    b"",
+    b"# mine\nssh-rsa A  \n\n",
+    b"no newline",
+    b"crlf\r\nx\r\n",
+    b"\xff\xfe raw\n",
+    b"\n\n",
+]
+
+
+@pytest.mark.parametrize("users", USERS)
+@pytest.mark.parametrize("block", [KEYS, HOSTS])
+def test_D8_a_block_leaves_the_users_lines_byte_identical(
+    there: Guest, users: bytes, block: Block
+) -> None:
+    there.put(block.path, users, 0o600)
+    there.apply(block, first=True)
+    content = there.get(block.path)
+    assert content.startswith(users)
+    there.put(block.path, content + b"# after\n", 0o600)
+    there.apply(block._replace(lines=("only", "these")))
+    content = there.get(block.path)
+    assert content.startswith(users)
+    assert content.endswith(b"# after\n")
+    there.apply()
+    ended = users if not users or users.endswith(b"\n") else users + b"\n"
+    assert there.get(block.path) == ended + b"# after\n"
+
+
+def test_D8_a_block_without_its_end_is_the_administrators(there: Guest) -> None:
+    there.apply(KEYS, first=True)
+    broken = there.get(KEYS.path).replace(b"# guestagent: end\n", b"")
+    there.put(KEYS.path, broken, 0o600)
+    assert there.plan(KEYS).kept == (KEYS.path,)
+    there.apply(KEYS, first=True)
+    assert there.get(KEYS.path).startswith(broken)
+    assert there.get(KEYS.path).count(b"# guestagent: end\n") == 1
+
+
+def test_a_block_keeps_the_mode_of_a_file_that_is_there(there: Guest) -> None:
+    there.put(KEYS.path, b"x\n", 0o640)
+    (change,) = there.plan(KEYS, first=True).changes
+    assert isinstance(change, WriteFile)
+    assert change.mode == 0o640
+    (there.path / KEYS.path[1:]).unlink()
+    (change,) = there.plan(KEYS, first=True).changes
+    assert isinstance(change, WriteFile)
+    assert change.mode == 0o600
+
+
+@pytest.mark.parametrize(
+    ("first", "complete", "goes"),
+    [(False, True, True), (True, False, True), (True, True, True), (False, False, False)],
+)
+def test_removal_needs_a_complete_source_or_a_new_instance(
+    there: Guest, first: bool, complete: bool, goes: bool
+) -> None:
+    there.apply(FILE, KEYS, first=True)
+    plan = there.plan(first=first, complete=complete)
+    assert paths(plan) == (["/etc/motd", "/etc/keys"] if goes else [])
+    assert plan.record == ({} if goes else there.record)
+
+
+def test_an_edited_file_is_not_removed(there: Guest) -> None:
+    there.apply(FILE, first=True)
+    there.put("/etc/motd", b"mine\n")
+    plan = there.plan()
+    assert (plan.changes, plan.kept, plan.record) == ((), ("/etc/motd",), {})
+
+
+ONCE = (
+    UserPassword("password", "debian", Secret("CANARY"), WHY),
+    HostKeys("host_keys", ("ed25519",), WHY),
+    Entropy("entropy", b"seed", WHY),
+)
+
+
+def test_D4_once_per_instance(there: Guest) -> None:
+    kinds = ["set_password", "make_host_keys", "add_entropy"]
+    assert paths(there.apply(*ONCE, first=True)) == kinds
+    assert paths(there.apply(*ONCE)) == []
+    assert paths(there.apply(*ONCE, first=True)) == kinds
+
+
+def test_D4_the_password_of_an_earlier_instance_is_locked(there: Guest) -> None:
+    there.apply(ONCE[0], first=True)
+    assert paths(there.plan(KEYS)) == [KEYS.path]
+    assert paths(there.plan(KEYS, first=True)) == [KEYS.path, "lock_password"]
+    assert paths(there.plan(first=True)) == []  # nobody could log in any more
+
+
+def test_an_account_is_made_once_and_never_changed(there: Guest) -> None:
+    user = User("user", "debian", "Other", "/bin/sh", (), WHY)
+    assert there.plan(user, first=True).changes == ()
+    new = user._replace(name="new")
+    assert paths(there.apply(new, first=True)) == ["add_user"]
+    assert there.plan(new).kept == ("user new",)  # removed by an administrator since
+
+
+def test_a_running_name_that_was_changed_since_is_kept(there: Guest) -> None:
+    name = Hostname("hostname", "web", WHY)
+    assert paths(there.apply(name, first=True)) == ["set_hostname"]
+    assert there.plan(name).kept == ("running host name",)
+    assert paths(there.plan(name._replace(name="db"))) == ["set_hostname"]
+
+
+def test_a_refused_path_is_a_problem_and_the_rest_is_planned(there: Guest) -> None:
+    (there.path / "etc/motd").mkdir()
+    (there.path / "loop").symlink_to("loop")
+    plan = there.plan(FILE._replace(path="/loop/file"), KEYS, first=True)
+    assert paths(plan) == [KEYS.path]
+    assert [problem.key for problem in plan.problems] == ["key"]
+    assert "/loop/file" in plan.problems[0].reason
+    assert "file:/loop/file" not in plan.record
+
+
+def test_B3_a_secret_is_in_no_repr(there: Guest) -> None:
+    plan = there.plan(*ONCE, first=True)
+    assert "CANARY" not in repr(plan) + str(plan)

@@ -1,0 +1,78 @@
+"""Start-up is a feature: which modules the common path imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rig
+
+# Each costs about as much CPU time as a third of the interpreter's own start, or more.
+DEAR = {
+    *("requests", "urllib3", "yaml", "pyudev", "psutil", "dataclasses", "inspect", "logging"),
+    *("pathlib", "subprocess", "tempfile", "asyncio", "email", "re", "typing", "json"),
+    *("argparse", "tomllib", "ipaddress", "enum", "functools", "collections", "socket"),
+    *("threading", "contextlib", "difflib", "hashlib", "shutil", "random", "site"),
+}
+_TELL = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from guestagent.cli import main; "
+    "status = main(sys.argv[1:]); print(*sorted(sys.modules)); sys.exit(status)"
+)
+_COMMENTS = "# [hosts]\n#manage = true\n\n"
+
+
+def modules(*arguments: str | Path) -> set[str]:
+    """The modules that are loaded when a run of the agent ends."""
+    argv = [sys.executable, "-I", "-S", "-B", "-c", _TELL, str(rig.REPOSITORY)]
+    done = subprocess.run([*argv, *map(str, arguments)], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.fixture
+def runs(guest: Path, drive: Path) -> tuple[set[str], set[str]]:
+    """Modules of a first run, and of a second one that has nothing to do."""
+    settings = guest / "etc/guestagent/guestagent.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(_COMMENTS)
+    first, second = (modules("--source", drive, "--root", guest) for _ in range(2))
+    return first, second
+
+
+def test_no_dear_module_is_imported(runs: tuple[set[str], set[str]]) -> None:
+    for loaded in runs:
+        assert loaded & DEAR == set(), sorted(loaded)
+
+
+def library(loaded: set[str]) -> list[str]:
+    """Modules that are neither guestagent's nor loaded by the bare interpreter."""
+    argv = [sys.executable, "-I", "-S", "-c", "import sys; print(*sys.modules)"]
+    bare = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    return sorted(name for name in loaded - set(bare) if not name.startswith("guestagent"))
+
+
+def own(loaded: set[str]) -> list[str]:
+    """guestagent's modules."""
+    return sorted(name for name in loaded if name.startswith("guestagent"))
+
+
+def test_a_first_run_imports_few_modules(runs: tuple[set[str], set[str]]) -> None:
+    first, _ = runs
+    assert len(library(first)) <= 18, library(first)
+    assert len(own(first)) <= 45, own(first)
+
+
+def test_a_run_without_changes_imports_less(runs: tuple[set[str], set[str]]) -> None:
+    _, second = runs
+    assert len(library(second)) <= 15, library(second)
+    assert len(own(second)) <= 22, own(second)
+    unused = {"ctypes", "_ctypes", "guestagent.apply", "guestagent.changes", "guestagent.show"}
+    assert second & unused == set(), sorted(second)
+    parsers = {"guestagent.parse.openstack", "guestagent.parse.network_data"}
+    assert second & parsers == set(), own(second)
+
+
+def test_help_needs_no_engine() -> None:
+    loaded = modules("--version")
+    assert "guestagent.engine" not in loaded, sorted(loaded)

@@ -1,0 +1,76 @@
+"""Waiting for NICs, on an invented /sys and udev database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from guestagent import defs, nics
+
+MAC = "52:54:00:12:34:56"
+
+
+@pytest.fixture(autouse=True)
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(defs, "NET_DIR", str(tmp_path / "net"))
+    monkeypatch.setattr(defs, "UDEV_DATA_DIR", str(tmp_path / "udev"))
+    for name in ("net", "udev"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def add_nic(system: Path, name: str, index: int = 2, device: bool = True) -> None:
+    nic = system / "net" / name
+    nic.mkdir()
+    (nic / "ifindex").write_text(f"{index}\n")
+    (nic / "address").write_text(f"{MAC}\n")
+    if device:
+        (nic / "device").mkdir()
+
+
+def name_it(system: Path, index: int = 2) -> None:
+    (system / "udev" / f"n{index}").touch()
+
+
+@pytest.mark.parametrize("wanted", [{MAC}, {"eth0"}, set()])
+def test_a_named_nic_is_ready_at_once(system: Path, wanted: set[str]) -> None:
+    add_nic(system, "eth0")
+    name_it(system)
+    before = time.monotonic()
+    assert nics.wait(wanted, 30)
+    assert time.monotonic() - before < 5
+
+
+@pytest.mark.parametrize("wanted", [{MAC}, {"eth0"}, set()])
+def test_a_nic_that_udev_has_not_named_yet_is_waited_for(system: Path, wanted: set[str]) -> None:
+    add_nic(system, "eth0")
+    threading.Timer(0.1, name_it, [system]).start()
+    assert not nics.wait(wanted, 0)
+    assert nics.wait(wanted, 30)
+
+
+def test_all_wanted_nics_are_waited_for(system: Path) -> None:
+    add_nic(system, "eth0")
+    name_it(system)
+    assert not nics.wait({MAC, "52:54:00:00:00:01"}, 0.05)
+
+
+def test_what_is_no_device_is_no_nic(system: Path) -> None:
+    add_nic(system, "lo", 1, device=False)
+    name_it(system, 1)
+    assert not nics.wait((), 0.05)
+
+
+def test_without_udev_nothing_is_waited_for(system: Path) -> None:
+    (system / "udev").rmdir()
+    before = time.monotonic()
+    assert not nics.wait({MAC}, 30)
+    assert time.monotonic() - before < 5
+
+
+def test_nics_of_the_last_run_are_those_whose_address_it_read() -> None:
+    watched = ("/etc/hosts", f"{defs.NET_DIR}/", f"{defs.NET_DIR}/lo/device")
+    assert nics.named((*watched, f"{defs.NET_DIR}/eth0/address")) == {"eth0"}

@@ -1,0 +1,319 @@
+"""The OpenStack layout: every key, its origin, and every way it can be wrong."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rig
+from rig import KEY
+
+from guestagent import defs
+from guestagent.errors import Problem
+from guestagent.model import InstanceData, Origin
+from guestagent.parse import openstack
+from guestagent.sources.bundle import Bundle
+from guestagent.sources.find import open_path
+
+UUID = "0c1a9b2e-6f0d-4d3e-9a57-3f1f5e9b7a10"
+GOOD: dict[str, Any] = {
+    "uuid": UUID,
+    "hostname": "web-1.example.org",
+    "name": "web one",
+    "public_keys": {"a": KEY},
+    "admin_pass": "pass word",
+    "files": [{"path": "/etc/motd", "content_path": "/content/0000"}],
+    "meta": {"role": "web"},
+    "availability_zone": "nova",
+    "project_id": "5b1f",
+    "random_seed": base64.b64encode(b"seed").decode(),
+    "devices": [{"type": "nic", "mac": "52:54:00:00:00:01", "tags": ["x"]}],
+}
+
+
+class Drive:
+    """A drive in the making."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.put("content/0000", b"content\n")
+
+    def put(self, name: str, content: bytes | object) -> Drive:
+        where = self.path / "openstack" / name
+        where.parent.mkdir(parents=True, exist_ok=True)
+        is_raw = isinstance(content, bytes)
+        where.write_bytes(content if is_raw else json.dumps(content).encode())  # type: ignore[arg-type]
+        return self
+
+    def meta(self, **changes: object) -> Drive:
+        return self.put("latest/meta_data.json", {**GOOD, **changes})
+
+    def parse(self) -> tuple[InstanceData, list[Problem]]:
+        return openstack.parse(self.bundle())
+
+    def bundle(self) -> Bundle:
+        return open_path(str(self.path))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Drive:
+    (tmp_path / "drive").mkdir()
+    return Drive(tmp_path / "drive")
+
+
+def test_every_key_is_read_with_its_origin(made: Drive) -> None:
+    data, problems = made.meta().parse()
+    source = str(made.path)
+    assert problems == []
+
+    def origin(key: str) -> Origin:
+        return Origin(source, "meta_data.json", key)
+
+    assert data.instance_id == (UUID, origin("uuid"))
+    assert data.hostname == ("web-1.example.org", origin("hostname"))
+    assert data.ssh_keys == ((KEY, origin("public_keys[0]")),)
+    assert data.files == (("/etc/motd", b"content\n", origin("files[0]")),)
+    assert data.random_seed == (b"seed", origin("random_seed"))
+    assert data.availability_zone == ("nova", origin("availability_zone"))
+    assert data.project_id == ("5b1f", origin("project_id"))
+    assert data.meta == (("web", origin("meta.role")),)
+    assert data.devices == (("52:54:00:00:00:01", origin("devices[0].mac")),)
+    assert data.network is None
+    assert data.admin_pass is not None
+    assert data.admin_pass.secret.reveal() == "pass word"
+    assert data.admin_pass.origin == origin("admin_pass")
+    assert "pass word" not in repr(data)
+
+
+def test_keys_of_both_lists_count_once(made: Drive) -> None:
+    other = KEY.replace("AAAAIAAx", "AAAAIBBx")
+    keys = [{"type": "ssh", "data": KEY}, {"type": "ssh", "data": other}, {"type": "x509"}]
+    data, problems = made.meta(keys=keys, public_keys={"a": f"{KEY}\n\n"}).parse()
+    assert problems == []
+    assert [key.value for key in data.ssh_keys or ()] == [KEY, other]
+
+
+def test_no_keys_is_not_the_same_as_an_empty_list(made: Drive) -> None:
+    assert made.meta(public_keys=None).parse()[0].ssh_keys is None
+    assert made.meta(public_keys={}).parse()[0].ssh_keys == ()
+
+
+def test_the_display_name_stands_in_for_a_host_name(made: Drive) -> None:
+    data, _ = made.meta(hostname=None, name="My  server_7 (test)").parse()
+    assert data.hostname is not None
+    assert data.hostname.value == "My--server-7--test"
+    assert data.hostname.origin.key == "name"
+
+
+def test_latest_comes_before_dated_versions(made: Drive) -> None:
+    made.put("2012-08-10/meta_data.json", {"uuid": "old"}).meta()
+    assert made.parse()[0].instance_id == (UUID, Origin(str(made.path), "meta_data.json", "uuid"))
+
+
+def test_only_old_versions_the_newest_is_read(made: Drive) -> None:
+    for version in ("2012-08-10", "2013-10-17", "2013-04-04", "9999-x", "notes"):
+        made.put(f"{version}/meta_data.json", {**GOOD, "uuid": version})
+    made.put("2020-10-14/user_data", b"only")
+    data, problems = made.parse()
+    assert problems == []
+    assert data.instance_id is not None
+    assert data.instance_id.value == "2013-10-17"
+
+
+def test_legacy_network_config_is_read(made: Drive) -> None:
+    eni = b"iface eth0 inet static\n hwaddress 52:54:00:00:00:01\n address 192.0.2.5/24\n"
+    made.put("content/0009", eni).meta(network_config={"content_path": "/content/0009"})
+    data, _ = made.parse()
+    assert data.network is not None
+    assert data.network.interfaces[0].addresses == ("192.0.2.5/24",)
+    made.put("latest/network_data.json", {"links": [], "networks": []})
+    data, _ = made.parse()
+    assert data.network is not None
+    assert data.network.interfaces == ()
+
+
+def test_D4_a_missing_uuid_is_told_and_the_rest_is_read(made: Drive) -> None:
+    data, problems = made.meta(uuid=None).parse()
+    assert data.instance_id is None
+    assert [(problem.key, "same instance" in problem.reason) for problem in problems] == [
+        ("uuid", True)
+    ]
+    assert data.hostname is not None
+
+
+C = "CANARY"
+BAD_VALUES: list[tuple[str, object, str]] = [
+    ("uuid", 7, "uuid"),
+    ("uuid", f"{C}/../x", "uuid"),
+    ("uuid", C * 20, "uuid"),
+    *(("hostname", f"{C}{bad}", "hostname") for bad in "\n\r\0;$`'\" /_\x1b\u2028"),
+    ("hostname", C + "x" * 300, "hostname"),
+    ("hostname", {C: C}, "hostname"),
+    ("hostname", "localhost", "hostname"),
+    ("public_keys", [C], "public_keys"),
+    ("public_keys", {"a": f"ssh-ed25519 {C}"}, "public_keys[0]"),
+    ("public_keys", {C: None}, "public_keys[0]"),
+    ("public_keys", {"a": f'command="{C}" {KEY}'}, "public_keys[0]"),
+    ("public_keys", {"a": f"{KEY}\x00{C}"}, "public_keys[0]"),
+    ("keys", {C: C}, "keys"),
+    ("keys", [C], "keys[0]"),
+    ("keys", [{"type": "ssh", "data": [C]}], "keys[0].data"),
+    ("admin_pass", f"{C}\nroot:x", "admin_pass"),
+    ("admin_pass", "", "admin_pass"),
+    ("admin_pass", C * 100, "admin_pass"),
+    ("admin_pass", [C], "admin_pass"),
+    ("files", {C: C}, "files"),
+    ("files", [C], "files[0]"),
+    ("files", [{"path": f"/../{C}", "content_path": "/content/0000"}], "files[0].path"),
+    ("files", [{"path": f"/a\n{C}", "content_path": "/content/0000"}], "files[0].path"),
+    ("files", [{"path": "/a", "content_path": f"/content/{C}"}], "files[0].content_path"),
+    ("files", [{"path": "/a", "content_path": f"/content/../{C}"}], "files[0].content_path"),
+    ("files", [{"path": "/a", "content_path": f"/etc/{C}"}], "files[0].content_path"),
+    ("files", [{"path": "/a"}], "files[0].content_path"),
+    ("random_seed", f"{C}!", "random_seed"),
+    ("random_seed", 1, "random_seed"),
+    ("availability_zone", f"a\n{C}", "availability_zone"),
+    ("project_id", [C], "project_id"),
+    ("meta", [C], "meta"),
+    ("devices", {C: C}, "devices"),
+    ("devices", [C], "devices[0]"),
+    ("network_config", C, "network_config"),
+    ("network_config", {"content_path": f"../{C}"}, "network_config.content_path"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "place"), BAD_VALUES)
+def test_a_bad_value_is_named_not_shown_and_the_rest_is_read(
+    made: Drive, key: str, value: object, place: str
+) -> None:
+    data, problems = made.meta(**{key: value}).parse()
+    assert [problem.key for problem in problems] == [place]
+    (problem,) = problems
+    assert (problem.severity, problem.source) == ("error", str(made.path))
+    assert problem.document == "meta_data.json"
+    assert problem.reason
+    assert C not in problem.text()
+    good, _ = made.meta().parse()
+    others = set(InstanceData._fields) - {
+        *(key, "hostname", "instance_id", "ssh_keys", "network", "admin_pass")
+    }
+    for other in others:
+        assert getattr(data, other) == getattr(good, other)
+
+
+DOCUMENTS = [
+    b"",
+    b'{"uuid": "CANARY"',
+    b'["CANARY"]',
+    b'"CANARY"',
+    b'{"a": "\xff\xfeCANARY"}',
+    '{"uuid": "CANARY"}'.encode("utf-16"),
+    b'{"uuid": "CANARY", "uuid": "x"}',
+    b'{"a": NaN, "CANARY": 1}',
+    b'{"a": "\\ud800CANARY"}',
+    b"[" * 200_000,
+    b'{"a": ' + b"9" * 100_000 + b"}",
+    b" " * (defs.JSON_LIMIT + 1),
+]
+
+
+@pytest.mark.parametrize("content", DOCUMENTS, ids=range(len(DOCUMENTS)))
+@pytest.mark.parametrize("name", ["meta_data.json", "network_data.json"])
+def test_C10_a_bad_document_is_one_error(made: Drive, name: str, content: bytes) -> None:
+    made.meta().put("latest/network_data.json", {"links": []})
+    data, problems = made.put(f"latest/{name}", content).parse()
+    errors = [problem for problem in problems if problem.key != "uuid"]
+    assert [problem.document for problem in errors] == [name]
+    assert C not in errors[0].text()
+    assert (data.hostname is None) == (name == "meta_data.json")
+    assert data.network is None or name == "meta_data.json"
+
+
+def test_A4_a_100_mb_document_is_refused_unread(made: Drive) -> None:
+    made.meta()
+    with (made.path / "openstack/latest/meta_data.json").open("r+b") as file:
+        file.truncate(100 << 20)
+    _, problems = made.parse()
+    assert problems[0].reason == f"larger than {defs.JSON_LIMIT} bytes"
+
+
+def test_all_documents_together_are_bounded(made: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defs, "TOTAL_LIMIT", 3000)
+    made.put("content/0001", b"x" * 1500).put("content/0002", b"y" * 1500)
+    names = [{"path": f"/{n}", "content_path": f"/content/000{n}"} for n in (1, 2, 0)]
+    data, problems = made.meta(files=names).parse()
+    assert [file.path for file in data.files] == ["/1", "/0"]
+    assert [problem.key for problem in problems] == ["files[1].content_path"]
+
+
+def test_lists_are_bounded(made: Drive) -> None:
+    one = {"path": "/etc/motd", "content_path": "/content/0000"}
+    data, problems = made.meta(files=[one] * (defs.MAX_FILES + 1)).parse()
+    assert len(data.files) == defs.MAX_FILES
+    assert [problem.key for problem in problems] == ["files"]
+
+
+@pytest.mark.parametrize("names", [(), ("notes",), ("latest/user_data",), ("latest",)])
+def test_a_drive_without_meta_data_is_an_error(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / "openstack" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "openstack" / name).write_text("")
+    data, problems = openstack.parse(open_path(str(tmp_path)))
+    assert data == InstanceData()
+    assert [(problem.severity, problem.document) for problem in problems] == [
+        ("error", "openstack")
+    ]
+
+
+def test_user_data_is_named_and_not_run(made: Drive) -> None:
+    _, problems = made.meta().put("latest/user_data", b"#!/bin/sh\n").parse()
+    assert [(problem.severity, problem.document) for problem in problems] == [
+        ("warning", "user_data")
+    ]
+
+
+def _mutated(chance: random.Random, value: Any) -> Any:
+    """The value with one part of it, somewhere, of another kind."""
+    odd: tuple[object, ...] = (
+        None,
+        True,
+        0,
+        -1,
+        1e400,
+        "",
+        "\n",
+        "\x1b[",
+        "../",
+        "/",
+        "x" * 5000,
+        [],
+        {},
+        [[]],
+        {"": 1},
+    )
+    if chance.random() < 0.3 or not isinstance(value, dict | list) or not value:
+        return chance.choice(odd)
+    if isinstance(value, list):
+        place = chance.randrange(len(value))
+        return [*value[:place], _mutated(chance, value[place]), *value[place + 1 :]]
+    key = chance.choice(list(value))
+    return {**value, key: _mutated(chance, value[key])}
+
+
+def test_C10_values_of_any_kind_raise_nothing(made: Drive) -> None:
+    chance = random.Random(10)
+    folder = rig.SAMPLES / "docs-sample/drive/openstack/latest"
+    meta, network = (
+        json.loads((folder / f"{name}_data.json").read_text()) for name in ("meta", "network")
+    )
+    for _ in range(500):
+        bad = _mutated(chance, meta) if chance.random() < 0.6 else meta
+        made.put("latest/meta_data.json", bad)
+        made.put("latest/network_data.json", _mutated(chance, network))
+        data, problems = made.parse()
+        assert isinstance(data, InstanceData)
+        assert all(problem.text().isprintable() for problem in problems)

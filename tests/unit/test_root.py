@@ -1,0 +1,243 @@
+"""The tree is never left, and nothing an untrusted user controls is followed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import rig
+
+from guestagent import defs
+from guestagent.errors import Refused
+from guestagent.root import Root
+
+USER = 12345
+
+
+@pytest.fixture
+def root(tree: Path) -> Root:
+    """An empty tree."""
+    return Root(str(tree))
+
+
+def test_a_missing_file_and_a_missing_folder_are_nothing(root: Root) -> None:
+    assert root.read("/etc/none") is None
+    assert root.text("/etc/none") == ""
+    assert root.stat("/none/none") is None
+    assert root.listdir("/none") == []
+    assert root.readlink("/none") is None
+
+
+def test_files_and_folders_are_read(root: Root, tree: Path) -> None:
+    (tree / "etc").mkdir()
+    (tree / "etc/b").write_bytes(b"\xff text")
+    (tree / "etc/a").write_text("")
+    assert root.read("/etc/b") == b"\xff text"
+    assert root.text("//etc/./b") == "� text"
+    assert root.listdir("/etc/") == ["a", "b"]
+    assert root.exists("/etc")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["../outside", "../../../../outside", "/../outside", "../../../../../../../etc/passwd"],
+)
+def test_B2_a_link_out_of_the_root_stays_inside(root: Root, tree: Path, target: str) -> None:
+    (tree / "link").symlink_to(target)
+    assert root.read("/link") is None
+    inside = tree / target.replace("../", "").lstrip("/")
+    inside.parent.mkdir(parents=True, exist_ok=True)
+    inside.write_text("inside")
+    assert root.read("/link") == b"inside"
+
+
+def test_B2_dots_do_not_leave_the_root(root: Root, tree: Path) -> None:
+    assert root.read("/../outside") is None
+    (tree / "etc").mkdir()
+    (tree / "outside").write_text("inside")
+    assert root.read("/etc/../../../outside") == b"inside"
+
+
+def test_B2_an_absolute_link_is_taken_from_the_root(root: Root, tree: Path) -> None:
+    (tree / "run").mkdir()
+    (tree / "etc").symlink_to("/run")
+    (tree / "run/passwd").write_text("the tree's")
+    assert root.read("/etc/passwd") == b"the tree's"
+    with root.place("/etc/new/file", make=True):
+        assert (tree / "run/new").is_dir()
+
+
+@pytest.mark.parametrize("links", [{"a": "b", "b": "a"}, {"a": "a"}, {"a": "/b/x", "b": "a"}])
+def test_a_loop_of_links_ends(root: Root, tree: Path, links: dict[str, str]) -> None:
+    for name, target in links.items():
+        (tree / name).symlink_to(target)
+    with pytest.raises((OSError, Refused)):
+        root.read("/a")
+    with pytest.raises((OSError, Refused)), root.place("/a/file"):
+        pass
+
+
+def test_a_last_link_is_not_followed_where_a_file_is_replaced(root: Root, tree: Path) -> None:
+    (tree / "link").symlink_to("target")
+    (tree / "target").write_text("kept")
+    assert root.readlink("/link") == "target"
+    with root.place("/link") as place:
+        assert place.name == "link"
+    with pytest.raises(Refused, match="symbolic link"):
+        root.read("/link", follow=False)
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 5 << 30)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [(_fifo, "not a regular file"), (Path.mkdir, "not a regular file"), (_huge, "larger than")],
+)
+def test_A4_only_regular_files_of_a_bounded_size_are_read(
+    root: Root, tree: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    make(tree / "odd")
+    start = time.monotonic()
+    with pytest.raises(Refused, match=reason):
+        root.read("/odd")
+    assert time.monotonic() - start < 0.1
+
+
+def test_a_file_that_grows_while_it_is_read_is_bounded(
+    root: Root, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defs, "GUEST_FILE_LIMIT", 100)
+    (tree / "grows").write_bytes(b"x" * 90)
+    real = os.fstat
+
+    def grow(fd: int) -> os.stat_result:
+        found = real(fd)
+        (tree / "grows").write_bytes(b"x" * 200)
+        return found
+
+    monkeypatch.setattr(os, "fstat", grow)
+    with pytest.raises(Refused, match="larger than 100 bytes"):
+        root.read("/grows")
+
+
+class TestB1:
+    """What belongs to a user."""
+
+    @pytest.fixture
+    def home(self, tree: Path) -> Path:
+        rig.need_root()
+        home = tree / "home/user"
+        home.mkdir(parents=True)
+        os.chown(home, USER, USER)
+        return home
+
+    def test_B1_a_link_of_a_user_is_refused(self, root: Root, tree: Path, home: Path) -> None:
+        (tree / "etc").mkdir()
+        (tree / "etc/secret").write_text("root's")
+        (home / ".ssh").symlink_to("/etc")
+        os.chown(home / ".ssh", USER, USER, follow_symlinks=False)
+        with pytest.raises(Refused, match="symbolic link"):
+            root.read("/home/user/.ssh/secret")
+        with pytest.raises(Refused, match="symbolic link"), root.place("/home/user/.ssh/new"):
+            pass
+
+    def test_B1_not_even_a_link_of_root_in_a_home_is_followed(self, root: Root, home: Path) -> None:
+        (home / "file").symlink_to("/etc/passwd")
+        with pytest.raises(Refused, match="symbolic link"):
+            root.read("/home/user/file")
+
+    def test_B1_a_link_in_a_folder_that_others_may_write_is_refused(
+        self, root: Root, tree: Path
+    ) -> None:
+        rig.need_root()
+        (tree / "open").mkdir()
+        os.chmod(tree / "open", 0o777)
+        (tree / "open/link").symlink_to("/etc")
+        with pytest.raises(Refused, match="symbolic link"), root.place("/open/link/x"):
+            pass
+
+    def test_B1_a_hard_link_of_a_foreign_file_is_refused(
+        self, root: Root, tree: Path, home: Path
+    ) -> None:
+        (tree / "shadow").write_text("root:CANARY:")
+        os.link(tree / "shadow", home / "keys")
+        with pytest.raises(Refused, match="another user"):
+            root.read("/home/user/keys")
+
+    def test_B1_a_folder_below_a_home_is_not_made_by_root(self, root: Root, home: Path) -> None:
+        with pytest.raises(Refused, match="a user owns"), root.place("/home/user/a/b", make=True):
+            pass
+        assert list(home.iterdir()) == []
+
+    def test_B1_the_owner_of_a_place_is_the_first_untrusted_one(
+        self, root: Root, home: Path
+    ) -> None:
+        (home / "roots").mkdir()
+        with root.place("/home/user/roots/file") as place:
+            assert place.owner == USER
+        with root.place("/home/user") as place:
+            assert place.owner is None
+
+    def test_B1_a_place_that_everybody_may_write_is_exposed(self, root: Root, home: Path) -> None:
+        with root.place("/home/user/x") as place:
+            assert not place.exposed
+        os.chmod(home, 0o777)
+        with root.place("/home/user/x") as place:
+            assert place.exposed
+        os.chmod(home, 0o1777)
+        with root.place("/home/user/x") as place:
+            assert not place.exposed
+
+
+def test_missing_folders_are_made_0755_whatever_the_umask(root: Root, tree: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with root.place("/etc/app/deep/file", make=True) as place:
+            assert place.name == "file"
+    finally:
+        os.umask(before)
+    assert (tree / "etc/app/deep").stat().st_mode & 0o777 == 0o755
+
+
+def test_D5_the_fingerprint_tells_every_change(root: Root, tree: Path) -> None:
+    path = tree / "file"
+    path.write_text("one")
+
+    def now() -> str:
+        return root.fingerprint(("/file", "/none", "/"), b"salt")
+
+    prints = [now()]
+    assert now() == prints[0]
+    for change in (
+        lambda: path.write_text("two"),
+        lambda: path.chmod(0o600),
+        lambda: (tree / "none").touch(),
+        lambda: (tree / "more").touch(),
+        path.unlink,
+    ):
+        change()
+        prints.append(now())
+    assert len(set(prints)) == len(prints)
+    assert root.fingerprint(("/file",), b"salt") != root.fingerprint(("/file",), b"pepper")
+
+
+def test_no_descriptor_is_left_open(root: Root, tree: Path) -> None:
+    (tree / "loop").symlink_to("loop")
+    before = len(os.listdir("/proc/self/fd"))
+    for path in ("/none", "/a/b/c", "/loop", "/", "/loop/x"):
+        for use in (root.read, root.stat, root.listdir):
+            try:
+                use(path)
+            except (OSError, Refused):
+                pass
+    assert len(os.listdir("/proc/self/fd")) == before

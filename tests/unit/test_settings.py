@@ -1,0 +1,159 @@
+"""The settings file and its drop-ins: what is wrong is named, the rest counts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rig
+
+from guestagent import defs
+from guestagent.errors import Problem
+from guestagent.root import Root
+from guestagent.settings import CHECKS, Settings, load
+
+
+class Files:
+    """The settings files of a tree."""
+
+    def __init__(self, tree: Path) -> None:
+        self.tree = tree
+        (tree / defs.SETTINGS_DROPINS[1:]).mkdir(parents=True)
+
+    def put(self, text: str | bytes, dropin: str = "") -> Files:
+        name = f"{defs.SETTINGS_DROPINS}/{dropin}" if dropin else defs.SETTINGS_FILE
+        (self.tree / name[1:]).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return self
+
+    def load(self) -> tuple[Settings, list[Problem]]:
+        return load(Root(str(self.tree)))
+
+
+@pytest.fixture
+def files(tree: Path) -> Files:
+    return Files(tree)
+
+
+def test_without_files_the_defaults_count(files: Files) -> None:
+    assert files.load() == (Settings(), [])
+
+
+def test_every_setting_has_a_check() -> None:
+    known = {f"{table}_{key}" for table, keys in CHECKS.items() for key in keys}
+    assert known == set(Settings._fields)
+
+
+def test_all_settings_are_read(files: Files) -> None:
+    files.put(
+        '[user]\nname = "me"\ngecos = "A B"\nshell = "/bin/sh"\ngroups = ["x"]\nsudo = false\n'
+        "[hostname]\nmanage = false\nfqdn = true\n[hosts]\nmanage = true\n"
+        '[ssh]\nkeys_for = ["default", "root"]\nhost_keys = false\nhost_key_types = ["rsa"]\n'
+        '[sshd]\npassword_authentication = "no"\npermit_root_login = "yes"\n'
+        '[password]\nfor = "root"\n[files]\nmanage = false\nmode = "0644"\n'
+        '[network]\nmanage = false\nbackend = "ifupdown"\n[random_seed]\nmanage = false\n'
+        "[drive]\nwait = 5\n"
+    )
+    found, problems = files.load()
+    assert problems == []
+    assert tuple(found) == (
+        *("me", "A B", "/bin/sh", ("x",), False, False, True, True),
+        *(("default", "root"), False, ("rsa",), "no", "yes", "root", False, 0o644),
+        *(False, "ifupdown", False, 5.0),
+    )
+
+
+def test_auto_is_no_back_end_by_name(files: Files) -> None:
+    assert files.put('[network]\nbackend = "auto"\n').load()[0].network_backend == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "nearest"),
+    [
+        ("[hots]\nmanage = true\n", "hots", "hosts"),
+        ("[hosts]\nmanaged = true\n", "hosts.managed", "manage"),
+        ('[sshd]\npassword_auth = "no"\n', "sshd.password_auth", "password_authentication"),
+        ("[zzz]\n", "zzz", ""),
+        ("hosts = true\n", "hosts", "hosts"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_one(
+    files: Files, text: str, key: str, nearest: str
+) -> None:
+    found, problems = files.put(text + "[drive]\nwait = 1\n").load()
+    (problem,) = problems
+    assert problem[:4] == ("error", "settings", defs.SETTINGS_FILE, key)
+    assert nearest in problem.reason
+    assert found == Settings(drive_wait=1.0)
+
+
+WRONG = [
+    ("user", "name", ['""', '"Root"', '"a:b"', "7", '"default user"']),
+    ("user", "gecos", ['"a:b"', '"a\\nb"', "1"]),
+    ("user", "shell", ['"bash"', '"/bin/../x"', "true", '"/bin/sh\\n"']),
+    ("user", "groups", ['"adm"', "[1]", '["a b"]', "{}"]),
+    ("user", "sudo", ['"yes"', "1"]),
+    ("ssh", "host_key_types", ['["dsa"]', '"rsa"', '["rsa\\n"]']),
+    ("sshd", "password_authentication", ["true", '"maybe"', '"yes\\nPermitRootLogin yes"']),
+    ("sshd", "permit_root_login", ["true", '"without-password"']),
+    ("files", "mode", ["600", '"rw"', '"04755"', '"-1"', '"0o9"']),
+    ("network", "backend", ['"netplan"', "[]"]),
+    ("drive", "wait", ['"5"', "-1", "601", "true", "nan", "inf"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [(table, key, value) for table, key, values in WRONG for value in values],
+)
+def test_a_wrong_value_is_an_error_and_its_default_stays(
+    files: Files, table: str, key: str, value: str
+) -> None:
+    found, problems = files.put(f"[{table}]\n{key} = {value}\n").load()
+    assert [problem.key for problem in problems] == [f"{table}.{key}"]
+    assert found == Settings()
+    assert value.strip('"') not in problems[0].reason or len(value) < 4
+
+
+@pytest.mark.parametrize(
+    "text", ["[user", "a = ", b"\xff = 1", "[user]\n[user]\n", "x = 1\nx = 2\n"]
+)
+def test_a_file_that_is_not_toml_is_an_error_and_the_others_count(
+    files: Files, text: str | bytes
+) -> None:
+    found, problems = files.put(text).put("[drive]\nwait = 1\n", "a.toml").load()
+    assert [problem.document for problem in problems] == [defs.SETTINGS_FILE]
+    assert found == Settings(drive_wait=1.0)
+
+
+def test_later_dropins_win_key_by_key(files: Files) -> None:
+    files.put("[drive]\nwait = 1\n[hosts]\nmanage = true\n")
+    files.put("[drive]\nwait = 3\n", "90.toml").put("[drive]\nwait = 2\n", "10.toml")
+    files.put("[drive]\nwait = 4\n", "99.conf").put("", "95.toml")
+    found, problems = files.load()
+    assert (found.drive_wait, found.hosts_manage, problems) == (3.0, True, [])
+
+
+def test_files_that_cannot_be_read_are_problems(files: Files) -> None:
+    (files.tree / defs.SETTINGS_FILE[1:]).mkdir()
+    (files.tree / defs.SETTINGS_DROPINS[1:] / "a.toml").symlink_to("a.toml")
+    found, problems = files.load()
+    assert found == Settings()
+    assert [problem.document for problem in problems] == [
+        defs.SETTINGS_FILE,
+        f"{defs.SETTINGS_DROPINS}/a.toml",
+    ]
+
+
+@pytest.mark.parametrize(("text", "imported"), [("# [x]\n  #y\n\n", False), ("[hosts]\n", True)])
+def test_a_file_of_comments_does_not_cost_tomllib(files: Files, text: str, imported: bool) -> None:
+    files.put(text)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from guestagent.root import Root; "
+        "from guestagent.settings import load; load(Root(sys.argv[2])); "
+        "print('tomllib' in sys.modules)"
+    )
+    argv = [sys.executable, "-IBS", "-c", code, str(rig.REPOSITORY), str(files.tree)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{imported}\n"

@@ -1,0 +1,187 @@
+"""Reading documents from directories and images, whatever stands on the medium."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import rig
+
+from guestagent import defs
+from guestagent.errors import GuestagentError, SourceBroken, UsageError
+from guestagent.sources.bundle import Bundle, Unreadable
+from guestagent.sources.find import open_path
+
+LIMIT = 1000
+
+
+@pytest.fixture
+def medium(tmp_path: Path) -> Path:
+    """A directory with one document, and a secret beside it."""
+    (tmp_path / "medium/folder").mkdir(parents=True)
+    (tmp_path / "medium/folder/document").write_bytes(b"text\n")
+    (tmp_path / "secret").write_text("CANARY")
+    return tmp_path / "medium"
+
+
+def test_a_document_a_missing_one_and_a_missing_folder(medium: Path) -> None:
+    bundle = open_path(str(medium))
+    assert bundle.get("folder/document", LIMIT) == b"text\n"
+    assert bundle.get("folder/none", LIMIT) is None
+    assert bundle.get("none/none", LIMIT) is None
+    assert bundle.names("folder") == ["document"]
+    assert bundle.names("none") == []
+    assert bundle.label == str(medium)
+
+
+def _huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 5 << 30)
+
+
+def _large(path: Path) -> None:
+    path.write_bytes(b"x" * (LIMIT + 1))
+
+
+ODD: dict[str, Callable[[Path], None]] = {
+    "link": lambda path: path.symlink_to("document"),
+    "link out": lambda path: path.symlink_to("../../secret"),
+    "absolute link": lambda path: path.symlink_to("/etc/passwd"),
+    "fifo": lambda path: os.mkfifo(path),
+    "folder": lambda path: path.mkdir(),
+    "huge sparse": _huge,
+    "too large": _large,
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_A4_odd_things_are_refused_at_once(medium: Path, kind: str) -> None:
+    ODD[kind](medium / "folder/odd")
+    start = time.monotonic()
+    bundle = open_path(str(medium))
+    for _ in range(2):
+        with pytest.raises(Unreadable):
+            bundle.get("folder/odd", LIMIT)
+    assert time.monotonic() - start < 0.1
+
+
+def test_A4_a_link_instead_of_a_folder_is_refused(medium: Path) -> None:
+    (medium / "link").symlink_to("..")
+    bundle = open_path(str(medium))
+    with pytest.raises(Unreadable):
+        bundle.get("link/secret", LIMIT)
+    assert bundle.names("link") == []
+
+
+def test_a_document_that_is_unreadable_is_part_of_the_fingerprint(medium: Path) -> None:
+    _huge(medium / "odd")
+    seen = ("odd", "folder/", "folder/document", "none")
+    one = open_path(str(medium)).fingerprint(seen, b"salt")
+    assert open_path(str(medium)).fingerprint(seen, b"salt") == one
+    (medium / "odd").unlink()
+    assert open_path(str(medium)).fingerprint(seen, b"salt") != one
+
+
+class Failing:
+    """os.read, failing on its first calls."""
+
+    def __init__(self, times: int, error: int) -> None:
+        self.left, self.calls, self.error = times, 0, error
+        self.real = os.read
+
+    def __call__(self, fd: int, size: int) -> bytes:
+        self.calls += 1
+        if self.calls <= self.left:
+            raise OSError(self.error, os.strerror(self.error))
+        return self.real(fd, size)
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOMEDIUM, errno.ESTALE])
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_A5_a_medium_that_fails_is_tried_three_times_then_broken(
+    medium: Path, monkeypatch: pytest.MonkeyPatch, times: int, error: int
+) -> None:
+    monkeypatch.setattr(defs, "READ_PAUSE", 0)
+    failing = Failing(times, error)
+    bundle = open_path(str(medium))
+    monkeypatch.setattr(os, "read", failing)
+    if times < defs.READ_TRIES:
+        assert bundle.get("folder/document", LIMIT) == b"text\n"
+    else:
+        with pytest.raises(SourceBroken) as caught:
+            bundle.get("folder/document", LIMIT)
+        assert "folder/document" in str(caught.value)
+        assert os.strerror(error) in str(caught.value)
+        assert failing.calls == defs.READ_TRIES
+
+
+def test_A5_a_broken_source_ends_the_run_with_its_own_status(
+    medium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> list[str]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(defs, "READ_PAUSE", 0)
+    bundle = open_path(str(medium))
+    monkeypatch.setattr(os, "listdir", fail)
+    with pytest.raises(SourceBroken) as caught:
+        bundle.names("folder")
+    assert caught.value.status == defs.EXIT_SOURCE_BROKEN
+
+
+@pytest.fixture(params=["iso", "vfat"])
+def image(request: pytest.FixtureRequest, tmp_path: Path) -> Bundle:
+    """An image with names that need the long-name extensions."""
+    tree = tmp_path / "tree"
+    (tree / "openstack/2018-08-27").mkdir(parents=True)
+    (tree / "openstack/content").mkdir()
+    (tree / "openstack/content/0000").write_bytes(bytes(range(256)) * 40)
+    (tree / "openstack/content/0001").write_bytes(b"")
+    (tree / "openstack/2018-08-27/Meta data's.json").write_text("{}")
+    return open_path(str(rig.make_drive(tree, request.param, tmp_path)))
+
+
+def test_documents_of_an_image(image: Bundle) -> None:
+    assert image.names("openstack") == ["2018-08-27", "content"]
+    assert image.names("openstack/content") == ["0000", "0001"]
+    assert image.names("none") == []
+    assert image.get("openstack/content/0000", 20_000) == bytes(range(256)) * 40
+    assert image.get("openstack/content/0001", 20_000) == b""
+    assert image.get("openstack/content/none", 20_000) is None
+
+
+def test_A4_a_document_of_an_image_is_bounded(image: Bundle) -> None:
+    with pytest.raises(Unreadable, match="larger than 100 bytes"):
+        image.get("openstack/content/0000", 100)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\0" * 70_000])
+def test_what_is_no_image_is_a_broken_source(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "image").write_bytes(content)
+    with pytest.raises(SourceBroken, match="image"):
+        open_path(str(tmp_path / "image"))
+
+
+@pytest.mark.parametrize("form", ["iso", "vfat"])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+def test_A5_a_truncated_image_is_broken_or_read_whole(
+    tmp_path: Path, form: str, part: float, drive: Path
+) -> None:
+    path = rig.make_drive(drive, form, tmp_path)
+    os.truncate(path, int(path.stat().st_size * part))
+    name = "openstack/latest/meta_data.json"
+    try:
+        content = open_path(str(path)).get(name, defs.JSON_LIMIT)
+    except GuestagentError:
+        return
+    assert content == (drive / name).read_bytes()
+
+
+@pytest.mark.parametrize("path", ["/none", "/dev/null", "/dev/null/x"])
+def test_what_is_no_source_is_wrong_usage(path: str) -> None:
+    with pytest.raises(UsageError, match=path):
+        open_path(path)

@@ -1,0 +1,266 @@
+"""A config drive configures a guest: seen from outside, on every medium, boot after boot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .guest import Guest
+from .image import GuestImage
+from .machine import Bus
+from .scenario import (
+    NIC,
+    SETTINGS,
+    UNIT,
+    Instance,
+    card,
+    holding,
+    listing,
+    new_instance,
+    report,
+    settings_argument,
+)
+
+pytestmark = pytest.mark.vm
+
+MEDIA: dict[str, tuple[Bus, str, str]] = {
+    "iso-virtio": ("virtio", "iso9660", "networkd"),
+    "iso-cdrom-sata": ("cdrom-sata", "iso9660", "networkd"),
+    "iso-cdrom-scsi": ("cdrom-scsi", "iso9660", "networkd"),
+    "iso-cdrom-ide": ("cdrom-ide", "iso9660", "networkd"),
+    "vfat-virtio": ("virtio", "vfat", "networkd"),
+    "ifupdown": ("virtio", "vfat", "ifupdown"),
+}
+# The kernel's own record of who started whom, from its first second on.
+TRACE = "trace_event=sched:sched_process_fork,sched:sched_process_exec trace_buf_size=4M"
+KEPT = ("/etc", "/home", "/root")
+Boot = tuple[Guest, Instance]
+
+
+def boot(image: GuestImage, instance: Instance, where: Path, bus: Bus, kind: str) -> Guest:
+    return Guest(
+        image,
+        drives=[instance.drive(where, bus, kind)],
+        nics=[NIC],
+        smbios=instance.smbios,
+        cmdline_extra=f"{settings_argument(SETTINGS)} {TRACE}",
+    )
+
+
+def static_network(guest: Guest) -> tuple[set[str], set[tuple[str, str]], str]:
+    """Addresses, default routes and name servers of the guest's card."""
+    name = card(guest)
+    (link,) = json.loads(guest.check(f"ip -j address show dev {name}"))
+    found = (a for a in link["addr_info"] if a["scope"] == "global")
+    addresses = {f"{a['local']}/{a['prefixlen']}" for a in found}
+    shown = [
+        json.loads(guest.check(f"ip -j {family} route show default")) for family in ["-4", "-6"]
+    ]
+    routes = {(route["gateway"], route["dev"]) for found in shown for route in found}
+    return addresses, routes, guest.check("resolvectl dns")
+
+
+def processes_of_the_agent(guest: Guest) -> list[str]:
+    """What the agent started in this boot, by the kernel's record."""
+    guest.check("mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing")
+    trace = guest.check("cat /sys/kernel/tracing/trace")
+    assert "filename=/usr/bin/guestagent" in trace, "the kernel recorded nothing"
+    return [line for line in trace.splitlines() if "process_fork: comm=guestagent " in line]
+
+
+@pytest.fixture(scope="module", params=MEDIA)
+def booted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Boot]:
+    """A guest after its first boot with a drive, on each medium in turn."""
+    bus, kind, network = MEDIA[request.param]
+    name = "guest_image" if network == "networkd" else "guest_image_ifupdown"
+    where = tmp_path_factory.mktemp("drive")
+    instance = new_instance(where / "keys")
+    image = request.getfixturevalue(name)
+    with boot(image, instance, where, bus, kind) as guest:
+        guest.boot()
+        yield guest, instance
+
+
+@pytest.fixture
+def guest(booted: Boot) -> Guest:
+    return booted[0]
+
+
+@pytest.fixture
+def instance(booted: Boot) -> Instance:
+    return booted[1]
+
+
+class TestFirstBoot:
+    def test_report_tells_of_success(self, guest: Guest, instance: Instance) -> None:
+        found = report(guest)
+        assert (found["problems"], found["exit_status"]) == ([], 0)
+        assert (found["instance_id"], found["first_boot"]) == (instance.uuid, True)
+        assert found["changes"]
+        print(f"first boot: {found['total_ms']} ms, {found['steps_ms']}")
+
+    def test_nothing_has_failed(self, guest: Guest) -> None:
+        assert guest.settle() == "running"
+        assert guest.check(f"systemctl is-active {UNIT} ssh.service").split() == ["active"] * 2
+
+    def test_the_key_opens_the_door(self, guest: Guest, instance: Instance) -> None:
+        assert guest.ssh("debian", "id -un", key=instance.key).check().stdout == "debian\n"
+
+    def test_the_password_opens_the_door(self, guest: Guest, instance: Instance) -> None:
+        done = guest.ssh("debian", "id -un", password=instance.password)
+        assert done.check().stdout == "debian\n"
+        assert guest.ssh("debian", password="another").status == 255
+
+    def test_root_stays_outside(self, guest: Guest, instance: Instance) -> None:
+        assert guest.ssh("root", key=instance.key).status == 255
+        assert guest.ssh("root", password=instance.password).status == 255
+
+    def test_the_default_user_may_become_root(self, guest: Guest, instance: Instance) -> None:
+        done = guest.ssh("debian", "sudo -n id -u", key=instance.key)
+        assert done.check().stdout == "0\n"
+        assert "sudo" in guest.check("id -nG debian").split()
+
+    def test_B4_authorized_keys_belong_to_the_user(self, guest: Guest, instance: Instance) -> None:
+        home = "/home/debian"
+        shown = guest.check(f"stat -c '%a %U:%G' {home}/.ssh {home}/.ssh/authorized_keys")
+        assert shown.splitlines() == ["700 debian:debian", "600 debian:debian"]
+        assert instance.public_key.strip() in guest.get(f"{home}/.ssh/authorized_keys").decode()
+
+    def test_the_name_is_static_and_running(self, guest: Guest) -> None:
+        assert guest.check("cat /etc/hostname /proc/sys/kernel/hostname") == "web-1\nweb-1\n"
+        assert guest.check("getent hosts web-1").split()[1:] == ["web-1.example.org", "web-1"]
+
+    def test_the_network_is_as_told(self, guest: Guest, instance: Instance) -> None:
+        addresses, routes, dns = static_network(guest)
+        name = card(guest)
+        assert addresses == {f"{NIC.address}/24", f"{instance.ipv6}/64"}
+        assert routes == {(NIC.gateway, name), (NIC.ipv6_prefix + "2", name)}
+        assert NIC.nameserver in dns
+        assert guest.check(f"cat /sys/class/net/{name}/mtu") == "1450\n"
+
+    def test_B2_injected_files_are_root_s_and_whole(self, guest: Guest, instance: Instance) -> None:
+        for path, content in instance.files:
+            assert guest.get(path) == content
+            assert guest.check(["stat", "-c", "%a %U:%G", path]) == "600 root:root\n"
+        assert guest.check("stat -c '%a %U:%G' /srv/app/conf.d") == "755 root:root\n"
+
+    def test_sshd_works_as_the_settings_say(self, guest: Guest) -> None:
+        effective = guest.check("sshd -T").splitlines()
+        assert "passwordauthentication yes" in effective
+        assert "permitrootlogin without-password" in effective
+
+    def test_host_keys_are_there_and_in_use(self, guest: Guest) -> None:
+        shown = guest.check("stat -c '%a %U:%G %n' /etc/ssh/ssh_host_*_key").splitlines()
+        kinds = ("ecdsa", "ed25519", "rsa")
+        assert shown == [f"600 root:root /etc/ssh/ssh_host_{kind}_key" for kind in kinds]
+        offered = guest.check("ssh-keyscan -qt ed25519 127.0.0.1").split()[1:3]
+        assert offered == guest.get("/etc/ssh/ssh_host_ed25519_key.pub").decode().split()[:2]
+
+    def test_A2_the_drive_is_mounted_nowhere(self, guest: Guest) -> None:
+        devices = guest.check("lsblk -nro NAME,LABEL | grep -i config-2").split()[0]
+        assert (
+            guest.run(f"cat /proc/[0-9]*/mountinfo | grep -E '{devices}|guestagent/drive'").out
+            == b""
+        )
+
+    def test_B3_the_password_is_in_no_log(self, guest: Guest, instance: Instance) -> None:
+        guest.put("/run/control", f"password={instance.password}")
+        found = holding(guest, instance.password, ("/run", "/var/log"))
+        guest.check("rm /run/control")
+        assert found == "/run/control\n"
+
+    def test_B5_the_password_is_at_rest_nowhere(self, guest: Guest, instance: Instance) -> None:
+        places = ("/var/lib", "/var/tmp", "/var/cache", "/tmp", "/etc", "/home", "/root")
+        assert holding(guest, instance.password, places) == ""
+
+    def test_B7_state_and_report_have_the_right_modes(self, guest: Guest) -> None:
+        places = "/var/lib/guestagent /run/guestagent"
+        assert guest.check(f"stat -c '%a %U:%G' {places}") == "700 root:root\n755 root:root\n"
+        assert guest.check(f"find {places} -perm /022 ! -type l") == ""
+
+
+@pytest.fixture(scope="module")
+def lives(guest_image: GuestImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boot]:
+    """A guest that was configured at its first boot, for the boots that follow."""
+    where = tmp_path_factory.mktemp("first")
+    instance = new_instance(where / "keys")
+    with boot(guest_image, instance, where, "virtio", "iso9660") as guest:
+        yield guest.boot(), instance
+
+
+@pytest.fixture(scope="module")
+def again(lives: Boot) -> tuple[Guest, Instance, list[str], list[str]]:
+    """The same guest after its second boot; the tree and the processes of the first."""
+    guest, instance = lives
+    before, started = listing(guest, *KEPT), processes_of_the_agent(guest)
+    guest.reboot()
+    return guest, instance, before, started
+
+
+class TestSecondBoot:
+    def test_nothing_is_changed(self, again: Any) -> None:
+        guest, _, before, _ = again
+        found = report(guest)
+        assert (found["exit_status"], found["unchanged"], found["changes"]) == (0, True, [])
+        assert listing(guest, *KEPT) == before
+        print(f"second boot: {found['total_ms']} ms, {found['steps_ms']}")
+
+    def test_no_process_is_started(self, again: Any) -> None:
+        guest, _, _, started = again
+        assert started, "the first boot is on record"
+        assert processes_of_the_agent(guest) == []
+
+    def test_everything_is_as_it_was(self, again: Any) -> None:
+        guest, instance, _, _ = again
+        assert guest.settle() == "running"
+        assert guest.check("hostname") == "web-1\n"
+        assert guest.ssh("debian", key=instance.key).check()
+        assert guest.ssh("debian", password=instance.password).check()
+
+
+@pytest.fixture(scope="module")
+def renewed(
+    again: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Guest, Instance, Instance, str]:
+    """The same disk as another instance, which has no network of its own; the old host key."""
+    guest, old, *_ = again
+    where = tmp_path_factory.mktemp("other")
+    new = new_instance(where / "keys", hostname="db-2", files=(), network="none")
+    host_key = guest.check("cat /etc/ssh/ssh_host_ed25519_key.pub")
+    guest.power_off()
+    guest.machine.drives, guest.machine.smbios = (new.drive(where),), new.smbios
+    return guest.boot(), old, new, host_key
+
+
+class TestNewInstance:
+    def test_it_is_a_first_boot(self, renewed: Any) -> None:
+        guest, _, new, _ = renewed
+        found = report(guest)
+        assert (found["instance_id"], found["first_boot"]) == (new.uuid, True)
+        assert found["exit_status"] == 0, found["problems"]
+        assert guest.settle() == "running"
+        assert guest.check("hostname") == "db-2\n"
+
+    def test_host_keys_are_new(self, renewed: Any) -> None:
+        guest, _, _, host_key = renewed
+        assert guest.check("cat /etc/ssh/ssh_host_ed25519_key.pub") != host_key
+
+    def test_the_static_network_is_gone(self, renewed: Any) -> None:
+        guest, old, _, _ = renewed
+        assert not guest.run(
+            ["grep", "-r", f"{NIC.address}\\|{old.ipv6}", "/etc/systemd/network"]
+        ).out
+        guest.wait_for(["sh", "-c", f"ip address show dev {card(guest)} | grep dynamic"])
+
+    def test_only_the_new_key_and_password_open_the_door(self, renewed: Any) -> None:
+        guest, old, new, _ = renewed
+        assert guest.ssh("debian", key=new.key).check()
+        assert guest.ssh("debian", password=new.password).check()
+        assert guest.ssh("debian", key=old.key).status == 255
+        assert guest.ssh("debian", password=old.password).status == 255

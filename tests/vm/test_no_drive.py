@@ -1,0 +1,155 @@
+"""A boot without a config drive is not slowed by the agent; where one may come, it is awaited."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import GuestMaker
+from .guest import Guest
+from .image import GuestImage
+from .machine import Drive
+from .scenario import NIC, PLAIN_MACHINE, UNIT, journal, new_instance, report, settings_argument
+
+pytestmark = pytest.mark.vm
+
+ROUNDS = 3
+
+
+def milliseconds_to_multi_user(guest: Guest) -> float:
+    """From the start of user space: the kernel's own time is not the agent's."""
+    times = guest.boot_times("multi-user.target")
+    return (times.units["multi-user.target"][1] - times.userspace) * 1000
+
+
+def milliseconds_of_the_unit(guest: Guest) -> float:
+    began, ended = guest.boot_times(UNIT).units[UNIT]
+    return (ended - began) * 1000
+
+
+def milliseconds_of_an_interpreter(guest: Guest) -> float:
+    """The bare interpreter's start, cold: emulation makes everything many times slower."""
+    program = "import os, time; t = time.monotonic(); os.system('python3 -I -S -c pass'); "
+    guest.check("sync; echo 3 > /proc/sys/vm/drop_caches")
+    return float(guest.check(["python3", "-c", program + "print(time.monotonic() - t)"])) * 1000
+
+
+@pytest.fixture(scope="module")
+def without_drive(guest_image: GuestImage, guest_image_plain: GuestImage) -> Iterator[Guest]:
+    """A guest with the agent, after boots in turn with one that lacks it; prints the figures."""
+    figures: dict[str, list[float]] = {"agent": [], "plain": [], "unit": [], "report": []}
+    with (
+        Guest(guest_image, nics=[NIC], smbios=PLAIN_MACHINE) as agent,
+        Guest(guest_image_plain, nics=[NIC], smbios=PLAIN_MACHINE) as plain,
+    ):
+        # SSH host keys are made at the first boot, whoever makes them.
+        agent.boot().check("ssh-keygen -A")
+        agent.power_off()
+        for _ in range(ROUNDS):
+            figures["plain"].append(milliseconds_to_multi_user(plain.boot()))
+            plain.power_off()
+            figures["agent"].append(milliseconds_to_multi_user(agent.boot()))
+            figures["unit"].append(milliseconds_of_the_unit(agent))
+            figures["report"].append(report(agent)["total_ms"])
+            agent.power_off()
+        for name, values in figures.items():
+            print(f"no drive, {name}: {' '.join(f'{value:.0f}' for value in values)} ms")
+        pairs = zip(figures["agent"], figures["plain"], strict=True)
+        delta = statistics.median(with_agent - without for with_agent, without in pairs)
+        print(f"no drive, agent minus plain, median of pairs: {delta:.0f} ms")
+        agent.boot()
+        bare = milliseconds_of_an_interpreter(agent)
+        print(f"for scale, in the same emulated guest: python3 -I -S -c pass takes {bare:.0f} ms")
+        yield agent
+
+
+class TestOrdinaryMachine:
+    def test_unit_ends_well_and_at_once(self, without_drive: Guest) -> None:
+        found = report(without_drive)
+        print(f"no drive: {found['total_ms']} ms, {found['steps_ms']}")
+        assert (found["exit_status"], found["source"], found["problems"]) == (0, "", [])
+        assert without_drive.check(f"systemctl show -P Result {UNIT}") == "success\n"
+        assert without_drive.settle() == "running"
+
+    def test_nothing_is_waited_for(self, without_drive: Guest) -> None:
+        # On an idle machine 10 to 100 times less; an attempt to wait would be seconds.
+        assert report(without_drive)["total_ms"] < 2000
+
+    def test_nothing_is_remembered_or_changed(self, without_drive: Guest) -> None:
+        assert not without_drive.exists("/var/lib/guestagent/state.json")
+        assert without_drive.check("cat /etc/hostname") == "unnamed\n"
+        assert not without_drive.run("find /etc -name '*guestagent*.network'").out
+
+
+class TestMissingDrive:
+    def test_A3_a_cloud_s_machine_waits_as_long_as_it_is_told(self, new_guest: GuestMaker) -> None:
+        guest = new_guest(cmdline_extra=settings_argument("[drive]\nwait = 3\n")).boot()
+        found = report(guest)
+        assert (found["exit_status"], found["source"]) == (0, "")
+        assert 3000 <= found["steps_ms"]["find"] < 3000 + 5000
+        targets = "network-pre.target sysinit.target multi-user.target"
+        assert guest.check(f"systemctl is-active {targets}").split() == ["active"] * 3
+
+    def test_A3_a_late_drive_is_picked_up(self, new_guest: GuestMaker, tmp_path: Path) -> None:
+        instance = new_instance(tmp_path)
+        guest = new_guest(smbios=instance.smbios, cmdline_extra="systemd.show_status=1")
+        drive = instance.drive(tmp_path)
+        guest.start()
+        self.wait_for_the_agent(guest)
+        time.sleep(5)
+        guest.hot_plug(drive)
+        guest.wait_rebooted("")
+        found = report(guest)
+        print(f"hot-plugged: {found['steps_ms']}")
+        assert (found["exit_status"], found["instance_id"]) == (0, instance.uuid)
+        # Python starts after the unit does, and the hot plug itself takes a moment.
+        assert 2000 < found["steps_ms"]["find"] < 25000
+        assert guest.ssh("debian", key=instance.key).check()
+
+    def wait_for_the_agent(self, guest: Guest) -> None:
+        deadline = time.monotonic() + 120
+        while "Starting guestagent-local" not in guest.console and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def make_ext4(where: Path) -> Drive:
+    """A file system with the label, of a type that no config drive has."""
+    disk = where / "ext4"
+    make = ["mke2fs", "-q", "-t", "ext4", "-L", "config-2", str(disk), "8M"]
+    subprocess.run(make, check=True, capture_output=True)
+    return Drive(disk, readonly=False)
+
+
+class TestSeveralDrives:
+    def test_A1_the_machine_s_own_drive_wins(self, new_guest: GuestMaker, tmp_path: Path) -> None:
+        other = new_instance(tmp_path / "other", hostname="other")
+        mine = new_instance(tmp_path / "mine", hostname="mine")
+        drives = [
+            other.drive(tmp_path / "other"),
+            mine.drive(tmp_path / "mine", kind="vfat"),
+            make_ext4(tmp_path),
+        ]
+        guest = new_guest(drives=drives, smbios=mine.smbios).boot()
+        found = report(guest)
+        assert (found["exit_status"], found["instance_id"]) == (0, mine.uuid)
+        assert found["source"] == "config drive /dev/vdc"
+        (warning,) = found["problems"]
+        assert (warning["severity"], "/dev/vdb" in warning["source"]) == ("warning", True)
+        assert "/dev/vdb" in journal(guest)
+        assert guest.check("hostname") == "mine\n"
+        assert guest.ssh("debian", key=mine.key).check()
+        assert guest.ssh("debian", key=other.key).status == 255
+        assert "EXT4-fs (vdd)" not in guest.check("dmesg")
+
+    def test_A2_ext4_is_never_mounted(self, new_guest: GuestMaker, tmp_path: Path) -> None:
+        extra = settings_argument("[drive]\nwait = 1\n")
+        guest = new_guest(drives=[make_ext4(tmp_path)], cmdline_extra=extra).boot()
+        assert guest.check("readlink -e /dev/disk/by-label/config-2") == "/dev/vdb\n"
+        assert "EXT4-fs (vdb)" not in guest.check("dmesg")
+        found = report(guest)
+        assert (found["exit_status"], found["source"], found["changes"]) == (0, "", [])
