@@ -50,7 +50,7 @@ def main() -> None:
         for name, costs in found.items():
             print(_line(name, costs, found["interpreter"]))
         for name, (modules, own) in bench.inside().items():
-            print(f"{name}: {modules} modules imported, children not counted: {own:.1f}")
+            print(f"{name}: {modules} modules imported, children not counted: {own:.2f}")
 
 
 def _root() -> bool:
@@ -123,14 +123,17 @@ class Bench:
 
     def inside(self) -> dict[str, tuple[int, float]]:
         """Modules imported, and the CPU time without children's in units of a bare start."""
-        found: dict[str, tuple[int, float]] = {}
-        self.fresh()
-        bare = _middle([measure(_BARE) for _ in range(9)])
-        for name in AIMS:
-            result = subprocess.run(self.probe, check=True, capture_output=True, text=True)
-            own, modules = result.stdout.split()
-            found[name] = (int(modules), float(own) / bare)
-        return found
+        own: dict[str, list[tuple[float, int]]] = {name: [] for name in AIMS}
+        bare = []
+        for _ in range(15):
+            self.fresh()
+            bare.append(measure(_BARE))
+            for found in own.values():
+                result = subprocess.run(self.probe, check=True, capture_output=True, text=True)
+                seconds, modules = result.stdout.split()
+                found.append((float(seconds), int(modules)))
+        middle = {name: statistics.median_low(found) for name, found in own.items()}
+        return {name: (number, cpu / _middle(bare)) for name, (cpu, number) in middle.items()}
 
 
 def measure(command: list[str]) -> Cost:
