@@ -77,8 +77,8 @@ class TestOrdinaryMachine:
         assert without_drive.settle() == "running"
 
     def test_nothing_is_waited_for(self, without_drive: Guest) -> None:
-        # On an idle machine 10 to 100 times less; an attempt to wait would be seconds.
-        assert report(without_drive)["total_ms"] < 2000
+        # Some 30 ms on an idle machine; the wait for a drive would be 30 s.
+        assert report(without_drive)["total_ms"] < 5000
 
     def test_nothing_is_remembered_or_changed(self, without_drive: Guest) -> None:
         assert not without_drive.exists("/var/lib/guestagent/state.json")
@@ -91,7 +91,7 @@ class TestMissingDrive:
         guest = new_guest(cmdline_extra=settings_argument("[drive]\nwait = 3\n")).boot()
         found = report(guest)
         assert (found["exit_status"], found["source"]) == (0, "")
-        assert 3000 <= found["steps_ms"]["find"] < 3000 + 5000
+        assert 3000 <= found["steps_ms"]["find"] < 3000 + 15000
         targets = "network-pre.target sysinit.target multi-user.target"
         assert guest.check(f"systemctl is-active {targets}").split() == ["active"] * 3
 
@@ -107,8 +107,7 @@ class TestMissingDrive:
         found = report(guest)
         print(f"hot-plugged: {found['steps_ms']}")
         assert (found["exit_status"], found["instance_id"]) == (0, instance.uuid)
-        # Python starts after the unit does, and the hot plug itself takes a moment.
-        assert 2000 < found["steps_ms"]["find"] < 25000
+        assert found["steps_ms"]["find"] < 30000
         assert guest.ssh("debian", key=instance.key).check()
 
     def wait_for_the_agent(self, guest: Guest) -> None:
