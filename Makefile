@@ -14,10 +14,13 @@ DEB_PACKAGES := debhelper dh-python dpkg-dev python3
 TEST_PACKAGES := $(RUN_PACKAGES) $(DEB_PACKAGES) ca-certificates debootstrap dosfstools e2fsprogs \
 	iproute2 mandoc mtools qemu-system-x86 sshpass strace systemd util-linux
 
+# Programs of packages whose installation would start a service or take over the network.
+UNPACKED := $(CURDIR)/$(VENV)/sshd/usr/sbin:$(CURDIR)/$(VENV)/ifupdown/sbin:$(CURDIR)/$(VENV)/ifupdown/usr/sbin
+
 # Root is what guests and their images need. Nothing that root writes stays in the tree.
 TEST_ENVIRONMENT := GUESTAGENT_REQUIRE_ALL=1 PYTHONDONTWRITEBYTECODE=1 \
 	HYPOTHESIS_STORAGE_DIRECTORY=$$(mktemp -d) \
-	PATH="$(CURDIR)/$(VENV)/sshd/usr/sbin:$$PATH:/usr/sbin:/sbin"
+	PATH="$(UNPACKED):$$PATH:/usr/sbin:/sbin"
 PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H --preserve-env=$(PASSED_ON))
 
@@ -30,6 +33,7 @@ run:
 test: $(VENV)/ready
 	@packaging/need $(TEST_PACKAGES)
 	@packaging/need --unpack openssh-server usr/sbin/sshd $(VENV)/sshd
+	@packaging/need --unpack ifupdown sbin/ifquery $(VENV)/ifupdown
 	$(AS_ROOT) env $(TEST_ENVIRONMENT) \
 		$(IN_VENV) pytest -p no:cacheprovider $(PYTEST_ARGUMENTS)
 
