@@ -146,9 +146,11 @@ class Guest:
             raise GuestError(f"{error}\n{qemu_said}{self.console_tail()}") from error
 
     def settle(self, timeout: float = 120.0) -> str:
-        """Wait until the boot is over; return how: "running", "degraded", …"""
+        """Wait until the boot is over and every device named; return how: "running", …"""
         wait = ["systemctl", "is-system-running", "--wait"]
-        return self.run(wait, timeout=timeout).stdout.strip()
+        state = self.run(wait, timeout=timeout).stdout.strip()
+        self.run(["udevadm", "settle"], timeout=timeout)
+        return state
 
     def reboot(self, timeout: float = 180.0, settle: bool = True) -> None:
         """Shut down from inside for a reboot, and start again on the same disks."""
