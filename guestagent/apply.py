@@ -17,7 +17,7 @@ from guestagent import defs, state
 from guestagent.errors import AccountsLocked, FieldError, Problem, Refused
 from guestagent.facts import accounts
 from guestagent.jsontext import loads
-from guestagent.privsep import as_user, replace, write_all
+from guestagent.privsep import NEW_FILE, as_user, replace, write_all
 from guestagent.root import read_at
 from guestagent.system import sync_tree
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from guestagent.model import Account
     from guestagent.root import Root
 
-_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Errors of one path; any other (a full disk, a failing one) stops the whole commit.
 _HERE_ONLY = (EROFS, EACCES, EPERM, ENOTDIR, ENAMETOOLONG, ELOOP, EISDIR)
 _LOCKED = 1  # chpasswd(8), and 10 for useradd(8) where the group file is locked
@@ -181,7 +180,7 @@ class _Commit:
             if place.exposed:
                 raise Refused("everybody may write to a directory on the way")
             temporary = _temporary_path(change.path).rpartition("/")[2]
-            fd = os.open(temporary, _NEW, 0o600, dir_fd=place.fd)
+            fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=place.fd)
             staged = _Staged(change, os.dup(place.fd), place.name, temporary)
             try:
                 write_all(fd, change.new)

@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A file that was not there before, whatever a link says: open(2).
+NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = ".guestagent.tmp"
 
 
@@ -74,10 +75,10 @@ def replace(directory: int, name: str, content: bytes, mode: int, durable: bool 
 
 def _write_temporary(directory: int, content: bytes, mode: int, durable: bool) -> None:
     try:
-        fd = os.open(_TEMPORARY, _FLAGS, 0o600, dir_fd=directory)
+        fd = os.open(_TEMPORARY, NEW_FILE, 0o600, dir_fd=directory)
     except FileExistsError:  # left by a run that was killed
         os.unlink(_TEMPORARY, dir_fd=directory)
-        fd = os.open(_TEMPORARY, _FLAGS, 0o600, dir_fd=directory)
+        fd = os.open(_TEMPORARY, NEW_FILE, 0o600, dir_fd=directory)
     try:
         write_all(fd, content)
         os.fchmod(fd, mode)
