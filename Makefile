@@ -3,7 +3,7 @@
 #
 #   make run    show the main job on a sample config drive, on a scratch tree
 #   make test   all tests, those in booted guests too
-#   make lint | types | bench | deb | clean
+#   make lint | types | bench | load | deb | clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,8 @@ IN_VENV := $(VENV)/bin/python -m
 RUN_PACKAGES := openssh-client passwd xorriso
 DEB_PACKAGES := debhelper dh-python dpkg-dev python3
 TEST_PACKAGES := $(RUN_PACKAGES) $(DEB_PACKAGES) ca-certificates debootstrap dosfstools e2fsprogs \
-	iproute2 mandoc mtools qemu-system-x86 sshpass strace systemd util-linux
+	gir1.2-nm-1.0 iproute2 mandoc mtools openssl python3-gi qemu-system-x86 sshpass strace systemd \
+	util-linux
 
 # Programs of packages whose installation would start a service or take over the network.
 UNPACKED := $(CURDIR)/$(VENV)/sshd/usr/sbin:$(CURDIR)/$(VENV)/ifupdown/sbin:$(CURDIR)/$(VENV)/ifupdown/usr/sbin
@@ -24,7 +25,7 @@ TEST_ENVIRONMENT := GUESTAGENT_REQUIRE_ALL=1 PYTHONDONTWRITEBYTECODE=1 \
 PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H --preserve-env=$(PASSED_ON))
 
-.PHONY: run test lint types bench deb clean
+.PHONY: run test lint types bench load deb clean
 
 run:
 	@packaging/need $(RUN_PACKAGES)
@@ -34,8 +35,10 @@ test: $(VENV)/ready
 	@packaging/need $(TEST_PACKAGES)
 	@packaging/need --unpack openssh-server usr/sbin/sshd $(VENV)/sshd
 	@packaging/need --unpack ifupdown sbin/ifquery $(VENV)/ifupdown
-	$(AS_ROOT) env $(TEST_ENVIRONMENT) \
-		$(IN_VENV) pytest -p no:cacheprovider $(PYTEST_ARGUMENTS)
+	@packaging/need --unpack ifupdown-ng sbin/ifparse $(VENV)/ifupdown-ng
+	@packaging/need --unpack netplan.io usr/libexec/netplan/generate $(VENV)/netplan
+	$(AS_ROOT) env $(TEST_ENVIRONMENT) PYTEST="$(IN_VENV) pytest -p no:cacheprovider" \
+		tests/run.sh $(PYTEST_ARGUMENTS)
 
 lint: $(VENV)/ready
 	$(IN_VENV) ruff check
@@ -46,6 +49,9 @@ types: $(VENV)/ready
 
 bench:
 	$(PYTHON) tests/bench.py
+
+load: $(VENV)/ready
+	$(IN_VENV) tests.service.load
 
 deb:
 	@packaging/need $(DEB_PACKAGES)

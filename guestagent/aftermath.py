@@ -10,27 +10,42 @@ from guestagent.run import program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from guestagent.changes import Change
+    from guestagent.options import Options
     from guestagent.root import Root
     from guestagent.settings import Settings
 
 
-def tell(changes: Iterable[Change]) -> None:
-    """Let daemons that run already read what changed; early in a boot none does yet."""
+def tell(changes: Sequence[Change], options: Options, root: Root) -> list[Problem]:
+    """Let daemons that run already read what changed.
+
+    Early in a boot none does yet.  The unit that applies what another fetched is confined too
+    tightly to change the network: it leaves that to its last step.
+    """
+    boot = options.boot
     paths = [change.path for change in changes if change.kind in ("write", "remove")]
     kinds = {change.kind for change in changes}
-    if defs.SSHD_DROPIN in paths or "make_host_keys" in kinds:
-        _quietly("systemctl", "--no-block", "try-reload-or-restart", "ssh.service", "sshd.service")
-    if any(path.startswith(defs.NETWORKD_DIR) for path in paths):
-        _quietly("networkctl", "reload")
+    if not boot and (defs.SSHD_DROPIN in paths or "make_host_keys" in kinds):
+        _systemctl("try-reload-or-restart", "ssh.service", "sshd.service")
+    if not options.fetched and "set_console_password" in kinds:
+        _systemctl("start", "guestagent-password.service")
+    if not any(path.startswith(defs.NETWORK_FILES) for path in paths):
+        return []
+    from guestagent import netreload
+
+    if options.fetched:
+        netreload.postpone(root, changes)
+        return []
+    failures = netreload.at_boot(changes) if boot else netreload.reload(changes)
+    return [Problem("error", "network", "", "", reason) for reason in failures]
 
 
-def _quietly(name: str, *arguments: str) -> None:
-    tool = program(name)
+def _systemctl(verb: str, *units: str) -> None:
+    tool = program("systemctl")
     if tool is not None:
-        run([tool, *arguments])
+        run([tool, "--no-block", verb, *units])
 
 
 def check_sshd(root: Root, settings: Settings) -> list[Problem]:

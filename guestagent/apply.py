@@ -30,14 +30,13 @@ if TYPE_CHECKING:
         AddEntropy,
         AddUser,
         Change,
-        LockPassword,
         MakeHostKeys,
         RemoveFile,
+        SetConsolePassword,
         SetHostname,
-        SetPassword,
         WriteFile,
     )
-    from guestagent.model import Account
+    from guestagent.model import Account, Secret
     from guestagent.root import Root
 
 # Errors of one path; any other (a full disk, a failing one) stops the whole commit.
@@ -76,7 +75,7 @@ def clean(root: Root) -> None:
                 _unlink(place.fd, place.name)
         except (FileNotFoundError, NotADirectoryError, Refused):
             pass  # killed before the directory was made
-    _remove(root, defs.STAGING_FILE)
+    unlink(root, defs.STAGING_FILE)
 
 
 def _staged_paths(content: bytes) -> list[str]:
@@ -95,7 +94,8 @@ def _unlink(fd: int, name: str) -> None:
         pass
 
 
-def _remove(root: Root, path: str) -> None:
+def unlink(root: Root, path: str) -> None:
+    """Remove one of guestagent's own files, which may be gone.  Raises OSError, Refused."""
     with root.place(path) as place:
         _unlink(place.fd, place.name)
 
@@ -123,8 +123,11 @@ class _Commit:
             {
                 "remove": self._remove_file,
                 "make_host_keys": self._make_host_keys,
-                "set_password": self._set_password,
-                "lock_password": self._lock_password,
+                "set_password": lambda change: self._set_password(change.name, change.secret),
+                "set_console_password": self._set_console_password,
+                "lock_password": lambda change: self._tool(
+                    "usermod", ["--lock", change.name], b"", (_LOCKED,)
+                ),
                 "set_hostname": self._set_hostname,
                 "add_entropy": self._add_entropy,
             },
@@ -209,7 +212,7 @@ class _Commit:
             _unlink(item.fd, item.temporary)
             os.close(item.fd)
         if self.root.exists(defs.STAGING_FILE):
-            _remove(self.root, defs.STAGING_FILE)
+            unlink(self.root, defs.STAGING_FILE)
         self.staged = []
 
     def _account(self, name: str) -> Account:
@@ -280,10 +283,15 @@ class _Commit:
         argv += ["--groups", ",".join(user.groups)] if user.groups else []
         self._tool("useradd", [*argv, user.name], b"", _USERADD_LOCKED)
 
-    def _set_password(self, change: SetPassword) -> None:
-        self._account(change.name)
-        line = f"{change.name}:{change.secret.reveal()}\n".encode()
+    def _set_password(self, name: str, secret: Secret) -> None:
+        self._account(name)
+        line = f"{name}:{secret.reveal()}\n".encode()
         self._tool("chpasswd", self._crypt_method(), line, (_LOCKED,))
+
+    def _set_console_password(self, change: SetConsolePassword) -> None:
+        from guestagent.consolepassword import make
+
+        make(change, self.root, self._set_password)
 
     def _crypt_method(self) -> list[str]:
         """An offline tree's own method, login.defs(5); PAM would run the tree's modules."""
@@ -297,9 +305,6 @@ class _Commit:
         from guestagent.hostkeys import make_host_keys
 
         make_host_keys(self.root, change.types)
-
-    def _lock_password(self, change: LockPassword) -> None:
-        self._tool("usermod", ["--lock", change.name], b"", (_LOCKED,))
 
     def _set_hostname(self, change: SetHostname) -> None:
         from _socket import sethostname

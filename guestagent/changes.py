@@ -11,11 +11,13 @@ from _blake2 import blake2b
 from stat import S_IMODE, S_ISREG
 
 from guestagent import defs
+from guestagent.blocks import body, merged, owned
 from guestagent.errors import Problem, Refused
 from guestagent.model import Origin, Secret
 from guestagent.record import NamedTuple
 from guestagent.resources import (
     Block,
+    ConsolePassword,
     Entropy,
     File,
     HostKeys,
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     from guestagent.model import Facts
     from guestagent.resources import Resource
     from guestagent.root import Root
-
-_BEGIN, _END = b"# guestagent: begin", b"# guestagent: end"
-_MARK = b" # guestagent"
 
 
 class WriteFile(NamedTuple):
@@ -58,6 +57,7 @@ class RemoveFile(NamedTuple):
     kind: Literal["remove"]
     path: str
     old: bytes
+    old_mode: int
     why: Origin
 
 
@@ -75,6 +75,17 @@ class SetPassword(NamedTuple):
     kind: Literal["set_password"]
     name: str
     secret: Secret
+    why: Origin
+
+
+class SetConsolePassword(NamedTuple):
+    """A random password is set, and left encrypted for ``url``."""
+
+    kind: Literal["set_console_password"]
+    name: str
+    exponent: int
+    modulus: int
+    url: str
     why: Origin
 
 
@@ -117,6 +128,7 @@ if TYPE_CHECKING:
         | RemoveFile
         | AddUser
         | SetPassword
+        | SetConsolePassword
         | LockPassword
         | SetHostname
         | MakeHostKeys
@@ -233,14 +245,14 @@ class _Difference:
     def _block(self, block: Block) -> None:
         key = identity(block)
         old, mode, _ = self._state(block.path)
-        have, want = digest(_owned(old or b"", block.style)), digest(_body(block))
+        have, want = digest(owned(old or b"", block.style)), digest(body(block.lines, block.style))
         if have == want:
             self.record[key] = want
         elif self._changed_since(key, have):
             self._keep(key, block.path)
         else:
             self.record[key] = want
-            new = _merged(old or b"", _body(block), block.style)
+            new = merged(old or b"", body(block.lines, block.style), block.style)
             modes = (mode, block.mode if mode is None else mode)
             change = WriteFile("write", block.path, old, new, *modes, block.user, block.why, False)
             self.changes.append(change)
@@ -266,7 +278,7 @@ class _Difference:
             old = self.facts.hostname or ""
             self.changes.append(SetHostname("set_hostname", old, hostname.name, hostname.why))
 
-    def _once(self, resource: UserPassword | HostKeys | Entropy) -> None:
+    def _once(self, resource: UserPassword | ConsolePassword | HostKeys | Entropy) -> None:
         key = identity(resource)
         self.record[key] = "done"
         if key in self.recorded and not self.first:
@@ -274,6 +286,8 @@ class _Difference:
         if isinstance(resource, UserPassword):
             change = SetPassword("set_password", resource.name, resource.secret, resource.why)
             self.changes.append(change)
+        elif isinstance(resource, ConsolePassword):
+            self.changes.append(SetConsolePassword("set_console_password", *resource[1:]))
         elif isinstance(resource, HostKeys):
             self.changes.append(MakeHostKeys("make_host_keys", resource.types, resource.why))
         else:
@@ -282,7 +296,9 @@ class _Difference:
     def _gone(self, key: str, access: bool) -> None:
         kind, _, name = key.partition(":")
         why = Origin("guestagent", defs.STATE_FILE, key)
-        if kind == "password" and self.first and access and self.facts.account(name):
+        if kind == "password" and not self.first:
+            self.record[key] = self.recorded[key]  # the account has it still
+        elif kind == "password" and access and self.facts.account(name):
             self.changes.append(LockPassword("lock_password", name, why))
         if kind not in ("file", "block"):
             return
@@ -293,48 +309,11 @@ class _Difference:
         if old is None or mode is None:
             return
         style = "line" if name == defs.HOSTS_FILE else "block"
-        have = _owned(old, style) if kind == "block" else b"%o\n" % mode + old
+        have = owned(old, style) if kind == "block" else b"%o\n" % mode + old
         if digest(have) != self.recorded[key]:
             self.kept.append(name)
         elif kind == "file":
-            self.changes.append(RemoveFile("remove", name, old, why))
+            self.changes.append(RemoveFile("remove", name, old, mode, why))
         else:
-            new = _merged(old, b"", style)
+            new = merged(old, b"", style)
             self.changes.append(WriteFile("write", name, old, new, mode, mode, "", why, False))
-
-
-def _body(block: Block) -> bytes:
-    lines = [line.encode() for line in block.lines]
-    if not lines:
-        return b""
-    if block.style == "line":
-        return b"".join(line + _MARK + b"\n" for line in lines)
-    return b"".join(line + b"\n" for line in (_BEGIN, *lines, _END))
-
-
-def _mine(lines: list[bytes], style: str) -> range | list[int]:
-    """The numbers of the lines that guestagent owns; a block counts only with both markers."""
-    bare = [line.rstrip() for line in lines]
-    if style == "line":
-        return [number for number, line in enumerate(bare) if line.endswith(_MARK)]
-    if _BEGIN not in bare or _END not in bare[bare.index(_BEGIN) :]:
-        return []
-    begin = bare.index(_BEGIN)
-    return range(begin, bare.index(_END, begin) + 1)
-
-
-def _owned(content: bytes, style: str) -> bytes:
-    lines = content.splitlines(keepends=True)
-    return b"".join(lines[number] for number in _mine(lines, style))
-
-
-def _merged(content: bytes, body: bytes, style: str) -> bytes:
-    """The file with ``body`` where guestagent's lines stood, or at its end."""
-    lines = content.splitlines(keepends=True)
-    mine = _mine(lines, style)
-    start = mine[0] if mine else len(lines)
-    head = b"".join(lines[:start])
-    if head and body and not head.endswith(b"\n"):
-        head += b"\n"
-    tail = [line for number, line in enumerate(lines) if number > start and number not in mine]
-    return head + body + b"".join(tail)

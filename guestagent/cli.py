@@ -41,6 +41,18 @@ def _verb(options: Options) -> int:
         from guestagent.status import show
 
         return show(options)
+    if options.verb in ("confirm", "rollback"):
+        from guestagent.rollback import run_verb
+
+        return run_verb(options)
+    if options.verb == "network":
+        from guestagent.render import show as render
+
+        return render(options)
+    if options.verb in ("fetch", "post", "reload"):
+        from guestagent.stages import run_verb as run_stage
+
+        return run_stage(options)
     from guestagent.engine import run
 
     return run(options)

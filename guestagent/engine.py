@@ -8,6 +8,8 @@ import time
 
 from guestagent import VERSION, defs, log, state
 from guestagent.errors import GuestagentError, NoPermission, Problem, TryAgain, UsageError
+from guestagent.lock import lock
+from guestagent.opening import age, open_source
 from guestagent.root import Root
 from guestagent.settings import load as load_settings
 from guestagent.sources import find
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from guestagent.changes import Change, Plan
     from guestagent.model import InstanceData
+    from guestagent.opening import Opened
     from guestagent.options import Options
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
@@ -42,31 +45,11 @@ def run(options: Options) -> int:
         return _Run(options, root).show()
     if root.live and os.geteuid() != 0:
         raise NoPermission("only root may configure the running system")
-    lock = _lock(root)
+    held = lock(root)
     try:
         return _Run(options, root).apply()
     finally:
-        os.close(lock)
-
-
-def _lock(root: Root) -> int:
-    """The one run at a time holds this descriptor.  Raises TryAgain, OSError."""
-    from fcntl import LOCK_EX, LOCK_NB, flock
-
-    name = defs.LOCK_FILE.rpartition("/")[2]
-    with root.place(defs.LOCK_FILE, make=True) as place:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o600, dir_fd=place.fd)
-    deadline = time.monotonic() + defs.LOCK_WAIT
-    while True:
-        try:
-            flock(fd, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise TryAgain("another run is going on") from None
-            time.sleep(0.1)
-        else:
-            return fd
+        os.close(held)
 
 
 class _Run:
@@ -81,6 +64,7 @@ class _Run:
         self.source = self.instance = ""
         self.first = self.unchanged = False
         self.before = state.load(root)
+        self.rejected = self.before.rejected if self.before and not options.confirm else ""
         self.started = self.clock = time.monotonic()
 
     def step(self, name: str) -> None:
@@ -91,28 +75,20 @@ class _Run:
 
     # Reading
 
-    def open(self, settings: Settings) -> Bundle | None:
-        """The source, or None.  Raises SourceBroken and the like."""
-        known = self.before.instance_id if self.before else None
-        expected = self.before is not None and self.before.drive
-        wait = settings.drive_wait if self.options.boot else 0.0
-        search = find.Search(self.options.source, wait, known, expected)
-        bundle, problems = find.find(search, _instance_of)
-        self.problems += problems
+    def open(self, settings: Settings) -> Opened:
+        """The source, if there is one.  Raises SourceBroken and the like."""
+        opened = open_source(self.options, settings, self.root, self.before)
+        self.problems += opened.problems
+        self.source = opened.bundle.label if opened.bundle else ""
         self.step("find")
-        if bundle is not None:
-            self.source = bundle.label
-            return bundle
-        if not self.options.boot or expected:
-            reason = "no config drive found; the last good configuration stays"
-            severity = "warning" if self.options.boot else "error"
-            self.problems.append(Problem(severity, "guestagent", "", "", reason))  # type: ignore[arg-type]
-        return None
+        return opened
 
     def same_as_before(self, bundle: Bundle) -> bool:
         """True where source and tree are as the last complete run left them."""
         before = self.before
-        if before is None or not before.fingerprint:
+        if before is None or not before.fingerprint or before.rejected != self.rejected:
+            return False
+        if bundle.service and not bundle.unchanged:
             return False
         if self.root.live and self.options.boot:
             self.wait_for_nics(None)
@@ -130,17 +106,20 @@ class _Run:
             waited = bool(wanted) and nics.wait(wanted)
         else:
             interfaces = data.network.interfaces if data.network else ()
-            waited = nics.wait({interface.mac for interface in interfaces if interface.mac})
+            waited = nics.wait({item.mac for item in interfaces if item.mac and not item.stacked})
         if waited:
             self.step("nics")
 
     def fingerprint(
         self, bundle: Bundle, seen: tuple[str, ...], watched: tuple[str, ...], salt: str
     ) -> str:
-        """Source and tree in one keyed digest; also of this version of guestagent."""
+        """Source and tree in one keyed digest; also of this version of guestagent.
+
+        A service is compared when it is asked, and only as to what can change.
+        """
         key = bytes.fromhex(salt)
-        tree = self.root.fingerprint(watched, key)
-        return f"{VERSION} {bundle.fingerprint(seen, key)} {tree}"
+        source = "service" if bundle.service else bundle.fingerprint(seen, key)
+        return f"{VERSION} {source} {self.root.fingerprint(watched, key)}"
 
     def plan(self, bundle: Bundle, settings: Settings) -> tuple[Plan, InstanceData]:
         """Parse the source and compare it with the tree.  Raises SourceBroken, WrongSource."""
@@ -151,12 +130,17 @@ class _Run:
         self.step("parse")
         if self.root.live and self.options.boot and settings.network_manage:
             self.wait_for_nics(data)
-        self.first = is_first(data, self.before, self.root)
+        self.first = is_first(data, self.before, self.root, bundle.service)
         name = data.instance_id.value if data.instance_id else ""
         self.instance = name or (self.before.instance_id if self.before else "")
         record = self.before.record if self.before else {}
-        complete = not any(problem.severity == "error" for problem in problems)
-        plan, problems = make_plan(data, settings, self.root, record, self.first, complete)
+        sound = not any(problem.severity == "error" for problem in problems)
+        complete = sound and not bundle.unchanged
+        if self.first:
+            self.rejected = ""
+        plan, problems = make_plan(
+            data, settings, self.root, record, self.first, complete, self.rejected
+        )
         self.problems += problems
         self.changes, self.kept = plan.changes, plan.kept
         self.step("plan")
@@ -170,7 +154,7 @@ class _Run:
         from guestagent.changes import Plan
 
         settings, self.problems = load_settings(self.root)
-        bundle = self.open(settings)
+        bundle = self.open(settings).bundle
         plan = Plan((), (), (), {})
         if bundle is not None and not self.same_as_before(bundle):
             plan, _ = self.plan(bundle, settings)
@@ -196,8 +180,10 @@ class _Run:
             self.work()
             status = defs.EXIT_ERRORS if self.failed() else defs.EXIT_OK
         except GuestagentError as error:
-            status = error.status
-            self.problems.append(Problem("error", "guestagent", "", "", str(error)))
+            status, reason = error.status, str(error)
+            if self.options.fetched:
+                reason += f"; {age(self.before)}"
+            self.problems.append(Problem("error", "guestagent", "", "", reason))
         except OSError as error:
             reason = f"{error.filename or 'system'}: {error.strerror}"
             self.problems.append(Problem("error", "guestagent", "", "", reason))
@@ -207,13 +193,48 @@ class _Run:
 
     def work(self) -> None:
         """From settings to state."""
-        settings, self.problems = load_settings(self.root)
-        bundle = self.open(settings)
+        if self.root.exists(defs.ROLLBACK_FILE):
+            self.roll_back()
+        settings, self.problems[:0] = load_settings(self.root)
+        opened = self.open(settings)
+        bundle = opened.bundle
+        if opened.asked and (self.before is None or self.before.fallback):
+            self.fall_back(settings)
         if bundle is None or self.same_as_before(bundle):
             return
         plan, data = self.plan(bundle, settings)
         record = self.commit(plan, settings)
         self.remember(bundle, data, settings, record)
+
+    def fall_back(self, settings: Settings) -> None:
+        """Give a guest that has no configuration yet the means to ask the metadata service."""
+        from guestagent import nics
+        from guestagent.planning import fallback_plan
+
+        if not settings.network_manage:
+            return
+        nics.wait(())
+        record = self.before.record if self.before else {}
+        plan, problems = fallback_plan(settings, self.root, record)
+        self.problems += problems
+        self.changes = plan.changes
+        record = self.commit(plan, settings)
+        state.save(self.root, state.State("", record, (), (), "", "", False, fallback=True))
+        self.step("fall back")
+
+    def roll_back(self) -> None:
+        """What nobody confirmed before the system started anew goes.  Raises TryAgain."""
+        from guestagent import rollback
+
+        if not self.options.boot or rollback.timed(self.root):
+            raise TryAgain("a network change waits for: guestagent confirm")
+        failures = rollback.restore(self.root, running=False)
+        self.before = state.load(self.root)
+        self.rejected = self.before.rejected if self.before else ""
+        reason = "the network's last change was not confirmed, and is taken back"
+        self.problems.append(Problem("warning", "guestagent", "", "", reason))
+        self.problems += [Problem("error", "guestagent", "", "", text) for text in failures]
+        self.step("roll back")
 
     def commit(self, plan: Plan, settings: Settings) -> dict[str, str]:
         """Write the changes; returns the record without those that failed."""
@@ -222,6 +243,11 @@ class _Run:
         from guestagent import apply
         from guestagent.planning import recorded_as
 
+        if self.options.confirm:
+            from guestagent import rollback
+
+            record = self.before.record if self.before else {}
+            rollback.prepare(self.root, plan, record, self.options.confirm)
         failures = apply.commit(plan.changes, self.root)
         failed = [change for change, _ in failures]
         self.problems += [problem for _, problem in failures]
@@ -238,8 +264,7 @@ class _Run:
         """Tell running daemons, and ask sshd if it took over what was written."""
         from guestagent import aftermath
 
-        if not self.options.boot:
-            aftermath.tell(self.changes)
+        self.problems += aftermath.tell(self.changes, self.options, self.root)
         paths = [change.path for change in self.changes if change.kind == "write"]
         if defs.SSHD_DROPIN in paths:
             self.problems += aftermath.check_sshd(self.root, settings)
@@ -252,7 +277,8 @@ class _Run:
 
         self.root.watched.clear()
         load_settings(self.root)
-        again, _ = make_plan(data, settings, self.root, record, False, True)
+        complete = not bundle.unchanged
+        again, _ = make_plan(data, settings, self.root, record, False, complete, self.rejected)
         failed = self.failed()
         if not failed:
             for change in again.changes:
@@ -261,9 +287,13 @@ class _Run:
                 self.problems.append(Problem("error", *change.why, reason))
         salt = os.urandom(16).hex()
         seen, watched = tuple(bundle.seen), tuple(self.root.watched)
-        drive = self.root.live and not self.options.source
+        drive = self.root.live and not self.options.source and not bundle.service
         found = "" if self.failed() else self.fingerprint(bundle, seen, watched, salt)
-        after = state.State(self.instance, record, seen, watched, salt, found, drive)
+        after = state.State(
+            *(self.instance, record, seen, watched, salt, found, drive, self.rejected),
+            documents=bundle.digests(salt) if found and bundle.service else {},
+            time=int(time.time()),
+        )
         state.save(self.root, after)
         self.step("verify")
 
@@ -287,9 +317,3 @@ class _Run:
         }
         tell(found)
         write(self.root, found)
-
-
-def _instance_of(bundle: Bundle) -> str | None:
-    from guestagent.parse.openstack import instance_id
-
-    return instance_id(bundle)

@@ -67,6 +67,12 @@ class TryAgain(GuestagentError):
     status = defs.EXIT_TRY_AGAIN
 
 
+class Unreachable(GuestagentError):
+    """A metadata service gives no answer, or none that is whole; a later try may."""
+
+    status = defs.EXIT_TRY_AGAIN
+
+
 class NoPermission(GuestagentError):
     """The caller may not do this."""
 

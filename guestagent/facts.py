@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from guestagent import defs
-from guestagent.model import Account, Facts, Nic
+from guestagent import defs, netfacts
+from guestagent.model import Account, Facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
-
     from guestagent.root import Root
 
 _WANTED_PROGRAMS = ("sshd", "ssh-keygen", "sudo")
@@ -22,11 +20,11 @@ def gather(root: Root) -> Facts:
         hostname=_kernel_name() if root.live else None,
         accounts=tuple(_accounts(root.text(defs.ACCOUNTS_FILE))),
         groups=tuple(line.split(":")[0] for line in root.text(defs.GROUP_FILE).splitlines()),
-        nics=nics(root) if root.live else None,
-        backend=_backend(root),
-        resolver=_resolver(root),
+        nics=netfacts.nics(root) if root.live else None,
+        backend=netfacts.backend(root),
+        resolver=netfacts.resolver(root),
         sshd_dropins=_includes_dropins(root.text(defs.SSHD_CONFIG)),
-        programs=frozenset(name for name in _WANTED_PROGRAMS if _installed(root, name)),
+        programs=frozenset(name for name in _WANTED_PROGRAMS if root.program(name)),
     )
 
 
@@ -57,44 +55,6 @@ def _accounts(text: str) -> list[Account]:
 def accounts(root: Root) -> list[Account]:
     """The accounts as they are now, after some may have been made."""
     return _accounts(root.text(defs.ACCOUNTS_FILE))
-
-
-def nics(root: Root) -> tuple[Nic, ...]:
-    """The NICs that are devices of their own: no bridges, bonds, tunnels, loopback."""
-    found = []
-    for name in root.listdir(defs.NET_DIR):
-        if root.exists(f"{defs.NET_DIR}/{name}/device"):
-            mac = root.text(f"{defs.NET_DIR}/{name}/address").strip()
-            found.append(Nic(name, mac.lower()))
-    return tuple(found)
-
-
-def _installed(root: Root, name: str) -> bool:
-    return any(root.exists(f"{directory}/{name}") for directory in defs.PROGRAM_DIRS)
-
-
-def _enabled(root: Root, unit: str) -> bool:
-    """True if a target wants the unit: what will run at boot, not merely what is installed."""
-    targets = ("sysinit", "multi-user", "network", "network-online")
-    wants = (f"{where}/{target}.target.wants" for where in defs.UNIT_DIRS for target in targets)
-    return any(root.exists(f"{directory}/{unit}") for directory in wants)
-
-
-def _backend(root: Root) -> Literal["networkd", "ifupdown", ""]:
-    if _enabled(root, "systemd-networkd.service"):
-        return "networkd"
-    if _installed(root, "ifup") and "interfaces.d" in root.text(defs.IFUPDOWN_MAIN):
-        return "ifupdown"
-    return ""
-
-
-def _resolver(root: Root) -> Literal["resolved", "resolvconf", "file"]:
-    target = root.readlink(defs.RESOLV_CONF) or ""
-    if "systemd/resolve" in target or _enabled(root, "systemd-resolved.service"):
-        return "resolved"
-    if "resolvconf" in target or _installed(root, "resolvconf"):
-        return "resolvconf"
-    return "file"
 
 
 def _includes_dropins(text: str) -> bool:

@@ -43,13 +43,13 @@ class _Rules:
 _scan: Any = make_scanner(_Rules())  # type: ignore[arg-type, unused-ignore]
 
 
-def loads(content: bytes) -> Any:
-    """Decode one JSON document of at most ``defs.JSON_LIMIT`` bytes.
+def loads(content: bytes, limit: int = defs.JSON_LIMIT) -> Any:
+    """Decode one JSON document of at most ``limit`` bytes.
 
     Raises FieldError, whose text names the place by byte or character, never the content:
     not UTF-8, truncated or malformed, nested too deep, a duplicate key, NaN.
     """
-    text = _text(content)
+    text = _text(content, limit)
     try:
         value, end = _scan(text, _skip(text, 0))
         _check(value, 0)
@@ -82,9 +82,9 @@ def _place(text: str) -> str:
     return "in a number"
 
 
-def _text(content: bytes) -> str:
-    if len(content) > defs.JSON_LIMIT:
-        raise FieldError(f"larger than {defs.JSON_LIMIT} bytes")
+def _text(content: bytes, limit: int) -> str:
+    if len(content) > limit:
+        raise FieldError(f"larger than {limit} bytes")
     try:
         return content.removeprefix(_BYTE_ORDER_MARK).decode()
     except UnicodeDecodeError as error:

@@ -73,12 +73,17 @@ class InjectedFile(NamedTuple):
 
 
 class Route(NamedTuple):
-    """A route: ``destination`` in CIDR notation, ``gateway`` an address or None (on-link)."""
+    """A route: ``destination`` in CIDR notation, ``gateway`` an address or None (on-link).
+
+    ``on_link`` says that the gateway lies in none of the interface's subnets.  ``table`` is the
+    number of a routing table, None the main one.
+    """
 
     destination: str
     gateway: str | None
     metric: int | None
     on_link: bool
+    table: int | None = None
 
     @property
     def default(self) -> bool:
@@ -86,13 +91,47 @@ class Route(NamedTuple):
         return self.destination.endswith("/0")
 
 
-class Interface(NamedTuple):
-    """All that one physical NIC, found by its MAC address, is to have.
+class Rule(NamedTuple):
+    """Policy routing: packets from ``source``, a host in CIDR notation, use ``table``."""
 
-    ``mac`` is lower case with colons; only legacy interfaces(5) text may leave it empty
-    and give ``name``, the kernel's name, instead.  ``dhcp6`` is "no", "stateful" (an address by
-    DHCPv6), "stateless" (only other information) or "slaac" (what the router says).
-    ``accept_ra`` None leaves router advertisements to the system's default.
+    source: str
+    table: int
+
+
+class Bond(NamedTuple):
+    """What makes an interface a bond of others.
+
+    ``members`` are ids of interfaces.  ``options`` are the kernel's bonding options but for the
+    mode, with canonical values, in the order of their names; "primary" names a member's id.
+    """
+
+    members: tuple[str, ...]
+    mode: str
+    options: tuple[tuple[str, str], ...]
+
+
+class Vlan(NamedTuple):
+    """What makes an interface an IEEE 802.1Q VLAN: the id of the one below, and the tag."""
+
+    parent: str
+    tag: int
+
+
+class Interface(NamedTuple):
+    """All that one interface is to have: a NIC of the guest, or a bond or VLAN made of them.
+
+    ``mac`` is lower case with colons.  By it a NIC is found; only legacy interfaces(5) text may
+    leave it empty and give ``name``, the kernel's name, instead.  To a bond or a VLAN it is the
+    address to set, empty for the kernel's choice, and ``name`` the name it gets.
+
+    ``id`` is how bonds and VLANs of the same network refer to an interface: the source's own
+    word, which nothing is named after, and a safe label once planning has begun.
+
+    ``dhcp6`` is "no", "stateful" (an address by DHCPv6), "stateless" (only other information) or
+    "slaac" (what the router says).  ``accept_ra`` None leaves router advertisements to the
+    system's default.  ``metric`` is that of default routes by DHCP and from routers, None the
+    system's.  ``required`` says that the boot may wait for the interface.  ``link_local`` asks
+    for an IPv4 address of 169.254.0.0/16 (RFC 3927) besides.
     """
 
     mac: str
@@ -106,17 +145,32 @@ class Interface(NamedTuple):
     search: tuple[str, ...]
     origin: Origin
     name: str = ""
+    id: str = ""
+    bond: Bond | None = None
+    vlan: Vlan | None = None
+    rules: tuple[Rule, ...] = ()
+    metric: int | None = None
+    required: bool = True
+    link_local: bool = False
+
+    @property
+    def stacked(self) -> bool:
+        """True for a bond or a VLAN, which the guest has only once it is made."""
+        return self.bond is not None or self.vlan is not None
 
 
 class Network(NamedTuple):
-    """The guest's network, one entry for each NIC that the source describes."""
+    """The guest's network, one entry for each interface that the source describes."""
 
     interfaces: tuple[Interface, ...]
     origin: Origin
 
 
 class InstanceData(NamedTuple):
-    """Everything a source said that guestagent understands."""
+    """Everything a source said that guestagent understands.
+
+    ``password_url`` is where a metadata service takes the instance's encrypted password.
+    """
 
     instance_id: Text | None = None
     hostname: Text | None = None
@@ -129,6 +183,7 @@ class InstanceData(NamedTuple):
     project_id: Text | None = None
     meta: tuple[Text, ...] = ()
     devices: tuple[Text, ...] = ()
+    password_url: Text | None = None
 
 
 class Nic(NamedTuple):
@@ -151,7 +206,7 @@ class Facts(NamedTuple):
     """What the guest is like, gathered once before planning.
 
     ``live`` is true for the running system, false for an offline tree.  ``backend`` is the
-    network stack in use.  ``resolver`` says who owns DNS: "resolved", "resolvconf" or "file".
+    network stack in use.  ``resolver`` says who writes resolv.conf(5), "file" that nobody does.
     ``nics`` is None where it cannot be known (an offline tree).
     """
 
@@ -161,8 +216,8 @@ class Facts(NamedTuple):
     accounts: tuple[Account, ...]
     groups: tuple[str, ...]
     nics: tuple[Nic, ...] | None
-    backend: Literal["networkd", "ifupdown", ""]
-    resolver: Literal["resolved", "resolvconf", "file"]
+    backend: Literal["networkd", "networkmanager", "ifupdown", "netplan", ""]
+    resolver: Literal["resolved", "networkmanager", "resolvconf", "file"]
     sshd_dropins: bool
     programs: frozenset[str]
 

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+from guestagent.defs import NETWORK_BACKENDS
 from guestagent.errors import UsageError
 from guestagent.record import NamedTuple
 
 USAGE = """\
 usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--boot]
+                  [--confirm SECONDS]
+       guestagent confirm | rollback
+       guestagent network --render BACKEND [--source PATH] [--json]
        guestagent status [--json] [--root DIR]
        guestagent --help | --version
 
   apply           configure the guest (this is the default)
+  confirm         keep the network that apply --confirm set
+  rollback        bring back the network from before apply --confirm, at once
+  network         print the network's files for a back end; change nothing
   status          show the report of the last run
   --dry-run       show what would change, and why; change nothing
   --json          print the plan or the report as JSON
-  --source PATH   a directory, an image file or a block device to read
+  --source PATH   a directory, an image file or a block device to read, or the
+                  http:// URL of a metadata service
   --root DIR      configure the tree below DIR instead of the running system
   --boot          the run of the early unit: having no source is no error
+  --fetched       the run of the unit after guestagent-fetch.service: apply its answer
+  --confirm SECONDS
+                  take changes of the network back after this time (5 to 3600)
+                  unless guestagent confirm is run
+  --render BACKEND
+                  networkd, networkmanager, ifupdown or netplan
 
 exit status: 0 done, or nothing to change; 1 errors; 2 changes (--dry-run); see guestagent(8)
 """
 
-_VERBS = ("apply", "status")
-_FLAGS = ("--dry-run", "--json", "--boot", "--help", "--version")
-_WITH_VALUE = ("--source", "--root")
+# The last three of the verbs, and --boot and --fetched, are for units.
+_VERBS = ("apply", "confirm", "network", "rollback", "status", "fetch", "post", "reload")
+_FLAGS = ("--dry-run", "--json", "--boot", "--fetched", "--help", "--version")
+_WITH_VALUE = ("--confirm", "--render", "--root", "--source")
+_CONFIRM_RANGE = range(5, 3601)
 
 
 class Options(NamedTuple):
@@ -37,11 +53,14 @@ class Options(NamedTuple):
     version: bool = False
     source: str = ""
     root: str = "/"
+    fetched: bool = False
+    confirm: int = 0
+    render: str = ""
 
 
 def parse(arguments: list[str]) -> Options:
     """Parse the arguments.  Raises UsageError."""
-    found: dict[str, str | bool] = {}
+    found: dict[str, str | bool | int] = {}
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
@@ -53,7 +72,7 @@ def parse(arguments: list[str]) -> Options:
                 value = rest.pop(0)
             if not value:
                 raise UsageError(f"{name} needs a value")
-            _set(found, name, value)
+            _set(found, name, _seconds(value) if name == "--confirm" else value)
         elif word in _FLAGS:
             _set(found, word, True)
         elif word in _VERBS and "verb" not in found:
@@ -63,18 +82,49 @@ def parse(arguments: list[str]) -> Options:
     return _checked(Options(**found))  # type: ignore[arg-type]
 
 
-def _set(found: dict[str, str | bool], name: str, value: str | bool) -> None:
+def _seconds(value: str) -> int:
+    if value.isascii() and value.isdigit() and len(value) < 5 and int(value) in _CONFIRM_RANGE:
+        return int(value)
+    raise UsageError(f"--confirm needs a number of seconds, {_CONFIRM_RANGE[0]} to 3600")
+
+
+def _set(found: dict[str, str | bool | int], name: str, value: str | bool | int) -> None:
     key = name[2:].replace("-", "_")
     if key in found:
         raise UsageError(f"{name} stands twice")
     found[key] = value
 
 
+# What each verb takes besides --help and --version.
+_TAKEN = {
+    "apply": ("dry_run", "json", "boot", "source", "root", "fetched", "confirm"),
+    "confirm": (),
+    "network": ("render", "source", "json"),
+    "fetch": ("source",),
+    "post": ("source",),
+    "reload": (),
+    "rollback": (),
+    "status": ("json", "root"),
+}
+
+
 def _checked(options: Options) -> Options:
-    if options.verb == "status" and (options.dry_run or options.source or options.boot):
-        raise UsageError("status takes only --json and --root")
-    if options.json and options.verb == "apply" and not options.dry_run:
-        raise UsageError("--json goes with --dry-run or status")
+    verb = options.verb
+    taken = ("verb", "help", "version", *_TAKEN[verb])
+    given = [name for name, value in options._asdict().items() if value != getattr(Options(), name)]
+    wrong = [name for name in given if name not in taken]
+    if wrong:
+        raise UsageError(f"{verb} takes no --{wrong[0].replace('_', '-')}")
+    if options.json and verb == "apply" and not options.dry_run:
+        raise UsageError("--json goes with --dry-run, network or status")
     if options.boot and (options.dry_run or options.root != "/"):
         raise UsageError("--boot goes with neither --dry-run nor --root")
+    if options.fetched and (options.source or options.boot or options.root != "/"):
+        raise UsageError("--fetched goes with none of --boot, --root and --source")
+    if verb in ("fetch", "post") and not options.source:
+        raise UsageError(f"{verb} needs --source")
+    if options.confirm and (options.dry_run or options.boot or options.root != "/"):
+        raise UsageError("--confirm goes with none of --dry-run, --boot and --root")
+    if verb == "network" and options.render not in NETWORK_BACKENDS and not options.help:
+        raise UsageError(f"network needs --render {', '.join(NETWORK_BACKENDS)}")
     return options

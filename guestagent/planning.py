@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent import facts as facts_of_tree
-from guestagent.changes import diff
+from guestagent.changes import diff, digest
 from guestagent.desired import desired
 from guestagent.errors import Problem, WrongSource
-from guestagent.parse import openstack
+from guestagent.parse import layouts
 from guestagent.resources import identity
 from guestagent.sources.find import machine_id
 
@@ -27,7 +27,7 @@ def instance_data(bundle: Bundle, live: bool) -> tuple[InstanceData, list[Proble
     On a running system ssh-keygen reads the keys too; for an offline tree, whose own
     ssh-keygen may be another, the parser's checks are enough.
     """
-    data, problems = openstack.parse(bundle)
+    data, problems = layouts.parse(bundle)
     if not live or not data.ssh_keys:
         return data, problems
     from guestagent.keycheck import check
@@ -36,20 +36,48 @@ def instance_data(bundle: Bundle, live: bool) -> tuple[InstanceData, list[Proble
     return data._replace(ssh_keys=keys), [*problems, *more]
 
 
-def is_first(data: InstanceData, before: State | None, root: Root) -> bool:
+def is_first(data: InstanceData, before: State | None, root: Root, service: bool) -> bool:
     """True if the source is for an instance that this tree was not configured for.
 
     A source without an id is never a new instance.  Raises WrongSource where the machine is
-    still the known instance, and the source is for another one.
+    still the known instance, and the source is for another one, or where a metadata ``service``
+    speaks of another machine than this one.
     """
-    if before is None:
-        return True
     name = data.instance_id.value if data.instance_id else ""
+    if service and root.live:
+        _check_uuid(name)
+    if before is None or before.fallback:
+        return True
     if not name or not before.instance_id or name == before.instance_id:
         return False
     if root.live and machine_id() == before.instance_id:
         raise WrongSource("the source is for another instance than this machine; not applied")
     return True
+
+
+def _check_uuid(told: str) -> None:
+    """Where the hypervisor tells the instance's uuid, another id, or none, is another machine's.
+
+    An id of another form, EC2's, too: who answers in its place would choose that form.
+    """
+    from guestagent.cloud import identify
+
+    own = machine_id()
+    if own and identify().own_uuid and own != told:
+        raise WrongSource("the metadata service speaks of another machine; not applied")
+
+
+def fallback_plan(
+    settings: Settings, root: Root, record: dict[str, str]
+) -> tuple[Plan, list[Problem]]:
+    """The network of a guest that knows nothing yet.  Raises Refused, OSError."""
+    from guestagent.desired import network
+
+    facts = facts_of_tree.gather(root)
+    resources, problems = network.plan(None, facts, settings)
+    plan = diff(resources, root, facts, record, False, True)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    return plan, [*errors, *plan.problems]
 
 
 def make_plan(
@@ -59,18 +87,42 @@ def make_plan(
     record: dict[str, str],
     first: bool,
     complete: bool,
+    rejected: str = "",
 ) -> tuple[Plan, list[Problem]]:
-    """Compare what the data ask for with the tree.  Raises Refused, OSError."""
-    if data == type(data)():
-        return diff((), root, facts_of_tree.gather(root), record, False, False), []
+    """Compare what the data ask for with the tree.  Raises Refused, OSError.
+
+    ``rejected`` is the digest of a network that nobody confirmed: if the data ask for that one,
+    the network stays as it is.
+    """
     facts = facts_of_tree.gather(root)
+    if data == type(data)():
+        return diff((), root, facts, record, False, False), []
     resources, problems = desired(data, facts, settings, first)
     wanted = {identity(resource) for resource in resources}
     kept = {} if first else _untold(data, record, wanted)
-    open_to_change = {key: value for key, value in record.items() if key not in kept}
-    plan = diff(resources, root, facts, open_to_change, first, complete)
+
+    def difference() -> Plan:
+        open_to_change = {key: value for key, value in record.items() if key not in kept}
+        return diff(resources, root, facts, open_to_change, first, complete)
+
+    plan = difference()
+    if rejected and network_digest(plan.record) == rejected:
+        resources = [item for item in resources if not _of_network(identity(item))]
+        kept = {key: value for key, value in record.items() if _of_network(key)}
+        plan = difference()
+        plan = plan._replace(kept=(*plan.kept, "the network (this change was not confirmed)"))
     plan = plan._replace(record={**kept, **plan.record})
     return plan, [*problems, *plan.problems]
+
+
+def network_digest(record: dict[str, str]) -> str:
+    """A name for the network that a record describes."""
+    found = (f"{key} {value}\n" for key, value in sorted(record.items()) if _of_network(key))
+    return digest("".join(found).encode())
+
+
+def _of_network(key: str) -> bool:
+    return key.startswith(tuple(f"file:{path}" for path in defs.NETWORK_FILES))
 
 
 def _untold(data: InstanceData, record: dict[str, str], wanted: set[str]) -> dict[str, str]:
@@ -80,12 +132,7 @@ def _untold(data: InstanceData, record: dict[str, str], wanted: set[str]) -> dic
     """
     if data.network is not None and data.network.interfaces:
         return {}
-    prefixes = (
-        f"file:{defs.NETWORKD_DIR}/",
-        f"file:{defs.IFUPDOWN_DIR}/",
-        f"file:{defs.RESOLV_CONF}",
-    )
-    return {key: record[key] for key in record.keys() - wanted if key.startswith(prefixes)}
+    return {key: record[key] for key in record.keys() - wanted if _of_network(key)}
 
 
 def recorded_as(change: Change) -> tuple[str, ...]:
@@ -95,7 +142,7 @@ def recorded_as(change: Change) -> tuple[str, ...]:
             return (f"file:{change.path}", f"block:{change.path}")
         case "add_user":
             return (f"user:{change.user.name}",)
-        case "set_password":
+        case "set_password" | "set_console_password":
             return (f"password:{change.name}",)
         case "set_hostname":
             return ("hostname",)

@@ -62,6 +62,17 @@ class UserPassword(NamedTuple):
     why: Origin
 
 
+class ConsolePassword(NamedTuple):
+    """A random password, set once per instance, sent encrypted to ``url``."""
+
+    kind: Literal["console_password"]
+    name: str
+    exponent: int
+    modulus: int
+    url: str
+    why: Origin
+
+
 class Hostname(NamedTuple):
     """The running kernel's host name."""
 
@@ -87,13 +98,15 @@ class Entropy(NamedTuple):
 
 
 if TYPE_CHECKING:
-    Resource = File | Block | User | UserPassword | Hostname | HostKeys | Entropy
+    Resource = File | Block | User | UserPassword | ConsolePassword | Hostname | HostKeys | Entropy
 
 
 def identity(resource: Resource) -> str:
     """The name under which the state remembers a resource."""
     if isinstance(resource, File | Block):
         return f"{resource.kind}:{resource.path}"
-    if isinstance(resource, User | UserPassword):
+    if isinstance(resource, UserPassword | ConsolePassword):
+        return f"password:{resource.name}"
+    if isinstance(resource, User):
         return f"{resource.kind}:{resource.name}"
     return resource.kind

@@ -239,6 +239,10 @@ class Root:
         finally:
             os.close(fd)
 
+    def program(self, name: str) -> bool:
+        """True if the tree has a program of that base name."""
+        return any(self.exists(f"{directory}/{name}") for directory in defs.PROGRAM_DIRS)
+
     def fingerprint(self, watched: Iterable[str], salt: bytes) -> str:
         """A keyed digest of the present state of the paths that were looked at."""
         digest = blake2b(key=salt, digest_size=16)

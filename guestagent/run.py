@@ -23,16 +23,20 @@ TIMED_OUT = -1
 
 
 class Result(NamedTuple):
-    """How a program ended: its exit status (negative: killed; TIMED_OUT), and its output."""
+    """How a program ended: its exit status (negative: killed; TIMED_OUT), and its output.
+
+    ``limit`` is how many seconds it had.
+    """
 
     status: int
     output: bytes
     errors: bytes
+    limit: float = defs.PROGRAM_TIMEOUT
 
     def reason(self) -> str:
         """What went wrong, in one line; only for programs that print no secrets."""
         if self.status == TIMED_OUT:
-            return f"took longer than {defs.PROGRAM_TIMEOUT:.0f} s"
+            return f"took longer than {self.limit:.0f} s"
         lines = self.errors.decode("utf-8", "replace").strip().splitlines()
         return f"exit status {self.status}" + (f": {lines[-1]}" if lines else "")
 
@@ -46,8 +50,13 @@ def program(name: str) -> str | None:
     return None
 
 
-def run(argv: Sequence[str], stdin: bytes = b"", limit: int = defs.PROGRAM_OUTPUT) -> Result:
-    """Run a program to its end, at most ``defs.PROGRAM_TIMEOUT`` seconds.
+def run(
+    argv: Sequence[str],
+    stdin: bytes = b"",
+    limit: int = defs.PROGRAM_OUTPUT,
+    timeout: float | None = None,
+) -> Result:
+    """Run a program to its end, at most ``timeout`` seconds, or ``defs.PROGRAM_TIMEOUT``.
 
     ``argv[0]`` is a full path.  Output beyond ``limit`` bytes is read and thrown away, but
     for one byte more that shows there was more.  Raises OSError if it cannot be started.
@@ -65,13 +74,15 @@ def run(argv: Sequence[str], stdin: bytes = b"", limit: int = defs.PROGRAM_OUTPU
     finally:
         for end in (in_read, out_write, err_write):
             os.close(end)
-    deadline = time.monotonic() + defs.PROGRAM_TIMEOUT
+    allowed = defs.PROGRAM_TIMEOUT if timeout is None else timeout
+    deadline = time.monotonic() + allowed
     output, errors, in_time = _talk(in_write, stdin, (out_read, err_read), limit, deadline)
     in_time = in_time and _ended(pid, deadline)
     if not in_time:
         os.killpg(pid, _SIGKILL)
     _, status = os.waitpid(pid, 0)
-    return Result(os.waitstatus_to_exitcode(status) if in_time else TIMED_OUT, output, errors)
+    code = os.waitstatus_to_exitcode(status) if in_time else TIMED_OUT
+    return Result(code, output, errors, allowed)
 
 
 def _talk(

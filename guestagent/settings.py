@@ -41,8 +41,15 @@ class Settings(NamedTuple):
     files_mode: int = 0o600
     network_manage: bool = True
     network_backend: str = ""
+    network_policy_routing: bool = False
     random_seed_manage: bool = True
     drive_wait: float = defs.DRIVE_WAIT
+    metadata_service: str = "auto"
+    metadata_urls: tuple[str, ...] = ()
+    metadata_wait: float = defs.METADATA_WAIT
+    metadata_imds_v1: bool = False
+    metadata_link_local_ipv4: bool = False
+    password_post: bool = False
 
 
 def _boolean(value: object) -> bool:
@@ -99,10 +106,19 @@ def _mode(value: object) -> int:
     return mode
 
 
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 600:
-        raise FieldError("must be a number of seconds from 0 to 600")
-    return float(value)
+def _seconds(most: int) -> Callable[[object], float]:
+    def check(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+            raise FieldError(f"must be a number of seconds from 0 to {most}")
+        return float(value)
+
+    return check
+
+
+def _url(value: object) -> str:
+    if not _string(value).startswith("http://"):
+        raise FieldError("must be an http:// URL")
+    return _string(value)
 
 
 _YES_NO = _choice("yes", "no")
@@ -126,11 +142,22 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "password_authentication": _YES_NO,
         "permit_root_login": _choice("yes", "no", "prohibit-password", "forced-commands-only"),
     },
-    "password": {"for": _user},
+    "password": {"for": _user, "post": _boolean},
     "files": {"manage": _boolean, "mode": _mode},
-    "network": {"manage": _boolean, "backend": _choice("auto", "networkd", "ifupdown")},
+    "network": {
+        "manage": _boolean,
+        "backend": _choice("auto", *defs.NETWORK_BACKENDS),
+        "policy_routing": _boolean,
+    },
     "random_seed": {"manage": _boolean},
-    "drive": {"wait": _seconds},
+    "drive": {"wait": _seconds(600)},
+    "metadata": {
+        "service": _choice("auto", "none", *defs.CLOUDS),
+        "urls": _list(_url),
+        "wait": _seconds(300),
+        "imds_v1": _boolean,
+        "link_local_ipv4": _boolean,
+    },
 }
 
 

@@ -39,6 +39,8 @@ def _account_summary(change: Change) -> str:
             return f"add user {change.user.name}"
         case "set_password":
             return f"set the password of {change.name}"
+        case "set_console_password":
+            return f"set a random password of {change.name}, and send it encrypted to the service"
         case "lock_password":
             return f"lock the password of {change.name}"
         case "set_hostname":
@@ -53,6 +55,8 @@ def command(change: Change) -> str:
             return useradd(change.user)
         case "set_password":
             return f"chpasswd   # with {change.name}:(secret, not shown) on standard input"
+        case "set_console_password":
+            return f"chpasswd   # with {change.name}:(random, not shown) on standard input"
         case "lock_password":
             return f"usermod --lock {change.name}"
         case "make_host_keys":
@@ -71,7 +75,7 @@ def useradd(user: User) -> str:
 
 def text(plan: Plan, problems: list[Problem]) -> str:
     """The whole plan for people."""
-    parts = [f"{problem.severity}: {problem.text()}" for problem in problems]
+    parts = [f"{problem.severity}: {printable(problem.text())}" for problem in problems]
     parts += [f"left alone, changed by an administrator: {name}" for name in plan.kept]
     parts += [_change_text(change) for change in plan.changes]
     if not plan.changes:
@@ -138,7 +142,7 @@ def _change_json(change: Change) -> dict[str, Any]:
         found["path"] = change.path
     elif change.kind == "make_host_keys":
         found["types"] = change.types
-    elif change.kind in ("set_password", "lock_password"):
+    elif change.kind in ("set_password", "set_console_password", "lock_password"):
         found["user"] = change.name
     elif change.kind == "add_user":
         found["user"] = change.user.name

@@ -28,7 +28,11 @@ class State(NamedTuple):
     ``record`` maps resources to digests of what was applied.  ``seen`` and ``watched`` are the
     documents and paths that the run looked at; while their ``fingerprint``, made with
     ``salt``, stays the same, another run would find nothing to do.  ``drive`` tells that the
-    source was a config drive.
+    source was a config drive.  ``rejected`` names a configuration of the network that nobody
+    confirmed (``planning.network_digest``): it is not applied until somebody asks for it again.
+    ``documents`` are digests of what a metadata service may say otherwise later, made with
+    ``salt``.  ``time`` is when the source was read, in seconds since the epoch.  ``fallback``
+    tells that no instance was configured yet: only the means to ask the service.
     """
 
     instance_id: str
@@ -38,6 +42,10 @@ class State(NamedTuple):
     salt: str
     fingerprint: str
     drive: bool
+    rejected: str = ""
+    documents: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
+    time: int = 0
+    fallback: bool = False
 
 
 def load(root: Root) -> State | None:
@@ -64,8 +72,12 @@ def _decode(value: Any) -> State | None:
             value["salt"],
             value["fingerprint"],
             value["drive"] is True,
+            value["rejected"],
+            {str(key): str(item) for key, item in value["documents"].items()},
+            int(value["time"]),
+            value["fallback"] is True,
         )
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         return None
 
 

@@ -52,6 +52,14 @@ def write(root: Root, report: dict[str, Any]) -> None:
         log.warning(f"{defs.REPORT_FILE}: cannot be written: {reason}")
 
 
+def add_errors(root: Root, reasons: list[str]) -> None:
+    """Add what failed after a run to its report.  Raises OSError, Refused."""
+    found = loads(root.read(defs.REPORT_FILE) or b"{}")
+    problems = [Problem("error", "network", "", "", reason)._asdict() for reason in reasons]
+    found["problems"] = [*found.get("problems", []), *problems]
+    state.write(root, defs.REPORT_FILE, {**found, "exit_status": defs.EXIT_ERRORS}, 0o644)
+
+
 def show(options: Options) -> int:
     """Print the last report; the exit status is 1 if it tells of errors or there is none."""
     content = Root(options.root).read(defs.REPORT_FILE)

@@ -35,3 +35,29 @@ def sync_tree(fd: int) -> None:
     if syncfs(fd):
         error = _ctypes.get_errno()
         raise OSError(error, os.strerror(error), "the root's file system")
+
+
+def permanent_mac(name: str) -> str:
+    """The permanent MAC address of a NIC, by ethtool's ioctl; empty where it has none.
+
+    ``struct ethtool_perm_addr`` of linux/ethtool.h, and ``struct ifreq`` of netdevice(7).
+    """
+    from _socket import AF_UNIX, SOCK_DGRAM, socket
+    from array import array
+    from fcntl import ioctl
+    from struct import pack
+    from sys import byteorder
+
+    sioc_ethtool, get_permanent, room = 0x8946, 0x20, 32
+    answer = array("B", pack("=II", get_permanent, room) + bytes(room))
+    request = pack("16sP16x", name.encode(), answer.buffer_info()[0])
+    plug = socket(AF_UNIX, SOCK_DGRAM)
+    try:
+        ioctl(plug.fileno(), sioc_ethtool, request)
+    except OSError:
+        return ""
+    finally:
+        plug.close()
+    size = int.from_bytes(answer[4:8].tobytes(), byteorder)
+    octets = answer[8 : 8 + size].tobytes() if size == 6 else b""
+    return octets.hex(":") if any(octets) else ""

@@ -39,5 +39,5 @@ def wait(seconds: Callable[[], float]) -> list[str]:
         left = start + seconds() - time.monotonic()
         if left <= 0:
             break
-        monitor.poll(timeout=min(left, 1.0))
+        monitor.poll(timeout=min(left, 0.5))
     return found

@@ -45,7 +45,7 @@ def _network(
         return [], []  # a configured guest keeps what it has
     from guestagent.desired import network
 
-    return network.plan(data.network, facts, settings.network_backend)
+    return network.plan(data.network, facts, settings)
 
 
 def _files(data: InstanceData, settings: Settings) -> tuple[list[Resource], list[Problem]]:

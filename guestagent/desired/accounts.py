@@ -6,7 +6,7 @@ from guestagent import defs
 from guestagent.errors import FieldError, Problem
 from guestagent.model import Origin
 from guestagent.parse import fields
-from guestagent.resources import Block, File, User, UserPassword
+from guestagent.resources import Block, ConsolePassword, File, User, UserPassword
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,18 @@ def plan(
         (name,) = _names((settings.password_for,), default)
         wanted.setdefault(name, data.admin_pass.origin)
         found.append(UserPassword("password", name, data.admin_pass.secret, data.admin_pass.origin))
+    if settings.password_post and data.password_url and data.admin_pass is None:
+        (name,) = _names((settings.password_for,), default)
+        why = data.password_url.origin
+        try:
+            key = fields.rsa_key(key.value for key in data.ssh_keys or ())
+        except FieldError as error:
+            reason = f"no password is made for the service: the instance {error}"
+            problems.append(Problem("error", *why, reason))
+        else:
+            wanted.setdefault(name, why)
+            url = data.password_url.value
+            found.append(ConsolePassword("console_password", name, *key, url, why))
     users: list[Resource] = []
     for name, why in wanted.items():
         if name == default and name != "root":
@@ -59,7 +71,7 @@ def plan(
 def _owner(resource: Resource) -> str:
     if isinstance(resource, Block):
         return resource.user
-    return resource.name if isinstance(resource, UserPassword) else ""
+    return resource.name if isinstance(resource, UserPassword | ConsolePassword) else ""
 
 
 def _names(wanted: tuple[str, ...], default: str) -> tuple[str, ...]:

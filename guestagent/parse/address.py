@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MTU_RANGE = (68, 65535)
 METRIC_RANGE = (0, 2**32 - 1)
+# Tables 253 to 255 are the kernel's own: default, main and local.
+TABLE_RANGE = (1, 252)
+TAG_RANGE = (1, 4094)
 UNSPECIFIED = ("0.0.0.0", "::")  # noqa: S104
 
 _HEX = frozenset("0123456789abcdef")
@@ -119,6 +122,16 @@ def mtu(value: object) -> int:
 def metric(value: object) -> int:
     """A route's metric; the lower one is preferred."""
     return _whole(value, *METRIC_RANGE)
+
+
+def table(value: object) -> int:
+    """The number of a routing table that the kernel does not use itself."""
+    return _whole(value, *TABLE_RANGE)
+
+
+def vlan_tag(value: object) -> int:
+    """A VLAN identifier (IEEE 802.1Q)."""
+    return _whole(value, *TAG_RANGE)
 
 
 def _whole(value: object, low: int, high: int) -> int:

@@ -11,6 +11,10 @@ from binascii import a2b_base64
 from guestagent import defs
 from guestagent.errors import FieldError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz")
 _DIGITS = frozenset("0123456789")
 _ALNUM = _LOWER | _DIGITS | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -169,6 +173,21 @@ def _key_fits(kind: str, inner: list[bytes]) -> bool:
     if len(inner) != 2 or inner[0] != curve.encode():
         return False
     return inner[1][:1] == b"\4" and len(inner[1]) == _POINT_SIZES[curve]
+
+
+def rsa_key(lines: Iterable[str]) -> tuple[int, int]:
+    """Exponent and modulus of the first ssh-rsa key (RFC 4253, section 6.6) of valid lines.
+
+    FieldError: there is none, or what it encrypts does not fit a metadata service's answer.
+    """
+    for line in lines:
+        kind, text = line.split()[:2]
+        if kind == "ssh-rsa":
+            _, exponent, modulus = _blob_fields(base64(text))
+            if len(modulus.lstrip(b"\0")) * 4 // 3 > defs.POST_LIMIT:
+                raise FieldError("has an RSA key too long for the metadata service's answer")
+            return int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big")
+    raise FieldError("has no ssh-rsa key, the only kind that can encrypt a password")
 
 
 def instance_id(text: str) -> str:

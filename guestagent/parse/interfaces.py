@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Literal
 
-    from guestagent.model import Origin
+    from guestagent.model import Bond, Origin, Vlan
 
 PROBLEM_LIMIT = 100
 DNS_LIMIT = 16
@@ -41,12 +41,19 @@ class Notes:
 
 
 class Draft:
-    """An interface while the networks on it are still being added up."""
+    """An interface while the networks on it are still being added up.
+
+    ``master`` is the id of the bond that a NIC belongs to.
+    """
 
     def __init__(self, mac: str, origin: Origin, name: str = "") -> None:
         self.mac = mac
         self.name = name
         self.origin = origin
+        self.id = ""
+        self.bond: Bond | None = None
+        self.vlan: Vlan | None = None
+        self.master = ""
         self.mtu: int | None = None
         self.networks = 0
         self.addresses: list[str] = []
@@ -56,6 +63,11 @@ class Draft:
         self._dhcp4 = False
         self._dhcp6: Literal["no", "slaac", "stateless", "stateful"] = "no"
         self._accept_ra: bool | None = None
+
+    @property
+    def stacked(self) -> bool:
+        """True for a bond or a VLAN."""
+        return self.bond is not None or self.vlan is not None
 
     def add(
         self,
@@ -67,7 +79,8 @@ class Draft:
         self.networks += 1
         self._dhcp4 |= dhcp4
         self._dhcp6 = max(self._dhcp6, dhcp6, key=_DHCP6_RANK.index)
-        self._accept_ra = accept_ra if self._accept_ra is None else self._accept_ra or accept_ra
+        if accept_ra is not None:
+            self._accept_ra = accept_ra or bool(self._accept_ra)
 
     def freeze(self) -> Interface:
         """The finished interface, without duplicates, its order kept."""
@@ -83,6 +96,9 @@ class Draft:
             search=tuple(dict.fromkeys(self.search)),
             origin=self.origin,
             name=self.name,
+            id=self.id,
+            bond=self.bond,
+            vlan=self.vlan,
         )
 
 
@@ -94,12 +110,21 @@ def route(destination: str, gateway: str | None, metric: object) -> Route:
     if gateway in UNSPECIFIED:
         gateway = None
     if gateway is not None:
-        gateway = host(gateway)
+        gateway = _without_zone(gateway)
         if family(gateway) != family(destination):
             raise FieldError("is not of the family of the destination")
     elif destination.endswith("/0"):
         raise FieldError("is missing, for a default route")
     return Route(destination, gateway, None if metric is None else checked_metric(metric), False)
+
+
+def _without_zone(gateway: str) -> str:
+    """A gateway's address; a link-local one may say its link, which is the interface's own."""
+    bare, _, zone = gateway.partition("%")
+    found = host(bare)
+    if zone and not (family(found) == 6 and link_local(found)):
+        raise FieldError("is not an IP address")
+    return found
 
 
 def settle(interfaces: Iterable[Interface]) -> tuple[Interface, ...]:

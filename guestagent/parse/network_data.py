@@ -7,31 +7,23 @@ itself: an address its network, a route or a DNS entry only that entry.
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError
 from guestagent.model import Network
 from guestagent.parse import address
-from guestagent.parse.interfaces import Draft, Notes, route, settle
+from guestagent.parse.interfaces import route, settle
+from guestagent.parse.items import BadItem, Reader, at, text_at
+from guestagent.parse.links import read_links
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Literal, TypeVar
+    from collections.abc import Callable
+    from typing import Literal
 
     from guestagent.errors import Problem
     from guestagent.model import Origin, Route
+    from guestagent.parse.interfaces import Draft
+    from guestagent.parse.items import Object
 
-    T = TypeVar("T")
-    Object = dict[str, object]
-
-# All of them are plain NICs to the guest, "bridge" too: they name what the host plugs it into.
-_NIC_TYPES = frozenset(
-    (
-        *("bgpovs", "bridge", "cascading", "dvs", "ethernet", "hw_veb", "hyperv"),
-        *("ovs", "phy", "physical", "tap", "vhostuser", "vif"),
-    )
-)
-_STACKED_TYPES = ("bond", "vlan")
 _NETWORK_LIMIT = 4 * defs.MAX_INTERFACES
 
 
@@ -60,7 +52,7 @@ def parse_network(
     document: object, origin_of: Callable[[str], Origin]
 ) -> tuple[Network, list[Problem]]:
     """Parse the decoded document; ``origin_of`` makes the origin of a key path.  Never raises."""
-    reader = _Reader(origin_of)
+    reader = _Networks(origin_of)
     if isinstance(document, dict):
         reader.read(document)
     else:
@@ -69,105 +61,56 @@ def parse_network(
     return Network(interfaces, origin_of("")), reader.notes.problems
 
 
-class _BadItem(Exception):
-    """The item being read cannot be used, because of what stands at ``key``."""
-
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(reason)
-        self.key = key
-        self.reason = reason
-
-
-class _Reader:
-    """One pass over the document, collecting drafts by link id, and problems."""
+class _Networks(Reader):
+    """One pass over the document: links, the networks on them, the DNS servers for all."""
 
     def __init__(self, origin_of: Callable[[str], Origin]) -> None:
-        self.origin_of = origin_of
-        self.notes = Notes()
+        super().__init__(origin_of)
         self.drafts: dict[str, Draft] = {}
         self.route_count = 0
 
-    def error(self, key: str, reason: str) -> None:
-        self.notes.add("error", self.origin_of(key), reason)
-
     def read(self, document: Object) -> None:
-        """Read links, then the networks on them, then the DNS servers for all of them."""
-        self._each(document, "links", defs.MAX_INTERFACES, self._link)
-        self._each(document, "networks", _NETWORK_LIMIT, self._network)
-        servers = self._dns(document, "")
+        """Fill the drafts."""
+        self.drafts = read_links(self, document)
+        self.each(document, "networks", _NETWORK_LIMIT, self._network)
+        servers, search = self._dns(document, "")
         for draft in self.drafts.values():
             if draft.networks:
                 draft.dns += servers
-
-    def _each(
-        self, parent: Object, path: str, limit: int, read: Callable[[str, Object], None]
-    ) -> None:
-        """Read each item of the list at the path's last key; a bad one is noted, not raised."""
-        for key, item in self._items(parent, path, limit):
-            try:
-                read(key, _object(key, item))
-            except _BadItem as bad:
-                self.error(bad.key, bad.reason)
-
-    def _items(self, parent: Object, path: str, limit: int) -> Iterator[tuple[str, object]]:
-        items = parent.get(path.rpartition(".")[2])
-        if items is None:
-            return
-        if not isinstance(items, list):
-            self.error(path, "must be a list")
-            return
-        if len(items) > limit:
-            self.error(path, f"has more than {limit} items; the rest is left out")
-        for index, item in enumerate(items[:limit]):
-            yield f"{path}[{index}]", item
-
-    def _link(self, key: str, entry: Object) -> None:
-        name = _text(key, entry, "id")
-        kind = entry.get("type")
-        if kind in _STACKED_TYPES:
-            raise _BadItem(f"{key}.type", "is not supported yet; only plain interfaces are")
-        if kind is not None and not (isinstance(kind, str) and kind in _NIC_TYPES):
-            raise _BadItem(f"{key}.type", "is not a known type of link")
-        mac_key = f"{key}.ethernet_mac_address"
-        mac = _at(mac_key, address.mac, _text(key, entry, "ethernet_mac_address"))
-        if name in self.drafts:
-            raise _BadItem(f"{key}.id", "is the id of an earlier link")
-        if any(draft.mac == mac for draft in self.drafts.values()):
-            raise _BadItem(mac_key, "is the MAC address of an earlier link")
-        draft = self.drafts[name] = Draft(mac, self.origin_of(key))
-        if entry.get("mtu") is not None:
-            draft.mtu = _at(f"{key}.mtu", address.mtu, entry["mtu"])
+                draft.search += search
 
     def _network(self, key: str, entry: Object) -> None:
-        method = _METHODS.get(_text(key, entry, "type"))
+        method = _METHODS.get(text_at(key, entry, "type"))
         if method is None:
-            raise _BadItem(f"{key}.type", "is not a known type of network")
-        draft = self.drafts.get(_text(key, entry, "link"))
+            raise BadItem(f"{key}.type", "is not a known type of network")
+        draft = self.drafts.get(text_at(key, entry, "link"))
         if draft is None:
-            raise _BadItem(f"{key}.link", "names a link that is missing or cannot be used")
+            raise BadItem(f"{key}.link", "names a link that is missing or cannot be used")
+        if draft.master:
+            raise BadItem(f"{key}.link", "names a member of a bond, which has no address itself")
         if method.static:
             draft.addresses.append(_static_address(key, entry, method.version))
         draft.add(method.dhcp4, method.dhcp6, method.accept_ra)
-        draft.dns += self._dns(entry, key)
+        self._add_dns(draft, entry, key)
         self._routes(key, entry, method, draft)
 
     def _routes(self, key: str, entry: Object, method: _Method, draft: Draft) -> None:
         """Read the routes; where router advertisements bring them, only their DNS servers."""
 
         def read(key: str, item: Object) -> None:
-            draft.dns += self._dns(item, key)
+            self._add_dns(draft, item, key)
             if not method.accept_ra:
                 self._add_route(draft, _route(key, item))
 
         if entry.get("gateway") is not None and not method.accept_ra:
             everything = "0.0.0.0/0" if method.version == 4 else "::/0"
-            gateway = _text(key, entry, "gateway")
+            gateway = text_at(key, entry, "gateway")
             try:
-                default = _at(f"{key}.gateway", route, everything, gateway, None)
+                default = at(f"{key}.gateway", route, everything, gateway, None)
                 self._add_route(draft, default)
-            except _BadItem as bad:
+            except BadItem as bad:
                 self.error(bad.key, bad.reason)
-        self._each(entry, f"{key}.routes", defs.MAX_ROUTES, read)
+        self.each(entry, f"{key}.routes", defs.MAX_ROUTES, read)
 
     def _add_route(self, draft: Draft, entry: Route) -> None:
         self.route_count += 1
@@ -176,40 +119,37 @@ class _Reader:
         elif self.route_count == defs.MAX_ROUTES + 1:
             self.error("networks", f"more than {defs.MAX_ROUTES} routes; the rest is left out")
 
-    def _dns(self, parent: Object, path: str) -> list[str]:
-        """The DNS servers among an object's services, in their order."""
+    def _add_dns(self, draft: Draft, parent: Object, path: str) -> None:
+        servers, search = self._dns(parent, path)
+        draft.dns += servers
+        draft.search += search
+
+    def _dns(self, parent: Object, path: str) -> tuple[list[str], list[str]]:
+        """DNS servers and search domains of an object, in their order.
+
+        Nova gives services; the two lists are what cloud-init reads besides.
+        """
         servers: list[str] = []
 
         def read(key: str, item: Object) -> None:
             if item.get("type") == "dns":
-                servers.append(_at(f"{key}.address", address.address, _text(key, item, "address")))
+                servers.append(at(f"{key}.address", address.address, text_at(key, item, "address")))
 
-        self._each(parent, f"{path}.services".removeprefix("."), defs.MAX_ROUTES, read)
+        self.each(parent, f"{path}.services".removeprefix("."), defs.MAX_ROUTES, read)
+        servers += self._list(parent, f"{path}.dns_nameservers", address.address)
+        search = self._list(parent, f"{path}.dns_search", address.domain)
         # Neutron's way to say that a subnet shall have no DNS server.
-        return [server for server in servers if server not in address.UNSPECIFIED]
+        return [server for server in servers if server not in address.UNSPECIFIED], search
 
-
-def _at(key: str, function: Callable[..., T], *arguments: object) -> T:
-    """Call a validator; what it raises becomes the problem of the item at ``key``."""
-    try:
-        return function(*arguments)
-    except FieldError as error:
-        raise _BadItem(key, str(error)) from None
-
-
-def _object(key: str, item: object) -> Object:
-    if not isinstance(item, dict):
-        raise _BadItem(key, "must be an object")
-    return item
-
-
-def _text(key: str, entry: Object, name: str) -> str:
-    value = entry.get(name)
-    if value is None or value == "":
-        raise _BadItem(f"{key}.{name}", "is missing")
-    if not isinstance(value, str):
-        raise _BadItem(f"{key}.{name}", "must be text")
-    return value
+    def _list(self, parent: Object, path: str, check: Callable[[str], str]) -> list[str]:
+        found = []
+        for key, item in self.items(parent, path.removeprefix("."), defs.MAX_ROUTES):
+            value = self.tried(key, check, item) if isinstance(item, str) else None
+            if value:
+                found.append(value)
+            elif not isinstance(item, str):
+                self.error(key, "must be text")
+        return found
 
 
 def _mask(key: str, entry: Object) -> str | None:
@@ -217,30 +157,30 @@ def _mask(key: str, entry: Object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 128:
-        raise _BadItem(f"{key}.netmask", "must be a netmask or a prefix length")
+        raise BadItem(f"{key}.netmask", "must be a netmask or a prefix length")
     return str(value)
 
 
 def _prefixed(key: str, entry: Object, name: str, function: Callable[..., str]) -> str:
     """An address at ``name`` with its length, from the text itself or ``netmask``."""
-    text = _text(key, entry, name)
+    text = text_at(key, entry, name)
     mask = _mask(key, entry)
     if mask is not None and "/" not in text:
-        length = _at(f"{key}.netmask", address.prefix_length, mask, address.family(text))
+        length = at(f"{key}.netmask", address.prefix_length, mask, address.family(text))
         mask = str(length)
-    return _at(f"{key}.{name}", function, text, mask)
+    return at(f"{key}.{name}", function, text, mask)
 
 
 def _static_address(key: str, entry: Object, version: int) -> str:
-    if address.family(_text(key, entry, "ip_address")) != version:
-        raise _BadItem(f"{key}.ip_address", f"is not an IPv{version} address")
+    if address.family(text_at(key, entry, "ip_address")) != version:
+        raise BadItem(f"{key}.ip_address", f"is not an IPv{version} address")
     return _prefixed(key, entry, "ip_address", address.interface_address)
 
 
 def _route(key: str, entry: Object) -> Route:
     name = "destination" if entry.get("destination") is not None else "network"
     destination = _prefixed(key, entry, name, address.network)
-    gateway = None if entry.get("gateway") is None else _text(key, entry, "gateway")
+    gateway = None if entry.get("gateway") is None else text_at(key, entry, "gateway")
     if entry.get("metric") is not None:
-        _at(f"{key}.metric", address.metric, entry["metric"])
-    return _at(f"{key}.gateway", route, destination, gateway, entry.get("metric"))
+        at(f"{key}.metric", address.metric, entry["metric"])
+    return at(f"{key}.gateway", route, destination, gateway, entry.get("metric"))

@@ -104,6 +104,7 @@ class _Reader:
             project_id=self.text(meta, "project_id"),
             meta=tuple(self.pairs(meta, "meta")),
             devices=tuple(self.devices(meta)),
+            password_url=self.password_url(),
         )
         if "user_data" in self.bundle.names(self.where):
             self.warn("user_data", "", "user data is not run by this version of guestagent")
@@ -240,7 +241,7 @@ class _Reader:
         except Unreadable as error:
             self.error(_META, key, str(error))
             return None
-        if content is None:
+        if content is None and not self.bundle.unchanged:  # else it was not even asked for
             self.error(_META, key, "names a document that is not there")
         return content
 
@@ -266,6 +267,19 @@ class _Reader:
             for name in ("mac", "address", "serial", "path"):
                 if isinstance(entry.get(name), str):
                     yield Text(entry[name], self.origin(_META, f"devices[{number}].{name}"))
+
+    def password_url(self) -> Text | None:
+        """Where to send the instance's password, if the service has none yet."""
+        if not self.bundle.service or "password" not in self.bundle.names(self.where):
+            return None
+        try:
+            taken = self.bundle.get(f"{self.where}/password", defs.JSON_LIMIT)
+        except Unreadable:
+            taken = b"?"
+        if taken:
+            self.warn("password", "", "is set in the service already; none is made")
+            return None
+        return Text(f"{self.bundle.url}/{self.where}/password", self.origin("password", ""))
 
     def network(self, meta: dict[str, Any]) -> Network | None:
         """``network_data.json``, else the interfaces(5) text that ``network_config`` names."""

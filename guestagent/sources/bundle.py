@@ -5,7 +5,8 @@ from __future__ import annotations
 from _blake2 import blake2b
 
 from guestagent import defs
-from guestagent.errors import GuestagentError
+from guestagent.errors import FieldError, GuestagentError
+from guestagent.jsontext import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,22 @@ if TYPE_CHECKING:
             """Give back whatever the transport holds."""
 
 
+# What can change in an instance's life; the rest is given once.
+CHANGING = ("/meta_data.json", "/network_data.json")
+
+
+def digest(content: bytes, salt: str) -> str:
+    """A keyed name for what a document says, without what is new at each request."""
+    try:
+        value = loads(content)
+        if isinstance(value, dict):
+            value.pop("random_seed", None)
+            content = dumps(dict(sorted(value.items()))).encode()
+    except FieldError:
+        pass
+    return blake2b(content, key=bytes.fromhex(salt), digest_size=16).hexdigest()
+
+
 class Unreadable(GuestagentError):
     """A document is there and cannot be used: too large, a link, not a file."""
 
@@ -36,15 +53,24 @@ class Bundle:
     """The documents of one source; ``label`` names it in messages.
 
     ``seen`` lists what was asked for, in order: ``name`` for a document, ``name/`` for a
-    folder's listing.
+    folder's listing.  ``unchanged`` says that the source was asked only for what can change in
+    an instance's life, and that nothing of that has.  ``url`` is where a metadata service was
+    asked, empty for other sources.
     """
 
-    def __init__(self, label: str, transport: Transport) -> None:
-        self.label = label
+    def __init__(
+        self, label: str, transport: Transport, url: str = "", unchanged: bool = False
+    ) -> None:
+        self.label, self.url, self.unchanged = label, url, unchanged
         self.seen: dict[str, bytes | None] = {}
         self._transport = transport
         self._broken: dict[str, Unreadable] = {}
         self._left = defs.TOTAL_LIMIT
+
+    @property
+    def service(self) -> bool:
+        """True for a metadata service."""
+        return bool(self.url)
 
     def get(self, name: str, limit: int) -> bytes | None:
         """A document of at most ``limit`` bytes; None where it is missing.
@@ -96,6 +122,14 @@ class Bundle:
             except Unreadable as error:
                 return str(error).encode()
         return self.seen[name]
+
+    def digests(self, salt: str) -> dict[str, str]:
+        """Names for what the documents say that can change in an instance's life."""
+        return {
+            name: digest(content, salt)
+            for name, content in self.seen.items()
+            if content is not None and name.endswith(CHANGING)
+        }
 
     def close(self) -> None:
         """Give back whatever the source holds: an open directory, a mount."""

@@ -1,12 +1,13 @@
 """The one ordered policy of finding a source.
 
-First that applies: ``--source``, the kernel command line, config drives by udev's by-label
-link, by udev's database, and, where there is evidence that one will come, by waiting.
+First that applies: a path that was given, config drives by udev's by-label link, by udev's
+database, and, where there is evidence that one will come, by waiting.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from stat import S_ISBLK, S_ISDIR, S_ISREG
 
 from guestagent import defs
@@ -27,13 +28,15 @@ _SECTOR = 2048
 class Search(NamedTuple):
     """What a search starts from: a path given by hand or "", seconds to wait for a drive.
 
-    ``known`` is the instance configured last, ``expected`` says that it had a drive.
+    ``known`` is the instance configured last, ``expected`` says that it had a drive.  ``other``
+    tells whether a metadata service will be asked if there is none.
     """
 
     path: str
     wait: float
     known: str | None
     expected: bool
+    other: Callable[[], bool] = lambda: False
 
 
 def find(search: Search, identify: Identify) -> tuple[Bundle | None, list[Problem]]:
@@ -41,9 +44,8 @@ def find(search: Search, identify: Identify) -> tuple[Bundle | None, list[Proble
 
     Raises SourceBroken, NoPermission, and UsageError for a path that is not a source.
     """
-    path = search.path or _from_command_line()
-    if path:
-        return open_path(path), []
+    if search.path:
+        return open_path(search.path), []
     devices = _devices(search)
     if not devices:
         return None, []
@@ -73,7 +75,8 @@ def read_text(path: str) -> str:
         return ""
 
 
-def _from_command_line() -> str:
+def from_command_line() -> str:
+    """The source that the kernel command line names; empty where it names none."""
     words = read_text(defs.KERNEL_COMMAND_LINE).split()
     found = [word for word in words if word.startswith(defs.SOURCE_ARGUMENT)]
     return found[-1].removeprefix(defs.SOURCE_ARGUMENT) if found else ""
@@ -171,7 +174,29 @@ def _devices(search: Search) -> list[str]:
     from guestagent.udev import wait
 
     _load_cdrom_driver()
-    return wait(lambda: search.wait if _expected(search) else _short_wait()) or linked
+    return wait(_patience(search)) or linked
+
+
+def _patience(search: Search) -> Callable[[], float]:
+    """Tells, as often as it is asked, how many seconds to wait for a drive in all.
+
+    Where a metadata service will be asked if there is none, and this machine never had one, it is
+    enough that udev has been idle for a while: every drive that is there is known by then.
+    """
+    if not _expected(search):
+        return _short_wait
+    if search.expected or not search.other():
+        return lambda: search.wait
+    start = time.monotonic()
+    busy = start
+
+    def until_idle() -> float:
+        nonlocal busy
+        if os.path.exists(defs.UDEV_QUEUE) or _unsettled():
+            busy = time.monotonic()
+        return min(search.wait, busy - start + defs.UDEV_IDLE)
+
+    return until_idle
 
 
 def _sole_claim() -> bool:

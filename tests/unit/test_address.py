@@ -167,9 +167,11 @@ def test_a_destination_loses_its_host_bits() -> None:
     assert address.network("2001:db8::1/32") == "2001:db8::/32"
 
 
-@pytest.mark.parametrize("text", ["52:54:00:AA:BB:CC", "52-54-00-aa-bb-cc", MAC])
+@pytest.mark.parametrize(
+    "text", ["52:54:00:AA:BB:CC", "52-54-00-aa-bb-cc", "52-54-00-Aa-bB-CC", "52:54:00:aa:bb:cc"]
+)
 def test_a_mac_address_is_lower_case_with_colons(text: str) -> None:
-    assert address.mac(text) == MAC
+    assert address.mac(text) == "52:54:00:aa:bb:cc"
 
 
 @pytest.mark.parametrize(
@@ -213,14 +215,20 @@ def test_E5_other_text_is_no_search_domain(text: str) -> None:
         address.domain(text)
 
 
-@pytest.mark.parametrize("value", [67, 65536, True, "1500", 1500.0, None, -1])
-def test_E5_mtu_bounds(value: object) -> None:
-    with pytest.raises(FieldError):
-        address.mtu(value)
+NUMBERS = [
+    (address.mtu, 68, 65535),
+    (address.metric, 0, 2**32 - 1),
+    (address.vlan_tag, 1, 4094),
+    (address.table, 1, 252),
+]
 
 
-def test_numbers_within_bounds_pass() -> None:
-    assert [address.mtu(68), address.mtu(65535)] == [68, 65535]
-    assert [address.metric(0), address.metric(2**32 - 1)] == [0, 2**32 - 1]
-    with pytest.raises(FieldError):
-        address.metric(2**32)
+@pytest.mark.parametrize(("check", "low", "high"), NUMBERS)
+def test_E5_numbers_have_bounds_and_are_whole(
+    check: Callable[[object], int], low: int, high: int
+) -> None:
+    assert [check(low), check(high)] == [low, high]
+    bad: list[object] = [low - 1, high + 1, True, str(high), float(high), None, [], *HOSTILE]
+    for value in bad:
+        with pytest.raises(FieldError):
+            check(value)

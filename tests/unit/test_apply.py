@@ -104,8 +104,8 @@ def test_a_folder_that_everybody_may_write_is_refused(guest: Path) -> None:
 
 def test_files_that_are_no_longer_wanted_go(guest: Path) -> None:
     (guest / "etc/old").write_text("old")
-    assert commit(guest, RemoveFile("remove", "/etc/old", b"old", WHY)) == []
-    assert commit(guest, RemoveFile("remove", "/etc/old", b"old", WHY)) == []
+    assert commit(guest, RemoveFile("remove", "/etc/old", b"old", 0o644, WHY)) == []
+    assert commit(guest, RemoveFile("remove", "/etc/old", b"old", 0o644, WHY)) == []
     assert not (guest / "etc/old").exists()
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import rig
 
+from guestagent import defs
+
 PACKAGE = rig.REPOSITORY / "guestagent"
 FILES = {
     str(path.relative_to(rig.REPOSITORY).with_suffix(""))
@@ -59,18 +61,24 @@ def test_nouns_import_only_nouns(name: str) -> None:
 # What a room may import: itself, the nouns, and these.
 ROOMS = {
     "guestagent.parse": {"guestagent.jsontext", "guestagent.sources.bundle"},
-    "guestagent.desired": {"guestagent.resources", "guestagent.parse.fields"},
+    "guestagent.desired": {
+        *("guestagent.resources", "guestagent.parse.fields", "guestagent.parse.address"),
+        "guestagent.parse.bonding",
+    },
     "guestagent.sources": {
         *("guestagent.root", "guestagent.run", "guestagent.mount", "guestagent.udev"),
+        "guestagent.jsontext",
     },
+    "guestagent.netfacts": {"guestagent.root", "guestagent.system"},
+    "guestagent.ifchange": {"guestagent.run"},
     "guestagent.resources": set(),
     "guestagent.jsontext": set(),
     "guestagent.root": set(),
-    "guestagent.changes": {"guestagent.root", "guestagent.resources"},
+    "guestagent.changes": {"guestagent.root", "guestagent.resources", "guestagent.blocks"},
     "guestagent.planning": {
-        *("guestagent.changes", "guestagent.desired", "guestagent.facts"),
-        *("guestagent.parse.openstack", "guestagent.parse", "guestagent.sources.find"),
-        *("guestagent.keycheck", "guestagent.resources"),
+        *("guestagent.changes", "guestagent.desired", "guestagent.desired.network"),
+        *("guestagent.parse.layouts", "guestagent.parse", "guestagent.sources.find"),
+        *("guestagent.keycheck", "guestagent.resources", "guestagent.facts", "guestagent.cloud"),
     },
 }
 
@@ -78,9 +86,22 @@ ROOMS = {
 @pytest.mark.parametrize("room", ROOMS)
 def test_imports_go_one_way(room: str) -> None:
     allowed = NOUNS | ROOMS[room] | set(_all(room))
-    extra = {"guestagent.parse.address"} if room == "guestagent.desired" else set()
     for name in _all(room):
-        assert imports(name) <= allowed | extra, name
+        assert imports(name) <= allowed, name
+
+
+STACKS = [f"guestagent.desired.network.{name}" for name in defs.NETWORK_BACKENDS]
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_a_renderer_knows_the_model_and_no_other_renderer(name: str) -> None:
+    shared = {f"guestagent.desired.network.{part}" for part in ("check", "rendered")}
+    assert shared <= imports(name) <= NOUNS | shared | {"guestagent.parse.address"}
+
+
+def test_a_renderer_has_one_importer() -> None:
+    for stack in STACKS:
+        assert {name for name in TREES if stack in imports(name)} == {"guestagent.desired.network"}
 
 
 def test_nobody_imports_the_program() -> None:
@@ -91,11 +112,23 @@ def test_nobody_imports_the_program() -> None:
 
 # What changes the guest or starts programs stands behind few doors.
 EFFECTS = {
-    "guestagent.apply": {"guestagent.engine"},
+    "guestagent.apply": {"guestagent.engine", "guestagent.netreload", "guestagent.rollback"},
+    "guestagent.rollback": {"guestagent.cli", "guestagent.engine"},
+    "guestagent.netreload": {
+        *("guestagent.aftermath", "guestagent.rollback", "guestagent.stages"),
+    },
+    "guestagent.ifchange": {"guestagent.netreload"},
+    "guestagent.lock": {"guestagent.engine", "guestagent.rollback"},
     "guestagent.hostkeys": {"guestagent.apply"},
     "guestagent.aftermath": {"guestagent.engine"},
-    "guestagent.privsep": {"guestagent.apply", "guestagent.hostkeys", "guestagent.state"},
+    "guestagent.privsep": {
+        *("guestagent.apply", "guestagent.hostkeys", "guestagent.remote", "guestagent.state"),
+    },
     "guestagent.mount": {"guestagent.sources.find"},
+    "guestagent.consolepassword": {"guestagent.apply", "guestagent.stages"},
+    "guestagent.remote": {"guestagent.opening", "guestagent.stages"},
+    "guestagent.sources.service": {"guestagent.remote"},
+    "guestagent.sources.http": {"guestagent.sources.service", "guestagent.consolepassword"},
 }
 
 

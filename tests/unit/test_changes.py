@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from guestagent import defs
 from guestagent.changes import Plan, RemoveFile, WriteFile, diff
 from guestagent.facts import gather
 from guestagent.model import Origin, Secret
@@ -191,6 +192,13 @@ def test_removal_needs_a_complete_source_or_a_new_instance(
     plan = there.plan(first=first, complete=complete)
     assert paths(plan) == (["/etc/motd", "/etc/keys"] if goes else [])
     assert plan.record == ({} if goes else there.record)
+
+
+def test_a_removed_file_is_told_with_its_content_and_mode(there: Guest) -> None:
+    there.apply(FILE._replace(mode=0o600), first=True)
+    (change,) = there.plan().changes
+    assert change[:4] == ("remove", "/etc/motd", FILE.content, 0o600)
+    assert change.why == Origin("guestagent", defs.STATE_FILE, "file:/etc/motd")
 
 
 def test_an_edited_file_is_not_removed(there: Guest) -> None:

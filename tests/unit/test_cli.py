@@ -21,7 +21,8 @@ from guestagent import VERSION, defs
 _AS_NOBODY = (
     "import os, sys; sys.path.insert(0, sys.argv.pop(1)); import difflib, hashlib, pkgutil; "
     "import guestagent; names = [m.name for m in pkgutil.walk_packages(guestagent.__path__, "
-    "'guestagent.') if m.name != 'guestagent.udev']; [__import__(name) for name in names]; "
+    "'guestagent.') if m.name.rpartition('.')[2] not in ('udev', 'http', 'service')]; "
+    "[__import__(name) for name in names]; "
     "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534); "
     "sys.exit(sys.modules['guestagent.cli'].main(sys.argv[1:]))"
 )

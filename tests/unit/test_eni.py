@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_samples import (
     HOSTILE,
-    IFUPDOWN_LINE,
     MAC,
     MAC2,
     NETWORKD_LINE,
+    RESOLV_LINE,
     facts,
     spoiled,
     strange_lines,
@@ -21,6 +21,7 @@ from guestagent.desired.network import plan
 from guestagent.model import Network, Nic, Origin, Route
 from guestagent.parse.eni import parse_eni
 from guestagent.resources import File
+from guestagent.settings import Settings
 
 ORIGIN = Origin("test", "content/0000", "")
 
@@ -33,7 +34,7 @@ iface lo inet loopback
 
 auto eth0
 iface eth0 inet static
-    hwaddress ether 52:54:00:AA:BB:CC
+    hwaddress ether 52-54-00-00-01-01
     address 192.0.2.5
     netmask 255.255.255.0
     broadcast 192.0.2.255
@@ -42,7 +43,7 @@ iface eth0 inet static
     dns-search Example.org
     mtu 1450
 iface eth0 inet6 static
-    hwaddress ether 52:54:00:AA:BB:CC
+    hwaddress ether 52-54-00-00-01-01
     address 2001:db8::5
     netmask 64
     gateway fe80::1
@@ -204,11 +205,18 @@ def test_problems_never_quote_a_value() -> None:
 
 
 def _assert_plain(network: Network) -> None:
-    for backend, grammar in (("networkd", NETWORKD_LINE), ("ifupdown", IFUPDOWN_LINE)):
+    """Whatever stands in a file is a line that guestagent writes."""
+    for backend in defs.NETWORK_BACKENDS:
         for nics in (None, (Nic("eth0", MAC), Nic("eth1", MAC2))):
-            for resource in plan(network, facts(nics=nics), backend)[0]:
+            given = facts(nics=nics, resolver="file")
+            for resource in plan(network, given, Settings(network_backend=backend))[0]:
                 assert isinstance(resource, File)
-                assert strange_lines(resource.content.decode(), grammar) == []
+                text = resource.content.decode("ascii")
+                assert all(line.isprintable() for line in text.split("\n"))
+                if resource.path == defs.RESOLV_CONF:
+                    assert strange_lines(text, RESOLV_LINE) == []
+                elif backend == "networkd":
+                    assert strange_lines(text, NETWORKD_LINE) == []
 
 
 VALUES = ("eth0", "192.0.2.5", "255.255.255.0", "192.0.2.1", "192.0.2.53", "1450", MAC2)

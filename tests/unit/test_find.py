@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -131,6 +132,33 @@ def test_A3_a_drive_at_an_earlier_boot_is_evidence(machine: Machine) -> None:
     assert machine.waits == [12.0]
 
 
+def test_A3_with_a_service_to_ask_it_waits_until_udev_is_idle(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = machine.top / "queue"
+    monkeypatch.setattr(defs, "UDEV_QUEUE", str(queue))
+    monkeypatch.setattr(defs, "UDEV_IDLE", 2.0)
+    machine.put("dmi/product_name", "OpenStack Nova\n")
+    served = NOTHING._replace(wait=12.0, other=lambda: True)
+    assert machine.find(served) == ("", [])
+    assert 2.0 <= machine.waits.pop() < 12.0
+    queue.touch()
+    patience = find._patience(served)
+    while patience() < 2.2:  # as long as udev is at work, the end moves on
+        time.sleep(0.01)
+    queue.unlink()
+    reached = patience()
+    time.sleep(0.05)
+    assert patience() == reached
+    assert find._patience(served._replace(wait=1.0))() == 1.0
+
+
+def test_A3_a_drive_at_an_earlier_boot_counts_more_than_a_service(machine: Machine) -> None:
+    known = NOTHING._replace(wait=12.0, expected=True, other=lambda: True)
+    assert machine.find(known) == ("", [])
+    assert machine.waits == [12.0]
+
+
 def test_A3_other_hypervisors_are_no_evidence(machine: Machine) -> None:
     machine.put("dmi/product_name", "Standard PC (Q35 + ICH9, 2009)\n")
     machine.put("dmi/chassis_asset_tag", "OpenStack Novas\n")
@@ -166,19 +194,26 @@ class TestTwoDrives:
         assert machine.find(NOTHING._replace(known="ccc")) == (two[0], [two[1]])
 
 
-def test_the_command_line_overrides_the_search(machine: Machine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "source"),
+    [
+        ("quiet guestagent.source=/dev/vdb ro", "/dev/vdb"),
+        ("guestagent.source=/a guestagent.source=http://192.0.2.1/", "http://192.0.2.1/"),
+        ("quiet xguestagent.source=/a", ""),
+        ("", ""),
+    ],
+)
+def test_the_command_line_names_a_source(machine: Machine, words: str, source: str) -> None:
+    machine.put("cmdline", f"{words}\n")
+    assert find.from_command_line() == source
+
+
+def test_a_path_by_hand_overrides_the_search(machine: Machine, tmp_path: Path) -> None:
     machine.drive("vdb", "a", "config-2")
     (tmp_path / "given").mkdir()
-    machine.put("cmdline", f"quiet guestagent.source={tmp_path}/given ro\n")
-    assert machine.find() == (f"{tmp_path}/given", [])
-
-
-def test_a_path_by_hand_overrides_the_command_line(machine: Machine, tmp_path: Path) -> None:
-    (tmp_path / "given").mkdir()
-    machine.put("cmdline", "guestagent.source=/none\n")
     assert machine.find(NOTHING._replace(path=f"{tmp_path}/given")) == (f"{tmp_path}/given", [])
     with pytest.raises(UsageError, match="/none"):
-        machine.find()
+        machine.find(NOTHING._replace(path="/none"))
 
 
 @pytest.mark.parametrize("text", ["guestagent=disabled", "a guestagent=disabled b"])

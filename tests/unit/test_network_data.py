@@ -6,99 +6,13 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from network_samples import (
-    HOSTILE,
-    IFUPDOWN_LINE,
-    MAC,
-    MAC2,
-    NETWORKD_LINE,
-    RESOLV_LINE,
-    facts,
-    spoiled,
-    strange_lines,
-)
+from network_documents import NOVA, origin_of, parse, static, with_network
+from network_samples import HOSTILE, MAC, MAC2
 
 from guestagent import defs
-from guestagent.desired.network import plan
-from guestagent.model import Network, Origin, Route
+from guestagent.model import Network, Route
 from guestagent.parse.interfaces import DNS_LIMIT, PROBLEM_LIMIT
 from guestagent.parse.network_data import parse_network
-from guestagent.resources import File
-
-NOVA: dict[str, Any] = {
-    "links": [
-        {
-            "id": "tap0",
-            "vif_id": "8b1d3f0c",
-            "type": "ovs",
-            "mtu": 1450,
-            "ethernet_mac_address": "52:54:00:AA:BB:CC",
-        },
-        {"id": "tap1", "type": "bridge", "mtu": None, "ethernet_mac_address": MAC2},
-    ],
-    "networks": [
-        {
-            "id": "network0",
-            "type": "ipv4",
-            "link": "tap0",
-            "ip_address": "192.0.2.5",
-            "netmask": "255.255.255.0",
-            "network_id": "8b1d",
-            "routes": [
-                {
-                    "network": "0.0.0.0",
-                    "netmask": "0.0.0.0",
-                    "gateway": "192.0.2.1",
-                    "services": [{"type": "dns", "address": "192.0.2.54"}],
-                },
-                {
-                    "network": "169.254.169.254",
-                    "netmask": "255.255.255.255",
-                    "gateway": "192.0.2.2",
-                    "metric": 7,
-                },
-            ],
-            "services": [
-                {"type": "dns", "address": "192.0.2.53"},
-                {"type": "ntp", "address": "192.0.2.99"},
-            ],
-        },
-        {
-            "id": "network1",
-            "type": "ipv6",
-            "link": "tap0",
-            "ip_address": "2001:db8::5",
-            "netmask": "ffff:ffff:ffff:ffff::",
-            "routes": [{"network": "::", "netmask": "::", "gateway": "2001:db8::1"}],
-            "services": [],
-        },
-        {"id": "network2", "type": "ipv4_dhcp", "link": "tap1"},
-    ],
-    "services": [{"type": "dns", "address": "198.51.100.1"}],
-}
-
-
-def origin_of(key: str) -> Origin:
-    return Origin("test", "network_data.json", key)
-
-
-def parse(document: object) -> tuple[Network, list[str]]:
-    network, problems = parse_network(document, origin_of)
-    assert all(problem.severity == "error" for problem in problems)
-    return network, [problem.key for problem in problems]
-
-
-def with_network(**fields: Any) -> dict[str, Any]:
-    """One link and one network of it, for a single question."""
-    link = {"id": "a", "type": "phy", "mtu": None, "ethernet_mac_address": MAC}
-    return {"links": [link], "networks": [{"id": "n", "link": "a", **fields}], "services": []}
-
-
-def static(**fields: Any) -> dict[str, Any]:
-    given = {"type": "ipv4", "ip_address": "192.0.2.5", "netmask": "255.255.255.0"}
-    return with_network(**(given | fields))
 
 
 def test_what_nova_writes_is_understood() -> None:
@@ -188,7 +102,7 @@ def test_link_types_of_plain_nics(kind: str | None) -> None:
     assert (len(network.interfaces), keys) == (1, [])
 
 
-@pytest.mark.parametrize("kind", ["bond", "vlan", "token-ring", "", 5, [], {}, *HOSTILE])
+@pytest.mark.parametrize("kind", ["token-ring", "", 5, [], {}, *HOSTILE])
 def test_other_link_types_are_errors_and_so_are_networks_on_them(kind: object) -> None:
     document = static()
     document["links"][0]["type"] = kind
@@ -293,139 +207,9 @@ def test_the_spellings_of_a_prefix(fields: dict[str, Any]) -> None:
     assert parse(static(**fields))[0].interfaces[0].addresses == ("192.0.2.5/24",)
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({"network": "10.0.0.0", "netmask": "255.0.0.0"}, ("10.0.0.0/8", None, False)),
-        ({"destination": "10.1.2.3/8"}, ("10.0.0.0/8", None, False)),
-        ({"network": "10.0.0.0/8", "metric": 0}, ("10.0.0.0/8", 0, False)),
-        ({"network": "10.0.0.0/8", "gateway": "198.51.100.1"}, ("10.0.0.0/8", None, True)),
-        ({"network": "2001:db8:9::/48", "gateway": "fe80::1"}, ("2001:db8:9::/48", None, False)),
-        ({"network": "2001:db8:9::/48", "gateway": "2001::1"}, ("2001:db8:9::/48", None, True)),
-    ],
-)
-def test_routes(given: dict[str, Any], expected: tuple[str, int | None, bool]) -> None:
-    network, keys = parse(static(routes=[{"gateway": "192.0.2.1"} | given]))
-    (found,) = network.interfaces[0].routes
-    assert ((found.destination, found.metric, found.on_link), keys) == (expected, [])
-
-
-@pytest.mark.parametrize(("address", "gateway"), [("192.0.2.5/32", "192.0.2.1")])
-def test_a_gateway_beside_a_host_prefix_is_on_link(address: str, gateway: str) -> None:
-    network, _ = parse(static(ip_address=address, gateway=gateway))
-    assert network.interfaces[0].routes == (Route("0.0.0.0/0", gateway, None, True),)
-
-
-@pytest.mark.parametrize("gateway", [None, "0.0.0.0"])
-def test_a_route_without_gateway_is_direct(gateway: str | None) -> None:
-    network, keys = parse(static(routes=[{"network": "10.0.0.0/8", "gateway": gateway}]))
-    assert (network.interfaces[0].routes[0].gateway, keys) == (None, [])
-
-
-@pytest.mark.parametrize(
-    ("given", "key"),
-    [
-        ({}, "network"),
-        ({"network": "10.0.0.0"}, "network"),
-        ({"network": 10, "netmask": 8}, "network"),
-        ({"network": "10.0.0.0", "netmask": "255.0.255.0"}, "netmask"),
-        ({"destination": "x/8"}, "destination"),
-        ({"network": "10.0.0.0/8", "gateway": "2001:db8::1"}, "gateway"),
-        ({"network": "10.0.0.0/8", "gateway": "127.0.0.1"}, "gateway"),
-        ({"network": "10.0.0.0/8", "gateway": 5}, "gateway"),
-        ({"network": "0.0.0.0/0", "gateway": None}, "gateway"),
-        ({"network": "10.0.0.0/8", "metric": -1}, "metric"),
-        ({"network": "10.0.0.0/8", "metric": 2**32}, "metric"),
-        ({"network": "10.0.0.0/8", "metric": "7"}, "metric"),
-    ],
-)
-def test_a_bad_route_spoils_only_itself(given: dict[str, Any], key: str) -> None:
-    good = {"network": "10.9.0.0/16", "gateway": "192.0.2.1"}
-    bad = {"gateway": "192.0.2.1"} | given
-    network, keys = parse(static(routes=[bad, good, bad]))
-    assert keys == [f"networks[0].routes[0].{key}", f"networks[0].routes[2].{key}"]
-    assert [found.destination for found in network.interfaces[0].routes] == ["10.9.0.0/16"]
-
-
-def test_a_bad_gateway_of_a_network_leaves_its_address() -> None:
-    network, keys = parse(static(gateway="192.0.2.1\n"))
-    assert keys == ["networks[0].gateway"]
-    assert (network.interfaces[0].addresses, network.interfaces[0].routes) == (
-        ("192.0.2.5/24",),
-        (),
-    )
-
-
-def test_duplicates_are_dropped() -> None:
-    default = {"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2.1"}
-    dns = [{"type": "dns", "address": "192.0.2.53"}] * 2
-    document = static(routes=[default, default], gateway="192.0.2.1", services=dns)
-    document["networks"] *= 2
-    (found,) = parse(document | {"services": dns})[0].interfaces
-    assert found.addresses == ("192.0.2.5/24",)
-    assert (found.routes, found.dns) == (
-        (Route("0.0.0.0/0", "192.0.2.1", None, False),),
-        ("192.0.2.53",),
-    )
-
-
-@pytest.mark.parametrize(
-    ("metrics", "expected"),
-    [
-        ([None], [None]),
-        ([None, None, None], [None, 100, 200]),
-        ([None, 100, None], [None, 100, 200]),
-        ([7, None, None], [7, None, 100]),
-        ([0, None], [0, 100]),
-    ],
-)
-def test_default_routes_get_metrics_in_the_order_of_the_document(
-    metrics: list[int | None], expected: list[int | None]
-) -> None:
-    links = [
-        {"id": str(index), "ethernet_mac_address": f"52:54:00:00:00:0{index}"}
-        for index in range(len(metrics))
-    ]
-    networks = [
-        static(link=str(index), routes=[{"network": "0.0.0.0/0", "metric": metric}])["networks"][0]
-        for index, metric in enumerate(metrics)
-    ]
-    for index, network in enumerate(networks):
-        network["routes"][0]["gateway"] = f"192.0.2.{index + 1}"
-    found = parse({"links": links, "networks": networks})[0].interfaces
-    assert [interface.routes[0].metric for interface in found] == expected
-
-
-def test_ipv6_default_routes_count_from_the_kernels_own_metric() -> None:
-    document = with_network(
-        type="ipv6",
-        ip_address="2001:db8::5/64",
-        routes=[{"network": "::/0", "gateway": f"fe80::{n}"} for n in (1, 2, 3)],
-    )
-    found = parse(document)[0].interfaces[0].routes
-    assert [entry.metric for entry in found] == [None, 1124, 1224]
-
-
-@pytest.mark.parametrize(
-    "entry", [{"type": "dns"}, {"type": "dns", "address": 5}, {"type": "dns", "address": "x"}]
-)
-def test_a_bad_dns_entry_spoils_only_itself(entry: dict[str, Any]) -> None:
-    services = [entry, {"type": "dns", "address": "2001:DB8::53"}]
-    network, keys = parse(static(services=services) | {"services": services})
-    assert sorted(keys) == ["networks[0].services[0].address", "services[0].address"]
-    assert network.interfaces[0].dns == ("2001:db8::53",)
-
-
-def test_only_dns_services_are_dns_and_unspecified_means_none() -> None:
-    services = [{"type": "ntp", "address": "192.0.2.1"}, {"address": "192.0.2.2"}]
-    services += [{"type": "dns", "address": "0.0.0.0"}, {"type": "dns", "address": "::"}]
-    network, keys = parse(static(services=services))
-    assert (network.interfaces[0].dns, keys) == ((), [])
-
-
 def test_a_second_link_with_the_same_mac_address_or_id_is_an_error() -> None:
     document = static()
-    document["links"].append({"id": "b", "ethernet_mac_address": MAC.upper()})
+    document["links"].append({"id": "b", "ethernet_mac_address": MAC.replace(":", "-")})
     document["links"].append({"id": "a", "ethernet_mac_address": MAC2})
     network, keys = parse(document)
     assert [found.mac for found in network.interfaces] == [MAC]
@@ -439,6 +223,22 @@ def test_a_link_needs_a_mac_address(mac: object) -> None:
     network, keys = parse(document)
     assert network.interfaces == ()
     assert keys == ["links[0].ethernet_mac_address", "networks[0].link"]
+
+
+@pytest.mark.parametrize(
+    ("gateway", "kept"),
+    [
+        ("fe80::1%eth0", "fe80::1"),
+        ("fe80::1%", "fe80::1"),
+        ("2001:db8::1%eth0", None),
+        ("fe80::1%a\nb", "fe80::1"),
+    ],
+)
+def test_the_zone_of_a_link_local_gateway_is_dropped(gateway: str, kept: str | None) -> None:
+    everything = {"network": "::", "netmask": "::", "gateway": gateway}
+    network, keys = parse(static(routes=[everything]))
+    assert [route.gateway for route in network.interfaces[0].routes] == ([kept] if kept else [])
+    assert keys == ([] if kept else ["networks[0].routes[0].gateway"])
 
 
 def test_limits_are_kept_and_reported() -> None:
@@ -479,93 +279,3 @@ def test_problems_never_quote_a_value() -> None:
     _, problems = parse_network(document, origin_of)
     assert len(problems) >= 6
     assert canary not in repr(problems)
-
-
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every leaf in a document."""
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return [place for key, item in items for place in _places(item, (*path, key))]
-    return [path]
-
-
-def _outputs(network: Network, backend: str) -> list[tuple[str, str]]:
-    offered = facts(backend=backend, resolver="file")
-    resources, _ = plan(network, offered, backend)
-    files = [entry for entry in resources if isinstance(entry, File)]
-    return [(entry.path, entry.content.decode()) for entry in files]
-
-
-GRAMMARS = {"networkd": NETWORKD_LINE, "ifupdown": IFUPDOWN_LINE}
-
-
-def _assert_plain(outputs: list[tuple[str, str]], backend: str) -> None:
-    for path, text in outputs:
-        grammar = RESOLV_LINE if path == defs.RESOLV_CONF else GRAMMARS[backend]
-        assert strange_lines(text, grammar) == []
-
-
-@pytest.mark.parametrize("backend", ["networkd", "ifupdown"])
-@pytest.mark.parametrize("place", _places(NOVA), ids=lambda place: ".".join(map(str, place)))
-def test_E5_E7_no_field_carries_text_into_an_output(place: tuple[Any, ...], backend: str) -> None:
-    """Each leaf of the document × each hostile string, through parser, plan and renderer."""
-    usual = _outputs(parse(NOVA)[0], backend)
-    paths = {path for path, _ in usual}
-    most = sum(text.count("\n") for _, text in usual)
-    for bad in spoiled("192.0.2.5") + spoiled(MAC) + spoiled("ipv4"):
-        document = copy.deepcopy(NOVA)
-        target = document
-        for step in place[:-1]:
-            target = target[step]
-        target[place[-1]] = bad
-        outputs = _outputs(parse_network(document, origin_of)[0], backend)
-        _assert_plain(outputs, backend)
-        assert {path for path, _ in outputs} <= paths
-        # A link that became unusable may turn the other default routes' metrics visible.
-        assert sum(text.count("\n") for _, text in outputs) <= most + 2
-
-
-LEAVES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-1, 2**33),
-    st.floats(),
-    st.text(max_size=8),
-    st.sampled_from(
-        [
-            *(*HOSTILE, MAC, MAC2, "a", "b", "dns", "ipv4", "ipv6", "ipv6_slaac", "ipv4_dhcp"),
-            *("phy", "192.0.2.5", "192.0.2.1", "255.255.255.0", "2001:db8::5/64", "fe80::1"),
-            "0.0.0.0/0",
-        ]
-    ),
-)
-KEYS = st.sampled_from(
-    [
-        *("links", "networks", "services", "id", "type", "mtu", "ethernet_mac_address", "link"),
-        *("ip_address", "netmask", "gateway", "routes", "network", "destination", "metric"),
-        "address",
-    ]
-)
-DOCUMENTS = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=8),
-    max_leaves=40,
-)
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(
-    links=st.lists(st.dictionaries(KEYS, LEAVES, max_size=5) | DOCUMENTS, max_size=3),
-    networks=st.lists(st.dictionaries(KEYS, DOCUMENTS, max_size=8), max_size=4) | DOCUMENTS,
-    services=DOCUMENTS,
-)
-def test_E5_any_document_is_parsed_without_raising(
-    links: object, networks: object, services: object
-) -> None:
-    good = {"id": "a", "ethernet_mac_address": MAC}
-    listed = [good, *links] if isinstance(links, list) else links
-    document = {"links": listed, "networks": networks, "services": services}
-    network, _ = parse_network(document, origin_of)
-    for backend in GRAMMARS:
-        _assert_plain(_outputs(network, backend), backend)
-    parse_network(services, origin_of)

@@ -5,37 +5,61 @@ from __future__ import annotations
 import pytest
 from network_samples import (
     BAD_FIELDS,
+    LABEL,
+    LABEL2,
+    LABEL3,
     MAC,
     MAC2,
+    MAC3,
+    NICS,
     ORIGIN,
     RESOLV_LINE,
+    bond,
     facts,
     interface,
+    member,
     network,
     route,
     strange_lines,
+    vlan,
 )
 
 from guestagent import defs
-from guestagent.desired.network import plan
+from guestagent.desired.network import plan, renderer
+from guestagent.errors import Problem
 from guestagent.model import Facts, Interface, Network, Nic
 from guestagent.resources import File
+from guestagent.settings import Settings
 
-PATH = "/etc/systemd/network/10-guestagent-525400aabbcc.network"
-PATH2 = "/etc/systemd/network/10-guestagent-525400aabbcd.network"
+PATH, PATH2, PATH3 = (
+    f"/etc/systemd/network/10-guestagent-{label}.network" for label in (LABEL, LABEL2, LABEL3)
+)
 OTHER = "52:54:00:00:00:99"
+SETTINGS = Settings()
+SECRET_MODES = {"networkmanager": 0o600, "netplan": 0o600}
+
+
+def resources(
+    data: Network | None, given: Facts, backend: str = "", policy: bool = False
+) -> tuple[list[File], list[Problem]]:
+    """What is planned with a back end of the settings, and what is said."""
+    settings = SETTINGS._replace(network_backend=backend, network_policy_routing=policy)
+    planned, problems = plan(data, given, settings)
+    found = []
+    for resource in planned:
+        assert isinstance(resource, File)
+        assert (resource.kind, resource.secret) == ("file", False)
+        found.append(resource)
+    return found, problems
 
 
 def files(
-    data: Network | None, given: Facts, backend: str = ""
+    data: Network | None, given: Facts, backend: str = "", policy: bool = False
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """Path → text of what is planned, and severity and origin key of the problems."""
-    resources, problems = plan(data, given, backend)
-    found = {}
-    for resource in resources:
-        assert isinstance(resource, File)
-        assert (resource.kind, resource.mode, resource.secret) == ("file", 0o644, False)
-        found[resource.path] = resource.content.decode()
+    planned, problems = resources(data, given, backend, policy)
+    found = {file.path: file.content.decode() for file in planned}
+    assert len(found) == len(planned)
     return found, [(problem.severity, problem.key) for problem in problems]
 
 
@@ -44,16 +68,7 @@ def test_each_interface_is_a_networkd_file_with_its_origin() -> None:
     data = network(interface(origin=origin), interface(mac=MAC2))
     assert list(files(data, facts())[0]) == [PATH, PATH2]
     assert files(data, facts())[1] == []
-    assert plan(data, facts(), "")[0][0].why == origin
-
-
-def test_ifupdown_has_one_file_with_the_guests_names() -> None:
-    data = network(interface(), interface(mac=MAC2, addresses=(), dhcp4=True))
-    found, problems = files(data, facts(backend="ifupdown", resolver="resolvconf"))
-    assert (list(found), problems) == (["/etc/network/interfaces.d/50-guestagent"], [])
-    (text,) = found.values()
-    assert "iface eth0 inet static" in text
-    assert "iface eth1 inet dhcp" in text
+    assert resources(data, facts())[0][0].why == origin
 
 
 def test_a_backend_that_is_asked_for_wins_over_the_facts() -> None:
@@ -61,20 +76,33 @@ def test_a_backend_that_is_asked_for_wins_over_the_facts() -> None:
     assert list(found) == [f"{defs.IFUPDOWN_DIR}/50-guestagent"]
 
 
+@pytest.mark.parametrize("backend", defs.NETWORK_BACKENDS)
+@pytest.mark.parametrize("asked", [True, False])
+def test_files_are_those_of_the_back_end_and_guestagents_own(backend: str, asked: bool) -> None:
+    data = network(interface(), interface(mac=MAC2, addresses=(), dhcp4=True))
+    given = facts(backend="" if asked else backend)
+    planned, problems = resources(data, given, backend if asked else "")
+    assert (bool(planned), problems) == (True, [])
+    for file in planned:
+        assert file.path.startswith(defs.NETWORK_FILES)
+        assert file.mode == renderer(backend)[1] == SECRET_MODES.get(backend, 0o644)
+        assert file.content.endswith(b"\n")
+
+
 @pytest.mark.parametrize("data", [None, network(interface())])
-@pytest.mark.parametrize("backend", ["", "netplan"])
-def test_without_a_known_backend_nothing_is_written(data: Network | None, backend: str) -> None:
-    found, problems = files(data, facts(backend=""), backend)
+def test_without_a_known_backend_nothing_is_written(data: Network | None) -> None:
+    found, problems = files(data, facts(backend=""))
     assert (found, [severity for severity, _ in problems]) == ({}, ["error"])
 
 
 def test_mac_addresses_match_in_any_case() -> None:
-    nics = (Nic("eth0", MAC.upper()),)
-    assert list(files(network(interface()), facts(nics=nics))[0]) == [PATH]
+    given = facts(nics=(Nic("enp0s3", "52:54:00:AA:BB:CC"),))
+    found, problems = files(network(interface(mac="52:54:00:aa:bb:cc")), given)
+    assert (list(found), problems) == ([PATH.replace(LABEL, "nic525400aabbcc")], [])
 
 
 def test_a_nic_known_by_name_gets_its_mac_address() -> None:
-    found, problems = files(network(interface(mac="", name="eth1")), facts())
+    found, problems = files(network(interface(mac="", name="enp0s4")), facts())
     assert (list(found), problems) == ([PATH2], [])
 
 
@@ -88,43 +116,123 @@ def test_an_interface_that_the_guest_lacks_is_an_error_and_the_rest_goes_on(
 
 
 def test_two_interfaces_for_one_nic_are_an_error() -> None:
-    twice = interface(mac="", name="eth0", origin=ORIGIN._replace(key="line 9"))
+    twice = interface(mac="", name="enp0s3", origin=ORIGIN._replace(key="line 9"))
     found, problems = files(network(interface(), twice), facts())
     assert (list(found), problems) == ([PATH], [("error", "line 9")])
 
 
-@pytest.mark.parametrize("backend", ["networkd", "ifupdown"])
+def test_a_bond_and_a_vlan_are_files_by_the_names_they_get() -> None:
+    data = network(
+        vlan("lag", 9, id="v", name="data.9"),
+        bond("a", "b", id="lag", name=""),
+        member(MAC, id="a"),
+        member(MAC2, id="b"),
+    )
+    found, problems = files(data, facts())
+    stem = "/etc/systemd/network/10-guestagent-"
+    made = [f"{stem}bond0.netdev", f"{stem}bond0.network"]
+    made += [f"{stem}data.9.netdev", f"{stem}data.9.network"]
+    assert (list(found), problems) == ([PATH, PATH2, *made], [])
+    assert "Bond=bond0" in found[PATH]
+    assert "VLAN=data.9" in found[made[1]]
+
+
+@pytest.mark.parametrize("backend", defs.NETWORK_BACKENDS)
 def test_in_an_offline_tree_all_interfaces_are_rendered(backend: str) -> None:
-    data = network(interface(), interface(mac=OTHER), interface(mac="", name="eth7"))
+    data = network(interface(), interface(mac=OTHER), interface(mac="", name="eth7", id="eth7"))
     found, problems = files(data, facts(live=False, nics=None), backend)
-    text = "".join(found.values())
+    text = "".join(found.values()).lower()
     assert problems == []
     assert all(name in text for name in (MAC, OTHER, "eth7"))
 
 
+UNUSABLE = [
+    None,
+    network(),
+    network(interface(mac=OTHER)),
+    network(interface(addresses=(), mtu=9000)),
+    network(member(MAC), bond(LABEL, addresses=())),
+    network(member(OTHER, id="x"), bond("x"), vlan("bond0")),
+]
+
+
+@pytest.mark.parametrize("data", UNUSABLE)
+@pytest.mark.parametrize("backend", defs.NETWORK_BACKENDS)
+def test_fallback_is_dhcp_on_every_nic_and_the_report_says_so(
+    data: Network | None, backend: str
+) -> None:
+    expected, _ = files(None, facts(), backend)
+    planned, problems = resources(data, facts(), backend)
+    assert {file.path: file.content.decode() for file in planned} == expected
+    told = [problem for problem in problems if "all of them get DHCP" in problem.reason]
+    assert [(problem.severity, problem.key) for problem in told] == [
+        ("warning", "network" if data is None else "")
+    ]
+
+
+def test_fallback_is_dhcpv4_and_router_advertisements_not_waited_for() -> None:
+    found, _ = files(None, facts())
+    assert list(found) == [PATH, PATH2, PATH3]
+    for text in found.values():
+        assert "[Link]\nRequiredForOnline=no\n" in text
+        assert "DHCP=ipv4\nIPv6AcceptRA=yes\n" in text
+        assert "DHCPv6Client" not in text
+    metrics = [text.count("RouteMetric") for text in found.values()]
+    assert metrics == [0, 2, 2]
+    assert len(set(found.values())) == len(found)
+
+
+@pytest.mark.parametrize("data", [None, network()])
+@pytest.mark.parametrize("asked", [True, False])
+def test_fallback_has_link_local_ipv4_only_where_no_source_was_read(
+    data: Network | None, asked: bool
+) -> None:
+    settings = SETTINGS._replace(metadata_link_local_ipv4=asked)
+    planned, _ = plan(data, facts(), settings)
+    texts = [file.content for file in planned if isinstance(file, File)]
+    has = {b"LinkLocalAddressing=yes\n" in text for text in texts}
+    assert (len(texts), has) == (len(NICS), {asked and data is None})
+
+
+def test_fallback_has_one_interface_for_two_nics_with_one_address() -> None:
+    nics = (Nic("eth0", MAC), Nic("eth1", MAC2), Nic("enP1s2", MAC))
+    found, problems = files(None, facts(nics=nics))
+    assert (list(found), problems) == ([PATH, PATH2], [("warning", "network")])
+    text = files(None, facts(nics=nics), "netplan")[0][defs.NETPLAN_FILE]
+    assert text.count(MAC) == text.count(MAC2) == 1
+
+
+def test_fallback_knows_nics_without_a_mac_address_by_name() -> None:
+    found, problems = files(None, facts(nics=(Nic("ib0", ""), Nic("ib1", ""))))
+    assert [path.rpartition("-")[2] for path in found] == ["ib0.network", "ib1.network"]
+    assert problems == [("warning", "network")]
+
+
 @pytest.mark.parametrize(
-    "data",
-    [None, network(), network(interface(mac=OTHER)), network(interface(addresses=(), mtu=9000))],
+    "usable",
+    [
+        {},
+        {"addresses": (), "dhcp4": True},
+        {"addresses": (), "dhcp6": "slaac", "accept_ra": True},
+        {"addresses": (), "accept_ra": True},
+        {"addresses": ("2001:db8::5/64",), "accept_ra": False},
+    ],
 )
-@pytest.mark.parametrize("backend", ["networkd", "ifupdown"])
-def test_fallback_is_dhcp_on_every_nic_not_waited_for(data: Network | None, backend: str) -> None:
-    found, problems = files(data, facts(), backend)
-    assert problems[-1] == ("warning", "network" if data is None else "")
-    if backend == "networkd":
-        assert list(found) == [PATH, PATH2]
-        for text in found.values():
-            assert "[Link]\nRequiredForOnline=no\n" in text
-            assert "DHCP=ipv4\nIPv6AcceptRA=yes\n" in text
-            assert "DHCPv6Client" not in text
-    else:
-        (text,) = found.values()
-        assert text.count("inet dhcp") == 2
+def test_no_fallback_where_one_interface_can_have_an_address(usable: dict[str, object]) -> None:
+    data = network(interface(mac=OTHER), interface(mac=MAC2, **usable))
+    found, problems = files(data, facts())
+    assert (list(found), problems) == ([PATH2], [("error", "")])
 
 
 def test_no_fallback_where_the_nics_are_not_known() -> None:
     assert files(None, facts(nics=None)) == ({}, [])
+    assert files(None, facts(nics=None, backend="")) == ({}, [])
     assert files(network(), facts(nics=None)) == ({}, [("warning", "")])
-    assert files(None, facts(nics=()))[0] == {}
+
+
+def test_without_nics_nothing_is_written() -> None:
+    assert files(None, facts(nics=())) == ({}, [("warning", "network")])
+    assert files(network(interface()), facts(nics=()))[0] == {}
 
 
 def test_default_routes_by_protocol_are_ordered() -> None:
@@ -146,15 +254,38 @@ def test_a_static_default_route_never_shares_its_metric_with_an_advertised_one()
         assert "RouteMetric=1074\n" in found[PATH2]
 
 
+def test_policy_routing_is_there_only_where_it_is_asked_for() -> None:
+    second = interface(mac=MAC2, addresses=("198.51.100.5/24",), routes=(route(metric=100),))
+    data = network(interface(routes=(route(),)), second)
+    usual, _ = files(data, facts())
+    assert not any("Table=" in text for text in usual.values())
+    found, _ = files(data, facts(), policy=True)
+    assert found[PATH] == usual[PATH]
+    assert "[RoutingPolicyRule]\nFrom=198.51.100.5/32\nTable=101\n" in found[PATH2]
+
+
+def test_what_the_back_end_has_no_word_for_is_a_warning_at_its_origin() -> None:
+    origin = ORIGIN._replace(key="links[2]")
+    options = (("xmit_hash_policy", "vlan+srcmac"),)
+    data = network(member(MAC), bond(LABEL, mode="802.3ad", options=options, origin=origin))
+    found, problems = files(data, facts())
+    assert problems == [("warning", "links[2]")]
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize(
     ("resolver", "backend", "written", "warned"),
     [
         ("resolved", "networkd", False, False),
+        ("resolved", "netplan", False, False),
         ("resolved", "ifupdown", False, False),
+        ("resolved", "networkmanager", False, False),
         ("resolvconf", "ifupdown", False, False),
         ("resolvconf", "networkd", False, True),
+        ("resolvconf", "networkmanager", False, False),
         ("file", "networkd", True, False),
         ("file", "ifupdown", True, False),
+        ("file", "networkmanager", False, False),
     ],
 )
 def test_resolv_conf_is_written_only_where_nothing_else_does(
@@ -183,14 +314,19 @@ def test_without_a_server_resolv_conf_is_left_alone(search: tuple[str, ...]) -> 
     assert list(files(network(interface(search=search)), facts(resolver="file"))[0]) == [PATH]
 
 
-@pytest.mark.parametrize("backend", ["networkd", "ifupdown"])
 @pytest.mark.parametrize(
     "bad", [bad for _, bad in BAD_FIELDS], ids=[name for name, _ in BAD_FIELDS]
 )
-def test_E5_E7_an_invalid_interface_is_left_out_and_the_rest_goes_on(
-    bad: Interface, backend: str
-) -> None:
+def test_E5_E7_an_invalid_interface_is_left_out_and_the_rest_goes_on(bad: Interface) -> None:
     good = interface(mac=MAC2)
-    alone = files(network(good), facts(nics=None, resolver="file"), backend)[0]
-    found, problems = files(network(good, bad), facts(nics=None, resolver="file"), backend)
+    given = facts(nics=None, resolver="file")
+    alone = files(network(good), given)[0]
+    found, problems = files(network(good, bad), given)
     assert (found, [severity for severity, _ in problems]) == (alone, ["error"])
+
+
+@pytest.mark.parametrize("backend", defs.NETWORK_BACKENDS)
+def test_the_same_data_give_the_same_files(backend: str) -> None:
+    data = network(interface(routes=(route(),), dns=("192.0.2.53",)), interface(mac=MAC3))
+    first, second = (files(data, facts(nics=nics), backend) for nics in (NICS, NICS[::-1]))
+    assert first == second

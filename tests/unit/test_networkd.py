@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from network_samples import BAD_FIELDS, MAC, NETWORKD_LINE, interface, route, strange_lines
+from network_samples import (
+    BAD_FIELDS,
+    BAD_LABELS,
+    LABEL,
+    MAC,
+    NETWORKD_LINE,
+    interface,
+    route,
+    strange_lines,
+)
+from network_samples import networkd_files as files
 
 from guestagent.desired.network import networkd
 from guestagent.errors import FieldError
-from guestagent.model import Interface
+from guestagent.model import Interface, Rule
 
 
-def body(text: str) -> dict[str, list[str]]:
-    """Section name → its lines, as networkd merges them; sections of a name separated by ''."""
+def body(given: Interface) -> dict[str, list[str]]:
+    """Section name → its lines, as networkd merges them, of the interface's .network file."""
+    (text,) = (text for name, text in files(given).items() if name.endswith(".network"))
     sections: dict[str, list[str]] = {}
-    for block in text.split("\n\n")[1:]:
-        name, *lines = block.strip().split("\n")
+    for block in text.strip().split("\n\n"):
+        name, *lines = block.split("\n")
         sections.setdefault(name.strip("[]"), []).extend(lines)
     return sections
 
 
-FULL = """\
-# Written by guestagent; settings of your own belong in a drop-in of this file.
-
+FULL = """
 [Match]
-PermanentMACAddress=52:54:00:aa:bb:cc
+PermanentMACAddress=52:54:00:00:01:01
 Kind=!*
 
 [Link]
@@ -66,7 +77,7 @@ def test_a_static_interface_in_full() -> None:
         dns=("192.0.2.53", "2001:db8::53"),
         search=("example.org", "lan"),
     )
-    assert networkd.render(given) == FULL
+    assert files(given) == {f"{LABEL}.network": FULL}
 
 
 @pytest.mark.parametrize(
@@ -84,55 +95,90 @@ def test_a_static_interface_in_full() -> None:
         ({"dhcp4": True, "accept_ra": True}, ["DHCP=ipv4", "IPv6AcceptRA=yes"], None),
         ({"accept_ra": False}, ["DHCP=no", "IPv6AcceptRA=no"], None),
         ({}, ["DHCP=no"], None),
+        ({"dhcp4": True, "link_local": True}, ["DHCP=ipv4", "LinkLocalAddressing=yes"], None),
     ],
 )
 def test_how_an_address_is_given(
     changes: dict[str, object], network: list[str], advertised: str | None
 ) -> None:
-    sections = body(networkd.render(interface(addresses=(), **changes)))
+    sections = body(interface(addresses=(), **changes))
     assert sections["Network"] == network
     expected = None if advertised is None else [f"DHCPv6Client={advertised}"]
     assert sections.get("IPv6AcceptRA") == expected
 
 
 def test_the_interface_is_matched_by_its_permanent_address_or_by_its_name() -> None:
-    by_mac = body(networkd.render(interface(name="eth0")))
+    by_mac = body(interface(name="enp0s3"))
     assert by_mac["Match"] == [f"PermanentMACAddress={MAC}", "Kind=!*"]
-    by_name = body(networkd.render(interface(mac="", name="eth0")))
-    assert by_name["Match"] == ["Name=eth0"]
+    by_name = body(interface(mac="", name="enp0s3", id="enp0s3"))
+    assert by_name["Match"] == ["Name=enp0s3"]
 
 
 @pytest.mark.parametrize(
-    ("given", "required", "lines"),
+    ("given", "lines"),
     [
-        (interface(), True, None),
-        (interface(), False, ["RequiredForOnline=no"]),
-        (interface(addresses=()), True, ["RequiredForOnline=no"]),
-        (interface(addresses=(), mtu=9000), True, ["MTUBytes=9000", "RequiredForOnline=no"]),
-        (interface(addresses=(), dhcp4=True), True, None),
-        (interface(addresses=(), accept_ra=True), True, None),
+        (interface(), None),
+        (interface(required=False), ["RequiredForOnline=no"]),
+        (interface(addresses=()), ["RequiredForOnline=no"]),
+        (interface(addresses=(), mtu=9000), ["MTUBytes=9000", "RequiredForOnline=no"]),
+        (interface(addresses=(), dhcp4=True), None),
+        (interface(addresses=(), dhcp6="slaac", accept_ra=True), None),
+        (interface(addresses=(), accept_ra=True), None),
+        (interface(addresses=(), accept_ra=False), ["RequiredForOnline=no"]),
+        (interface(dhcp4=True, required=False), ["RequiredForOnline=no"]),
     ],
 )
 def test_only_interfaces_that_will_be_online_are_waited_for(
-    given: Interface, required: bool, lines: list[str] | None
+    given: Interface, lines: list[str] | None
 ) -> None:
-    assert body(networkd.render(given, required)).get("Link") == lines
+    assert body(given).get("Link") == lines
 
 
-@pytest.mark.parametrize(("rank", "metric"), [(1, "1074"), (2, "1174")])
-def test_a_later_interface_prefers_its_routes_by_protocol_less(rank: int, metric: str) -> None:
-    given = interface(addresses=(), dhcp4=True, dhcp6="slaac", accept_ra=True)
-    sections = body(networkd.render(given, rank=rank))
-    assert sections["DHCPv4"] == [f"RouteMetric={metric}"]
-    assert sections["IPv6AcceptRA"] == ["DHCPv6Client=no", f"RouteMetric={metric}"]
-    assert "RouteMetric" not in networkd.render(interface(), rank=rank)
+def test_the_metric_is_that_of_routes_by_protocol() -> None:
+    given = interface(addresses=(), dhcp4=True, dhcp6="slaac", accept_ra=True, metric=1074)
+    sections = body(given)
+    assert sections["DHCPv4"] == ["RouteMetric=1074"]
+    assert sections["IPv6AcceptRA"] == ["DHCPv6Client=no", "RouteMetric=1074"]
+    assert body(given._replace(dhcp4=False)).keys() & {"DHCPv4"} == set()
+    assert body(interface(metric=1074, routes=(route(),)))["Route"] == [
+        *("Destination=0.0.0.0/0", "Gateway=192.0.2.1"),
+    ]
 
 
-def test_the_file_name_is_made_of_the_mac_address_or_the_index() -> None:
-    expected = "/etc/systemd/network/10-guestagent-525400aabbcc.network"
-    assert networkd.path(interface(name="eth0"), 3) == expected
-    assert networkd.path(interface(mac="", name="eth0"), 3) == (
-        "/etc/systemd/network/10-guestagent-if3.network"
+def test_policy_routing_is_routes_of_a_table_and_rules() -> None:
+    given = interface(
+        routes=(
+            route(metric=100),
+            route(destination="192.0.2.0/24", gateway=None, table=101),
+            route(table=101),
+        ),
+        rules=(Rule("192.0.2.5/32", 101), Rule("192.0.2.6/32", 101)),
+    )
+    assert files(given)[f"{LABEL}.network"].partition("\n[Route]")[2] == (
+        """
+Destination=0.0.0.0/0
+Gateway=192.0.2.1
+Metric=100
+
+[Route]
+Destination=192.0.2.0/24
+Table=101
+
+[Route]
+Destination=0.0.0.0/0
+Gateway=192.0.2.1
+Table=101
+
+[RoutingPolicyRule]
+From=192.0.2.5/32
+Table=101
+Priority=30000
+
+[RoutingPolicyRule]
+From=192.0.2.6/32
+Table=101
+Priority=30000
+"""
     )
 
 
@@ -141,9 +187,11 @@ def test_every_line_is_one_that_guestagent_writes() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [bad for _, bad in BAD_FIELDS], ids=[name for name, _ in BAD_FIELDS]
+    "bad",
+    [bad for _, bad in BAD_FIELDS + BAD_LABELS],
+    ids=[name for name, _ in BAD_FIELDS + BAD_LABELS],
 )
-def test_E5_a_model_with_a_bad_field_is_not_rendered(bad: Interface) -> None:
+def test_E5_a_model_with_a_bad_field_is_not_rendered(bad: Any) -> None:
     with pytest.raises(FieldError) as caught:
-        networkd.render(bad)
+        networkd.render([interface(), bad])
     assert "\n" not in str(caught.value)

@@ -19,6 +19,15 @@ from guestagent.options import USAGE, Options, parse
         ("--root apply", Options(root="apply")),
         ("--boot", Options(boot=True)),
         ("status --json --root /x", Options(verb="status", json=True, root="/x")),
+        ("apply --confirm 30", Options(confirm=30)),
+        ("--confirm=3600 --source /x", Options(confirm=3600, source="/x")),
+        ("confirm", Options(verb="confirm")),
+        ("rollback", Options(verb="rollback")),
+        ("network --render netplan", Options(verb="network", render="netplan")),
+        (
+            "network --json --render=ifupdown --source /x",
+            Options(verb="network", json=True, render="ifupdown", source="/x"),
+        ),
         ("--help", Options(help=True)),
         ("--version", Options(version=True)),
     ],
@@ -34,6 +43,11 @@ def test_what_is_taken(line: str, options: Options) -> None:
         *("--source", "--source=", "--root", "--dry-run --dry-run", "--root /a --root=/b"),
         *("status --dry-run", "status --source x", "status --boot", "apply --json", "--json"),
         *("--boot --dry-run", "--boot --root /x", "--dry-run --boot"),
+        *("--confirm", "--confirm 4", "--confirm 3601", "--confirm 1e3", "--confirm -5"),
+        *("--confirm 9 --dry-run", "--confirm 9 --boot", "--confirm 9 --root /x"),
+        *("confirm 9", "confirm --json", "rollback --root /x", "status --confirm 9"),
+        *("network", "network --render", "network --render none", "--render networkd"),
+        *("network --render networkd --root /x", "network --render networkd --dry-run"),
     ],
 )
 def test_what_is_refused(line: str) -> None:
@@ -42,5 +56,7 @@ def test_what_is_refused(line: str) -> None:
 
 
 def test_the_usage_names_every_option() -> None:
-    words = {"apply", "status"} | {f"--{name.replace('_', '-')}" for name in Options._fields[1:]}
+    words = {"apply", "confirm", "network", "rollback", "status"} | {
+        f"--{name.replace('_', '-')}" for name in Options._fields[1:]
+    }
     assert all(word in USAGE for word in words)

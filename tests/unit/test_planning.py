@@ -5,37 +5,105 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from network_samples import ORIGIN, bond, interface, member, network
 
-from guestagent.changes import digest
-from guestagent.model import InstanceData, Origin, Text
-from guestagent.planning import make_plan
+from guestagent import defs
+from guestagent.changes import RemoveFile, digest
+from guestagent.model import InstanceData, Network, Origin, Text
+from guestagent.planning import make_plan, network_digest
 from guestagent.root import Root
 from guestagent.settings import Settings
 
-NETWORK = "/etc/systemd/network/10-guestagent-525400123456.network"
+NETWORK = f"{defs.NETWORKD_DIR}/10-guestagent-nic525400123456.network"
+NETWORK_FILES = [
+    NETWORK,
+    f"{defs.NETWORKD_DIR}/10-guestagent-bond0.netdev",
+    f"{defs.NETWORKMANAGER_DIR}/guestagent-nic525400123456.nmconnection",
+    defs.NETPLAN_FILE,
+    f"{defs.IFUPDOWN_DIR}/50-guestagent",
+    defs.RESOLV_CONF,
+]
 DATA = InstanceData(hostname=Text("web", Origin("drive", "meta_data.json", "hostname")))
 CONTENT = b"[Network]\nDHCP=yes\n"
+SETTINGS = Settings(network_backend="networkd")
+
+
+def put(root: Root, path: str) -> dict[str, str]:
+    """Write a file as an earlier run did; returns what that recorded."""
+    file = Path(root.path) / path[1:]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(CONTENT)
+    file.chmod(0o644)
+    return {f"file:{path}": digest(b"644\n" + CONTENT)}
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Root:
-    file = tmp_path / NETWORK.lstrip("/")
-    file.parent.mkdir(parents=True)
-    file.write_bytes(CONTENT)
-    file.chmod(0o644)
-    return Root(str(tmp_path))
+def root(tree: Path) -> Root:
+    return Root(str(tree))
 
 
-RECORD = {f"file:{NETWORK}": digest(b"644\n" + CONTENT)}
-
-
-def test_a_later_run_without_network_data_keeps_the_network(root: Root) -> None:
-    plan, _ = make_plan(DATA, Settings(), root, RECORD, False, True)
+@pytest.mark.parametrize("path", NETWORK_FILES)
+@pytest.mark.parametrize("data", [DATA, DATA._replace(network=Network((), ORIGIN))])
+def test_a_later_run_without_network_data_keeps_the_network(
+    root: Root, data: InstanceData, path: str
+) -> None:
+    record = put(root, path)
+    plan, _ = make_plan(data, SETTINGS, root, record, False, True)
     assert [change.kind for change in plan.changes] == ["write"]
-    assert plan.record.items() >= RECORD.items()
+    assert plan.record.items() >= record.items()
 
 
-def test_a_new_instance_does_not_keep_the_old_one_s_network(root: Root) -> None:
-    plan, _ = make_plan(DATA, Settings(), root, RECORD, True, True)
+@pytest.mark.parametrize("path", NETWORK_FILES)
+def test_a_new_instance_does_not_keep_the_old_one_s_network(root: Root, path: str) -> None:
+    record = put(root, path)
+    plan, _ = make_plan(DATA, SETTINGS, root, record, True, True)
     assert [change.kind for change in plan.changes] == ["write", "remove"]
-    assert not plan.record.keys() & RECORD.keys()
+    assert not plan.record.keys() & record.keys()
+
+
+@pytest.mark.parametrize("path", NETWORK_FILES)
+def test_files_that_the_network_needs_no_more_go_on_a_later_run(root: Root, path: str) -> None:
+    """Those of a port that is gone, and of a network stack that is no longer in use."""
+    record = put(root, path)
+    data = DATA._replace(network=network(interface()))
+    plan, _ = make_plan(data, SETTINGS, root, record, False, True)
+    assert [change.kind for change in plan.changes] == ["write", "write", "remove"]
+    gone = plan.changes[-1]
+    assert isinstance(gone, RemoveFile)
+    assert (gone.path, gone.old, gone.old_mode) == (path, CONTENT, 0o644)
+    assert not plan.record.keys() & record.keys()
+
+
+def test_a_file_that_an_administrator_changed_stays(root: Root) -> None:
+    record = dict.fromkeys(put(root, NETWORK), "another digest")
+    plan, _ = make_plan(
+        DATA._replace(network=network(interface())), SETTINGS, root, record, False, True
+    )
+    assert plan.kept == (NETWORK,)
+    assert [change.kind for change in plan.changes] == ["write", "write"]
+
+
+def test_a_digest_names_the_network_and_nothing_else_of_a_record(root: Root) -> None:
+    plain, stacked = network(interface()), network(member("52:54:00:00:01:02"), bond())
+    records = [
+        make_plan(DATA._replace(network=found), SETTINGS, root, {}, True, True)[0].record
+        for found in (plain, plain._replace(origin=DATA.hostname.origin), stacked)  # type: ignore[union-attr]
+    ]
+    digests = [network_digest(record) for record in records]
+    assert digests[0] == digests[1] != digests[2]
+    assert network_digest(records[0] | {"file:/etc/hostname": "other"}) == digests[0]
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_network_that_nobody_confirmed_is_not_tried_again(root: Root, confirmed: bool) -> None:
+    record = put(root, NETWORK)
+    data = DATA._replace(network=network(interface()))
+    wanted, _ = make_plan(data, SETTINGS, root, record, False, True)
+    rejected = "" if confirmed else network_digest(wanted.record)
+    plan, _ = make_plan(data, SETTINGS, root, record, False, True, rejected)
+    if confirmed:
+        assert (plan.changes, plan.kept) == (wanted.changes, ())
+    else:
+        assert [getattr(change, "path", "") for change in plan.changes] == ["/etc/hostname"]
+        assert plan.kept == ("the network (this change was not confirmed)",)
+        assert plan.record.items() >= record.items()

@@ -45,23 +45,89 @@ def test_every_setting_has_a_check() -> None:
     assert known == set(Settings._fields)
 
 
+# A value of each setting that is not its default.
+ALL = """
+[user]
+name = "me"
+gecos = "A B"
+shell = "/bin/sh"
+groups = ["x"]
+sudo = false
+[hostname]
+manage = false
+fqdn = true
+[hosts]
+manage = true
+[ssh]
+keys_for = ["default", "root"]
+host_keys = false
+host_key_types = ["rsa"]
+[sshd]
+password_authentication = "no"
+permit_root_login = "yes"
+[password]
+for = "root"
+post = true
+[files]
+manage = false
+mode = "0644"
+[network]
+manage = false
+backend = "ifupdown"
+policy_routing = true
+[random_seed]
+manage = false
+[drive]
+wait = 5
+[metadata]
+service = "ec2"
+urls = ["http://192.0.2.1"]
+wait = 6
+imds_v1 = true
+link_local_ipv4 = true
+"""
+
+
 def test_all_settings_are_read(files: Files) -> None:
-    files.put(
-        '[user]\nname = "me"\ngecos = "A B"\nshell = "/bin/sh"\ngroups = ["x"]\nsudo = false\n'
-        "[hostname]\nmanage = false\nfqdn = true\n[hosts]\nmanage = true\n"
-        '[ssh]\nkeys_for = ["default", "root"]\nhost_keys = false\nhost_key_types = ["rsa"]\n'
-        '[sshd]\npassword_authentication = "no"\npermit_root_login = "yes"\n'
-        '[password]\nfor = "root"\n[files]\nmanage = false\nmode = "0644"\n'
-        '[network]\nmanage = false\nbackend = "ifupdown"\n[random_seed]\nmanage = false\n'
-        "[drive]\nwait = 5\n"
-    )
-    found, problems = files.load()
+    found, problems = files.put(ALL).load()
     assert problems == []
-    assert tuple(found) == (
-        *("me", "A B", "/bin/sh", ("x",), False, False, True, True),
-        *(("default", "root"), False, ("rsa",), "no", "yes", "root", False, 0o644),
-        *(False, "ifupdown", False, 5.0),
+    same = {name for name in Settings._fields if getattr(found, name) == getattr(Settings(), name)}
+    assert same == set()
+    assert found == Settings(
+        user_name="me",
+        user_gecos="A B",
+        user_shell="/bin/sh",
+        user_groups=("x",),
+        user_sudo=False,
+        hostname_manage=False,
+        hostname_fqdn=True,
+        hosts_manage=True,
+        ssh_keys_for=("default", "root"),
+        ssh_host_keys=False,
+        ssh_host_key_types=("rsa",),
+        sshd_password_authentication="no",
+        sshd_permit_root_login="yes",
+        password_for="root",
+        password_post=True,
+        files_manage=False,
+        files_mode=0o644,
+        network_manage=False,
+        network_backend="ifupdown",
+        network_policy_routing=True,
+        random_seed_manage=False,
+        drive_wait=5.0,
+        metadata_service="ec2",
+        metadata_urls=("http://192.0.2.1",),
+        metadata_wait=6.0,
+        metadata_imds_v1=True,
+        metadata_link_local_ipv4=True,
     )
+
+
+@pytest.mark.parametrize("backend", ["networkd", "networkmanager", "ifupdown", "netplan"])
+def test_a_back_end_is_chosen_by_name(files: Files, backend: str) -> None:
+    found, problems = files.put(f'[network]\nbackend = "{backend}"\n').load()
+    assert (found, problems) == (Settings(network_backend=backend), [])
 
 
 def test_auto_is_no_back_end_by_name(files: Files) -> None:
@@ -98,7 +164,8 @@ WRONG = [
     ("sshd", "password_authentication", ["true", '"maybe"', '"yes\\nPermitRootLogin yes"']),
     ("sshd", "permit_root_login", ["true", '"without-password"']),
     ("files", "mode", ["600", '"rw"', '"04755"', '"-1"', '"0o9"']),
-    ("network", "backend", ['"netplan"', "[]"]),
+    ("network", "backend", ['"wicked"', '"Netplan"', '""', "[]"]),
+    ("network", "policy_routing", ['"yes"', "1"]),
     ("drive", "wait", ['"5"', "-1", "601", "true", "nan", "inf"]),
 ]
 

@@ -11,6 +11,7 @@ from guestagent.settings import CHECKS, Settings
 SHIPPED = (Path(__file__).parents[2] / "packaging" / "guestagent.toml").read_text()
 # Settings whose default is "not set": the file shows an example instead of the default.
 EXAMPLES = {"user_name", "sshd_password_authentication", "sshd_permit_root_login"}
+EXAMPLES |= {"metadata_urls"}
 
 
 def test_the_shipped_file_sets_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import cache
@@ -10,12 +11,13 @@ from .chroot import debian_mirror, host_command, in_tree
 
 SUITE = "trixie"
 # What boots (the cloud kernel has every bus and file system a config drive uses), what
-# the agent configures, what the agent runs on, and what the tests look with.
+# the agent configures, what the agent runs on, and what the tests look with. dnsmasq-base
+# is the program without its service.
 PACKAGES = """
 linux-image-cloud-amd64 systemd systemd-sysv udev dbus kmod busybox-static
 systemd-resolved ifupdown dhcpcd-base iproute2 openssh-server openssh-client passwd sudo
 python3 python3-yaml python3-requests python3-pyudev python3-psutil ca-certificates
-procps
+procps dnsmasq-base
 """
 
 _DPKG_WHILE_BUILDING = """\
@@ -34,11 +36,11 @@ def _bootstrap(tree: Path, mirror: str) -> None:
     policy.chmod(0o755)
 
 
-def _install(tree: Path) -> None:
+def _install(tree: Path, packages: Sequence[str]) -> None:
     settings = tree / "etc/dpkg/dpkg.cfg.d/harness"
     settings.write_text(_DPKG_WHILE_BUILDING)
     in_tree(tree, ["apt-get", "update"])
-    in_tree(tree, ["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES.split()])
+    in_tree(tree, ["apt-get", "install", "-y", "--no-install-recommends", *packages])
     settings.write_text("force-unsafe-io\n")
 
 
@@ -54,7 +56,7 @@ def _trim(tree: Path) -> None:
 def _build(entry: Path) -> None:
     tree = entry / "tree"
     _bootstrap(tree, debian_mirror())
-    _install(tree)
+    _install(tree, PACKAGES.split())
     _trim(tree)
 
 
@@ -64,8 +66,23 @@ def base_key() -> str:
     return cache.digest([here / "base.py", here / "chroot.py"])
 
 
-def base_tree() -> Path:
-    """Return the base root tree, built first if the cache lacks it; never write to it."""
+def _extend(entry: Path, packages: Sequence[str]) -> None:
+    tree = entry / "tree"
+    host_command(["cp", "-a", "--reflink=auto", str(base_tree()), str(tree)])
+    _install(tree, packages)
+    _trim(tree)
+
+
+def base_tree(*packages: str) -> Path:
+    """Return the base root tree, with more packages if any are given; never write to it.
+
+    It is built first if the cache lacks it.
+    """
+    if packages:
+        key = cache.digest([base_key(), *packages])
+        entry = cache.obtain("extended", key, lambda entry: _extend(entry, packages))
+        cache.prune("extended", keep=4)
+        return entry / "tree"
     entry = cache.obtain("base", base_key(), _build)
     cache.prune("base", keep=2)
     return entry / "tree"

@@ -17,11 +17,12 @@ import pytest
 from . import drives
 from .guest import Guest, Nic
 from .image import GuestImage, build_agent_deb, guest_image
+from .scenario import settings_argument
 
 REPOSITORY = Path(__file__).parents[2]
 TOOLS = (
     *("debootstrap", "apt-get", "unshare", "chroot", "mke2fs"),
-    *("qemu-system-x86_64", "ssh", "ssh-keygen", "sshpass"),
+    *("qemu-system-x86_64", "ssh", "ssh-keygen", "sshpass", "openssl"),
     *drives.TOOLS,
 )
 
@@ -87,8 +88,9 @@ def guest_image_plain(vm_host: None) -> GuestImage:
 
 @pytest.fixture(scope="session")
 def live_guest(guest_image: GuestImage) -> Iterator[Guest]:
-    """A booted guest without a config drive, for all tests: leave it as it was."""
-    with Guest(guest_image, nics=[Nic()]) as guest:
+    """A booted guest that looks for no configuration, for all tests: leave it as it was."""
+    none = settings_argument('[drive]\nwait = 0\n[metadata]\nservice = "none"\n')
+    with Guest(guest_image, nics=[Nic()], cmdline_extra=none) as guest:
         yield guest.boot()
 
 

@@ -18,10 +18,10 @@ from .base import base_key, base_tree
 from .chroot import BuildError, host_command, in_tree
 from .initramfs import make_initramfs
 
-Network = Literal["networkd", "ifupdown"]
+Network = Literal["networkd", "ifupdown", "networkmanager", "netplan"]
 
 _HERE = Path(__file__).parent
-_KEPT = 4
+_KEPT = 6
 _DISK_SIZE = "2G"
 # A fixed identity: with none, systemd takes every boot of a fresh overlay for the
 # first and applies presets. Boot with systemd.condition_first_boot=1 for that case.
@@ -36,6 +36,19 @@ sys-kernel-config.mount sys-fs-fuse-connections.mount
 modprobe@configfs.service modprobe@drm.service modprobe@efi_pstore.service
 modprobe@fuse.service proc-sys-fs-binfmt_misc.automount systemd-tmpfiles-clean.timer
 """
+# What each network stack needs besides the base tree, and its unit.
+_PACKAGES: dict[Network, tuple[str, ...]] = {
+    "networkd": (),
+    "ifupdown": ("isc-dhcp-client",),
+    "networkmanager": ("network-manager",),
+    "netplan": ("netplan.io",),
+}
+_UNITS: dict[Network, str] = {
+    "networkd": "systemd-networkd.service",
+    "ifupdown": "networking.service",
+    "networkmanager": "NetworkManager.service",
+    "netplan": "systemd-networkd.service",
+}
 # Each is a process in the way of every boot; none has anything to find here.
 _UNUSED_GENERATORS = (
     "systemd-ssh-generator",
@@ -65,11 +78,12 @@ def _write(tree: Path, name: str, text: str) -> None:
     path.write_text(text)
 
 
-def _install_channel(tree: Path) -> None:
-    program = (_HERE / "inguest/channel_service.py").read_text()
-    unit = (_HERE / "inguest/harness-channel.service").read_text()
-    _write(tree, "usr/local/lib/harness/channel_service.py", program)
-    _write(tree, "etc/systemd/system/harness-channel.service", unit)
+def _install_harness(tree: Path) -> None:
+    """The harness's own units; that of the router is for tests to want (systemd.wants=)."""
+    for name in ("channel_service.py", "router.sh"):
+        _write(tree, f"usr/local/lib/harness/{name}", (_HERE / "inguest" / name).read_text())
+    for name in ("harness-channel.service", "harness-router.service"):
+        _write(tree, f"etc/systemd/system/{name}", (_HERE / "inguest" / name).read_text())
     in_tree(tree, ["systemctl", "enable", "harness-channel.service"])
 
 
@@ -85,10 +99,9 @@ def _configure(tree: Path, network: Network) -> None:
     _write(tree, "etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost\n")
     _write(tree, "etc/machine-id", _MACHINE_ID + "\n")
     _write(tree, "etc/systemd/journald.conf.d/harness.conf", "[Journal]\nStorage=volatile\n")
-    wanted, unwanted = "systemd-networkd.service", "networking.service"
-    if network == "ifupdown":
-        wanted, unwanted = unwanted, wanted
-    in_tree(tree, ["systemctl", "disable", unwanted])
+    wanted = _UNITS[network]
+    for unit in {_UNITS["networkd"], _UNITS["ifupdown"]} - {wanted}:
+        in_tree(tree, ["systemctl", "disable", unit])
     in_tree(tree, ["systemctl", "enable", wanted, "systemd-resolved.service", "ssh.service"])
     in_tree(tree, ["systemctl", "mask", *_MASKED.split()])
     for generator in _UNUSED_GENERATORS:
@@ -128,9 +141,9 @@ def _make_disk(tree: Path, disk: Path) -> None:
 
 def _build(entry: Path, deb: Path | None, network: Network) -> None:
     tree = entry / "tree"
-    host_command(["cp", "-a", "--reflink=auto", str(base_tree()), str(tree)])
+    host_command(["cp", "-a", "--reflink=auto", str(base_tree(*_PACKAGES[network])), str(tree)])
     _configure(tree, network)
-    _install_channel(tree)
+    _install_harness(tree)
     if deb is not None:
         _install_agent(tree, deb)
     _finish(tree)
@@ -143,7 +156,7 @@ def _build(entry: Path, deb: Path | None, network: Network) -> None:
 
 def _key(deb: Path | None, network: Network) -> str:
     code = [_HERE / "image.py", _HERE / "initramfs.py", *sorted((_HERE / "inguest").glob("*.*"))]
-    return cache.digest([base_key(), network, deb or "plain", *code])
+    return cache.digest([base_key(), network, *_PACKAGES[network], deb or "plain", *code])
 
 
 def guest_image(deb: Path | None = None, network: Network = "networkd") -> GuestImage:

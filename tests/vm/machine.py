@@ -17,7 +17,7 @@ PORT_NAME = "org.guestagent.harness"
 HOT_PLUG_SLOTS = 2
 # Places on the PCI bus are fixed, so that cards have names (enp0s3, enp0s4, …) and disks
 # have letters (vda is the root disk) that do not depend on what else is there.
-_FIRST_NIC, _ROOT, _FIRST_DRIVE = 3, 8, 9
+_NICS, _ROOT, _FIRST_DRIVE = (*range(3, 8), *range(16, 24)), 8, 9
 SMBIOS = {
     "manufacturer": "OpenStack Foundation",
     "product": "OpenStack Nova",
@@ -68,7 +68,8 @@ class Drive:
 class Nic:
     """A network card on a network of its own, which reaches the host and no further.
 
-    `address` is where `Guest.ssh` finds the guest; DHCP gives the same one.
+    `address` is where `Guest.ssh` finds the guest; DHCP gives the same one. A card with a
+    `hub` is instead on one with all the machine's cards that have the same, and nothing else.
     """
 
     mac: str = "52:54:00:12:34:56"
@@ -79,9 +80,12 @@ class Nic:
     ipv6_prefix: str = "2001:db8:c0de::"
     connected: bool = True
     restrict: bool = False
+    hub: int | None = None
 
     def netdev(self, node: str) -> dict[str, Any]:
         """Describe the network to QEMU; it picks the host port for SSH itself."""
+        if self.hub is not None:
+            return {"type": "hubport", "id": node, "hubid": self.hub}
         return {
             "type": "user",
             "id": node,
@@ -98,7 +102,9 @@ class Nic:
 
     def device(self, node: str) -> dict[str, Any]:
         """Describe the card to QEMU."""
-        return {"driver": "virtio-net-pci", "id": f"dev-{node}", "netdev": node, "mac": self.mac}
+        card = {"driver": "virtio-net-pci", "id": f"dev-{node}", "netdev": node, "mac": self.mac}
+        # As a real card would say; LACP makes nothing of cards without a speed.
+        return card if self.hub is None else card | {"speed": 1000, "duplex": "full"}
 
 
 def _device(description: Mapping[str, Any]) -> list[str]:
@@ -198,10 +204,10 @@ class Machine:
 
     def _nic_arguments(self) -> list[str]:
         arguments: list[str] = []
-        for number, nic in enumerate(self.nics):
+        for number, (nic, slot) in enumerate(zip(self.nics, _NICS[: len(self.nics)], strict=True)):
             node = f"net{number}"
             arguments += ["-netdev", json.dumps(nic.netdev(node))]
-            arguments += _device(nic.device(node) | _pci(_FIRST_NIC + number))
+            arguments += _device(nic.device(node) | _pci(slot))
         return arguments
 
     def _slots(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,28 @@ from .conftest import GuestMaker
 from .guest import Guest
 from .image import GuestImage
 from .machine import Drive
+from .metadata import UNITS
 from .scenario import NIC, PLAIN_MACHINE, UNIT, journal, new_instance, report, settings_argument
 
 pytestmark = pytest.mark.vm
 
 ROUNDS = 3
+# Where the time of the early unit goes: each is a part of the next.
+PARTS = {
+    "the unit's sandbox": "/bin/true",
+    "with a bare interpreter": "/usr/bin/python3 -I -S -c pass",
+    "with guestagent's own start": "/usr/bin/guestagent --version",
+    "with all that it does": "/usr/bin/guestagent apply --boot",
+}
+# The shortest of five starts of the interpreter, warm, in seconds.
+START = """
+import subprocess, time
+def start():
+    began = time.monotonic()
+    subprocess.run(["/usr/bin/python3", "-I", "-S", "-c", "pass"])
+    return time.monotonic() - began
+print(min(start() for _ in range(5)))
+"""
 
 
 def milliseconds_to_multi_user(guest: Guest) -> float:
@@ -37,6 +55,21 @@ def milliseconds_of_an_interpreter(guest: Guest) -> float:
     program = "import os, time; t = time.monotonic(); os.system('python3 -I -S -c pass'); "
     guest.check("sync; echo 3 > /proc/sys/vm/drop_caches")
     return float(guest.check(["python3", "-c", program + "print(time.monotonic() - t)"])) * 1000
+
+
+def slowness(guest: Guest) -> float:
+    """By what emulation multiplies the time of an interpreter's start, about."""
+    here = subprocess.run([sys.executable, "-c", START], check=True, capture_output=True)
+    return float(guest.check(["python3", "-c", START])) / float(here.stdout)
+
+
+def milliseconds_with(guest: Guest, command: str) -> float:
+    """The unit's time, cold, with another command in it."""
+    start = f"[Service]\nExecStart=\nExecStart={command}\n"
+    guest.put(f"/run/systemd/system/{UNIT}.d/part.conf", start)
+    guest.check("systemctl daemon-reload; sync; echo 3 > /proc/sys/vm/drop_caches")
+    guest.check(f"systemctl restart {UNIT}")
+    return milliseconds_of_the_unit(guest)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +99,11 @@ def without_drive(guest_image: GuestImage, guest_image_plain: GuestImage) -> Ite
         bare = milliseconds_of_an_interpreter(agent)
         print(f"for scale, in the same emulated guest: python3 -I -S -c pass takes {bare:.0f} ms")
         yield agent
+        factor = slowness(agent)
+        print(f"the guest's interpreter takes {factor:.1f} times as long as this machine's")
+        for title, command in PARTS.items():
+            took = milliseconds_with(agent, command)
+            print(f"no drive, {title}: {took:.0f} ms, without emulation some {took / factor:.0f}")
 
 
 class TestOrdinaryMachine:
@@ -85,10 +123,21 @@ class TestOrdinaryMachine:
         assert without_drive.check("cat /etc/hostname") == "unnamed\n"
         assert not without_drive.run("find /etc -name '*guestagent*.network'").out
 
+    def test_C1_later_units_do_not_start_and_nothing_is_sent(self, without_drive: Guest) -> None:
+        states = without_drive.check(f"systemctl show -P ConditionResult {' '.join(UNITS)}")
+        assert states.split() == ["no"] * len(UNITS)
+        assert set(without_drive.boot_times(*UNITS).units.values()) == {(0.0, 0.0)}
+        assert not without_drive.exists("/run/guestagent/request.json")
+        assert without_drive.check("cat /sys/class/net/enp0s3/statistics/tx_packets") == "0\n"
+
+
+# Where nothing else is to be asked, the wait is as long as it is set.
+WAITING = '[drive]\nwait = 3\n[metadata]\nservice = "none"\n'
+
 
 class TestMissingDrive:
     def test_A3_a_cloud_s_machine_waits_as_long_as_it_is_told(self, new_guest: GuestMaker) -> None:
-        guest = new_guest(cmdline_extra=settings_argument("[drive]\nwait = 3\n")).boot()
+        guest = new_guest(cmdline_extra=settings_argument(WAITING)).boot()
         found = report(guest)
         assert (found["exit_status"], found["source"]) == (0, "")
         assert 3000 <= found["steps_ms"]["find"] < 3000 + 15000
@@ -97,7 +146,9 @@ class TestMissingDrive:
 
     def test_A3_a_late_drive_is_picked_up(self, new_guest: GuestMaker, tmp_path: Path) -> None:
         instance = new_instance(tmp_path)
-        guest = new_guest(smbios=instance.smbios, cmdline_extra="systemd.show_status=1")
+        none = settings_argument('[metadata]\nservice = "none"\n')
+        extra = f"systemd.show_status=1 {none}"
+        guest = new_guest(smbios=instance.smbios, cmdline_extra=extra)
         drive = instance.drive(tmp_path)
         guest.start()
         self.wait_for_the_agent(guest)
@@ -146,7 +197,7 @@ class TestSeveralDrives:
         assert "EXT4-fs (vdd)" not in guest.check("dmesg")
 
     def test_A2_ext4_is_never_mounted(self, new_guest: GuestMaker, tmp_path: Path) -> None:
-        extra = settings_argument("[drive]\nwait = 1\n")
+        extra = settings_argument('[drive]\nwait = 1\n[metadata]\nservice = "none"\n')
         guest = new_guest(drives=[make_ext4(tmp_path)], cmdline_extra=extra).boot()
         assert guest.check("readlink -e /dev/disk/by-label/config-2") == "/dev/vdb\n"
         assert "EXT4-fs (vdb)" not in guest.check("dmesg")

@@ -16,6 +16,7 @@ from .base import base_tree
 from .chroot import BuildError, in_tree
 from .guest import Guest, Nic
 from .image import GuestImage
+from .metadata import UNITS
 
 pytestmark = pytest.mark.vm
 
@@ -88,7 +89,7 @@ class TestInstalling:
         changed = differing(before, listing(installed))
         assert not [path for path in changed if "guestagent" not in path and not own(path)]
 
-    def test_enables_the_unit_and_nothing_more(
+    def test_enables_its_units_and_nothing_more(
         self, installed: Path, before: Mapping[str, str]
     ) -> None:
         links = {
@@ -96,8 +97,12 @@ class TestInstalling:
             for path, target in listing(installed).items()
             if target.startswith("link ") and path not in before
         }
-        link = f"etc/systemd/system/sysinit.target.wants/{UNIT}"
-        assert links == {link: f"link /usr/lib/systemd/system/{UNIT}"}
+        targets = {UNIT: "sysinit", **dict.fromkeys(UNITS, "multi-user")}
+        folder = "etc/systemd/system"
+        assert links == {
+            f"{folder}/{target}.target.wants/{unit}": f"link /usr/lib/systemd/system/{unit}"
+            for unit, target in targets.items()
+        }
 
     def test_compiles_every_module(self, installed: Path) -> None:
         modules = list((installed / "usr/share/guestagent").rglob("*.py"))

@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired.network import ifupdown, networkd
-from guestagent.desired.network.check import check
-from guestagent.errors import FieldError, Problem
+from guestagent.desired.network.routing import with_metrics, with_policy
+from guestagent.desired.network.select import select
+from guestagent.errors import Problem
 from guestagent.model import Interface, Network, Origin
 from guestagent.resources import File
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from guestagent.desired.network.rendered import Rendered
     from guestagent.model import Facts, Nic
     from guestagent.resources import Resource
+    from guestagent.settings import Settings
 
-_MODE = 0o644
+_RESOLV_MODE = 0o644
 _NOWHERE = Origin("guestagent", "", "network")
 _RESOLV_HEADER = "# Written by guestagent.\n"
 
 
 def plan(
-    network: Network | None, facts: Facts, backend: str
+    network: Network | None, facts: Facts, settings: Settings
 ) -> tuple[list[Resource], list[Problem]]:
-    """The files of the network, for ``backend`` or, if that is empty, the one of the facts.
+    """The files of the network, for the back end of the settings, else the one in use.
 
     An interface that the guest does not have is a problem and is left out.  If nothing that
     gives an address remains, every NIC gets DHCPv4 and router advertisements, so that the guest
     can be reached; in an offline tree, whose NICs are not known, nothing is written then.
     """
     origin = network.origin if network else _NOWHERE
-    backend = backend or facts.backend
+    backend = settings.network_backend or facts.backend
     if network is None and facts.nics is None:
         return [], []
-    if backend not in ("networkd", "ifupdown"):
+    if not backend:
         return [], [_problem("error", origin, "no network stack that guestagent knows is in use")]
-    interfaces, problems = _select(network.interfaces if network else (), facts.nics)
+    interfaces, problems = select(network.interfaces if network else (), facts.nics)
     fallback = not any(_gives_address(interface) for interface in interfaces)
     if fallback and facts.nics is None:
         reason = "gives no interface an address; the network is left as it is"
@@ -44,48 +46,65 @@ def plan(
     if fallback:
         reason = "gives no interface an address; all of them get DHCP and router advertisements"
         problems.append(_problem("warning", origin, reason))
-        interfaces, more = _select(_fallback(facts.nics or (), origin), facts.nics)
+        link_local = network is None and settings.metadata_link_local_ipv4
+        interfaces, more = select(_fallback(facts.nics or (), origin, link_local), facts.nics)
         problems += more
-    files = _files(interfaces, backend, origin, required=not fallback) if interfaces else []
-    dns = _resolv_conf(interfaces, facts, origin)
-    if facts.resolver == "resolvconf" and backend == "networkd" and _servers(interfaces):
-        reason = "has DNS servers, but systemd-networkd does not pass them on to resolvconf"
-        problems.append(_problem("warning", origin, reason))
-    return [*files, *dns], problems
+    interfaces = with_metrics(interfaces)
+    if settings.network_policy_routing:
+        interfaces = with_policy(interfaces)
+    return _written(interfaces, backend, facts, origin, problems)
+
+
+def _written(
+    interfaces: list[Interface],
+    backend: str,
+    facts: Facts,
+    origin: Origin,
+    problems: list[Problem],
+) -> tuple[list[Resource], list[Problem]]:
+    if not interfaces:
+        return [], problems
+    render, mode = renderer(backend)
+    rendered = render(interfaces)
+    problems += [Problem("warning", *where, reason) for where, reason in rendered.lost]
+    files: list[Resource] = [
+        File("file", path, text.encode(), mode, why) for path, text, why in rendered.files
+    ]
+    if backend != "networkmanager":
+        files += _resolv_conf(interfaces, facts, origin)
+        if facts.resolver == "resolvconf" and backend != "ifupdown" and _servers(interfaces):
+            reason = "has DNS servers, but systemd-networkd does not pass them on to resolvconf"
+            problems.append(_problem("warning", origin, reason))
+    return files, problems
+
+
+def renderer(backend: str) -> tuple[Callable[[Sequence[Interface]], Rendered], int]:
+    """The function that renders for a back end, and the mode of its files.
+
+    Each is imported only where it is used.
+    """
+    match backend:
+        case "networkd":
+            from guestagent.desired.network import networkd
+
+            return networkd.render, networkd.MODE
+        case "networkmanager":
+            from guestagent.desired.network import networkmanager
+
+            return networkmanager.render, networkmanager.MODE
+        case "ifupdown":
+            from guestagent.desired.network import ifupdown
+
+            return ifupdown.render, ifupdown.MODE
+        case "netplan":
+            from guestagent.desired.network import netplan
+
+            return netplan.render, netplan.MODE
+    raise AssertionError(backend)
 
 
 def _problem(severity: str, origin: Origin, reason: str) -> Problem:
-    return Problem(severity, origin.source, origin.document, origin.key, reason)  # type: ignore[arg-type]
-
-
-def _select(
-    interfaces: Sequence[Interface], nics: Sequence[Nic] | None
-) -> tuple[list[Interface], list[Problem]]:
-    """The interfaces that the guest has, each with the MAC address and the name of its NIC."""
-    chosen: list[Interface] = []
-    problems: list[Problem] = []
-    used: set[str] = set()
-    for interface in interfaces:
-        try:
-            found = check(interface) if nics is None else check(_matched(interface, nics))
-            identity = found.mac or found.name
-            if identity in used:
-                raise FieldError("is the same NIC as an earlier interface; it is left out")
-        except FieldError as error:
-            problems.append(_problem("error", interface.origin, str(error)))
-            continue
-        used.add(identity)
-        chosen.append(found)
-    return chosen, problems
-
-
-def _matched(interface: Interface, nics: Sequence[Nic]) -> Interface:
-    mac = interface.mac.lower()
-    for nic in nics:
-        if nic.mac.lower() == mac if mac else nic.name == interface.name:
-            return interface._replace(mac=nic.mac.lower(), name=nic.name)
-    wanted = "MAC address" if mac else "name"
-    raise FieldError(f"no NIC of this guest has its {wanted}; it is left out")
+    return Problem(severity, *origin, reason)  # type: ignore[arg-type]
 
 
 def _gives_address(interface: Interface) -> bool:
@@ -94,8 +113,14 @@ def _gives_address(interface: Interface) -> bool:
     )
 
 
-def _fallback(nics: Sequence[Nic], origin: Origin) -> list[Interface]:
-    """DHCPv4 and what routers advertise, DHCPv6 if their flags ask for it, on every NIC."""
+def _fallback(nics: Sequence[Nic], origin: Origin, link_local: bool) -> list[Interface]:
+    """DHCPv4 and what routers advertise, DHCPv6 if their flags ask for it, on every NIC.
+
+    Of two with one address, as a virtual function and the NIC that it speeds up, only the first.
+    """
+    wanted: dict[str, Nic] = {}
+    for nic in nics:
+        wanted.setdefault(nic.mac.lower() or nic.name, nic)
     return [
         Interface(
             mac=nic.mac.lower(),
@@ -109,25 +134,12 @@ def _fallback(nics: Sequence[Nic], origin: Origin) -> list[Interface]:
             search=(),
             origin=origin,
             name=nic.name,
+            id=nic.name,
+            required=False,
+            link_local=link_local,
         )
-        for nic in nics
+        for nic in wanted.values()
     ]
-
-
-def _files(
-    interfaces: Sequence[Interface], backend: str, origin: Origin, required: bool
-) -> list[File]:
-    if backend == "ifupdown":
-        text = ifupdown.render(interfaces)
-        return [File("file", ifupdown.PATH, text.encode(), _MODE, origin)]
-    files = []
-    rank = int(any(route.default for interface in interfaces for route in interface.routes))
-    for index, interface in enumerate(interfaces):
-        text = networkd.render(interface, required, rank)
-        path = networkd.path(interface, index)
-        files.append(File("file", path, text.encode(), _MODE, interface.origin))
-        rank += interface.dhcp4 or bool(interface.accept_ra)
-    return files
 
 
 def _servers(interfaces: Sequence[Interface]) -> list[str]:
@@ -143,4 +155,4 @@ def _resolv_conf(interfaces: Sequence[Interface], facts: Facts, origin: Origin) 
     lines = [f"search {' '.join(search)}"] if search else []
     lines += [f"nameserver {server}" for server in servers]
     text = _RESOLV_HEADER + "".join(f"{line}\n" for line in lines)
-    return [File("file", defs.RESOLV_CONF, text.encode(), _MODE, origin)]
+    return [File("file", defs.RESOLV_CONF, text.encode(), _RESOLV_MODE, origin)]

@@ -1,0 +1,36 @@
+"""Which layout a source has; more than one, and the richer one counts."""
+
+from __future__ import annotations
+
+from guestagent.parse import openstack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.errors import Problem
+    from guestagent.model import InstanceData
+    from guestagent.sources.bundle import Bundle
+
+
+def instance_id(bundle: Bundle) -> str | None:
+    """The instance that a source is for; None where it does not say.  Raises SourceBroken."""
+    if _is_ec2(bundle):
+        from guestagent.parse import ec2
+
+        return ec2.instance_id(bundle)
+    return openstack.instance_id(bundle)
+
+
+def parse(bundle: Bundle) -> tuple[InstanceData, list[Problem]]:
+    """Everything a bundle says, as far as it is sound; the rest as problems.
+
+    Raises SourceBroken where the source fails while it is read, and nothing else.
+    """
+    if _is_ec2(bundle):
+        from guestagent.parse import ec2
+
+        return ec2.parse(bundle)
+    return openstack.parse(bundle)
+
+
+def _is_ec2(bundle: Bundle) -> bool:
+    return openstack.folder(bundle) is None and bool(bundle.names("ec2"))

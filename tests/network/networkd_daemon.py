@@ -1,0 +1,190 @@
+"""The real systemd-networkd on our files, in namespaces of its own: its log and the kernel's state.
+
+The NICs are ends of veth pairs, which have no permanent MAC address, so that ``[Match]`` is
+changed to the present one; bonds and VLANs are beyond a kernel without these modules, and are
+checked in booted guests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .case import MACS, NAMES, Case
+from .facts import KERNEL_METRICS, MAIN_TABLE, Link, Route, Rule, family
+
+DAEMON = "/lib/systemd/systemd-networkd"
+PATIENCE = 30.0
+# A file that networkd has to complain of.
+_CANARY = "/etc/systemd/network/99-canary.network"
+# /sys is mounted read-only: networkd then does not wait for udev, whose events go elsewhere.
+_SET_UP = f"""
+set -e
+mount -t tmpfs none /run
+mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases
+chown -R systemd-network:systemd-network /run/systemd/netif
+mount -t sysfs -o ro none /sys
+mount -t tmpfs none /etc/systemd/network
+chmod 755 /etc/systemd/network
+cp "$1"/* /etc/systemd/network
+printf '[Canary]\n' > {_CANARY}
+echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
+ip link set lo up
+shift
+while [ $# -gt 0 ]; do
+    ip link add "$1" address "$2" type veth peer name "p-$1"
+    ip link set "p-$1" up
+    shift 2
+done
+SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console {DAEMON} >&2 &
+"""
+_STATE = """
+while sleep 0.1; do
+    ip -j address
+    ip -j -4 route show table all
+    ip -j -6 route show table all
+    ip -j -4 rule
+    ip -j -6 rule
+done
+"""
+
+
+class State(NamedTuple):
+    """What the kernel has, as far as it was set on purpose."""
+
+    addresses: dict[str, frozenset[str]]
+    routes: dict[str, frozenset[Route]]
+    rules: frozenset[Rule]
+    mtu: dict[str, int]
+
+
+def missing() -> str:
+    """Why the daemon cannot be started here; empty if it can."""
+    if os.geteuid() != 0:
+        return "needs root"
+    if not os.path.exists(DAEMON) or not shutil.which("unshare"):
+        return f"needs {DAEMON} and unshare"
+    return ""
+
+
+def can_show(case: Case) -> bool:
+    """Whether the kernel of any machine has what a case needs."""
+    return all(link.nic for link in case.links)
+
+
+def complaints(folder: Path) -> list[str]:
+    """What networkd says about the files of a folder while it loads them."""
+    with _running(folder, "wait") as process:
+        assert process.stderr is not None
+        log = []
+        for line in process.stderr:
+            if "Enumeration completed" in line:
+                break
+            log.append(line.strip())
+        else:
+            raise AssertionError("networkd did not start:\n" + "\n".join(log))
+    found = [line for line in log if line.startswith("/etc/systemd/network/")]
+    assert any(line.startswith(_CANARY) for line in found), "networkd has not read the files"
+    return [line for line in found if not line.startswith(_CANARY)]
+
+
+def difference_in_kernel(folder: Path, expected: dict[str, Link]) -> str:
+    """How the kernel's state differs from the NICs expected, once networkd has had its time."""
+    nics = [word for pair in zip(NAMES, MACS, strict=True) for word in pair]
+    _match_by_present_address(folder)
+    found = wanted = None
+    deadline = time.monotonic() + PATIENCE
+    with _running(folder, _STATE, *nics) as process:
+        while time.monotonic() < deadline:
+            found, wanted = _state(process, expected), _wanted(expected)
+            if found == wanted:
+                return ""
+    return f"wanted {wanted},\nfound {found}"
+
+
+@contextmanager
+def _running(folder: Path, script: str, *nics: str) -> Iterator[subprocess.Popen[str]]:
+    """networkd on a folder; its log is on stderr, what the script prints on stdout."""
+    log = subprocess.PIPE if script == "wait" else subprocess.DEVNULL
+    argv = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    process = subprocess.Popen(
+        [*argv, "sh", "-c", _SET_UP + script, "sh", str(folder), *nics],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _match_by_present_address(folder: Path) -> None:
+    for path in folder.glob("*.network"):
+        text = path.read_text().replace("PermanentMACAddress=", "MACAddress=")
+        path.write_text(text.replace("Kind=!*\n", ""))
+
+
+def _wanted(expected: dict[str, Link]) -> State:
+    return State(
+        {name: link.addresses for name, link in expected.items()},
+        {name: link.routes for name, link in expected.items()},
+        frozenset(rule for link in expected.values() for rule in link.rules),
+        {name: link.mtu or 1500 for name, link in expected.items()},
+    )
+
+
+def _state(process: subprocess.Popen[str], expected: dict[str, Link]) -> State:
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(5)]
+    addresses, routes4, routes6, rules4, rules6 = (json.loads(line or "[]") for line in lines)
+    devices = {item["ifname"]: item for item in addresses if item["ifname"] in expected}
+    routes: dict[str, set[Route]] = {name: set() for name in devices}
+    for item, version in [*((r, 4) for r in routes4), *((r, 6) for r in routes6)]:
+        if item.get("protocol") == "static" and item["dev"] in routes:
+            routes[item["dev"]].add(_route(item, version))
+    return State(
+        {name: _addresses(item) for name, item in devices.items()},
+        {name: frozenset(found) for name, found in routes.items()},
+        frozenset(_rule(item) for item in (*rules4, *rules6) if item["src"] != "all"),
+        {name: item["mtu"] for name, item in devices.items()},
+    )
+
+
+def _addresses(device: Any) -> frozenset[str]:
+    return frozenset(
+        f"{item['local']}/{item['prefixlen']}"
+        for item in device["addr_info"]
+        if item["scope"] == "global"
+    )
+
+
+def _route(item: Any, version: int) -> Route:
+    everything = "0.0.0.0/0" if version == 4 else "::/0"
+    return Route(
+        everything if item["dst"] == "default" else _prefix(item["dst"]),
+        item.get("gateway", ""),
+        item.get("metric", KERNEL_METRICS[version]),
+        "onlink" in item["flags"],
+        int(item.get("table", MAIN_TABLE)),
+    )
+
+
+def _rule(item: Any) -> Rule:
+    length = item.get("srclen")
+    source = item["src"] if length is None else f"{item['src']}/{length}"
+    return Rule(_prefix(source), int(item["table"]))
+
+
+def _prefix(text: str) -> str:
+    return text if "/" in text else f"{text}/{32 if family(text) == 4 else 128}"

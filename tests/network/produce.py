@@ -1,0 +1,92 @@
+"""From a document to the files of one network stack, the way the agent does it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from guestagent.desired.network import plan
+from guestagent.errors import Problem
+from guestagent.jsontext import loads
+from guestagent.model import Facts, Nic, Origin
+from guestagent.parse.network_data import parse_network
+from guestagent.resources import File
+from guestagent.settings import Settings
+
+from .case import MACS, NAMES
+
+Backend = Literal["networkd", "networkmanager", "ifupdown", "netplan"]
+BACKENDS: tuple[Backend, ...] = ("networkd", "networkmanager", "ifupdown", "netplan")
+Resolver = Literal["resolved", "resolvconf", "file"]
+NICS = tuple(Nic(name, mac) for name, mac in zip(NAMES, MACS, strict=True))
+# Where resolv.conf(5) is nobody's business but the stack's own.
+_RESOLVER: dict[Backend, Resolver] = {
+    "networkd": "resolved",
+    "networkmanager": "resolved",
+    "ifupdown": "resolvconf",
+    "netplan": "resolved",
+}
+
+
+class Produced(NamedTuple):
+    """Text and mode of each file, by path, and everything that was wrong."""
+
+    files: dict[str, str]
+    modes: dict[str, int]
+    problems: tuple[Problem, ...]
+
+
+def produce(
+    document: Any, backend: Backend, *, policy_routing: bool = False, live: bool = True
+) -> Produced:
+    """The files for a running guest with the three NICs, or for an offline tree.
+
+    The document goes in as the JSON text of a drive.
+    """
+    return produce_json(
+        json.dumps(document).encode(), backend, policy_routing=policy_routing, live=live
+    )
+
+
+def produce_json(
+    content: bytes,
+    backend: Backend,
+    *,
+    policy_routing: bool = False,
+    live: bool = True,
+    resolver: Resolver | None = None,
+) -> Produced:
+    """The same from the bytes of a drive; ``resolver`` where it is not the back end's usual one."""
+    facts = Facts(
+        live=live,
+        os_id="debian",
+        hostname=None,
+        accounts=(),
+        groups=(),
+        nics=NICS if live else None,
+        backend=backend,
+        resolver=resolver or _RESOLVER[backend],
+        sshd_dropins=True,
+        programs=frozenset(),
+    )
+    network, problems = parse_network(
+        loads(content), lambda key: Origin("test", "network_data.json", key)
+    )
+    settings = Settings(network_policy_routing=policy_routing)
+    resources, more = plan(network, facts, settings)
+    files, modes = {}, {}
+    for resource in resources:
+        assert isinstance(resource, File)
+        files[resource.path] = resource.content.decode()
+        modes[resource.path] = resource.mode
+    return Produced(files, modes, (*problems, *more))
+
+
+def write(files: dict[str, str], modes: dict[str, int], root: Path) -> None:
+    """Put the files below a directory."""
+    for path, text in files.items():
+        target = root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(modes[path])

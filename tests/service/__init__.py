@@ -1,0 +1,1 @@
+"""Tests of the metadata client against a real server in network namespaces."""

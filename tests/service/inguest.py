@@ -1,0 +1,59 @@
+"""One run of the agent, as its units start it, inside a namespace of the tests.
+
+It may have other limits than the product's (``defs``), and leaves figures of the run in a file.
+
+usage: inguest.py FIGURES LIMITS ARGUMENT…    LIMITS are JSON: {NAME of defs: value}
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from guestagent import defs
+
+
+def _peak() -> int:
+    """The most memory that was resident, in KiB; getrusage(2) would count the parent's too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def main() -> int:
+    """Run the agent's command line; the rest is what it always does."""
+    figures, limits, *arguments = sys.argv[1:]
+    for name, value in json.loads(limits).items():
+        if name == "CLOCK":  # seconds that each look at the clock of the wall jumps
+            _wild(value)
+        elif name == "LOADED":  # what the interpreter's own place may hide from nobody
+            for module in value:
+                importlib.import_module(module)
+        else:
+            setattr(defs, name, value)
+    from guestagent.cli import main as agent
+
+    start = time.monotonic()
+    status = agent(arguments)
+    found = {"seconds": time.monotonic() - start, "peak": _peak(), "loaded": sorted(sys.modules)}
+    Path(figures).write_text(json.dumps(found))
+    return status
+
+
+def _wild(seconds: float) -> None:
+    real, turns = time.time, itertools.count(1)
+
+    def now() -> float:
+        turn = next(turns)
+        return real() + seconds * (turn if turn % 2 else -turn)
+
+    time.time = now
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""Both layouts, and EC2's session tokens (IMDSv2)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from guestagent.cloud import Cloud
+from guestagent.parse import layouts
+from guestagent.sources.documents import Answer, bundle
+
+from . import documents
+from .documents import EC2_ID, FIVE, IDENTITY, KEY, META
+from .lab import EC2, OPENSTACK, Service, ask, documents_and
+
+TOKEN = "/latest/api/token"
+OLD = Cloud("ec2", "a test")
+TREE = "/latest/meta-data"
+ASKED = [
+    f"{TREE}/instance-id",
+    f"{TREE}/local-hostname",
+    f"{TREE}/public-keys/",
+    f"{TREE}/public-keys/0/openssh-key",
+    IDENTITY,
+    "/latest/user-data",
+]
+
+
+def serve_ec2(service: Service, **imds: Any) -> None:
+    service.say({"documents": documents.ec2(), "imds": imds})
+
+
+def test_ec2_s_layout_is_read_with_a_token(service: Service) -> None:
+    serve_ec2(service)
+    answer = ask(service, EC2)
+    assert answer.error == ""
+    log = service.log()
+    assert [line["path"] for line in log] == [TOKEN, *ASKED]
+    assert {line["connection"] for line in log} == {log[0]["connection"]}
+    assert log[0]["method"] == "PUT"
+    assert log[0]["headers"]["x-aws-ec2-metadata-token-ttl-seconds"] == "21600"
+    assert {line["headers"].get("x-aws-ec2-metadata-token") for line in log[1:]} == {"TOKEN-1=="}
+
+
+def test_what_ec2_s_layout_says_is_understood(service: Service) -> None:
+    serve_ec2(service)
+    data, problems = layouts.parse(bundle(ask(service, EC2)))
+    assert data.instance_id
+    assert data.instance_id.value == EC2_ID
+    assert data.hostname
+    assert data.hostname.value == "ec2-1.example.org"
+    assert [key.value for key in data.ssh_keys or ()] == [KEY]
+    assert data.availability_zone
+    assert data.availability_zone.value == "eu-1a"
+    assert [(problem.severity, problem.document) for problem in problems] == [
+        ("warning", "user-data")
+    ]
+
+
+@pytest.mark.parametrize("uses", [1, 2, 3, 5])
+def test_a_token_that_has_run_out_is_renewed(service: Service, uses: int) -> None:
+    serve_ec2(service, uses=uses)
+    answer = ask(service, EC2)
+    assert answer.error == ""
+    assert len(answer.documents) == 5
+    log = service.log()
+    assert [line["status"] for line in log].count(401) == (len(ASKED) - 1) // uses
+    assert sum(line["method"] == "PUT" for line in log) == 1 + (len(ASKED) - 1) // uses
+
+
+def test_a_token_that_is_never_good_is_a_refusal(service: Service) -> None:
+    serve_ec2(service, uses=0)
+    answer = ask(service, EC2)
+    assert answer.error.endswith("HTTP status 401")
+    assert not answer.again
+    assert len(service.log()) == 4
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_without_tokens_amazon_s_service_is_not_believed(service: Service, status: int) -> None:
+    serve_ec2(service, put=status, required=False)
+    answer = ask(service, EC2)
+    assert "imds_v1" in answer.error
+    assert [line["method"] for line in service.log()] == ["PUT"]
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_the_old_protocol_is_spoken_by_setting(service: Service, status: int) -> None:
+    serve_ec2(service, put=status, required=False)
+    assert len(ask(service, EC2, old_protocol=True).documents) == 5
+
+
+def test_a_service_that_has_tokens_gets_one_where_none_is_needed(service: Service) -> None:
+    serve_ec2(service, required=False)
+    assert ask(service, OLD).error == ""
+    sent = [line["headers"].get("x-aws-ec2-metadata-token") for line in service.log()[1:]]
+    assert set(sent) == {"TOKEN-1=="}
+
+
+def test_other_clouds_need_no_tokens(service: Service) -> None:
+    serve_ec2(service, put=404, required=False)
+    assert len(ask(service, OLD).documents) == 5
+
+
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("cloud", [EC2, OLD])
+def test_a_token_that_is_refused_ends_it(service: Service, cloud: Cloud, status: int) -> None:
+    serve_ec2(service, put=status, required=False)
+    answer = ask(service, cloud, old_protocol=True)
+    assert f"HTTP status {status}, no token" in answer.error
+    assert not answer.again
+    assert len(service.log()) == 1
+
+
+@pytest.mark.parametrize("token", ["", "a\r\nX-Evil: 1", "a\x00b", "\u00fc"])
+def test_a_token_that_cannot_stand_in_a_header_is_refused(service: Service, token: str) -> None:
+    serve_ec2(service, token=token, required=False)
+    answer = ask(service, EC2, old_protocol=True)
+    assert "no token" in answer.error
+    assert len(service.log()) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_busy_token_service_is_asked_again(service: Service) -> None:
+    busy = {"status": 503}
+    service.say({"documents": documents.ec2(), "imds": {}, "steps": {TOKEN: [busy, busy, {}]}})
+    assert ask(service, EC2).error == ""
+
+
+def test_openstack_is_asked_for_ec2_s_layout_last(service: Service) -> None:
+    service.say({"documents": documents.ec2()})
+    answer = ask(service, OPENSTACK)
+    assert answer.error == ""
+    assert service.paths() == [META, "/openstack", *ASKED]
+    assert sum(line["method"] == "PUT" for line in service.log()) == 0
+
+
+def test_ec2_is_never_asked_for_openstack_s_layout(service: Service) -> None:
+    service.say({"documents": documents_and(dict(documents.ec2())), "imds": {}})
+    ask(service, EC2)
+    assert not [path for path in service.paths() if path.startswith("/openstack")]
+
+
+def test_without_latest_the_newest_version_is_read(service: Service) -> None:
+    old, new = "/openstack/2012-08-10", "/openstack/2018-08-27"
+    listing = "1.0\n2018-08-27\n2012-08-10\n../../x\n9999-99-9x\n\u0663\u0663\u0663\u0663-11-11\n"
+    sound = documents.openstack()
+    tree = {"/openstack": listing, f"{old}/meta_data.json": "{}"}
+    tree |= {path.replace("/openstack/latest", new): sound[path] for path in FIVE}
+    service.say({"documents": tree})
+    answer = ask(service)
+    assert {name.rpartition("/")[0] for name in answer.documents} == {new[1:]}
+    assert service.paths()[:3] == [META, "/openstack", f"{new}/meta_data.json"]
+    data, _ = layouts.parse(bundle(answer))
+    assert data.instance_id
+    assert data.instance_id.value == documents.UUID
+
+
+def test_injected_files_are_read_wherever_they_are_sound(service: Service) -> None:
+    listed = [
+        {"path": "/etc/page", "content_path": "/content/0000"},
+        {"path": "/etc/copy", "content_path": "/content/0000"},
+        {"path": "/etc/x", "content_path": "/content/../latest/password"},
+        {"path": "/etc/y", "content_path": 7},
+        {"path": "/etc/z"},
+        "odd",
+        {"path": "/etc/missing", "content_path": "/content/0001"},
+    ]
+    meta = json.dumps({**documents.meta_data(), "files": listed})
+    page = "/openstack/content/0000"
+    service.say({"documents": documents_and({META: meta, page: "<p>a page</p>"})})
+    answer = ask(service)
+    assert service.paths() == [*FIVE, page, "/openstack/content/0001"]
+    data, problems = layouts.parse(bundle(answer))
+    files = [(file.path, file.content) for file in data.files]
+    assert files == [("/etc/page", b"<p>a page</p>"), ("/etc/copy", b"<p>a page</p>")]
+    keys = [problem.key for problem in problems if problem.severity == "error"]
+    assert [key.partition(".")[0] for key in keys] == [f"files[{n}]" for n in (2, 3, 4, 5, 6)]
+
+
+def test_injected_files_of_an_instance_that_is_unchanged_are_not_missed(service: Service) -> None:
+    listed = [{"path": "/etc/a", "content_path": "/content/0000"}]
+    meta = json.dumps({**documents.meta_data(), "files": listed})
+    tree = documents_and({META: meta, "/openstack/content/0000": "a"})
+    service.say({"documents": tree})
+    digests = bundle_digests(ask(service))
+    answer = ask(service, salt="0f", digests=digests)
+    assert (answer.unchanged, answer.requests) == (True, 2)
+    _, problems = layouts.parse(bundle(answer))
+    assert problems == []
+
+
+def bundle_digests(answer: Answer) -> dict[str, str]:
+    source = bundle(answer)
+    layouts.parse(source)
+    return source.digests("0f")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_service_without_either_layout_is_none(service: Service) -> None:
+    service.say({"documents": {"/": "hello"}})
+    answer = ask(service, wait=0.2)
+    assert answer.error.endswith("has neither OpenStack's nor EC2's layout")
+    assert answer.again
+
+
+@pytest.mark.parametrize(
+    "listing",
+    ["", "0", "x=y", "-1=a", "1234567=a", "0=a\n0=b", "../../iam/=a", "\u0663=a", "0=" * 99],
+)
+def test_odd_listings_of_keys_lead_nowhere_else(service: Service, listing: str) -> None:
+    tree = {**documents.ec2(), f"{TREE}/public-keys/": listing}
+    service.say({"documents": tree, "imds": {}})
+    assert ask(service, EC2).error == ""
+    keys = [path for path in service.paths() if "public-keys/" in path][1:]
+    assert set(keys) <= {f"{TREE}/public-keys/0/openssh-key"}

@@ -1,0 +1,122 @@
+"""C5: what a service sends too much of is refused, and costs little memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from guestagent import defs
+
+from . import documents
+from .documents import KEY, META, NETWORK, USER
+from .lab import EC2, Guest, Service, ask, documents_and
+
+_MOST = 64 << 10  # KiB
+_BIG = " " * (1 << 10)
+
+# A step, if the service may still be all right later, and a part of what is told.
+BAD: dict[str, tuple[dict[str, Any], bool, str]] = {
+    "endless": ({"endless": True}, False, "larger than"),
+    "a byte too large": ({"body": "x", "repeat": defs.JSON_LIMIT + 1}, False, "larger than"),
+    "256 MiB": ({"body": _BIG, "repeat": 1 << 18}, False, "larger than"),
+    "a length far too high": ({"length": 1 << 30}, True, "Incomplete|middle"),
+    "a length of many digits": ({"headers": {"Content-Length": "9" * 5000}}, True, ""),
+    "10 000 headers": ({"many": 10_000}, True, "HTTPException"),
+    "a header line of 1 MiB": ({"long": 1 << 20}, True, "LineTooLong|reset|time"),
+}
+
+
+@pytest.mark.parametrize("path", [META, NETWORK])
+@pytest.mark.parametrize("name", BAD)
+def test_C5_what_is_too_large_is_refused(
+    service: Service, here: Guest, path: str, name: str
+) -> None:
+    step, again, reason = BAD[name]
+    service.say({"steps": {path: [step]}})
+    run = here.fetch(urls=[service.url], wait=1.5)
+    assert run.status == 0, run.err
+    assert run.answer.documents == {}
+    assert run.answer.again is again
+    assert any(word in run.answer.error for word in reason.split("|"))
+    assert run.peak < _MOST
+
+
+def test_C5_a_large_document_of_single_bytes_is_read(service: Service, here: Guest) -> None:
+    text = "x" * (200 << 10)
+    service.say({"steps": {USER: [{"body": text, "chunk": 1}]}})
+    run = here.fetch(urls=[service.url])
+    assert run.answer.documents[USER[1:]].decode() == text
+    assert run.peak < _MOST
+
+
+def test_C5_all_documents_may_be_as_large_as_one_can_be(service: Service, here: Guest) -> None:
+    text = f'{{"a": "{"x" * (defs.JSON_LIMIT - 9)}"}}'
+    service.say({"steps": {path: [{"body": text}] for path in documents.FIVE}})
+    run = here.fetch(urls=[service.url])
+    assert [len(content) for content in run.answer.documents.values()] == [defs.JSON_LIMIT] * 5
+    assert run.peak < _MOST
+
+
+def test_C5_a_length_that_is_too_short_cuts_the_document(service: Service) -> None:
+    service.say({"steps": {USER: [{"body": "0123456789", "length": -4}]}})
+    answer = ask(service)
+    assert answer.documents[USER[1:]] == b"012345"
+
+
+@pytest.mark.usefixtures("quick")
+def test_C5_a_short_length_in_the_middle_spoils_no_other_document(service: Service) -> None:
+    service.say({"steps": {NETWORK: [{"length": -4}]}})
+    answer = ask(service)
+    whole = documents.openstack()
+    assert answer.documents[NETWORK[1:]].decode() == whole[NETWORK][:-4]
+    assert answer.documents[USER[1:]].decode() == whole[USER]
+
+
+@pytest.mark.usefixtures("quick")
+def test_C5_an_empty_document_is_one(service: Service) -> None:
+    service.say({"documents": documents_and({USER: ""})})
+    assert ask(service).documents[USER[1:]] == b""
+
+
+def test_C5_keys_without_end_are_bounded(service: Service, here: Guest) -> None:
+    tree = documents.ec2()
+    tree["/latest/meta-data/public-keys/"] = "\n".join(f"{n}=k{n}" for n in range(5000))
+    tree |= {f"/latest/meta-data/public-keys/{n}/openssh-key": KEY for n in range(1000)}
+    service.say({"documents": tree, "imds": {}})
+    run = here.fetch(urls=[service.url], cloud={"name": "ec2", "tokens": True})
+    keys = [name for name in run.answer.documents if name.endswith("openssh-key")]
+    assert len(keys) == defs.MAX_KEYS
+    assert run.peak < _MOST
+
+
+@pytest.mark.usefixtures("quick")
+def test_C5_all_documents_together_are_bounded(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defs, "TOTAL_LIMIT", 3000)
+    service.say({"documents": documents_and({USER: "x" * 2900})})
+    answer = ask(service)
+    assert "larger than" in answer.error
+    assert not answer.again
+
+
+def test_C5_a_key_of_1_mib_is_refused(service: Service) -> None:
+    service.say({"documents": documents.ec2(key="x" * defs.JSON_LIMIT), "imds": {}})
+    assert "larger than" in ask(service, EC2).error
+
+
+def test_C5_a_token_of_1_mib_is_refused(service: Service) -> None:
+    service.say({"documents": documents.ec2(), "imds": {"token": "x" * defs.JSON_LIMIT}})
+    assert "larger than" in ask(service, EC2).error
+
+
+def test_what_stays_in_the_connection_is_no_answer(service: Service) -> None:
+    forged = 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"a": !!}'
+    body = json.dumps({"links": []})
+    step = {"body": body + forged, "length": -len(forged)}
+    service.say({"steps": {NETWORK: [step]}})
+    answer = ask(service)
+    assert answer.documents[NETWORK[1:]].decode() == body
+    assert b"!!" not in b"".join(answer.documents.values())

@@ -1,0 +1,254 @@
+"""Whom the client talks to, and what it refuses from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rig
+
+from guestagent import defs
+
+from . import documents
+from .documents import META, NETWORK, USER
+from .lab import EC2, IPV4, IPV6, Guest, Lab, Machine, Service, ask, documents_and
+
+_PEER = re.compile(r'(?:inet_addr\("|inet_pton\(AF_INET6, ")([^"]+)"')
+_PORT = re.compile(r"sin6?_port=htons\((\d+)\)")
+
+
+def test_C1_only_literal_addresses_are_talked_to(lab: Lab, tmp_path: Path) -> None:
+    rig.need_tools("strace")
+    lab.serve(lab.link(ipv6=True))
+    trace = tmp_path / "trace"
+    calls = "trace=connect,sendto,sendmsg,sendmmsg"
+    run = lab.guest.fetch(wrapped=("strace", "-f", "-e", calls, "-o", str(trace)))
+    assert run.status == 0, run.err
+    lines = [line for line in trace.read_text().splitlines() if "AF_INET" in line]
+    peers = {peer for line in lines for peer in _PEER.findall(line)}
+    assert peers & {IPV4, IPV6}
+    assert peers <= {IPV4, IPV6}
+    assert {port for line in lines for port in _PORT.findall(line)} == {"80"}
+
+
+def test_C1_no_sign_of_a_cloud_and_nobody_is_asked(machine: Machine, lab: Lab) -> None:
+    service = lab.serve(lab.link(ipv6=True))
+    lab.space.dmi(product_name="KVM", product_uuid=documents.UUID)
+    before = rig.snapshot(machine.path("etc"))
+    (run,) = machine.boot()
+    assert run.status == 0
+    assert not {"requests", "socket"} & set(run.loaded)
+    assert service.log() == []
+    assert rig.differences(before, rig.snapshot(machine.path("etc"))) == set()
+
+
+def test_C1_without_dmi_nobody_is_asked(machine: Machine, lab: Lab) -> None:
+    service = lab.serve(lab.link(ipv6=True))
+    lab.space.sh(f"rm {lab.space.top}/sys/class/dmi/id/*")
+    assert [run.status for run in machine.boot()] == [0]
+    assert service.log() == []
+
+
+@pytest.mark.parametrize("word", ["guestagent.cloud=openstack", "ds=OpenStack"])
+def test_C1_without_dmi_the_command_line_can_say_so(machine: Machine, lab: Lab, word: str) -> None:
+    service = lab.serve(lab.link())
+    lab.space.sh(f"rm {lab.space.top}/sys/class/dmi/id/*")
+    lab.space.put("cmdline", f"quiet {word}\n")
+    assert [run.status for run in machine.boot()] == [0, 0, 0]
+    assert len(service.log()) == 5
+
+
+# Whoever answers for another machine may say anything as its id, or nothing.
+OTHERS = ["11111111-2222-4333-8444-555555555555", "x", None]
+
+
+@pytest.mark.parametrize("uuid", OTHERS)
+def test_C1_another_uuid_than_the_hypervisor_s_changes_nothing(
+    machine: Machine, lab: Lab, uuid: str | None
+) -> None:
+    meta = documents.meta_data(uuid or "")
+    if uuid is None:
+        del meta["uuid"]
+    lab.serve(lab.link(), {"documents": documents_and({META: json.dumps(meta)})})
+    machine.boot()
+    before = rig.snapshot(machine.path("etc")), rig.snapshot(machine.path("home"))
+    runs = machine.boot()
+    assert [run.status for run in runs[1:]] == [0, defs.EXIT_WRONG_SOURCE]
+    assert "another machine" in runs[-1].err
+    after = rig.snapshot(machine.path("etc")), rig.snapshot(machine.path("home"))
+    changed = [rig.differences(*pair) for pair in zip(before, after, strict=True)]
+    assert changed == [set(), set()]
+    assert not machine.path("/home/debian/.ssh/authorized_keys").exists()
+
+
+def test_C1_another_uuid_in_ec2_s_layout_changes_nothing(machine: Machine, lab: Lab) -> None:
+    lab.serve(lab.link(), {"documents": documents.ec2()})
+    runs = machine.boot()
+    assert runs[-1].status == defs.EXIT_WRONG_SOURCE
+    assert not machine.path("/home/debian/.ssh/authorized_keys").exists()
+
+
+def test_C1_one_service_gives_all_documents(lab: Lab) -> None:
+    services = {}
+    for name in ("a", "b"):
+        changed: dict[str, str | None] = {
+            META: json.dumps(documents.meta_data(hostname=name)),
+            NETWORK: json.dumps(documents.network_data() | {"name": name}),
+            USER: name,
+        }
+        # The first one also breaks off, so that the client has to connect again.
+        steps = {NETWORK: [{"reset": "middle"}, {"status": 503}, {}]}
+        script = {"documents": documents_and(changed), "steps": steps}
+        services[name] = lab.serve(lab.link(), script)
+    run = lab.guest.fetch()
+    found = run.answer.documents
+    chosen = json.loads(found[META[1:]])["hostname"]
+    other = "b" if chosen == "a" else "a"
+    assert json.loads(found[NETWORK[1:]])["name"] == chosen
+    assert found[USER[1:]].decode() == chosen
+    assert len(services[chosen].log()) == 7
+    assert set(services[other].paths()) <= {META}
+
+
+class Trap:
+    """A port of loopback that nobody may connect to."""
+
+    def __init__(self) -> None:
+        self.plug = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.plug.getsockname()[1]}"
+
+    def sprung(self) -> bool:
+        """True if somebody has connected."""
+        self.plug.setblocking(False)
+        try:
+            self.plug.accept()[0].close()
+        except BlockingIOError:
+            return False
+        return True
+
+
+@pytest.fixture
+def trap() -> Iterator[Trap]:
+    made = Trap()
+    yield made
+    made.plug.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("path", [META, NETWORK, USER])
+def test_C2_a_redirect_is_a_refusal(service: Service, trap: Trap, path: str, status: int) -> None:
+    step = {"status": status, "headers": {"Location": f"{trap.url}/secret"}}
+    service.say({"steps": {path: [step]}})
+    answer = ask(service)
+    assert answer.error.endswith(f"{path}: HTTP status {status}")
+    assert (answer.documents, answer.again) == ({}, False)
+    assert not trap.sprung()
+    assert service.paths().count(path) == 1
+
+
+def test_C2_a_redirect_within_the_service_is_not_followed(service: Service) -> None:
+    service.say({"steps": {META: [{"status": 302, "headers": {"Location": "/secret"}}]}})
+    assert ask(service).error
+    assert service.paths() == [META]
+
+
+def test_C3_the_environment_names_neither_proxy_nor_password(
+    service: Service, here: Guest, trap: Trap, tmp_path: Path
+) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login CANARY password CANARY\ndefault login CANARY\n")
+    netrc.chmod(0o600)
+    names = [f"{scheme}_proxy" for scheme in ("http", "https", "all")]
+    environment = dict.fromkeys([*names, *map(str.upper, names)], trap.url)
+    environment |= {"NETRC": str(netrc), "HOME": str(tmp_path)}
+    environment |= dict.fromkeys(("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), "/nowhere")
+    run = here.fetch(urls=[service.url], environment=environment)
+    assert run.answer.error == ""
+    assert not trap.sprung()
+    assert {"authorization", "cookie"} & {
+        name for line in service.log() for name in line["headers"]
+    } == set()
+    assert "CANARY" not in str(service.log())
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "x-unknown", "identity, gzip"])
+def test_C6_a_compressed_document_is_refused(service: Service, here: Guest, coding: str) -> None:
+    bomb = {"encoding": coding, "body": "[]", "repeat": 1 << 24}
+    service.say({"steps": {NETWORK: [bomb]}})
+    run = here.fetch(urls=[service.url])
+    assert "compressed" in run.answer.error
+    assert not run.answer.again
+    assert run.peak < 64 << 10
+
+
+def test_C6_nobody_asks_for_compression(service: Service) -> None:
+    ask(service)
+    assert {line["headers"]["accept-encoding"] for line in service.log()} == {"identity"}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("path", [META, NETWORK])
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "text/plain"])
+def test_a_page_in_place_of_a_document_is_asked_for_again(
+    service: Service, path: str, kind: str
+) -> None:
+    page = {"body": "\n<!DOCTYPE html><title>503</title>", "headers": {"Content-Type": kind}}
+    service.say({"steps": {path: [page, page, {}]}})
+    answer = ask(service)
+    assert answer.error == ""
+    assert answer.documents[path[1:]].startswith(b"{")
+    assert service.paths().count(path) == 3
+
+
+def test_user_data_may_be_a_page(service: Service) -> None:
+    service.say({"documents": documents_and({USER: "<powershell></powershell>"})})
+    answer = ask(service)
+    assert answer.documents[USER[1:]] == b"<powershell></powershell>"
+
+
+@pytest.mark.parametrize("kind", ["", "text/html", "image/png", "multipart/x; boundary=y", "\xff"])
+def test_the_content_type_does_not_matter(service: Service, kind: str) -> None:
+    service.say({"steps": {"*": [{"headers": {"Content-Type": kind}}]}})
+    assert len(ask(service).documents) == 5
+
+
+def test_what_a_service_says_of_itself_forges_no_line_of_the_journal(
+    service: Service, here: Guest
+) -> None:
+    service.say(
+        {
+            "steps": {
+                "*": [
+                    {
+                        "status": 400,
+                        "body": "\x1b[31m\nforged",
+                        "headers": {"Content-Type": "\x1b[31m"},
+                    }
+                ]
+            }
+        }
+    )
+    run = here.fetch(urls=[service.url])
+    assert run.err.isascii()
+    assert run.err.count("\n") == 1
+    assert "\x1b" not in run.err
+
+
+def test_credentials_are_never_asked_for(service: Service) -> None:
+    service.say({"documents": documents.ec2(), "imds": {}})
+    answer = ask(service, EC2)
+    assert answer.error == ""
+    assert "CANARY" not in str(answer)
+    assert not [path for path in service.paths() if "iam" in path or "credentials" in path]
+
+
+def test_the_answer_can_be_read_by_its_owner_alone(machine: Machine, lab: Lab) -> None:
+    lab.serve(lab.link())
+    machine.boot()
+    mode = os.stat(machine.path(defs.REQUEST_FILE)).st_mode
+    assert mode & 0o7777 == 0o600

@@ -1,0 +1,69 @@
+"""Which daemons and units are told of what a run changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pytest_mock import MockerFixture
+
+from guestagent import aftermath, defs
+from guestagent.changes import MakeHostKeys, SetConsolePassword, WriteFile
+from guestagent.model import Origin
+from guestagent.options import Options
+from guestagent.root import Root
+from guestagent.run import Result
+
+if TYPE_CHECKING:
+    from guestagent.changes import Change
+
+WHY = Origin("test", "", "")
+PASSWORD = SetConsolePassword("set_console_password", "debian", 3, 5, "http://192.0.2.1/", WHY)
+DROPIN = WriteFile("write", defs.SSHD_DROPIN, None, b"", None, 0o644, "", WHY, False)
+KEYS = MakeHostKeys("make_host_keys", ("ed25519",), WHY)
+
+
+@pytest.fixture
+def started(mocker: MockerFixture) -> list[str]:
+    """The command lines of all programs that would have been started."""
+    lines: list[str] = []
+
+    def run(argv: list[str]) -> Result:
+        lines.append(" ".join(argv))
+        return Result(0, b"", b"")
+
+    mocker.patch.object(aftermath, "program", lambda name: name)
+    mocker.patch.object(aftermath, "run", run)
+    return lines
+
+
+def tell(*changes: Change, **options: bool) -> None:
+    assert aftermath.tell(changes, Options(**options), Root("/")) == []  # type: ignore[arg-type]
+
+
+def test_without_changes_nothing_is_started(started: list[str]) -> None:
+    tell()
+    assert started == []
+
+
+@pytest.mark.parametrize("change", [DROPIN, KEYS], ids=["settings", "host keys"])
+def test_a_running_sshd_reads_what_is_new(started: list[str], change: Change) -> None:
+    tell(change)
+    tell(change, fetched=True)
+    line = "systemctl --no-block try-reload-or-restart ssh.service sshd.service"
+    assert started == [line] * 2
+
+
+def test_early_in_a_boot_no_daemon_runs_yet(started: list[str]) -> None:
+    tell(DROPIN, KEYS, boot=True)
+    assert started == []
+
+
+def test_by_hand_the_password_is_sent_by_its_unit(started: list[str]) -> None:
+    tell(PASSWORD)
+    assert started == ["systemctl --no-block start guestagent-password.service"]
+
+
+def test_at_boot_that_unit_starts_by_itself(started: list[str]) -> None:
+    tell(PASSWORD, fetched=True)
+    assert started == []

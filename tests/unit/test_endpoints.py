@@ -1,0 +1,235 @@
+"""Where a metadata service may be: URLs, links, and connecting to several at once."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guestagent import defs
+from guestagent.errors import UsageError
+from guestagent.sources.endpoints import Connecting, Endpoint, by_url, candidates
+
+GOOD = [
+    ("http://169.254.169.254", Endpoint("http://169.254.169.254", "169.254.169.254", 80)),
+    ("http://169.254.169.254/", Endpoint("http://169.254.169.254", "169.254.169.254", 80)),
+    ("http://10.0.0.1:8775/a/b/", Endpoint("http://10.0.0.1:8775/a/b", "10.0.0.1", 8775)),
+    ("http://[fd00:ec2::254]", Endpoint("http://[fd00:ec2::254]", "fd00:ec2::254", 80)),
+    (
+        "http://[fe80::a9fe:a9fe%enp0s3]:81/x",
+        Endpoint("http://[fe80::a9fe:a9fe]:81/x", "fe80::a9fe:a9fe", 81, "enp0s3"),
+    ),
+    (
+        "http://[fe80::a9fe:a9fe%25eth0]",
+        Endpoint("http://[fe80::a9fe:a9fe]", "fe80::a9fe:a9fe", 80, "eth0"),
+    ),
+    (
+        "http://169.254.169.254%Eth1",
+        Endpoint("http://169.254.169.254", "169.254.169.254", 80, "Eth1"),
+    ),
+    ("http://metadata.example/", Endpoint("http://metadata.example", "metadata.example", 80)),
+]
+
+
+@pytest.mark.parametrize(("url", "wanted"), GOOD)
+def test_a_url_is_an_endpoint(url: str, wanted: Endpoint) -> None:
+    assert by_url(url) == wanted
+
+
+@pytest.mark.parametrize(("url", "wanted"), GOOD)
+def test_a_zone_reaches_no_request(url: str, wanted: Endpoint) -> None:
+    assert "%" not in by_url(url).url
+
+
+@pytest.mark.parametrize("name", ["enp0s3", "Eth0", "25g0", "a.5", "x" * 15])
+@pytest.mark.parametrize("host", ["fe80::a9fe:a9fe", "169.254.169.254"])
+@pytest.mark.parametrize("rest", ["", ":81", "/a/b"])
+def test_an_endpoint_is_found_again_by_its_own_url(name: str, host: str, rest: str) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    endpoint = Endpoint(f"http://{shown}{rest}", host, 81 if ":" in rest else 80, name)
+    assert by_url(endpoint.zoned) == endpoint
+    without = endpoint._replace(interface="")
+    assert (without.zoned, by_url(without.zoned)) == (without.url, without)
+
+
+BAD = [
+    *("", "x", "169.254.169.254", "http://", "http:///x", "https://169.254.169.254", "file:///etc"),
+    *(
+        "ftp://x/",
+        "http://x:y/",
+        "http://x:99999/",
+        "http://x:-1/",
+        "http://[fe80::1/",
+        "http://]/",
+    ),
+    *("http://u@x/", "http://u:p@x/", "http://x/?a=b", "http://x/#f", "//169.254.169.254/"),
+    *("http://[x]/", "http://%eth0/"),
+]
+
+
+@pytest.mark.parametrize("url", BAD)
+def test_another_url_is_refused(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        by_url(url)
+    assert "http://HOST" in str(caught.value) or "malformed" in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", "a b", "\u00fc" * 70])
+def test_a_name_that_is_none_is_an_unreachable_service(host: str) -> None:
+    with pytest.raises(OSError, match=r"."):
+        Endpoint(f"http://{host}", host, 80).start()
+    assert not Connecting([Endpoint(f"http://{host}", host, 80)])
+
+
+class Links:
+    """A made-up /sys/class/net and if_inet6."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self.lines = ["00000000000000000000000000000001 01 80 10 80 lo\n"]
+        self.add("lo", "0x9")
+
+    def add(self, name: str, flags: str = "0x1003", master: bool = False) -> None:
+        path = self.top / "net" / name
+        path.mkdir(parents=True)
+        (path / "flags").write_text(f"{flags}\n")
+        if master:
+            (path / "master").mkdir()
+
+    def address(self, name: str, scope: str = "20", flags: str = "80") -> None:
+        self.lines.append(f"{'0' * 32} 02 40 {scope} {flags} {name}\n")
+        (self.top / "if_inet6").write_text("".join(self.lines))
+
+    def found(self, ec2: bool = False) -> list[str]:
+        return [endpoint.zoned for endpoint in candidates(ec2)]
+
+
+@pytest.fixture
+def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Links:
+    monkeypatch.setattr(defs, "NET_DIR", str(tmp_path / "net"))
+    monkeypatch.setattr(defs, "IPV6_ADDRESSES", str(tmp_path / "if_inet6"))
+    return Links(tmp_path)
+
+
+FOUR, SIX = "http://169.254.169.254", "http://[fe80::a9fe:a9fe%{}]"
+
+
+def test_without_a_link_nobody_is_asked(links: Links) -> None:
+    assert links.found() == []
+    links.add("enp0s3", "0x1002")
+    assert links.found() == []
+
+
+def test_one_link_is_asked_by_ipv4_and_by_what_ipv6_it_has(links: Links) -> None:
+    links.add("enp0s3")
+    assert links.found() == [FOUR]
+    links.address("enp0s3")
+    assert links.found() == [FOUR, SIX.format("enp0s3")]
+
+
+def test_several_links_are_each_asked(links: Links) -> None:
+    for name in ("enp0s3", "enp0s4", "enp0s5"):
+        links.add(name)
+    links.address("enp0s4")
+    wanted = [FOUR, SIX.format("enp0s4"), *(f"{FOUR}%enp0s{n}" for n in (3, 4, 5))]
+    assert links.found() == wanted
+
+
+@pytest.mark.parametrize("flags", ["40", "08", "c0", "48"])
+def test_an_address_that_is_not_usable_yet_is_not_used(links: Links, flags: str) -> None:
+    links.add("enp0s3")
+    links.address("enp0s3", flags=flags)
+    assert links.found() == [FOUR]
+
+
+def test_a_member_of_a_bond_is_not_asked(links: Links) -> None:
+    links.add("bond0")
+    links.add("enp0s3", master=True)
+    links.address("enp0s3")
+    links.address("bond0")
+    assert links.found() == [FOUR, SIX.format("bond0")]
+
+
+def test_ec2_s_address_needs_a_wider_one(links: Links) -> None:
+    links.add("enp0s3")
+    links.address("enp0s3")
+    assert links.found(ec2=True) == [FOUR, SIX.format("enp0s3")]
+    links.address("enp0s3", scope="00")
+    assert links.found(ec2=True)[-1] == "http://[fd00:ec2::254]"
+    assert links.found() == [FOUR, SIX.format("enp0s3")]
+
+
+def test_a_link_that_goes_meanwhile_is_none(links: Links) -> None:
+    links.add("enp0s3")
+    (links.top / "net/enp0s3/flags").unlink()
+    assert links.found() == []
+
+
+def test_without_ipv6_the_rest_is_asked(links: Links) -> None:
+    links.add("enp0s3")
+    (links.top / "if_inet6").unlink(missing_ok=True)
+    assert links.found() == [FOUR]
+
+
+def test_without_sysfs_nobody_is_asked(links: Links, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defs, "NET_DIR", "/nowhere")
+    assert links.found() == []
+
+
+@pytest.fixture
+def listener() -> Iterator[Endpoint]:
+    """A server that is there."""
+    with socket.create_server(("127.0.0.1", 0)) as plug:
+        port = plug.getsockname()[1]
+        yield Endpoint(f"http://127.0.0.1:{port}", "127.0.0.1", port)
+
+
+def _closed() -> Endpoint:
+    with socket.create_server(("127.0.0.1", 0)) as plug:
+        port = plug.getsockname()[1]
+    return Endpoint(f"http://127.0.0.1:{port}", "127.0.0.1", port)
+
+
+def _all_connected(connecting: Connecting) -> list[Endpoint]:
+    found = []
+    end = time.monotonic() + 10
+    while connecting and time.monotonic() < end:
+        for endpoint, plug in connecting.connected(0.1):
+            plug.close()
+            found.append(endpoint)
+    return found
+
+
+def test_those_that_answer_are_told_from_those_that_refuse(listener: Endpoint) -> None:
+    connecting = Connecting([_closed(), listener, _closed()])
+    assert _all_connected(connecting) == [listener]
+    assert not connecting
+
+
+def test_a_link_that_is_not_there_is_passed_over(listener: Endpoint) -> None:
+    assert not Connecting([listener._replace(interface="nothing0")])
+    assert not Connecting([Endpoint("http://[fe80::1]", "fe80::1", 80, "nothing0")])
+
+
+def test_after_giving_up_there_is_nothing_left_to_wait_for(listener: Endpoint) -> None:
+    connecting = Connecting([listener, listener])
+    connecting.close()
+    assert not connecting
+    assert connecting.connected(0) == []
+    connecting.close()
+
+
+def test_names_are_resolved_only_where_somebody_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags: dict[str, int] = {}
+
+    def resolve(host: str, *arguments: object, **more: int) -> list[object]:
+        flags[host] = more["flags"]
+        raise OSError("no")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    hosts = [*defs.METADATA_ADDRESSES, "metadata.example"]
+    assert not Connecting([Endpoint("", host, 80) for host in hosts])
+    assert [flags[host] == socket.AI_NUMERICHOST for host in hosts] == [True, True, True, False]

@@ -1,0 +1,40 @@
+"""The one form in which values reach INI-like files: each on a line of its own."""
+
+from __future__ import annotations
+
+import pytest
+from network_samples import HOSTILE
+
+from guestagent.desired.network.rendered import section
+from guestagent.errors import FieldError
+
+CONTROL = ("\n", "\r", "\0", "\t", "\u2028", "\ud800", "١", "a\n[Network]", "\x1b", "\x7f", "ä")
+
+
+def test_a_section_is_its_name_and_its_pairs_after_an_empty_line() -> None:
+    assert section("Route", [("Gateway", "192.0.2.1"), ("Metric", "7")]) == (
+        "\n[Route]\nGateway=192.0.2.1\nMetric=7\n"
+    )
+
+
+def test_a_key_may_stand_more_than_once() -> None:
+    assert section("Network", [("DNS", "1"), ("DNS", "2")]) == "\n[Network]\nDNS=1\nDNS=2\n"
+
+
+def test_without_pairs_there_is_no_section() -> None:
+    assert section("Link", []) == ""
+
+
+@pytest.mark.parametrize("value", CONTROL)
+def test_E5_what_would_not_stay_on_its_line_is_refused(value: str) -> None:
+    with pytest.raises(FieldError, match=r"^DNS "):
+        section("Network", [("DHCP", "no"), ("DNS", value)])
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_E5_a_hostile_value_is_refused_or_stays_one_value(value: str) -> None:
+    try:
+        text = section("Network", [("DNS", value)])
+    except FieldError:
+        return
+    assert text.splitlines() == ["", "[Network]", f"DNS={value}"]

@@ -1,0 +1,67 @@
+"""What guestagent remembers between runs is read as it was written, or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestagent import defs, state
+from guestagent.root import Root
+from guestagent.state import State
+
+STATES = [
+    State("u-1", {"file:/etc/motd": "ab"}, ("a", "b/"), ("/etc",), "0f", "x", True),
+    State(
+        *("", {}, (), (), "", "", False),
+        rejected="r",
+        documents={"openstack/latest/meta_data.json": "cd"},
+        time=1700000000,
+        fallback=True,
+    ),
+]
+
+
+@pytest.fixture
+def root(tree: Path) -> Root:
+    return Root(str(tree))
+
+
+def path(root: Root) -> Path:
+    return Path(root.path) / defs.STATE_FILE[1:]
+
+
+@pytest.mark.parametrize("wanted", STATES)
+def test_it_is_read_as_it_was_written(root: Root, wanted: State) -> None:
+    state.save(root, wanted)
+    assert state.load(root) == wanted
+
+
+def test_only_root_reads_it(root: Root) -> None:
+    state.save(root, STATES[0])
+    assert path(root).stat().st_mode & 0o7777 == 0o600
+    assert path(root).parent.stat().st_mode & 0o7777 == 0o700
+
+
+def test_a_tree_without_one_has_none(root: Root) -> None:
+    assert state.load(root) is None
+
+
+def damaged() -> list[Any]:
+    """What may stand in the file in its place."""
+    whole = {"version": 1, **STATES[0]._asdict()}
+    found: list[Any] = [None, [], "x", 7, {}]
+    found += [{key: whole[key] for key in whole if key != gone} for gone in whole]
+    found += [{**whole, key: 7} for key in ("record", "documents", "seen", "watched")]
+    times: tuple[Any, ...] = (None, [], "x", 1e400)
+    found += [{**whole, "time": value} for value in times]
+    return [*found, {**whole, "version": 2}]
+
+
+@pytest.mark.parametrize("value", damaged(), ids=range(len(damaged())))
+def test_a_damaged_one_is_none(root: Root, value: Any) -> None:
+    state.save(root, STATES[0])
+    path(root).write_text(json.dumps(value))
+    assert state.load(root) is None
