@@ -68,9 +68,8 @@ def post(path: str) -> int:
     """
     import time
 
-    from guestagent.errors import Unreachable
     from guestagent.sources.endpoints import by_url
-    from guestagent.sources.http import Client, Transient, back_off
+    from guestagent.sources.http import Client
 
     try:
         with open(path, "rb") as file:
@@ -80,15 +79,5 @@ def post(path: str) -> int:
         raise UsageError(f"{path}: {error.strerror}") from None
     except (FieldError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: {error}") from None
-    end = time.monotonic() + _WAIT
-    client = Client(by_url(url), end)
-    tries = 0
-    while True:
-        try:
-            return client.post("", body)
-        except Transient as error:
-            pause = back_off(tries, error.after)
-            if time.monotonic() + pause >= end:
-                raise Unreachable(f"{url}: {error}") from None
-            tries += 1
-            time.sleep(pause)
+    client = Client(by_url(url), time.monotonic() + _WAIT)
+    return client.patiently("", lambda: client.post("", body))

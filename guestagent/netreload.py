@@ -18,6 +18,7 @@ from guestagent.run import program, run
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from guestagent.changes import Change
     from guestagent.root import Root
@@ -69,14 +70,19 @@ def reload(changes: Sequence[Change]) -> list[str]:
 
 def postpone(root: Root, changes: Sequence[Change]) -> None:
     """Leave the changes for ``reload_postponed``.  Raises OSError, Refused."""
-    kept = [
-        {
-            "path": change.path,
-            "old": None if change.old is None else b2a_base64(change.old, newline=False).decode(),
-        }
-        for change in network_changes(changes)
-    ]
-    state.write(root, defs.RELOAD_FILE, kept, 0o600)
+    state.write(root, defs.RELOAD_FILE, [packed(item) for item in network_changes(changes)], 0o600)
+
+
+def packed(change: FileChange) -> dict[str, str | None]:
+    """A file's path and what it held before, as JSON can say it."""
+    old = change.old
+    text = None if old is None else b2a_base64(old, newline=False).decode()
+    return {"path": change.path, "old": text}
+
+
+def old_content(item: dict[str, Any]) -> bytes | None:
+    """What a file held that was ``packed``; None where it was not there."""
+    return None if item["old"] is None else a2b_base64(item["old"])
 
 
 def reload_postponed(root: Root) -> list[str]:
@@ -94,7 +100,7 @@ def reload_postponed(root: Root) -> list[str]:
     changes: list[Change] = []
     for item in kept:
         path, now = item["path"], root.read(item["path"], follow=False)
-        old = None if item["old"] is None else a2b_base64(item["old"])
+        old = old_content(item)
         if now is not None:
             changes.append(WriteFile("write", path, old, now, None, 0, "", _WHY, False))
         elif old is not None:
@@ -114,17 +120,17 @@ def _new(change: FileChange) -> str:
     return change.new.decode("utf-8", "replace") if change.kind == "write" else ""
 
 
-def _failures(name: str, *arguments: str) -> list[str]:
-    """Run a tool; why it failed, or nothing."""
+def _failures(name: str, *arguments: str, fine: int = 0) -> list[str]:
+    """Run a tool; why it failed, or nothing.  ``fine`` is a status that is no failure either."""
     tool = program(name)
     if tool is None:
         return [f"{name} {_MISSING}"]
-    return _run(tool, *arguments)
+    return _run(tool, *arguments, fine=fine)
 
 
-def _run(*argv: str) -> list[str]:
+def _run(*argv: str, fine: int = 0) -> list[str]:
     result = run(argv, timeout=defs.NETWORK_TIMEOUT)
-    return [f"{' '.join(argv)}: {result.reason()}"] if result.status else []
+    return [] if result.status in (0, fine) else [f"{' '.join(argv)}: {result.reason()}"]
 
 
 def _runs(unit: str) -> bool:
@@ -186,18 +192,11 @@ def _networkmanager(changes: Sequence[FileChange]) -> list[str]:
         uuid = _value(_new(change), "uuid")
         device = _active_device(uuid) if change.old else ""
         if not device or _failures("nmcli", "device", "reapply", device):
-            failures += _bring_up(uuid)
+            # That nobody answers yet is no failure: the profile goes on asking.
+            failures += _failures(
+                *("nmcli", "--wait", _PATIENCE, "connection", "up", "uuid", uuid), fine=_NOT_YET
+            )
     return failures
-
-
-def _bring_up(uuid: str) -> list[str]:
-    """Activate a profile; that nobody answers it is no failure, it goes on asking."""
-    tool = program("nmcli")
-    if tool is None:
-        return [f"nmcli {_MISSING}"]
-    argv = [tool, "--wait", _PATIENCE, "connection", "up", "uuid", uuid]
-    result = run(argv, timeout=defs.NETWORK_TIMEOUT)
-    return [] if result.status in (0, _NOT_YET) else [f"{' '.join(argv)}: {result.reason()}"]
 
 
 def _active_device(uuid: str) -> str:

@@ -10,6 +10,7 @@ import os
 import time
 
 from guestagent import defs
+from guestagent.sources.find import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,15 +47,7 @@ def _ready() -> set[str]:
     for name in os.listdir(defs.NET_DIR):
         where = f"{defs.NET_DIR}/{name}"
         if os.path.exists(f"{where}/device"):
-            index, address = _line(f"{where}/ifindex"), _line(f"{where}/address")
+            index, address = read_text(f"{where}/ifindex"), read_text(f"{where}/address")
             if os.path.exists(f"{defs.UDEV_DATA_DIR}/n{index}"):
                 found |= {name, address.lower()}
     return found
-
-
-def _line(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read(defs.NAME_LIMIT).strip()
-    except OSError:
-        return ""  # renamed or gone meanwhile

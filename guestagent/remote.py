@@ -41,11 +41,11 @@ def request_for(settings: Settings, source: str, before: State | None) -> dict[s
     known = before is not None and not before.fallback
     if found.own_uuid and before is not None and before.instance_id != machine_id():
         known = False  # an image of a configured guest, or its disk, as another instance
-    wait = min(settings.metadata_wait, defs.METADATA_WAIT_KNOWN) if known else None
+    longest = defs.METADATA_WAIT_KNOWN if known else settings.metadata_wait
     return {
         "cloud": found._asdict(),
         "urls": urls,
-        "wait": settings.metadata_wait if wait is None else wait,
+        "wait": min(settings.metadata_wait, longest),
         "salt": before.salt if before else "",
         "digests": before.documents if before else {},
         "old_protocol": settings.metadata_imds_v1,

@@ -8,7 +8,6 @@ started anew meanwhile gets them back at boot.
 from __future__ import annotations
 
 import os
-from binascii import a2b_base64, b2a_base64
 
 from guestagent import apply, defs, log, state
 from guestagent.changes import RemoveFile, WriteFile
@@ -16,7 +15,7 @@ from guestagent.errors import FieldError, GuestagentError, NoPermission, Refused
 from guestagent.jsontext import loads
 from guestagent.lock import lock
 from guestagent.model import Origin
-from guestagent.netreload import network_changes, reload
+from guestagent.netreload import network_changes, old_content, packed, reload
 from guestagent.planning import network_digest
 from guestagent.root import Root
 from guestagent.run import program, run
@@ -40,9 +39,8 @@ def prepare(root: Root, plan: Plan, record: dict[str, str], seconds: int) -> Non
     """
     kept = [
         {
-            "path": change.path,
+            **packed(change),
             "mode": change.old_mode,
-            "old": None if change.old is None else b2a_base64(change.old, newline=False).decode(),
             "recorded": record.get(f"file:{change.path}"),
         }
         for change in network_changes(plan.changes)
@@ -111,7 +109,7 @@ def _read(root: Root) -> dict[str, Any]:
 def _back(root: Root, item: dict[str, Any]) -> list[Change]:
     """The change that makes a file what it was; none if it is that."""
     path, mode = item["path"], item["mode"]
-    old = None if item["old"] is None else a2b_base64(item["old"])
+    old = old_content(item)
     now = root.read(path, follow=False)
     if now == old:
         return []

@@ -45,7 +45,7 @@ def _fetch(path: str) -> int:
 
 
 def _post(path: str) -> int:
-    """Send the encrypted password that a file holds, after the URL in its first line."""
+    """Send the encrypted password that a file holds to the URL that it holds too."""
     from guestagent.consolepassword import post
 
     status = post(path)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 MTU_RANGE = (68, 65535)
 METRIC_RANGE = (0, 2**32 - 1)
+# What the kernel gives a route without a metric, by IP version; and from one default route to the
+# next.
+KERNEL_METRICS = {4: 0, 6: 1024}
+METRIC_STEP = 100
 # Tables 253 to 255 are the kernel's own: default, main and local.
 TABLE_RANGE = (1, 252)
 TAG_RANGE = (1, 4094)

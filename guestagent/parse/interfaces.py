@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from guestagent.errors import FieldError, Problem
 from guestagent.model import Interface, Route
-from guestagent.parse.address import UNSPECIFIED, contains, family, host, link_local
+from guestagent.parse.address import (
+    KERNEL_METRICS,
+    METRIC_STEP,
+    UNSPECIFIED,
+    contains,
+    family,
+    host,
+    link_local,
+)
 from guestagent.parse.address import metric as checked_metric
 
 TYPE_CHECKING = False
@@ -21,8 +29,6 @@ PROBLEM_LIMIT = 100
 DNS_LIMIT = 16
 
 _DHCP6_RANK = ("no", "slaac", "stateless", "stateful")
-_METRIC_STEP = 100
-_KERNEL_METRIC = {4: 0, 6: 1024}
 
 
 class Notes:
@@ -159,11 +165,11 @@ def _default_metric(entry: Route, taken: set[tuple[int, int]]) -> int | None:
     if not entry.default or entry.metric is not None:
         return entry.metric
     version = family(entry.destination)
-    metric = _KERNEL_METRIC[version]
+    metric = KERNEL_METRICS[version]
     while (version, metric) in taken:
-        metric += _METRIC_STEP
+        metric += METRIC_STEP
     taken.add((version, metric))
-    return None if metric == _KERNEL_METRIC[version] else metric
+    return None if metric == KERNEL_METRICS[version] else metric
 
 
 def _on_link(entry: Route, addresses: tuple[str, ...]) -> bool:

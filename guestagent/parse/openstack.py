@@ -19,7 +19,7 @@ from guestagent.model import (
     Text,
 )
 from guestagent.parse import fields
-from guestagent.sources.bundle import Unreadable
+from guestagent.sources.bundle import Unreadable, is_dated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _META = "meta_data.json"
 _NETWORK = "network_data.json"
-_DIGITS = frozenset("0123456789")
 
 
 def folder(bundle: Bundle) -> str | None:
@@ -41,16 +40,11 @@ def folder(bundle: Bundle) -> str | None:
     Raises SourceBroken.
     """
     names = bundle.names("openstack")
-    dated = sorted((name for name in names if _dated(name)), reverse=True)
+    dated = sorted((name for name in names if is_dated(name)), reverse=True)
     for version in ("latest", *dated):
         if version in names and _META in bundle.names(f"openstack/{version}"):
             return f"openstack/{version}"
     return None
-
-
-def _dated(name: str) -> bool:
-    parts = name.split("-")
-    return [len(part) for part in parts] == [4, 2, 2] and _DIGITS.issuperset("".join(parts))
 
 
 def instance_id(bundle: Bundle) -> str | None:

@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 CHANGING = ("/meta_data.json", "/network_data.json")
 
 
+_DIGITS = frozenset("0123456789")
+
+
+def is_dated(name: str) -> bool:
+    """True for the name of a version of OpenStack's layout that is a date, as 2018-08-27."""
+    parts = name.split("-")
+    return [len(part) for part in parts] == [4, 2, 2] and _DIGITS.issuperset("".join(parts))
+
+
 def digest(content: bytes, salt: str) -> str:
     """A keyed name for what a document says, without what is new at each request."""
     try:

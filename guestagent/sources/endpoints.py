@@ -14,6 +14,7 @@ from select import POLLERR, POLLHUP, POLLOUT, poll
 from guestagent import defs
 from guestagent.errors import UsageError
 from guestagent.record import NamedTuple
+from guestagent.sources.find import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,18 +143,10 @@ def _links_up() -> list[str]:
 
 
 def _is_up(name: str) -> bool:
-    flags = _line(f"{defs.NET_DIR}/{name}/flags")
+    flags = read_text(f"{defs.NET_DIR}/{name}/flags")
     # A member of a bond or bridge has no address of its own.
     joined = os.path.exists(f"{defs.NET_DIR}/{name}/master")
     return bool(flags) and bool(int(flags, 16) & _UP) and not joined
-
-
-def _line(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read(defs.NAME_LIMIT).strip()
-    except OSError:
-        return ""
 
 
 def _ipv6_links() -> tuple[set[str], bool]:

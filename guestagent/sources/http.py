@@ -22,9 +22,12 @@ from guestagent.errors import SourceBroken, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from guestagent.sources.endpoints import Endpoint
+
+    T = TypeVar("T")
 
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _CHUNK = 1 << 16
@@ -114,10 +117,14 @@ class Client:
 
         None where the service says that there is none.  Raises SourceBroken, Unreachable.
         """
+        return self.patiently(path, lambda: self.ask(path, limit))
+
+    def patiently(self, path: str, work: Callable[[], T]) -> T:
+        """What ``work`` returns, tried as often as the time allows.  Raises Unreachable."""
         tries, reason = 0, ""
         while True:
             try:
-                return self.ask(path, limit)
+                return work()
             except Transient as error:
                 # The end of the time in the middle of a try would hide what was wrong before.
                 if not reason or time.monotonic() < self.end:

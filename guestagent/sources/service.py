@@ -14,7 +14,7 @@ from guestagent import defs
 from guestagent.errors import FieldError, SourceBroken, Unreachable
 from guestagent.jsontext import loads
 from guestagent.record import NamedTuple
-from guestagent.sources.bundle import digest
+from guestagent.sources.bundle import digest, is_dated
 from guestagent.sources.documents import Answer
 from guestagent.sources.endpoints import Connecting, Endpoint, by_url, candidates
 from guestagent.sources.http import Client, Transient, back_off
@@ -247,9 +247,7 @@ class _Race:
     def _dated(self, client: Client) -> str:
         """The folder of the newest version, for a service that has no "latest"."""
         listing = client.ask("/openstack", defs.TOKEN_LIMIT) or b""
-        words = listing.decode("ascii", "replace").split()
-        dated = [word for word in words if [len(part) for part in word.split("-")] == [4, 2, 2]]
-        dated = [word for word in dated if word.replace("-", "").isdigit() and word.isascii()]
+        dated = [word for word in listing.decode("ascii", "replace").split() if is_dated(word)]
         return f"openstack/{max(dated)}" if dated else ""
 
     def _ec2(self, client: Client) -> _Sound | None:

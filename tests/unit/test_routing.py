@@ -8,9 +8,9 @@ import pytest
 from network_samples import LABEL, MAC, MAC2, MAC3, bond, interface, member, route, vlan
 
 from guestagent.desired.network.check import check
-from guestagent.desired.network.rendered import KERNEL_METRICS
 from guestagent.desired.network.routing import with_metrics, with_policy
 from guestagent.model import Interface, Route, Rule
+from guestagent.parse.address import KERNEL_METRICS
 from guestagent.parse.interfaces import settle
 
 DEFAULT6 = route(destination="::/0", gateway="fe80::1")

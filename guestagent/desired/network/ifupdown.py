@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.desired.network.check import check
-from guestagent.desired.network.rendered import KERNEL_METRICS, RULE_PRIORITY, Rendered
+from guestagent.desired.network.rendered import RULE_PRIORITY, Rendered
 from guestagent.errors import FieldError
-from guestagent.parse.address import family
+from guestagent.parse.address import KERNEL_METRICS, family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.desired.network.check import check
-from guestagent.desired.network.rendered import KERNEL_METRICS, RULE_PRIORITY, Rendered
+from guestagent.desired.network.rendered import RULE_PRIORITY, UNKNOWN_TO_SYSTEMD, Rendered
 from guestagent.errors import FieldError
-from guestagent.parse.address import family
+from guestagent.parse.address import KERNEL_METRICS, family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ _PARAMETERS = {
     "updelay": "up-delay",
     "xmit_hash_policy": "transmit-hash-policy",
 }
-# Values that netplan, or systemd behind it, does not know.
-_UNKNOWN_VALUES = ("filter", "filter_active", "filter_backup", "vlan+srcmac")
 # Options whose value 0 netplan takes for "not given", which to the driver means 1.
 _NEVER_ZERO = ("num_grat_arp", "packets_per_slave", "resend_igmp")
 # Netplan writes higher ones as negative numbers, and takes the highest for none.
@@ -217,7 +215,7 @@ def _parameters(bond: Bond) -> Mapping:
 
 def _known(name: str, value: str) -> bool:
     zero = name in _NEVER_ZERO and value == "0"
-    return name in _PARAMETERS and value not in _UNKNOWN_VALUES and not zero
+    return name in _PARAMETERS and value not in UNKNOWN_TO_SYSTEMD and not zero
 
 
 def _lost(interface: Interface) -> list[tuple[Origin, str]]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.desired.network.check import check
-from guestagent.desired.network.rendered import RULE_PRIORITY, Rendered, section
+from guestagent.desired.network.rendered import (
+    RULE_PRIORITY,
+    UNKNOWN_TO_SYSTEMD,
+    Rendered,
+    section,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +48,6 @@ _BOND_KEYS = {
 }
 _MILLISECONDS = ("arp_interval", "downdelay", "miimon", "updelay")
 _SWITCHES = ("all_slaves_active", "tlb_dynamic_lb")
-# Values of the driver that systemd does not know.
-_UNKNOWN_VALUES = ("filter", "filter_active", "filter_backup", "vlan+srcmac")
 
 
 def render(interfaces: Sequence[Interface]) -> Rendered:
@@ -79,7 +82,7 @@ def _netdev(interface: Interface) -> str:
 def _bond(bond: Bond) -> Pairs:
     pairs = [("Mode", bond.mode)]
     for name, value in bond.options:
-        if name not in _BOND_KEYS or value in _UNKNOWN_VALUES:
+        if name not in _BOND_KEYS or value in UNKNOWN_TO_SYSTEMD:
             continue
         if name in _MILLISECONDS:
             value += "ms"
@@ -95,7 +98,7 @@ def _lost(interface: Interface) -> list[tuple[Origin, str]]:
     return [
         (interface.origin, reason.format(name))
         for name, value in options
-        if value in _UNKNOWN_VALUES
+        if value in UNKNOWN_TO_SYSTEMD
     ]
 
 

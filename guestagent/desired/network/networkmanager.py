@@ -19,8 +19,8 @@ from _blake2 import blake2b
 
 from guestagent import defs
 from guestagent.desired.network.check import check
-from guestagent.desired.network.rendered import KERNEL_METRICS, RULE_PRIORITY, Rendered, section
-from guestagent.parse.address import family
+from guestagent.desired.network.rendered import RULE_PRIORITY, Rendered, section
+from guestagent.parse.address import KERNEL_METRICS, family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

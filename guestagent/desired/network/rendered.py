@@ -8,7 +8,8 @@ from guestagent.record import NamedTuple
 
 # Policy routing comes after the kernel's local table and before its main one, ip-rule(8).
 RULE_PRIORITY = 30000
-KERNEL_METRICS = {4: 0, 6: 1024}
+# Values of the bonding driver that systemd does not know, and so neither does netplan.
+UNKNOWN_TO_SYSTEMD = ("filter", "filter_active", "filter_backup", "vlan+srcmac")
 
 
 class Rendered(NamedTuple):

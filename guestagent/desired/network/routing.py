@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guestagent.model import Route, Rule
-from guestagent.parse.address import family, network
+from guestagent.parse.address import KERNEL_METRICS, METRIC_STEP, family, network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 # Between the metrics of static default routes (``parse.interfaces.settle``): two IPv6 routes with
 # the same one, a static and an advertised one too, would become one route over both NICs.
-_DYNAMIC_METRIC = 1024 - 50
-_METRIC_STEP = 100
+_DYNAMIC_METRIC = KERNEL_METRICS[6] - METRIC_STEP // 2
 _FIRST_TABLE = 101
 _HOST = {4: 32, 6: 128}
 
@@ -26,15 +25,15 @@ def with_metrics(interfaces: Iterable[Interface]) -> list[Interface]:
     """
     found = list(interfaces)
     taken = {route.metric for interface in found for route in interface.routes if route.default}
-    metric = _DYNAMIC_METRIC + (_METRIC_STEP if taken else 0)
+    metric = _DYNAMIC_METRIC + (METRIC_STEP if taken else 0)
     for index, interface in enumerate(found):
         if not interface.dhcp4 and not interface.accept_ra:
             continue
         while metric in taken:
-            metric += _METRIC_STEP
+            metric += METRIC_STEP
         if metric > _DYNAMIC_METRIC:
             found[index] = interface._replace(metric=metric)
-        metric += _METRIC_STEP
+        metric += METRIC_STEP
     return found
 
 
