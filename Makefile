@@ -3,13 +3,14 @@
 #
 #   make run    show the main job on a sample config drive, on a scratch tree
 #   make test   all tests, those in booted guests too
+#   make compare [USER_DATA="FILE..."]  what differs from cloud-init, in two booted guests
 #   make lint | types | bench | load | deb | clean
 
 PYTHON ?= python3
 VENV := .venv
 IN_VENV := $(VENV)/bin/python -m
 
-RUN_PACKAGES := openssh-client passwd xorriso
+RUN_PACKAGES := openssh-client passwd python3-yaml xorriso
 DEB_PACKAGES := debhelper dh-python dpkg-dev python3
 TEST_PACKAGES := $(RUN_PACKAGES) $(DEB_PACKAGES) ca-certificates debootstrap dosfstools e2fsprogs \
 	gir1.2-nm-1.0 iproute2 mandoc mtools openssl python3-gi qemu-system-x86 sshpass strace systemd \
@@ -25,7 +26,7 @@ TEST_ENVIRONMENT := GUESTAGENT_REQUIRE_ALL=1 PYTHONDONTWRITEBYTECODE=1 \
 PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H --preserve-env=$(PASSED_ON))
 
-.PHONY: run test lint types bench load deb clean
+.PHONY: run test compare lint types bench load deb clean
 
 run:
 	@packaging/need $(RUN_PACKAGES)
@@ -37,8 +38,15 @@ test: $(VENV)/ready
 	@packaging/need --unpack ifupdown sbin/ifquery $(VENV)/ifupdown
 	@packaging/need --unpack ifupdown-ng sbin/ifparse $(VENV)/ifupdown-ng
 	@packaging/need --unpack netplan.io usr/libexec/netplan/generate $(VENV)/netplan
+	@packaging/need --unpack sudo usr/sbin/visudo $(VENV)/sudo
+	@packaging/need --unpack cloud-init usr/share/doc/cloud-init/examples $(VENV)/cloud-init
 	$(AS_ROOT) env $(TEST_ENVIRONMENT) PYTEST="$(IN_VENV) pytest -p no:cacheprovider" \
 		tests/run.sh $(PYTEST_ARGUMENTS)
+
+compare: $(VENV)/ready
+	@packaging/need $(TEST_PACKAGES)
+	$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 PATH="$$PATH:/usr/sbin:/sbin" \
+		$(IN_VENV) tests.vm.compare $(USER_DATA)
 
 lint: $(VENV)/ready
 	$(IN_VENV) ruff check

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from guestagent.changes import Change
     from guestagent.options import Options
     from guestagent.root import Root
-    from guestagent.settings import Settings
+
+_CHECKED = ("passwordauthentication", "permitrootlogin")
 
 
 def tell(changes: Sequence[Change], options: Options, root: Root) -> list[Problem]:
@@ -29,6 +30,8 @@ def tell(changes: Sequence[Change], options: Options, root: Root) -> list[Proble
     kinds = {change.kind for change in changes}
     if not boot and (defs.SSHD_DROPIN in paths or "make_host_keys" in kinds):
         _systemctl("try-reload-or-restart", "ssh.service", "sshd.service")
+    if not boot and not options.fetched and kinds & {"step", "write_later"}:
+        _run_scripts()  # at boot they come by themselves
     if not options.fetched and "set_console_password" in kinds:
         _systemctl("start", "guestagent-password.service")
     if not any(path.startswith(defs.NETWORK_FILES) for path in paths):
@@ -42,22 +45,28 @@ def tell(changes: Sequence[Change], options: Options, root: Root) -> list[Proble
     return [Problem("error", "network", "", "", reason) for reason in failures]
 
 
+def _run_scripts() -> None:
+    """Start the unit of the early stage; anew if it has run, but never while it runs."""
+    tool = program("systemctl")
+    if tool is None:
+        return
+    shown = run([tool, "show", "--property=SubState", "--value", defs.EARLY_UNIT])
+    _systemctl("restart" if shown.output.strip() == b"exited" else "start", defs.EARLY_UNIT)
+
+
 def _systemctl(verb: str, *units: str) -> None:
     tool = program("systemctl")
     if tool is not None:
         run([tool, "--no-block", verb, *units])
 
 
-def check_sshd(root: Root, settings: Settings) -> list[Problem]:
-    """Ask ``sshd -T`` if the drop-in's settings are the effective ones.
+def check_sshd(root: Root) -> list[Problem]:
+    """Ask ``sshd -T`` if what the drop-in says of passwords and root is what counts.
 
     The first file that sets a keyword wins, sshd_config(5): a warning names that file.
     """
-    wanted = {
-        "passwordauthentication": settings.sshd_password_authentication,
-        "permitrootlogin": settings.sshd_permit_root_login,
-    }
-    wanted = {key: value for key, value in wanted.items() if value}
+    own = (line.lower().split() for line in root.text(defs.SSHD_DROPIN).splitlines())
+    wanted = {words[0]: words[1] for words in own if words and words[0] in _CHECKED}
     tool = program("sshd")
     if tool is None or not wanted:
         return []

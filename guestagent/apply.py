@@ -9,17 +9,16 @@ each file old or new, and the next run removes what was staged and finishes.
 from __future__ import annotations
 
 import os
-import time
 from errno import EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS
 from stat import S_ISDIR
 
 from guestagent import defs, state
 from guestagent.errors import AccountsLocked, FieldError, Problem, Refused
-from guestagent.facts import accounts
 from guestagent.jsontext import loads
-from guestagent.privsep import NEW_FILE, as_user, replace, write_all
-from guestagent.root import read_at
+from guestagent.privsep import NEW_FILE, write_all
+from guestagent.resources import digest
 from guestagent.system import sync_tree
+from guestagent.userfiles import account_of, is_users, new_homes, write_as_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,21 +27,19 @@ if TYPE_CHECKING:
 
     from guestagent.changes import (
         AddEntropy,
-        AddUser,
+        AddStep,
         Change,
         MakeHostKeys,
+        MakeLink,
         RemoveFile,
-        SetConsolePassword,
         SetHostname,
         WriteFile,
     )
-    from guestagent.model import Account, Secret
     from guestagent.root import Root
+    from guestagent.shadow import Shadow
 
 # Errors of one path; any other (a full disk, a failing one) stops the whole commit.
 _HERE_ONLY = (EROFS, EACCES, EPERM, ENOTDIR, ENAMETOOLONG, ELOOP, EISDIR)
-_LOCKED = 1  # chpasswd(8), and 10 for useradd(8) where the group file is locked
-_USERADD_LOCKED = (1, 10)
 
 
 class _Staged:
@@ -50,18 +47,21 @@ class _Staged:
 
     __slots__ = ("change", "fd", "name", "temporary")
 
-    def __init__(self, change: WriteFile, fd: int, name: str, temporary: str) -> None:
+    def __init__(self, change: WriteFile | AddStep, fd: int, name: str, temporary: str) -> None:
         self.change, self.fd, self.name, self.temporary = change, fd, name, temporary
 
 
-def commit(changes: tuple[Change, ...], root: Root) -> list[tuple[Change, Problem]]:
+def commit(
+    changes: tuple[Change, ...], root: Root, instance: str = ""
+) -> list[tuple[Change, Problem]]:
     """Carry out all changes; those that failed come back, each with its problem.
 
-    Raises OSError where files cannot be staged: nothing has changed then.  Raises
-    AccountsLocked where another program holds the lock of the user database.
+    ``instance`` is the id of the instance that the changes are for.  Raises OSError where files
+    cannot be staged: nothing has changed then.  Raises AccountsLocked where another program holds
+    the lock of the user database while accounts are made.
     """
     clean(root)
-    return _Commit(root).run(changes)
+    return _Commit(root, instance).run(changes)
 
 
 def clean(root: Root) -> None:
@@ -101,45 +101,74 @@ def unlink(root: Root, path: str) -> None:
 
 
 class _Commit:
-    def __init__(self, root: Root) -> None:
-        self.root = root
+    def __init__(self, root: Root, instance: str) -> None:
+        self.root, self.instance = root, instance
         self.staged: list[_Staged] = []
         self.failed: list[tuple[Change, Problem]] = []
 
     def run(self, changes: tuple[Change, ...]) -> list[tuple[Change, Problem]]:
         """Stage, make accounts, rename, then do the rest in order."""
-        writes = [change for change in changes if change.kind == "write"]
-        users = [change for change in writes if self._user_owned(change)]
+        writes = [change for change in changes if change.kind in ("write", "step")]
+        added = [change.user for change in changes if change.kind == "add_user"]
+        homes = new_homes(self.root, added)
+        users = [change for change in writes if is_users(self.root, change, homes)]
         mine = [change for change in writes if change not in users]
+        later = [change for change in changes if change.kind == "write_later"]
+        if later:
+            from guestagent.later import step
+
+            carrier = step(later, self.instance)
+            mine.append(carrier)
+        shadow = self._shadow(changes)
         try:
             self._stage(mine)
-            self._each(changes, {"add_user": self._add_user})
+            self._note(changes)
+            for kind, action in shadow.before.items() if shadow else ():
+                self._each(changes, {kind: action})
+            self._own()
             self._rename()
         finally:
             self._forget()
-        self._each(users, {"write": self._write_as_user})
+        self._each(users, {"write": lambda change: write_as_user(self.root, change)})
+        if later and any(change is carrier for change, _ in self.failed):
+            reason = f"{carrier.path} could not be written"
+            self.failed += [(item, Problem("error", *item.why, reason)) for item in later]
+        written = {change.path for change in mine}
         self._each(
-            changes,
+            (change for change in changes if change.kind != "remove" or change.path not in written),
             {
                 "remove": self._remove_file,
+                "link": self._make_link,
                 "make_host_keys": self._make_host_keys,
-                "set_password": lambda change: self._set_password(change.name, change.secret),
-                "set_console_password": self._set_console_password,
-                "lock_password": lambda change: self._tool(
-                    "usermod", ["--lock", change.name], b"", (_LOCKED,)
-                ),
+                **(shadow.after if shadow else {}),
                 "set_hostname": self._set_hostname,
                 "add_entropy": self._add_entropy,
             },
+            # The files are in place, and what they are for must be remembered.
+            (Refused, OSError, AccountsLocked),
         )
         return self.failed
 
-    def _each(self, changes: Iterable[Change], actions: dict[str, Callable[[Any], None]]) -> None:
+    def _shadow(self, changes: tuple[Change, ...]) -> Shadow | None:
+        kinds = ("add_", "set_password", "set_console", "expire_", "lock_")
+        if not any(change.kind.startswith(kinds) for change in changes):
+            return None
+        from guestagent.shadow import Shadow
+
+        return Shadow(self.root)
+
+    def _each(
+        self,
+        changes: Iterable[Change],
+        actions: dict[str, Callable[[Any], None]],
+        errors: tuple[type[Exception], ...] = (Refused, OSError),
+    ) -> None:
+        """Carry out changes of some kinds; ``errors`` are those of one change alone."""
         for change in changes:
             if change.kind in actions:
                 try:
                     actions[change.kind](change)
-                except (Refused, OSError) as error:
+                except errors as error:
                     self._fail(change, error)
 
     def _fail(self, change: Change, error: Exception) -> None:
@@ -150,16 +179,7 @@ class _Commit:
         text = f"{path}: {reason}" if path else reason
         self.failed.append((change, Problem("error", *change.why, text)))
 
-    def _user_owned(self, change: WriteFile) -> bool:
-        """True where the file lies, or will lie, in a directory that a user owns."""
-        if change.user not in ("", "root"):
-            return True
-        try:
-            return self._standing(change.path)[1] is not None
-        except (OSError, Refused):
-            return False
-
-    def _stage(self, changes: list[WriteFile]) -> None:
+    def _stage(self, changes: list[WriteFile | AddStep]) -> None:
         if not changes:
             return
         names = [_temporary_path(change.path) for change in changes]
@@ -175,7 +195,7 @@ class _Commit:
                 self._fail(change, error)
         sync_tree(self.root.fd)
 
-    def _stage_one(self, change: WriteFile) -> _Staged:
+    def _stage_one(self, change: WriteFile | AddStep) -> _Staged:
         with self.root.place(change.path, make=True) as place:
             found = place.stat()
             if found is not None and S_ISDIR(found.st_mode):
@@ -196,6 +216,51 @@ class _Commit:
                 os.close(fd)
         return staged
 
+    def _note(self, changes: Iterable[Change]) -> None:
+        """Leave word of what could not be told from what was there, if this run is killed."""
+        appended = {
+            change.path: digest(change.new)
+            for change in changes
+            if change.kind == "write" and change.append
+        }
+        made = dict.fromkeys((c.user.name for c in changes if c.kind == "add_user"), "new")
+        if appended or made or any(change.kind in ("step", "write_later") for change in changes):
+            before = state.note(self.root, self.instance)
+            found = {
+                "appended": before["appended"] | appended,
+                "accounts": before["accounts"] | made,
+                "instance": {"id": self.instance},
+            }
+            state.write(self.root, defs.NOTE_FILE, found, 0o600)
+
+    def _own(self) -> None:
+        """Give staged files to the accounts that shall have them, which exist by now."""
+        for item in [item for item in self.staged if item.change.owner]:
+            try:
+                uid, gid = self._ids(item.change.owner)
+                fd = os.open(item.temporary, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=item.fd)
+                try:
+                    os.fchown(fd, uid, gid)
+                    os.fchmod(fd, item.change.mode)
+                finally:
+                    os.close(fd)
+            except (Refused, OSError) as error:
+                self._fail(item.change, error)
+                self.staged.remove(item)
+                _unlink(item.fd, item.temporary)
+                os.close(item.fd)
+
+    def _ids(self, owner: str) -> tuple[int, int]:
+        name, _, group = owner.partition(":")
+        account, gid = (account_of(self.root, name) if name else None), 0
+        if group:
+            lines = (line.split(":") for line in self.root.text(defs.GROUP_FILE).splitlines())
+            gids = [int(parts[2]) for parts in lines if parts[0] == group]
+            if not gids:
+                raise Refused(f"there is no group {group}")
+            gid = gids[0]
+        return account.uid if account else 0, gid
+
     def _rename(self) -> None:
         if not self.staged:
             return
@@ -215,96 +280,28 @@ class _Commit:
             unlink(self.root, defs.STAGING_FILE)
         self.staged = []
 
-    def _account(self, name: str) -> Account:
-        for account in accounts(self.root):
-            if account.name == name:
-                return account
-        raise Refused(f"there is no account {name}")
-
-    def _write_as_user(self, change: WriteFile) -> None:
-        if change.user not in ("", "root"):
-            account = self._account(change.user)
-            top, uid, gid = account.home.rstrip("/"), account.uid, account.gid
-        else:
-            top, uid, gid = self._owner(change.path)
-        if not change.path.startswith(top + "/"):
-            raise Refused("the account has its home elsewhere")
-        *folders, name = change.path[len(top) + 1 :].split("/")
-        with self.root.place(f"{top}/x") as place:
-            if place.exposed:
-                raise Refused("everybody may write to a directory on the way")
-            start = _directory(place.fd, ".")
-        try:
-            as_user(uid, gid, lambda: _write_below(start, folders, name, change))
-        finally:
-            os.close(start)
-
-    def _owner(self, path: str) -> tuple[str, int, int]:
-        """The lowest folder on the way that is there, and the user who owns it."""
-        top, owner = self._standing(path)
-        for account in accounts(self.root):
-            if account.uid == owner:
-                return top, account.uid, account.gid
-        raise Refused("a directory on the way belongs to no account")
-
-    def _standing(self, path: str) -> tuple[str, int | None]:
-        try:
-            with self.root.place(path) as place:
-                return path.rpartition("/")[0], place.owner
-        except FileNotFoundError:
-            return self._standing(path.rpartition("/")[0])
-
     def _remove_file(self, change: RemoveFile) -> None:
         with self.root.place(change.path) as place:
             if place.owner is not None:
                 raise Refused("lies in a directory that a user owns; it stays")
             _unlink(place.fd, place.name)
 
-    def _tool(self, name: str, argv: list[str], stdin: bytes, locked: tuple[int, ...]) -> None:
-        """Run a tool of shadow(5) for the tree; wait while another program holds the lock."""
-        from guestagent.run import program, run
-
-        tool = program(name)
-        if tool is None:
-            raise Refused(f"needs {name}, which is not installed")
-        offline = [] if self.root.live else ["--root", self.root.path]
-        deadline = time.monotonic() + defs.LOCK_WAIT
-        while (result := run([tool, *offline, *argv], stdin)).status:
-            busy = result.status in locked and b"lock" in result.errors
-            if busy and time.monotonic() > deadline:
-                raise AccountsLocked(f"{name}: the user database is locked")
-            if not busy:
-                raise Refused(f"{name}: {result.reason()}")
-            time.sleep(0.2)
-
-    def _add_user(self, change: AddUser) -> None:
-        user = change.user
-        argv = ["--create-home", "--shell", user.shell, "--comment", user.gecos]
-        argv += ["--groups", ",".join(user.groups)] if user.groups else []
-        self._tool("useradd", [*argv, user.name], b"", _USERADD_LOCKED)
-
-    def _set_password(self, name: str, secret: Secret) -> None:
-        self._account(name)
-        line = f"{name}:{secret.reveal()}\n".encode()
-        self._tool("chpasswd", self._crypt_method(), line, (_LOCKED,))
-
-    def _set_console_password(self, change: SetConsolePassword) -> None:
-        from guestagent.consolepassword import make
-
-        make(change, self.root, self._set_password)
-
-    def _crypt_method(self) -> list[str]:
-        """An offline tree's own method, login.defs(5); PAM would run the tree's modules."""
-        if self.root.live:
-            return []
-        lines = (line.split() for line in self.root.text(defs.LOGIN_DEFS).splitlines())
-        yescrypt = ["ENCRYPT_METHOD", "YESCRYPT"] in lines
-        return ["--crypt-method", "YESCRYPT" if yescrypt else "SHA512"]
+    def _make_link(self, change: MakeLink) -> None:
+        with self.root.place(change.path, make=True) as place:
+            found = place.stat()
+            if place.owner is not None or place.exposed:
+                raise Refused("lies in a directory that others than root may write to")
+            if found is not None and S_ISDIR(found.st_mode):
+                raise Refused("a directory stands there")
+            temporary = _temporary_path(change.path).rpartition("/")[2]
+            _unlink(place.fd, temporary)
+            os.symlink(change.target, temporary, dir_fd=place.fd)
+            os.rename(temporary, place.name, src_dir_fd=place.fd, dst_dir_fd=place.fd)
 
     def _make_host_keys(self, change: MakeHostKeys) -> None:
         from guestagent.hostkeys import make_host_keys
 
-        make_host_keys(self.root, change.types)
+        make_host_keys(self.root, change)
 
     def _set_hostname(self, change: SetHostname) -> None:
         from _socket import sethostname
@@ -321,30 +318,4 @@ class _Commit:
 
 def _temporary_path(path: str) -> str:
     """The staged file's name: beside its target, short, and the same in every run."""
-    from guestagent.changes import digest
-
     return f"{path.rpartition('/')[0]}/{defs.TEMPORARY_PREFIX}{digest(path.encode())[:12]}"
-
-
-def _directory(fd: int, name: str) -> int:
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-
-
-def _write_below(start: int, folders: list[str], name: str, change: WriteFile) -> None:
-    """Runs as the user: make the folders, check that the file is as planned, replace it."""
-    here = start
-    for folder in folders:
-        try:
-            os.mkdir(folder, 0o700, dir_fd=here)
-        except FileExistsError:
-            pass
-        here = _directory(here, folder)
-        if os.fstat(here).st_uid != os.geteuid():
-            raise Refused("a directory on the way belongs to another user")
-    try:
-        now = read_at(here, name, defs.GUEST_FILE_LIMIT, os.geteuid())
-    except FileNotFoundError:
-        now = None
-    if now != change.old:
-        raise Refused("changed while the run went on")
-    replace(here, name, change.new, change.mode)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from guestagent import VERSION, defs, log
-from guestagent.errors import GuestagentError, UsageError
+from guestagent.errors import GuestagentError, UsageError, internal
 from guestagent.options import USAGE, Options, parse
 
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         log.error(f"{error.filename or 'system'}: {error.strerror}")
         return defs.EXIT_ERRORS
     except Exception as error:
-        log.error(f"internal error: {type(error).__name__} at {_place(error)}")
+        log.error(internal(error))
         return defs.EXIT_ERRORS
     finally:
         sys.stdout.flush()
@@ -49,20 +49,22 @@ def _verb(options: Options) -> int:
         from guestagent.render import show as render
 
         return render(options)
-    if options.verb in ("fetch", "post", "reload"):
+    if options.verb in ("schema", "validate"):
+        from guestagent.validate import run_verb as validate
+
+        return validate(options)
+    if options.verb in ("fetch", "post", "reload", "write-later"):
         from guestagent.stages import run_verb as run_stage
 
         return run_stage(options)
+    if options.verb in ("run-early", "run-late"):
+        from guestagent.runner import run_verb as run_scripts
+
+        return run_scripts(options)
+    if options.verb == "phone-home":
+        from guestagent.phonehome import run_verb as phone_home
+
+        return phone_home()
     from guestagent.engine import run
 
     return run(options)
-
-
-def _place(error: BaseException) -> str:
-    """Where an exception was raised.  Its text is not shown: it could hold a secret."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    if trace is None:
-        return "an unknown place"
-    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"

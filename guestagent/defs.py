@@ -13,6 +13,7 @@ OFF_SWITCH = "/etc/guestagent/disabled"
 STATE_DIR = "/var/lib/guestagent"
 STATE_FILE = "/var/lib/guestagent/state.json"
 STAGING_FILE = "/var/lib/guestagent/staging.json"
+NOTE_FILE = "/var/lib/guestagent/commit.json"
 ROLLBACK_FILE = "/var/lib/guestagent/rollback.json"
 RUN_DIR = "/run/guestagent"
 REPORT_FILE = "/run/guestagent/report.json"
@@ -22,6 +23,12 @@ REQUEST_FILE = "/run/guestagent/request.json"
 ANSWER_FILE = "/run/guestagent/answer.json"
 RELOAD_FILE = "/run/guestagent/reload.json"
 POST_FILE = "/run/guestagent/password"
+# Scripts that wait in the state directory's "early" and "late", and what is kept of them.
+LEDGER_FILE = "/var/lib/guestagent/ledger.json"
+SCRIPTS_LOCK_FILE = "/run/guestagent/scripts.lock"
+SCRIPTS_LOG = "/var/log/guestagent-scripts.log"
+# Scripts that later units run lie in STATE_DIR/early and STATE_DIR/late.
+STEP_MODE = 0o700
 TEMPORARY_PREFIX = ".guestagent."
 
 # What is read of the machine.
@@ -31,9 +38,14 @@ MOUNT_TABLE = "/proc/self/mountinfo"
 DMI_DIR = "/sys/class/dmi/id"
 HYPERVISOR_UUID = "/sys/hypervisor/uuid"
 FIRST_PROCESS = "/proc/1/environ"
+PROCESS_DIR = "/proc"
+OWN_FILES = "/proc/self/fd"
+SYSTEMD_DIR = "/run/systemd/system"  # there where systemd is the service manager
+UPTIME = "/proc/uptime"
 IPV6_ADDRESSES = "/proc/self/net/if_inet6"
 NET_DIR = "/sys/class/net"
 BLOCK_DIR = "/sys/class/block"
+BLOCK_NUMBERS_DIR = "/sys/dev/block"
 SCSI_DEVICES = "/sys/bus/scsi/devices"
 BY_LABEL_DIR = "/dev/disk/by-label"
 UDEV_DATA_DIR = "/run/udev/data"
@@ -46,8 +58,20 @@ HOSTS_FILE = "/etc/hosts"
 ACCOUNTS_FILE = "/etc/passwd"
 GROUP_FILE = "/etc/group"
 LOGIN_DEFS = "/etc/login.defs"
+FSTAB = "/etc/fstab"
+# ProtectSystem=yes and ReadWritePaths= of the units that apply: systemd.exec(5).
+SYSTEM_TREES = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/boot/", "/efi/")
+OWN_TREES = ("/usr/local/",)
+# What cloud-init reads, and user data write for it.
+CLOUD_CONFIG_DIR = "/etc/cloud"
+CLOUD_SCRIPTS_DIR = "/var/lib/cloud/scripts"
+GROWROOT_DISABLED = "/etc/growroot-disabled"
 OS_RELEASE = "/etc/os-release"
 SUDOERS_FILE = "/etc/sudoers.d/90-guestagent"
+SUDOERS_USERS_FILE = "/etc/sudoers.d/90-guestagent-users"
+DOAS_FILE = "/etc/doas.conf"
+SELINUX_CONFIG = "/etc/selinux/config"
+AUTHORIZED_KEYS = "/.ssh/authorized_keys"
 SSH_DIR = "/etc/ssh"
 SSHD_CONFIG = "/etc/ssh/sshd_config"
 SSHD_DROPINS = "/etc/ssh/sshd_config.d"
@@ -65,6 +89,42 @@ IPV4_SETTINGS = "/proc/sys/net/ipv4/conf"
 IPV6_SETTINGS = "/proc/sys/net/ipv6/conf"
 RESOLV_CONF = "/etc/resolv.conf"
 NETWORKMANAGER_DIR = "/etc/NetworkManager/system-connections"
+NETWORKMANAGER_DROPIN = "/etc/NetworkManager/conf.d/50-guestagent.conf"
+RESOLVED_DROPIN = "/etc/systemd/resolved.conf.d/50-guestagent.conf"
+LOCALTIME = "/etc/localtime"
+TIMEZONE_FILE = "/etc/timezone"
+ZONEINFO_DIR = "/usr/share/zoneinfo"
+LOCALE_CONF = "/etc/locale.conf"
+DEFAULT_LOCALE = "/etc/default/locale"
+LOCALE_GEN = "/etc/locale.gen"
+SUPPORTED_LOCALES = "/usr/share/i18n/SUPPORTED"
+DEFAULT_KEYBOARD = "/etc/default/keyboard"
+VCONSOLE_CONF = "/etc/vconsole.conf"
+TIMESYNCD = "/usr/lib/systemd/systemd-timesyncd"
+TIMESYNCD_DROPIN = "/etc/systemd/timesyncd.conf.d/50-guestagent.conf"
+CHRONY_CONFS = ("/etc/chrony/chrony.conf", "/etc/chrony.conf")  # on Debian's kin, and elsewhere
+CA_DIRS = {  # where certificates go, by who else is like the system
+    "debian": "/usr/local/share/ca-certificates",
+    "suse": "/etc/pki/trust/anchors",
+    "fedora": "/etc/pki/ca-trust/source/anchors",
+}
+CA_LIST = "/etc/ca-certificates.conf"
+CA_DEFAULTS_DIR = "/usr/share/pki/ca-trust-source"
+APT_SOURCES_LIST = "/etc/apt/sources.list"
+APT_SOURCES_DIR = "/etc/apt/sources.list.d"
+APT_KEYRINGS_DIR = "/etc/apt/keyrings"
+APT_TRUSTED_DIR = "/etc/apt/trusted.gpg.d"
+APT_PROXY_FILE = "/etc/apt/apt.conf.d/90guestagent-proxy"
+APT_CONF_FILE = "/etc/apt/apt.conf.d/94guestagent-config"
+ARCHIVE_KEYRINGS_DIR = "/usr/share/keyrings"
+REBOOT_REQUIRED = "/run/reboot-required"
+# Files of the system itself that cloud-config may rewrite: they are never removed.
+SYSTEM_FILES = (
+    *CHRONY_CONFS,
+    APT_SOURCES_LIST,
+    f"{APT_SOURCES_DIR}/debian.sources",
+    f"{APT_SOURCES_DIR}/ubuntu.sources",
+)
 NETPLAN_DIR = "/etc/netplan"
 NETPLAN_FILE = "/etc/netplan/90-guestagent.yaml"
 # What guestagent owns of the network's files: they begin so.
@@ -75,6 +135,7 @@ NETWORK_FILES = (
     NETPLAN_FILE,
     RESOLV_CONF,
 )
+CONSOLE_DEVICE = "/dev/console"
 RANDOM_DEVICE = "/dev/urandom"
 UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 
@@ -84,6 +145,14 @@ NETWORK_BACKENDS = ("networkd", "networkmanager", "ifupdown", "netplan")
 PROGRAM_DIRS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 PROGRAM_PATH = ":".join(PROGRAM_DIRS)
 PROGRAM = "/usr/bin/guestagent"
+EARLY_UNIT = "guestagent-early.service"
+LATE_UNIT = "guestagent-late.service"
+SHELL = "/bin/sh"
+# What a script's environment says: as in a login of root.
+# guestagent's own programs for scripts come first: cloud-init-per.
+SCRIPT_PROGRAMS_DIR = "/usr/share/guestagent/bin"
+SCRIPT_PATH = f"{SCRIPT_PROGRAMS_DIR}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SCRIPT_HOME = "/root"
 NETPLAN_GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate")
 
 # Where a config drive may come from.
@@ -116,6 +185,9 @@ RETRY_AFTER_MOST = 30.0
 TOKEN_LIMIT = 4 << 10
 TOKEN_SECONDS = 21600
 POST_LIMIT = 1020
+PHONE_HOME_TIMEOUT = 10.0
+PHONE_HOME_PAUSE = 3.0
+PHONE_HOME_REDIRECTS = 5
 
 # Limits.
 JSON_LIMIT = 1 << 20
@@ -123,6 +195,15 @@ FILE_LIMIT = 1 << 20
 TOTAL_LIMIT = 8 << 20
 GUEST_FILE_LIMIT = 4 << 20
 JSON_DEPTH = 64
+USER_DATA_LIMIT = 1 << 20
+UNPACKED_LIMIT = 4 << 20  # all that a document's gzip data and archives hold
+MAX_PARTS = 64  # a Magnum master has about 20
+PART_DEPTH = 3
+MIME_HEADER_LIMIT = 8 << 10
+YAML_LIMIT = 256 << 10
+YAML_DEPTH = 20
+YAML_NODES = 10_000
+YAML_LETTERS = 1 << 20
 MAX_KEYS = 256
 MAX_FILES = 64
 MAX_INTERFACES = 64
@@ -140,6 +221,12 @@ PROGRAM_TIMEOUT = 20.0
 NETWORK_TIMEOUT = 90.0
 PROGRAM_OUTPUT = 64 << 10
 LOCK_WAIT = 15.0
+LOCK_WAIT_LATE = 600.0  # of what would otherwise be lost
+SCRIPTS_LOG_LIMIT = 4 << 20
+SCRIPTS_EARLY_LIMIT = 300.0
+SCRIPTS_LATE_LIMIT = 3600.0
+SCRIPT_GRACE = 10.0
+LEDGER_ENTRIES = 1024
 
 # Exit statuses.
 EXIT_OK = 0

@@ -7,7 +7,14 @@ import sys
 import time
 
 from guestagent import VERSION, defs, log, state
-from guestagent.errors import GuestagentError, NoPermission, Problem, TryAgain, UsageError
+from guestagent.errors import (
+    GuestagentError,
+    NoPermission,
+    Problem,
+    TryAgain,
+    UsageError,
+    internal,
+)
 from guestagent.lock import lock
 from guestagent.opening import age, open_source
 from guestagent.root import Root
@@ -62,7 +69,7 @@ class _Run:
         self.kept: tuple[str, ...] = ()
         self.steps: list[tuple[str, float]] = []
         self.source = self.instance = ""
-        self.first = self.unchanged = False
+        self.first = self.unchanged = self.held = False
         self.before = state.load(root)
         self.rejected = self.before.rejected if self.before and not options.confirm else ""
         self.started = self.clock = time.monotonic()
@@ -123,7 +130,7 @@ class _Run:
 
     def plan(self, bundle: Bundle, settings: Settings) -> tuple[Plan, InstanceData]:
         """Parse the source and compare it with the tree.  Raises SourceBroken, WrongSource."""
-        from guestagent.planning import instance_data, is_first, make_plan
+        from guestagent.planning import instance_data, is_first, lost_user_data, make_plan
 
         data, problems = instance_data(bundle, self.root.live)
         self.problems += problems
@@ -138,9 +145,17 @@ class _Run:
         complete = sound and not bundle.unchanged
         if self.first:
             self.rejected = ""
-        plan, problems = make_plan(
-            data, settings, self.root, record, self.first, complete, self.rejected
-        )
+        elif self.before and (lost := lost_user_data(bundle, data, problems, self.before)):
+            self.held = True
+            self.problems.append(lost)
+        asked = (data, settings, self.root, record, self.first, complete, self.rejected)
+        plan, problems = make_plan(*asked, self.held)
+        if not self.held and not self.first and self.before:
+            lost = lost_user_data(bundle, data, problems, self.before)
+            if lost:
+                self.held = True
+                plan, _ = make_plan(*asked, self.held)
+                problems.append(lost)
         self.problems += problems
         self.changes, self.kept = plan.changes, plan.kept
         self.step("plan")
@@ -152,6 +167,7 @@ class _Run:
         """Print the plan; the tree, and everything else, stays as it is."""
         from guestagent import show
         from guestagent.changes import Plan
+        from guestagent.jsontext import dumps
 
         settings, self.problems = load_settings(self.root)
         bundle = self.open(settings).bundle
@@ -159,8 +175,8 @@ class _Run:
         if bundle is not None and not self.same_as_before(bundle):
             plan, _ = self.plan(bundle, settings)
         if self.options.json:
-            own = [defs.STATE_FILE, defs.REPORT_FILE, defs.LOCK_FILE]
-            print(show.plan_json(plan, self.problems, own))
+            own = [defs.STATE_FILE, defs.REPORT_FILE, defs.LOCK_FILE]  # for itself
+            print(dumps({**show.plan_object(plan, self.problems), "bookkeeping": own}))
         else:
             sys.stdout.write(show.text(plan, self.problems))
         if self.failed():
@@ -187,6 +203,9 @@ class _Run:
         except OSError as error:
             reason = f"{error.filename or 'system'}: {error.strerror}"
             self.problems.append(Problem("error", "guestagent", "", "", reason))
+        except Exception as error:
+            self.problems.append(Problem("error", "guestagent", "", "", internal(error)))
+            raise
         finally:
             self.report(status)
         return status
@@ -203,7 +222,7 @@ class _Run:
         if bundle is None or self.same_as_before(bundle):
             return
         plan, data = self.plan(bundle, settings)
-        record = self.commit(plan, settings)
+        record = self.commit(plan)
         self.remember(bundle, data, settings, record)
 
     def fall_back(self, settings: Settings) -> None:
@@ -218,7 +237,7 @@ class _Run:
         plan, problems = fallback_plan(settings, self.root, record)
         self.problems += problems
         self.changes = plan.changes
-        record = self.commit(plan, settings)
+        record = self.commit(plan)
         state.save(self.root, state.State("", record, (), (), "", "", False, fallback=True))
         self.step("fall back")
 
@@ -236,38 +255,39 @@ class _Run:
         self.problems += [Problem("error", "guestagent", "", "", text) for text in failures]
         self.step("roll back")
 
-    def commit(self, plan: Plan, settings: Settings) -> dict[str, str]:
+    def commit(self, plan: Plan) -> dict[str, str]:
         """Write the changes; returns the record without those that failed."""
         if not plan.changes and not self.root.exists(defs.STAGING_FILE):
             return plan.record
         from guestagent import apply
-        from guestagent.planning import recorded_as
+        from guestagent.planning import without
 
         if self.options.confirm:
             from guestagent import rollback
 
             record = self.before.record if self.before else {}
             rollback.prepare(self.root, plan, record, self.options.confirm)
-        failures = apply.commit(plan.changes, self.root)
+        self.changes = ()  # what a run did that ends here is not known
+        failures = apply.commit(plan.changes, self.root, self.instance)
         failed = [change for change, _ in failures]
         self.problems += [problem for _, problem in failures]
         self.changes = tuple(change for change in plan.changes if change not in failed)
-        record = dict(plan.record)
-        for key in (key for change in failed for key in recorded_as(change)):
-            record.pop(key, None)
+        record = plan.record
+        for change in failed:
+            record = without(record, change)
         self.step("apply")
         if self.root.live:
-            self.follow_up(settings)
+            self.follow_up()
         return record
 
-    def follow_up(self, settings: Settings) -> None:
+    def follow_up(self) -> None:
         """Tell running daemons, and ask sshd if it took over what was written."""
         from guestagent import aftermath
 
         self.problems += aftermath.tell(self.changes, self.options, self.root)
         paths = [change.path for change in self.changes if change.kind == "write"]
         if defs.SSHD_DROPIN in paths:
-            self.problems += aftermath.check_sshd(self.root, settings)
+            self.problems += aftermath.check_sshd(self.root)
 
     def remember(
         self, bundle: Bundle, data: InstanceData, settings: Settings, record: dict[str, str]
@@ -278,7 +298,9 @@ class _Run:
         self.root.watched.clear()
         load_settings(self.root)
         complete = not bundle.unchanged
-        again, _ = make_plan(data, settings, self.root, record, False, complete, self.rejected)
+        again, _ = make_plan(
+            *(data, settings, self.root, record, False, complete, self.rejected, self.held)
+        )
         failed = self.failed()
         if not failed:
             for change in again.changes:
@@ -289,12 +311,21 @@ class _Run:
         seen, watched = tuple(bundle.seen), tuple(self.root.watched)
         drive = self.root.live and not self.options.source and not bundle.service
         found = "" if self.failed() else self.fingerprint(bundle, seen, watched, salt)
+        user_data = bool(data.config)  # scripts alone change nothing of later plans
+        applied = self.before.user_data if self.before and (self.held or bundle.unchanged) else ""
+        if not self.held and (data.config or data.scripts):
+            applied = bundle.user_data(os.urandom(16).hex())
         after = state.State(
             *(self.instance, record, seen, watched, salt, found, drive, self.rejected),
-            documents=bundle.digests(salt) if found and bundle.service else {},
+            documents=bundle.digests(salt, user_data) if found and bundle.service else {},
             time=int(time.time()),
+            user_data=applied,
         )
         state.save(self.root, after)
+        if self.root.exists(defs.NOTE_FILE):
+            from guestagent.apply import unlink
+
+            unlink(self.root, defs.NOTE_FILE)
         self.step("verify")
 
     def report(self, status: int) -> None:

@@ -81,3 +81,13 @@ class NoPermission(GuestagentError):
 
 class Refused(GuestagentError):
     """A file cannot be reached or written in a way that is safe."""
+
+
+def internal(error: BaseException) -> str:
+    """An error of the program itself: its kind and place.  Its text could hold a secret."""
+    trace, place = error.__traceback__, "an unknown place"
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    if trace:
+        place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+    return f"internal error: {type(error).__name__} at {place}"

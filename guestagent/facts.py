@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guestagent import defs, netfacts
+from guestagent import defs, netfacts, state
 from guestagent.model import Account, Facts
 
 TYPE_CHECKING = False
@@ -14,18 +14,30 @@ _WANTED_PROGRAMS = ("sshd", "ssh-keygen", "sudo")
 
 def gather(root: Root) -> Facts:
     """Read the facts of a tree.  Raises Refused and OSError where the tree is unsound."""
+    groups = [line.split(":") for line in root.text(defs.GROUP_FILE).splitlines()]
     return Facts(
         live=root.live,
         os_id=_os_id(root.text(defs.OS_RELEASE)),
         hostname=_kernel_name() if root.live else None,
         accounts=tuple(_accounts(root.text(defs.ACCOUNTS_FILE))),
-        groups=tuple(line.split(":")[0] for line in root.text(defs.GROUP_FILE).splitlines()),
+        groups=tuple(parts[0] for parts in groups),
         nics=netfacts.nics(root) if root.live else None,
         backend=netfacts.backend(root),
         resolver=netfacts.resolver(root),
         sshd_dropins=_includes_dropins(root.text(defs.SSHD_CONFIG)),
         programs=frozenset(name for name in _WANTED_PROGRAMS if root.program(name)),
+        room=_room(root) if root.live else None,
+        unfinished=frozenset(state.note(root)["accounts"]),
+        memberships=frozenset(
+            f"{parts[0]}:{name}" for parts in groups for name in parts[-1].split(",")
+        ),
     )
+
+
+def _room(root: Root) -> int:
+    from guestagent.diskfacts import room
+
+    return room(root)
 
 
 def _kernel_name() -> str:

@@ -13,18 +13,19 @@ from guestagent.state import folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from guestagent.changes import MakeHostKeys
     from guestagent.root import Root
 
 _WORK = "hostkeys"
 
 
-def make_host_keys(root: Root, types: tuple[str, ...]) -> None:
-    """Make one key of each type; only when all are in place, those of other types go.
+def make_host_keys(root: Root, change: MakeHostKeys) -> None:
+    """Put the given keys in place, and make one of each type wanted; then the others go.
 
     sshd(8) is never without keys.  Raises Refused where ssh-keygen fails, OSError.
     """
     tool = program("ssh-keygen")
-    if tool is None:
+    if tool is None and change.types:
         raise Refused("making host keys needs ssh-keygen, which is not installed")
     parent = folder(root, defs.STATE_DIR)
     try:
@@ -33,9 +34,12 @@ def make_host_keys(root: Root, types: tuple[str, ...]) -> None:
         os.close(parent)
     path = root.outside(f"{defs.STATE_DIR}/{_WORK}")
     try:
-        made = _make(tool, path, types)
+        made = _make(tool, path, change.types) if tool else []
+        for name, secret in change.given:
+            replace(work, name, secret.reveal().encode(), 0o600)
+            made.append(name)
         with root.place(f"{defs.SSH_DIR}/x", make=True) as place:
-            _put(work, place.fd, made)
+            _put(work, place.fd, made, change.others == "removed")
     finally:
         for name in os.listdir(work):
             os.unlink(name, dir_fd=work)
@@ -66,13 +70,13 @@ def _make(tool: str, path: str, types: tuple[str, ...]) -> list[str]:
     return made
 
 
-def _put(work: int, parent: int, made: list[str]) -> None:
+def _put(work: int, parent: int, made: list[str], alone: bool) -> None:
     directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
     try:
         for name in made:
             mode = 0o644 if name.endswith(".pub") else 0o600
             replace(directory, name, read_at(work, name, defs.GUEST_FILE_LIMIT), mode)
-        for name in os.listdir(directory):
+        for name in os.listdir(directory) if alone else ():
             stem = name.removesuffix(".pub").removesuffix("-cert")
             if stem.startswith("ssh_host_") and stem.endswith("_key") and name not in made:
                 os.unlink(name, dir_fd=directory)

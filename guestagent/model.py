@@ -10,7 +10,8 @@ from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from collections.abc import Mapping
+    from typing import Any, Literal
 
 
 class Origin(NamedTuple):
@@ -36,6 +37,12 @@ class Secret:
     def reveal(self) -> str:
         """The text itself, for the one place that needs it."""
         return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
 
     def __repr__(self) -> str:
         return "Secret(…)"
@@ -70,6 +77,48 @@ class InjectedFile(NamedTuple):
     path: str
     content: bytes
     origin: Origin
+
+
+class Part(NamedTuple):
+    """One part of user data or vendor data that is understood.
+
+    ``name`` is a file name of letters, digits, ``.``, ``_`` and ``-``, unique in its document.
+    The origin's key names the part for people, empty where the document is one part.
+    ``merge_type`` is what a header of cloud-config asks for, as it was written.
+    """
+
+    kind: Literal["cloud-config", "script", "boothook", "per-boot", "per-instance", "per-once"]
+    name: str
+    content: bytes
+    origin: Origin
+    merge_type: str = ""
+
+
+class Setting(NamedTuple):
+    """The value of one key of cloud-config, of a shape that the key's schema allows.
+
+    ``value`` is made of dict, list, str, bytes, int, float, bool and None.  ``marks`` tells where
+    in the text its parts stand: (line, column), from 1 on, by the path of keys and indices.
+    ``written`` has the paths, as they were written, of what stood behind something left out.
+    """
+
+    key: str
+    value: Any
+    origin: Origin
+    marks: Mapping[tuple[str | int, ...], tuple[int, int]]
+    written: Mapping[tuple[str | int, ...], tuple[str | int, ...]] = {}
+
+    def at(self, *path: str | int) -> Origin:
+        """The origin of a part of the value, as ``users[1].name (line 4, column 5)``."""
+        known = [path[:length] for length in range(len(path), -1, -1)]
+        mark = next((self.marks[place] for place in known if place in self.marks), None)
+        moved = next((place for place in known if place in self.written), ())
+        text = self.key
+        for step in (*self.written.get(moved, moved), *path[len(moved) :]):
+            text += f"[{step}]" if isinstance(step, int) else f".{step}"
+        where = f" (line {mark[0]}, column {mark[1]})" if mark else ""
+        part = f"{self.origin.key}: " if self.origin.key else ""
+        return Origin(self.origin.source, self.origin.document, f"{part}{text}{where}")
 
 
 class Route(NamedTuple):
@@ -169,7 +218,10 @@ class Network(NamedTuple):
 class InstanceData(NamedTuple):
     """Everything a source said that guestagent understands.
 
+    ``hostname`` may be a full name; ``fqdn`` is there where the full name is not made of it.
     ``password_url`` is where a metadata service takes the instance's encrypted password.
+    ``config`` is cloud-config, merged of user data and vendor data; ``scripts`` are their other
+    parts in the order they count.  Origins' documents tell user data and vendor data apart.
     """
 
     instance_id: Text | None = None
@@ -184,6 +236,13 @@ class InstanceData(NamedTuple):
     meta: tuple[Text, ...] = ()
     devices: tuple[Text, ...] = ()
     password_url: Text | None = None
+    config: tuple[Setting, ...] = ()
+    scripts: tuple[Part, ...] = ()
+    fqdn: Text | None = None
+
+    def setting(self, key: str) -> Setting | None:
+        """The setting of that key of cloud-config, or None."""
+        return next((setting for setting in self.config if setting.key == key), None)
 
 
 class Nic(NamedTuple):
@@ -207,6 +266,12 @@ class Facts(NamedTuple):
 
     ``live`` is true for the running system, false for an offline tree.  ``backend`` is the
     network stack in use.  ``resolver`` says who writes resolv.conf(5), "file" that nobody does.
+    ``memberships`` are "group:user", of further groups.  ``texts`` are those of some small files
+    by their paths, where cloud-config may need them; empty for a missing one.  ``room``: the
+    size in MiB of the disk of /, if it has room that / does not use, else 0; None for an offline
+    tree.
+    ``unfinished`` are accounts that a run was making when it was killed.
+    ``links`` are targets of some symbolic links, ``machine`` is uname(2)'s word for the processor.
     ``nics`` is None where it cannot be known (an offline tree).
     """
 
@@ -220,6 +285,12 @@ class Facts(NamedTuple):
     resolver: Literal["resolved", "networkmanager", "resolvconf", "file"]
     sshd_dropins: bool
     programs: frozenset[str]
+    memberships: frozenset[str] = frozenset()
+    texts: Mapping[str, str] = {}
+    room: int | None = None
+    unfinished: frozenset[str] = frozenset()
+    links: Mapping[str, str] = {}
+    machine: str = ""
 
     def account(self, name: str) -> Account | None:
         """The account of that name, or None."""

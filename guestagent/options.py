@@ -12,6 +12,8 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
        guestagent confirm | rollback
        guestagent network --render BACKEND [--source PATH] [--json]
        guestagent status [--json] [--root DIR]
+       guestagent validate FILE... [--json] [--os ID]
+       guestagent schema
        guestagent --help | --version
 
   apply           configure the guest (this is the default)
@@ -19,6 +21,9 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
   rollback        bring back the network from before apply --confirm, at once
   network         print the network's files for a back end; change nothing
   status          show the report of the last run
+  validate        say what user data (a file, or - for standard input) would do,
+                  and what in it is wrong; needs no guest and no root
+  schema          print the JSON Schema of cloud-config, for editors
   --dry-run       show what would change, and why; change nothing
   --json          print the plan or the report as JSON
   --source PATH   a directory, an image file or a block device to read, or the
@@ -31,14 +36,20 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
                   unless guestagent confirm is run
   --render BACKEND
                   networkd, networkmanager, ifupdown or netplan
+  --os ID         the guest that validate imagines: debian (as without this option),
+                  ubuntu, fedora, rhel, centos, rocky, almalinux, ol or amzn
 
 exit status: 0 done, or nothing to change; 1 errors; 2 changes (--dry-run); see guestagent(8)
 """
 
-# The last three of the verbs, and --boot and --fetched, are for units.
-_VERBS = ("apply", "confirm", "network", "rollback", "status", "fetch", "post", "reload")
+# The second line of the verbs, and --boot and --fetched, are for units.
+_VERBS = (
+    *("apply", "confirm", "network", "rollback", "schema", "status", "validate"),
+    *("fetch", "phone-home", "post", "reload", "run-early", "run-late"),
+    "write-later",
+)
 _FLAGS = ("--dry-run", "--json", "--boot", "--fetched", "--help", "--version")
-_WITH_VALUE = ("--confirm", "--render", "--root", "--source")
+_WITH_VALUE = ("--confirm", "--os", "--render", "--root", "--source")
 _CONFIRM_RANGE = range(5, 3601)
 
 
@@ -56,11 +67,14 @@ class Options(NamedTuple):
     fetched: bool = False
     confirm: int = 0
     render: str = ""
+    files: tuple[str, ...] = ()
+    os: str = ""
 
 
 def parse(arguments: list[str]) -> Options:
     """Parse the arguments.  Raises UsageError."""
     found: dict[str, str | bool | int] = {}
+    files: list[str] = []
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
@@ -77,9 +91,11 @@ def parse(arguments: list[str]) -> Options:
             _set(found, word, True)
         elif word in _VERBS and "verb" not in found:
             found["verb"] = word
+        elif found.get("verb") == "validate" and (word == "-" or word[:1] != "-"):
+            files.append(word)
         else:
             raise UsageError(f"unknown argument {word!r}")
-    return _checked(Options(**found))  # type: ignore[arg-type]
+    return _checked(Options(**found, files=tuple(files)))  # type: ignore[arg-type]
 
 
 def _seconds(value: str) -> int:
@@ -101,10 +117,16 @@ _TAKEN = {
     "confirm": (),
     "network": ("render", "source", "json"),
     "fetch": ("source",),
+    "phone-home": (),
     "post": ("source",),
     "reload": (),
     "rollback": (),
+    "run-early": (),
+    "run-late": (),
+    "schema": (),
     "status": ("json", "root"),
+    "validate": ("files", "json", "os"),
+    "write-later": (),
 }
 
 
@@ -116,11 +138,13 @@ def _checked(options: Options) -> Options:
     if wrong:
         raise UsageError(f"{verb} takes no --{wrong[0].replace('_', '-')}")
     if options.json and verb == "apply" and not options.dry_run:
-        raise UsageError("--json goes with --dry-run, network or status")
+        raise UsageError("--json goes with --dry-run, network, status or validate")
     if options.boot and (options.dry_run or options.root != "/"):
         raise UsageError("--boot goes with neither --dry-run nor --root")
     if options.fetched and (options.source or options.boot or options.root != "/"):
         raise UsageError("--fetched goes with none of --boot, --root and --source")
+    if verb == "validate" and not options.files and not options.help:
+        raise UsageError("validate needs a file")
     if verb in ("fetch", "post") and not options.source:
         raise UsageError(f"{verb} needs --source")
     if options.confirm and (options.dry_run or options.boot or options.root != "/"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent import facts as facts_of_tree
-from guestagent.changes import diff, digest
 from guestagent.desired import desired
-from guestagent.errors import Problem, WrongSource
+from guestagent.difference import diff
+from guestagent.errors import Problem, WrongSource, internal
 from guestagent.parse import layouts
-from guestagent.resources import identity
+from guestagent.resources import digest, identity
+from guestagent.sources.bundle import USER_DATA
 from guestagent.sources.find import machine_id
 
 TYPE_CHECKING = False
@@ -67,6 +68,27 @@ def _check_uuid(told: str) -> None:
         raise WrongSource("the metadata service speaks of another machine; not applied")
 
 
+def lost_user_data(
+    bundle: Bundle, data: InstanceData, problems: list[Problem], before: State
+) -> Problem | None:
+    """What to say where the known instance's user data are gone, or other ones cannot be used.
+
+    The last good configuration stays then: half of it may be what lets people in.
+    """
+    if not before.user_data or bundle.unchanged:
+        return None
+    known = bundle.user_data(before.user_data[:32]) == before.user_data
+    names = tuple(name[1:] for name in USER_DATA)
+    wrong = any(item.severity == "error" and item.document in names for item in problems)
+    if wrong and not known:
+        reason = "differs from what was applied, and has errors: all but the network stays"
+        return Problem("error", bundle.label, "user_data", "", reason)
+    if not data.config and not data.scripts:
+        reason = "is not there any more: all but the network stays as it is"
+        return Problem("warning", bundle.label, "user_data", "", reason)
+    return None
+
+
 def fallback_plan(
     settings: Settings, root: Root, record: dict[str, str]
 ) -> tuple[Plan, list[Problem]]:
@@ -88,18 +110,36 @@ def make_plan(
     first: bool,
     complete: bool,
     rejected: str = "",
+    held: bool = False,
 ) -> tuple[Plan, list[Problem]]:
     """Compare what the data ask for with the tree.  Raises Refused, OSError.
 
-    ``rejected`` is the digest of a network that nobody confirmed: if the data ask for that one,
-    the network stays as it is.
+    ``held``: all but the network stays as it is.  ``rejected`` is the digest of a
+    network that nobody confirmed: if the data ask for that one, the network stays as it is.
     """
     facts = facts_of_tree.gather(root)
     if data == type(data)():
         return diff((), root, facts, record, False, False), []
-    resources, problems = desired(data, facts, settings, first)
+    if data.config or data.scripts:
+        from guestagent.sysfacts import extend
+
+        facts = extend(facts, root)
+    try:
+        resources, problems = desired(data, facts, settings, first)
+    except Exception as error:
+        if not (data.config or data.scripts):
+            raise
+        # A guest that can be reached comes before one that is as its user data want it.
+        held, bare = not first, data._replace(config=(), scripts=())
+        resources, problems = desired(bare, facts, settings, first)
+        reason = f"{internal(error)}; nothing of the user data is applied"
+        problems.append(Problem("error", "guestagent", "", "", reason))
     wanted = {identity(resource) for resource in resources}
     kept = {} if first else _untold(data, record, wanted)
+    if held:
+        complete = False
+        resources = [item for item in resources if _of_network(identity(item))]
+        kept |= {key: value for key, value in record.items() if not _of_network(key)}
 
     def difference() -> Plan:
         open_to_change = {key: value for key, value in record.items() if key not in kept}
@@ -135,19 +175,37 @@ def _untold(data: InstanceData, record: dict[str, str], wanted: set[str]) -> dic
     return {key: record[key] for key in record.keys() - wanted if _of_network(key)}
 
 
-def recorded_as(change: Change) -> tuple[str, ...]:
-    """The names under which the state would remember what a change did."""
+def without(record: dict[str, str], change: Change) -> dict[str, str]:
+    """The record without what would tell that a change was made."""
+    names = _recorded_as(change)
+    prefixes = tuple(name for name in names if name.endswith(":"))
+    left = (key for key in record if key not in names and not key.startswith(prefixes))
+    return {key: record[key] for key in left}
+
+
+def _recorded_as(change: Change) -> tuple[str, ...]:
+    """The keys under which the state would remember what a change did, or how they begin."""
     match change.kind:
-        case "write" | "remove":
-            return (f"file:{change.path}", f"block:{change.path}")
+        case "write" | "remove" | "link":
+            path = change.path
+            return (f"file:{path}", f"block:{path}", f"link:{path}", f"append:{path}:")
+        case "write_later":
+            return (f"late:{change.path}",)
+        case "step":
+            return (f"step:{change.path.removeprefix(defs.STATE_DIR)[1:]}",)
         case "add_user":
             return (f"user:{change.user.name}",)
+        case "add_group":
+            return (f"group:{change.group.name}",)
+        case "add_member":
+            return (f"group:{change.group}",)
         case "set_password" | "set_console_password":
             return (f"password:{change.name}",)
+        case "expire_password" | "lock_password":
+            return (f"expired:{change.name}", f"locked:{change.name}")
         case "set_hostname":
             return ("hostname",)
         case "make_host_keys":
             return ("host_keys",)
         case "add_entropy":
             return ("entropy",)
-    return ()

@@ -86,31 +86,39 @@ def _child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None:
         os._exit(status)
 
 
-def replace(directory: int, name: str, content: bytes, mode: int, durable: bool = True) -> None:
+def replace(
+    directory: int,
+    name: str,
+    content: bytes,
+    mode: int,
+    durable: bool = True,
+    temporary: str = _TEMPORARY,
+) -> None:
     """Write a file below an open directory and put it in place by rename(2).
 
-    ``durable``: it is on the disk when this returns.  Raises OSError with the name; the old
+    ``durable``: it is on the disk when this returns.  ``temporary`` is the name it has before;
+    two that write to one directory at a time need two.  Raises OSError with the name; the old
     file stays then, and nothing else.
     """
     try:
-        _write_temporary(directory, content, mode, durable)
-        os.rename(_TEMPORARY, name, src_dir_fd=directory, dst_dir_fd=directory)
+        _write_temporary(directory, temporary, content, mode, durable)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         if durable:
             os.fsync(directory)
     except OSError as error:
         try:
-            os.unlink(_TEMPORARY, dir_fd=directory)
+            os.unlink(temporary, dir_fd=directory)
         except OSError:
             pass
         raise OSError(error.errno, error.strerror, name) from None
 
 
-def _write_temporary(directory: int, content: bytes, mode: int, durable: bool) -> None:
+def _write_temporary(directory: int, name: str, content: bytes, mode: int, durable: bool) -> None:
     try:
-        fd = os.open(_TEMPORARY, NEW_FILE, 0o600, dir_fd=directory)
+        fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
     except FileExistsError:  # left by a run that was killed
-        os.unlink(_TEMPORARY, dir_fd=directory)
-        fd = os.open(_TEMPORARY, NEW_FILE, 0o600, dir_fd=directory)
+        os.unlink(name, dir_fd=directory)
+        fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
     try:
         write_all(fd, content)
         os.fchmod(fd, mode)

@@ -1,11 +1,13 @@
 """The verbs' objects: what shall be true of the guest when a run is over.
 
-``desired()`` yields these, ``changes.diff`` compares them with the root, ``apply.commit``
+``desired()`` yields these, ``difference.diff`` compares them with the root, ``apply.commit``
 makes the difference.  ``kind`` comes first in each, so that two records of different
 types never compare equal.
 """
 
 from __future__ import annotations
+
+from _blake2 import blake2b
 
 from guestagent.model import Origin, Secret
 from guestagent.record import NamedTuple
@@ -16,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class File(NamedTuple):
-    """A whole file.  ``secret`` hides its content in plans; mode is the permission bits."""
+    """A whole file.  ``secret`` hides its content in plans; mode is the permission bits.
+
+    ``owner`` is "user", "user:group" or ":group" by name; empty for root, or for the user whose
+    directory the file lies in.  ``late``: written once per instance, when packages are installed.
+    """
 
     kind: Literal["file"]
     path: str
@@ -24,6 +30,30 @@ class File(NamedTuple):
     mode: int
     why: Origin
     secret: bool = False
+    owner: str = ""
+    late: bool = False
+
+
+class Append(NamedTuple):
+    """Bytes added once per instance to the end of a file; otherwise as ``File``."""
+
+    kind: Literal["append"]
+    path: str
+    content: bytes
+    mode: int
+    why: Origin
+    secret: bool = False
+    owner: str = ""
+    late: bool = False
+
+
+class Link(NamedTuple):
+    """A symbolic link to an absolute path, which must be there."""
+
+    kind: Literal["link"]
+    path: str
+    target: str
+    why: Origin
 
 
 class Block(NamedTuple):
@@ -42,8 +72,20 @@ class Block(NamedTuple):
     why: Origin
 
 
+class Group(NamedTuple):
+    """A group that exists; ``members`` are added to it once per instance."""
+
+    kind: Literal["group"]
+    name: str
+    members: tuple[str, ...]
+    why: Origin
+
+
 class User(NamedTuple):
-    """A login account that exists; an account that is there already is left as it is."""
+    """A login account that exists; an account that is there already is left as it is.
+
+    ``arguments`` are further ones of useradd(8).  An empty shell or gecos is the tool's default.
+    """
 
     kind: Literal["user"]
     name: str
@@ -51,14 +93,30 @@ class User(NamedTuple):
     shell: str
     groups: tuple[str, ...]
     why: Origin
+    arguments: tuple[str, ...] = ()
 
 
 class UserPassword(NamedTuple):
-    """The password of an account, set once per instance."""
+    """The password of an account, set once per instance.
+
+    ``form``: the secret is the password itself, or its hash, crypt(5), or is made at random;
+    that one is written to the console if ``shown``.
+    """
 
     kind: Literal["password"]
     name: str
     secret: Secret
+    why: Origin
+    form: Literal["plain", "hash", "random"] = "plain"
+    shown: bool = False
+
+
+class PasswordState(NamedTuple):
+    """A password is locked, or expired so that the next login changes it; once per instance."""
+
+    kind: Literal["password_state"]
+    name: str
+    state: Literal["locked", "expired"]
     why: Origin
 
 
@@ -82,11 +140,16 @@ class Hostname(NamedTuple):
 
 
 class HostKeys(NamedTuple):
-    """SSH host keys made anew, once per instance: one key of each type in ``types``."""
+    """SSH host keys of this instance, once: one made anew of each type in ``types``.
+
+    ``given`` are files of ready keys, by name.  ``others`` says what comes of those of the image.
+    """
 
     kind: Literal["host_keys"]
     types: tuple[str, ...]
     why: Origin
+    given: tuple[tuple[str, Secret], ...] = ()
+    others: Literal["removed", "kept"] = "removed"
 
 
 class Entropy(NamedTuple):
@@ -97,16 +160,64 @@ class Entropy(NamedTuple):
     why: Origin
 
 
+class Step(NamedTuple):
+    """A script that a later unit runs, as root and not confined.
+
+    ``name`` is ``NN-FREQUENCY-NAME``: the order in the stage; once per "instance", at each "boot",
+    or "once" in the life of the disk; what people call it.
+    """
+
+    kind: Literal["step"]
+    stage: Literal["early", "late"]
+    name: str
+    script: bytes
+    why: Origin
+    secret: bool = False
+
+
 if TYPE_CHECKING:
-    Resource = File | Block | User | UserPassword | ConsolePassword | Hostname | HostKeys | Entropy
+    Resource = (
+        File
+        | Append
+        | Link
+        | Block
+        | Group
+        | User
+        | UserPassword
+        | PasswordState
+        | ConsolePassword
+        | Hostname
+        | HostKeys
+        | Entropy
+        | Step
+    )
 
 
 def identity(resource: Resource) -> str:
     """The name under which the state remembers a resource."""
-    if isinstance(resource, File | Block):
-        return f"{resource.kind}:{resource.path}"
-    if isinstance(resource, UserPassword | ConsolePassword):
-        return f"password:{resource.name}"
-    if isinstance(resource, User):
-        return f"{resource.kind}:{resource.name}"
+    match resource.kind:
+        case "append":
+            return f"append:{resource.path}:{digest(resource.content)}"
+        case "file" if resource.late:
+            return f"late:{resource.path}"
+        case "file" | "block" | "link":
+            return f"{resource.kind}:{resource.path}"
+        case "password" | "console_password":
+            return f"password:{resource.name}"
+        case "password_state":
+            return f"{resource.state}:{resource.name}"
+        case "user" | "group":
+            return f"{resource.kind}:{resource.name}"
+        case "step":
+            return f"step:{resource.stage}/{resource.name}"
     return resource.kind
+
+
+def digest(content: bytes) -> str:
+    """A short name for a content."""
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def frequency(name: str) -> str:
+    """How often a step runs, from its name ``NN-FREQUENCY-NAME``, a folder before it or not."""
+    return name.rpartition("/")[2].split("-")[1]

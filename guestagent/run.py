@@ -129,7 +129,7 @@ def _feed(fd: int, pending: memoryview, event: int) -> int:
         return 0
     try:
         return os.write(fd, pending)
-    except BlockingIOError:
+    except (BlockingIOError, BrokenPipeError):  # the poller tells of the latter next
         return 0
 
 

@@ -44,12 +44,16 @@ class Settings(NamedTuple):
     network_policy_routing: bool = False
     random_seed_manage: bool = True
     drive_wait: float = defs.DRIVE_WAIT
+    disk_grow: bool = True
     metadata_service: str = "auto"
     metadata_urls: tuple[str, ...] = ()
     metadata_wait: float = defs.METADATA_WAIT
     metadata_imds_v1: bool = False
     metadata_link_local_ipv4: bool = False
     password_post: bool = False
+    password_random_to_console: bool = False
+    scripts_early_limit: float = defs.SCRIPTS_EARLY_LIMIT
+    scripts_late_limit: float = defs.SCRIPTS_LATE_LIMIT
 
 
 def _boolean(value: object) -> bool:
@@ -142,7 +146,7 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "password_authentication": _YES_NO,
         "permit_root_login": _choice("yes", "no", "prohibit-password", "forced-commands-only"),
     },
-    "password": {"for": _user, "post": _boolean},
+    "password": {"for": _user, "post": _boolean, "random_to_console": _boolean},
     "files": {"manage": _boolean, "mode": _mode},
     "network": {
         "manage": _boolean,
@@ -151,6 +155,7 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
     },
     "random_seed": {"manage": _boolean},
     "drive": {"wait": _seconds(600)},
+    "disk": {"grow": _boolean},
     "metadata": {
         "service": _choice("auto", "none", *defs.CLOUDS),
         "urls": _list(_url),
@@ -158,6 +163,7 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "imds_v1": _boolean,
         "link_local_ipv4": _boolean,
     },
+    "scripts": {"early_limit": _seconds(604800), "late_limit": _seconds(604800)},
 }
 
 

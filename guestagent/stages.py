@@ -7,6 +7,7 @@ import sys
 
 from guestagent import defs, log
 from guestagent.errors import NoPermission
+from guestagent.lock import lock
 from guestagent.root import Root
 
 TYPE_CHECKING = False
@@ -20,11 +21,18 @@ _RESULTS = {
 
 
 def run_verb(options: Options) -> int:
-    """``fetch``, ``post`` and ``reload``; returns the exit status.  Raises GuestagentError."""
+    """One of the verbs for units; returns the exit status.  Raises GuestagentError."""
     if options.verb == "fetch":
         return _fetch(options.source)
     if options.verb == "post":
         return _post(options.source)
+    if options.verb == "write-later":
+        root = _own_root()
+        held = lock(root, wait=defs.LOCK_WAIT_LATE)
+        try:
+            return write_later(root, sys.stdin.buffer.read())
+        finally:
+            os.close(held)
     return _reload()
 
 
@@ -58,15 +66,44 @@ def _post(path: str) -> int:
 
 def _reload() -> int:
     """The network of the running guest takes over what the unit before wrote."""
-    if os.geteuid() != 0:
-        raise NoPermission("only root may change the running system")
+    root = _own_root()
     from guestagent.netreload import reload_postponed
     from guestagent.status import add_errors
 
-    root = Root("/")
     failures = reload_postponed(root)
     for reason in failures:
         log.error(reason)
     if failures:
         add_errors(root, failures)
     return defs.EXIT_ERRORS if failures else defs.EXIT_OK
+
+
+def write_later(root: Root, content: bytes) -> int:
+    """Write the files that a step of the late stage carries; returns the exit status."""
+    from guestagent import facts, state
+    from guestagent.apply import commit, unlink
+    from guestagent.difference import diff
+    from guestagent.jsontext import loads
+    from guestagent.later import resources
+
+    before = root.read(defs.NOTE_FILE)  # of a run that was killed; this one has its own record
+    plan = diff(resources(content), root, facts.gather(root), {}, False, False)
+    failed = commit(plan.changes, root)
+    if before is not None:
+        state.write(root, defs.NOTE_FILE, loads(before), 0o600)
+    elif root.exists(defs.NOTE_FILE):
+        unlink(root, defs.NOTE_FILE)
+    problems = [*plan.problems, *(problem for _, problem in failed)]
+    unwritten = [change for change, _ in failed]
+    for change in plan.changes:
+        if change.kind == "write" and change not in unwritten:
+            log.notice(f"wrote {change.path}")
+    for problem in problems:
+        log.error(problem.text())
+    return defs.EXIT_ERRORS if problems else defs.EXIT_OK
+
+
+def _own_root() -> Root:
+    if os.geteuid() != 0:
+        raise NoPermission("only root may change the running system")
+    return Root("/")

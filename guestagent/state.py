@@ -32,7 +32,8 @@ class State(NamedTuple):
     confirmed (``planning.network_digest``): it is not applied until somebody asks for it again.
     ``documents`` are digests of what a metadata service may say otherwise later, made with
     ``salt``.  ``time`` is when the source was read, in seconds since the epoch.  ``fallback``
-    tells that no instance was configured yet: only the means to ask the service.
+    tells that no instance was configured yet: only the means to ask the service.  ``user_data`` is
+    a salt and a digest of the user and vendor data that were applied, empty without any.
     """
 
     instance_id: str
@@ -46,6 +47,7 @@ class State(NamedTuple):
     documents: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
     time: int = 0
     fallback: bool = False
+    user_data: str = ""
 
 
 def load(root: Root) -> State | None:
@@ -76,6 +78,7 @@ def _decode(value: Any) -> State | None:
             {str(key): str(item) for key, item in value["documents"].items()},
             int(value["time"]),
             value["fallback"] is True,
+            str(value["user_data"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         return None
@@ -101,6 +104,28 @@ def write(root: Root, path: str, value: object, mode: int) -> None:
             os.close(directory)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
+
+
+def note(root: Root, instance: str | None = None) -> dict[str, dict[str, str]]:
+    """What a commit says of itself before it can be told from what was there before.
+
+    "appended": what files will be that are appended to, as digests by their paths.  "accounts":
+    those that it makes.  "instance": the "id" of the one that it is for.  It lies there only if a
+    run was killed before it remembered all that.  One for another ``instance`` is none.  Raises
+    OSError.
+    """
+    empty: dict[str, dict[str, str]] = {"appended": {}, "accounts": {}, "instance": {}}
+    try:
+        found = loads(root.read(defs.NOTE_FILE) or b"{}")
+    except (FieldError, GuestagentError):
+        return empty
+    finally:
+        root.watched.pop(defs.NOTE_FILE, None)  # it comes and goes within a run
+    if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+        return empty
+    whole = empty | found
+    mine = instance is None or whole["instance"].get("id", instance) == instance
+    return whole if mine else empty
 
 
 def folder(root: Root, path: str) -> int:

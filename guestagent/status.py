@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from guestagent import defs, log, state
-from guestagent.errors import Problem, Refused
+import time
+
+from guestagent import VERSION, defs, log, state
+from guestagent.errors import FieldError, Problem, Refused
 from guestagent.jsontext import dumps, loads
 from guestagent.root import Root
 
@@ -12,6 +14,22 @@ if TYPE_CHECKING:
     from typing import Any
 
     from guestagent.options import Options
+
+
+# The report of a guest of which nothing is known but its scripts.
+_NOTHING: dict[str, Any] = {
+    "exit_status": 0,
+    "source": "",
+    "instance_id": "",
+    "first_boot": False,
+    "unchanged": False,
+    "changes": [],
+    "kept": [],
+    "problems": [],
+    "scripts": [],
+    "steps_ms": {},
+    "total_ms": 0.0,
+}
 
 
 def tell(report: dict[str, Any]) -> None:
@@ -44,12 +62,17 @@ def write(root: Root, report: dict[str, Any]) -> None:
         changes = [{"what": summary(c), "why": c.why.text()} for c in report["changes"]]
     problems = [problem._asdict() for problem in report["problems"]]
     try:
-        state.write(
-            root, defs.REPORT_FILE, {**report, "changes": changes, "problems": problems}, 0o644
-        )
+        found = {**report, "changes": changes, "problems": problems, **_scripts(root)}
+        state.write(root, defs.REPORT_FILE, found, 0o644)
     except (OSError, Refused) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         log.warning(f"{defs.REPORT_FILE}: cannot be written: {reason}")
+
+
+def _scripts(root: Root) -> dict[str, Any]:
+    """The scripts that ran since the system started, which a later run does not make undone."""
+    known = _last(root).get("scripts")
+    return {"scripts": known} if known else {}
 
 
 def add_errors(root: Root, reasons: list[str]) -> None:
@@ -58,6 +81,36 @@ def add_errors(root: Root, reasons: list[str]) -> None:
     problems = [Problem("error", "network", "", "", reason)._asdict() for reason in reasons]
     found["problems"] = [*found.get("problems", []), *problems]
     state.write(root, defs.REPORT_FILE, {**found, "exit_status": defs.EXIT_ERRORS}, 0o644)
+
+
+def add_script(root: Root, script: dict[str, Any] | None, problem: Problem | None) -> None:
+    """Put a script's result, and what was wrong with it, in the place of an earlier one.
+
+    Raises OSError, Refused.
+    """
+    found = {**_NOTHING, "version": VERSION, "time": int(time.time()), **_last(root)}
+    if script:
+        place = (script["stage"], script["name"])
+        others = [s for s in found["scripts"] if (s["stage"], s["name"]) != place]
+        found["scripts"] = [*others, script]
+        found["problems"] = [
+            known
+            for known in found["problems"]
+            if (known["source"], known["document"], known["key"]) != ("scripts", *place)
+        ]
+    if problem:
+        found["problems"] = [*found["problems"], problem._asdict()]
+        found["exit_status"] = found["exit_status"] or defs.EXIT_ERRORS
+    state.write(root, defs.REPORT_FILE, found, 0o644)
+
+
+def _last(root: Root) -> dict[str, Any]:
+    """The report as it is; empty where there is none that can be understood."""
+    try:
+        found = loads(root.read(defs.REPORT_FILE) or b"{}")
+    except (FieldError, Refused):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def show(options: Options) -> int:
@@ -71,7 +124,8 @@ def show(options: Options) -> int:
         print(dumps(report))
     else:
         _print(report)
-    return defs.EXIT_ERRORS if report["exit_status"] else defs.EXIT_OK
+    failed = any(script["status"] != 0 for script in report.get("scripts", []))
+    return defs.EXIT_ERRORS if report["exit_status"] or failed else defs.EXIT_OK
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -88,5 +142,10 @@ def _print(report: dict[str, Any]) -> None:
     for change in report["changes"]:
         print(f"changed      {log.printable(change['what'])}")
         print(f"    because  {log.printable(change['why'])}")
+    for script in report.get("scripts", []):
+        name = log.printable(f"{script['stage']}/{script['name']}")
+        status = script["status"]
+        how = status if isinstance(status, str) else f"exit status {status}"
+        print(f"script       {name}: {how}, {script['seconds']:.1f} s")
     if report["unchanged"]:
         print("nothing had changed since the run before")

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 import rig
+from hypothesis import settings
+
+# Every run tries the same, however slow the machine is.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.load_profile("same")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-sample=$tree/tests/cases/samples/nova
+sample=$tree/tests/cases/samples/user-data
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -13,7 +13,7 @@ say() { printf '\n== %s\n' "$*"; }
 guestagent() {
     printf '$ guestagent %s\n' "$*"
     "${PYTHON:-python3}" -BIS -c \
-        'import sys; sys.path.insert(0, sys.argv.pop(1)); from guestagent.cli import main; sys.exit(main(sys.argv[1:]))' \
+        'import sys; sys.path.insert(0, sys.argv.pop(1)); sys.path.append("/usr/lib/python3/dist-packages"); from guestagent.cli import main; sys.exit(main(sys.argv[1:]))' \
         "$tree" "$@" || status=$?
     printf '(exit status %s)\n' "${status:-0}"
 }
@@ -24,6 +24,11 @@ cp -a "$sample/root" "$scratch/root"
 ((EUID)) || chown -R 1000:1000 "$scratch/root/home/debian"
 cp -a "$scratch/root" "$scratch/before"
 (cd "$sample/drive" && find . -type f)
+
+say "Its user data, checked without a guest (the first lines)"
+cp "$sample/drive/openstack/latest/user_data" "$scratch"
+(cd "$scratch" && guestagent validate user_data | sed -n 1,3p)
+
 agent=(--source "$scratch/drive.iso" --root "$scratch/root")
 
 say "What a run would change"

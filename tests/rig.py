@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,10 @@ KEY = (
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAxh2CNcRISQu7+Apd2MCqD1GcUxrMfJPKQTV1ZEqFK "
     "sample@guestagent"
 )
+# As the package's launcher does: the libraries come last, without the site module.
+LIBRARIES = sysconfig.get_path("purelib")
 _START = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); sys.path.append(sys.argv.pop(1)); "
     "from guestagent.cli import main; sys.exit(main(sys.argv[1:]))"
 )
 
@@ -35,7 +38,7 @@ class Result(NamedTuple):
 def agent(*arguments: str | Path, python: str = "python3") -> Result:
     """Run the agent as its package does: isolated, without the site module."""
     interpreter = sys.executable if python == "python3" else python
-    argv = [interpreter, "-IBS", "-c", _START, str(REPOSITORY), *map(str, arguments)]
+    argv = [interpreter, "-IBS", "-c", _START, str(REPOSITORY), LIBRARIES, *map(str, arguments)]
     done = subprocess.run(argv, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -6,12 +6,12 @@ set -u
 if [ $# -gt 0 ]; then
     exec $PYTEST "$@"
 fi
-lab=tests/vm/test_network_lab.py
+half="tests/vm/test_network_lab.py tests/vm/test_user_data.py"
 $PYTEST --ignore=tests/vm || exit
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-$PYTEST $lab >"$log" 2>&1 &
-$PYTEST tests/vm --ignore=$lab
+$PYTEST $half >"$log" 2>&1 &
+$PYTEST tests/vm $(printf -- '--ignore=%s ' $half)
 first=$?
 wait $!
 second=$?

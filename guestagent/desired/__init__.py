@@ -23,37 +23,72 @@ def desired(
 
     ``first`` says that this instance was not configured before.
     """
+    if data.config or data.scripts or (facts.room and settings.disk_grow):
+        from guestagent.desired import config
+        from guestagent.desired.config.names import overlay
+
+        data, settings, wrong = overlay(data, settings)
+        further = config.plan(data, facts, settings)
+        further[1].extend(wrong)
+    else:
+        further = [], []
+    logins = accounts.plan(data, facts, settings, _given(data, facts, settings))
     parts = (
-        hostname.plan(data.hostname, facts, settings),
-        sshd.plan(data, facts, settings),
-        accounts.plan(data, facts, settings),
-        _network(data, facts, settings, first),
-        _files(data, settings),
+        hostname.plan(data, facts, settings),
+        sshd.plan(data, facts, settings, logins[0]),
+        logins,
+        _network(data, facts, settings, first, further[0]),
+        _files(data, settings, further[0]),
         _entropy(data, facts, settings),
+        further,
     )
     resources = [resource for found, _ in parts for resource in found]
     problems = [problem for _, more in parts for problem in more]
-    return _unique(resources, problems), problems
+    return sorted(_unique(resources, problems), key=_running_order), problems
+
+
+def _given(data: InstanceData, facts: Facts, settings: Settings) -> accounts.Given | None:
+    """What cloud-config says of accounts, if there is any."""
+    if not data.config:
+        return None
+    from guestagent.desired.config.users import read
+
+    return read(data, facts, settings)
+
+
+def _running_order(resource: Resource) -> tuple[str, str]:
+    """Steps come last, as they run; all else keeps its place."""
+    return (resource.stage, resource.name) if resource.kind == "step" else ("", "")
 
 
 def _network(
-    data: InstanceData, facts: Facts, settings: Settings, first: bool
+    data: InstanceData, facts: Facts, settings: Settings, first: bool, further: list[Resource]
 ) -> tuple[list[Resource], list[Problem]]:
+    """The network, but for a resolv.conf(5) that cloud-config gives whole."""
     if not settings.network_manage:
         return [], []
     if not first and (data.network is None or not data.network.interfaces):
         return [], []  # a configured guest keeps what it has
     from guestagent.desired import network
 
-    return network.plan(data.network, facts, settings)
+    found, problems = network.plan(data.network, facts, settings)
+    paths = {item.path for item in further if item.kind == "file"}
+    return [item for item in found if item.kind != "file" or item.path not in paths], problems
 
 
-def _files(data: InstanceData, settings: Settings) -> tuple[list[Resource], list[Problem]]:
+def _files(
+    data: InstanceData, settings: Settings, further: list[Resource]
+) -> tuple[list[Resource], list[Problem]]:
+    """The injected files, but for those that cloud-config writes too."""
     if not settings.files_manage:
         return [], []
     mode = settings.files_mode
     hidden = not mode & 0o004
-    return [File("file", f.path, f.content, mode, f.origin, hidden) for f in data.files], []
+    theirs = {item.path for item in further if item.kind == "file"}
+    files = [file for file in data.files if file.path not in theirs]
+    reason = "is left out: the user data writes the same file"
+    problems = [Problem("warning", *f.origin, reason) for f in data.files if f.path in theirs]
+    return [File("file", f.path, f.content, mode, f.origin, hidden) for f in files], problems
 
 
 def _entropy(
@@ -69,9 +104,14 @@ def _unique(resources: list[Resource], problems: list[Problem]) -> list[Resource
     """Each path once: what comes first stays, and the later one is a problem."""
     found: dict[str, Resource] = {}
     for resource in resources:
-        key = getattr(resource, "path", "") or identity(resource)
+        once = resource.kind == "append"
+        key = identity(resource) if once else getattr(resource, "path", "") or identity(resource)
         if key in found:
-            problems.append(Problem("error", *resource.why, "its path is set already; left out"))
+            first = found[key]
+            what = first.name if first.kind == "step" else getattr(first, "path", "it")
+            by = first.why.key or first.why.document
+            reason = f"{what} is written by {by} already; this is left out"
+            problems.append(Problem("error", *resource.why, reason))
         else:
             found[key] = resource
     return list(found.values())

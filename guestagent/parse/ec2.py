@@ -7,7 +7,7 @@ Sources: "Instance metadata categories" of the EC2 User Guide; Nova's ``api/meta
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Problem
+from guestagent.errors import FieldError, Problem, internal
 from guestagent.jsontext import loads
 from guestagent.model import InstanceData, Origin, Text
 from guestagent.parse import fields
@@ -77,9 +77,18 @@ class _Reader:
             if isinstance(zone, str)
             else None,
         )
-        if self.document("user-data"):
-            reason = "user data is not run by this version of guestagent"
-            self.problems.append(Problem("warning", self.bundle.label, "user-data", "", reason))
+        content = self.document("user-data") or b""
+        if content.strip():
+            from guestagent.parse.userdata.reading import read
+
+            names = ("user-data", "", "")
+            try:
+                config, scripts, more = read(content, None, None, self.bundle.label, names)
+            except Exception as error:  # the guest must be reachable all the same
+                self.error("user-data", "", f"{internal(error)}; nothing of it is applied")
+            else:
+                self.problems += more
+                data = data._replace(config=config, scripts=scripts)
         return data, self.problems
 
     def values(self) -> tuple[str, dict[str, str]]:

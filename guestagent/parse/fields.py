@@ -31,6 +31,10 @@ _KEY_TYPES = frozenset(
 )
 _POINT_SIZES = {"nistp256": 65, "nistp384": 97, "nistp521": 133}
 _RSA_BITS = 1024
+_CLOSED = (
+    "lies below /proc, /sys, /dev or guestagent's own folders, where no file belongs: "
+    "use bootcmd, or /etc/sysctl.d"
+)
 _CLOSED_TREES = ("/proc", "/sys", "/dev", defs.RUN_DIR, "/var" + defs.RUN_DIR, defs.STATE_DIR)
 
 
@@ -84,18 +88,22 @@ def guest_path(text: str) -> str:
     """An absolute, normalised path in the guest, outside the trees no file belongs in."""
     if "\0" in text or not text.isprintable():
         raise FieldError("holds a control character or another unprintable one")
-    if not text.startswith("/") or len(text.encode()) > defs.PATH_LIMIT:
-        raise FieldError(f"must be an absolute path of at most {defs.PATH_LIMIT} bytes")
+    if not text.startswith("/"):
+        raise FieldError("must begin with /")
+    if len(text.encode()) > defs.PATH_LIMIT:
+        raise FieldError(f"must be a path of at most {defs.PATH_LIMIT} bytes")
     parts = [part for part in text.split("/") if part not in ("", ".")]
-    if ".." in parts or text.endswith("/") or not parts:
+    if ".." in parts or not parts:
         raise FieldError("must name a file, without ..")
+    if text.endswith("/"):
+        raise FieldError("must not end with /")
     if any(len(part.encode()) > defs.NAME_LIMIT for part in parts):
         raise FieldError(f"has a component of more than {defs.NAME_LIMIT} bytes")
     if parts[-1].startswith(defs.TEMPORARY_PREFIX):
         raise FieldError("has a name that guestagent keeps for itself")
     path = "/" + "/".join(parts)
     if any(path == tree or path.startswith(tree + "/") for tree in _CLOSED_TREES):
-        raise FieldError("lies in a tree that no file may be written to")
+        raise FieldError(_CLOSED)
     return path
 
 
@@ -139,7 +147,7 @@ def ssh_key(text: str) -> str:
     if kind != parts[0].encode() or not inner:
         raise FieldError("is not a public key: the type inside differs or the key is cut off")
     if not _key_fits(parts[0], inner):
-        raise FieldError("is not a public key: its numbers do not fit its type")
+        raise FieldError("is not a key that sshd takes: damaged, or RSA of less than 1024 bits")
     return " ".join((*parts[:2], parts[2][:256])) if len(parts) > 2 else " ".join(parts)
 
 

@@ -6,7 +6,7 @@ Sources: Nova's ``api/metadata/base.py`` and the metadata page of its user guide
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Problem
+from guestagent.errors import FieldError, Problem, internal
 from guestagent.jsontext import loads
 from guestagent.model import (
     Blob,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _META = "meta_data.json"
 _NETWORK = "network_data.json"
+_VENDORS = ("vendor_data.json", "vendor_data2.json")
 
 
 def folder(bundle: Bundle) -> str | None:
@@ -100,9 +101,44 @@ class _Reader:
             devices=tuple(self.devices(meta)),
             password_url=self.password_url(),
         )
-        if "user_data" in self.bundle.names(self.where):
-            self.warn("user_data", "", "user data is not run by this version of guestagent")
-        return data, self.problems
+        return self.with_user_data(data), self.problems
+
+    def with_user_data(self, data: InstanceData) -> InstanceData:
+        """The data with cloud-config and scripts, of the tenant and of the vendor."""
+        user = self.raw("user_data") or b""
+        vendor, vendor2 = (self.vendor_data(name) for name in _VENDORS)
+        if not user.strip() and vendor is None and vendor2 is None:
+            return data
+        from guestagent.parse.userdata.reading import read
+
+        try:
+            config, scripts, problems = read(user, vendor, vendor2, self.bundle.label)
+        except Exception as error:  # the guest must be reachable all the same
+            self.error("user_data", "", f"{internal(error)}; nothing of it is applied")
+            return data
+        self.problems += problems
+        return data._replace(config=config, scripts=scripts)
+
+    def raw(self, name: str) -> bytes | None:
+        """A document of the version folder as it is; None where it is missing or unreadable."""
+        if name not in self.bundle.names(self.where):
+            return None
+        try:
+            return self.bundle.get(f"{self.where}/{name}", defs.FILE_LIMIT)
+        except Unreadable as error:
+            self.error(name, "", str(error))
+            return None
+
+    def vendor_data(self, name: str) -> object:
+        """Vendor data that may hold something; None for none, as most clouds give it."""
+        content = (self.raw(name) or b"").strip()
+        if content[:1] not in (b'"', b"[") and b"cloud-init" not in content:
+            return None
+        try:
+            return loads(content)
+        except FieldError as error:
+            self.error(name, "", str(error))
+            return None
 
     def origin(self, document: str, key: str) -> Origin:
         """Where a value of one of the documents stands."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # What can change in an instance's life; the rest is given once.
 CHANGING = ("/meta_data.json", "/network_data.json")
+USER_DATA = ("/user_data", "/user-data", "/vendor_data.json", "/vendor_data2.json")
 
 
 _DIGITS = frozenset("0123456789")
@@ -132,13 +133,25 @@ class Bundle:
                 return str(error).encode()
         return self.seen[name]
 
-    def digests(self, salt: str) -> dict[str, str]:
-        """Names for what the documents say that can change in an instance's life."""
+    def digests(self, salt: str, user_data: bool) -> dict[str, str]:
+        """Names for what the documents say that can change in an instance's life.
+
+        ``user_data``: they and the vendor's decide with them, so that a plan needs them too.
+        """
+        wanted = (*CHANGING, *USER_DATA) if user_data else CHANGING
         return {
             name: digest(content, salt)
             for name, content in self.seen.items()
-            if content is not None and name.endswith(CHANGING)
+            if content is not None and name.endswith(wanted)
         }
+
+    def user_data(self, salt: str) -> str:
+        """The salt, and a digest made with it of user and vendor data as they were read."""
+        name = blake2b(key=bytes.fromhex(salt), digest_size=16)
+        for key, content in sorted(self.seen.items()):
+            if key.endswith(USER_DATA):
+                name.update(f"{key}\0{len(content or b'')}\n".encode() + (content or b""))
+        return salt + name.hexdigest()
 
     def close(self) -> None:
         """Give back whatever the source holds: an open directory, a mount."""

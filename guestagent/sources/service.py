@@ -85,12 +85,16 @@ def _read_openstack(sound: _Sound, request: Request) -> tuple[dict[str, bytes], 
             found[f"{folder}/{name}"] = content
 
     read(_NETWORK)
+    for name in _LASTING:
+        if f"{folder}/{name}" in request.digests:
+            read(name)
     if request.digests:
         now = {name: digest(content, request.salt) for name, content in found.items()}
         if now == request.digests:
             return found, True
     for name in (*_LASTING, *(("password",) if request.password else ())):
-        read(name)
+        if f"{folder}/{name}" not in found:
+            read(name)
     for place in _contents(sound.first):
         content = client.get(f"/openstack/{place}", defs.FILE_LIMIT)
         if content is not None:

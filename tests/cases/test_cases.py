@@ -91,7 +91,13 @@ def test_a_run_does_what_its_dry_run_says(case: Case) -> None:
 
 def check_files(plan: dict[str, Any], after: dict[str, rig.Entry]) -> set[str]:
     """Each file is as the plan says: content, mode, owner; returns their paths."""
-    writes = [change for change in plan["changes"] if change["kind"] == "write"]
+    links = {change["path"] for change in plan["changes"] if change["kind"] == "link"}
+    assert {after[path].kind for path in links} <= {"link"}
+    late = [change for change in plan["changes"] if change["kind"] == "write_later"]
+    assert not [change["path"] for change in late if change["path"] in after]
+    carried = {name for name in after if "/30-instance-write_files-" in name}
+    assert bool(late) == bool(carried)
+    writes = [change for change in plan["changes"] if change["kind"] in ("write", "step")]
     for change in writes:
         entry = after[change["path"]]
         assert entry.kind == "file"
@@ -101,7 +107,7 @@ def check_files(plan: dict[str, Any], after: dict[str, rig.Entry]) -> set[str]:
         if change["content"] is not None and "�" not in change["content"]:
             content = change["content"].encode()
             assert hashlib.sha256(content).hexdigest() == change["sha256"]
-    return {change["path"] for change in writes}
+    return {change["path"] for change in writes} | links | carried
 
 
 def account_files(plan: dict[str, Any], after: dict[str, rig.Entry]) -> set[str]:
@@ -144,6 +150,12 @@ def test_B3_no_secret_is_shown_or_kept(case: Case) -> None:
     told = rig.agent("status", "--json", "--root", case.root)
     assert json.loads(told.out)["exit_status"] == case.expect.get("apply", 0)
     assert CANARY not in shown.out + shown.err + told.out + told.err
+    # Scripts wait there for the unit that runs them, where only root can enter.
+    waiting = [case.root / f"var/lib/guestagent/{stage}" for stage in ("early", "late")]
     for folder in ("var", "run"):
         for path in (case.root / folder).rglob("*"):
-            assert path.is_dir() or CANARY.encode() not in path.read_bytes(), path
+            if path.parent in waiting:
+                assert path.stat().st_mode & 0o777 == 0o700
+            else:
+                assert path.is_dir() or CANARY.encode() not in path.read_bytes(), path
+    assert (case.root / "var/lib/guestagent").stat().st_mode & 0o777 == 0o700

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .rig import SAMPLE, Agent, Scene
+from .rig import SAMPLE, USER_DATA, Agent, Scene
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +26,16 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Agent:
 def scene(agent: Agent, tmp_path: Path) -> Scene:
     """The whole sample."""
     made = Scene(agent, tmp_path / "root")
+    made.fresh()
+    return made
+
+
+@pytest.fixture
+def user_data(agent: Agent, tmp_path: Path) -> Scene:
+    """The sample with user data: appended bytes, a link, scripts, files that are written late."""
+    settings = "[ssh]\nhost_keys = false\n[disk]\ngrow = false\n"
+    made = Scene(agent, tmp_path / "root", USER_DATA / "drive", settings)
+    made.image = USER_DATA / "root"
     made.fresh()
     return made
 

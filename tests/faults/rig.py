@@ -13,10 +13,12 @@ from typing import NamedTuple
 PROJECT = Path(__file__).resolve().parents[2]
 SAMPLE = PROJECT / "tests/cases/samples/nova"
 BOOKKEEPING = ("run/guestagent", "var/lib/guestagent")
+STEPS = ("var/lib/guestagent/early", "var/lib/guestagent/late")
+USER_DATA = PROJECT / "tests/cases/samples/user-data"
 # What the agent calls to change a tree.  openat changes one only with O_CREAT.
 MUTATING = (
     *("openat", "write", "fchmod", "fchmodat", "renameat"),
-    *("mkdirat", "unlinkat", "rmdir", "fsync", "syncfs"),
+    *("mkdirat", "unlinkat", "rmdir", "fsync", "syncfs", "symlinkat"),
 )
 ONE_KEY = '[ssh]\nhost_key_types = ["ed25519"]\n'
 HOST_KEY = re.compile(r"etc/ssh/ssh_host_\w+_key(\.pub)?")
@@ -63,11 +65,12 @@ class Scene:
         self, agent: Agent, tree: Path, drive: Path = SAMPLE / "drive", settings: str = ONE_KEY
     ) -> None:
         self.agent, self.tree, self.drive, self.settings = agent, tree, drive, settings
+        self.image = SAMPLE / "root"
 
     def fresh(self) -> None:
         """The sample's tree, with an sshd and the host keys of an image."""
         shutil.rmtree(self.tree, ignore_errors=True)
-        shutil.copytree(SAMPLE / "root", self.tree, symlinks=True)
+        shutil.copytree(self.image, self.tree, symlinks=True)
         for line in (self.tree / "etc/passwd").read_text().splitlines():
             _, _, uid, gid, _, home, _ = line.split(":")
             if (self.tree / home[1:]).is_dir():
@@ -103,11 +106,14 @@ class Scene:
         return parse(log.read_text())
 
     def snapshot(self) -> dict[str, Entry]:
-        """The tree without the agent's own files; host keys, always new, by their form only."""
+        """The tree without the agent's own files; host keys, always new, by their form only.
+
+        Staged scripts are no bookkeeping: what would run is as new as any other file.
+        """
         found = {}
         for path in sorted(self.tree.rglob("*")):
             name = str(path.relative_to(self.tree))
-            if not name.startswith(BOOKKEEPING):
+            if name.startswith(STEPS) or not name.startswith(BOOKKEEPING):
                 found[name] = _entry(path, name)
         return found
 

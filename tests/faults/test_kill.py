@@ -13,12 +13,12 @@ def _points(scene: Scene) -> list[Call]:
     return list(points.values())
 
 
-def _sweep(scene: Scene) -> int:
+def _sweep(scene: Scene, every: int = 1) -> int:
     before = scene.snapshot()
     assert scene.run().returncode == 0
     after = scene.snapshot()
     scene.fresh()
-    points = _points(scene)
+    points = _points(scene)[::every]
     for call in points:
         scene.fresh()
         assert scene.inject(call, "signal=KILL").returncode != 0, call
@@ -34,6 +34,11 @@ def test_D1_a_run_killed_anywhere_leaves_old_or_new_and_the_next_one_finishes(
     scene: Scene,
 ) -> None:
     assert _sweep(scene) >= 60
+
+
+def test_D1_user_data_is_applied_once_wherever_a_run_is_killed(user_data: Scene) -> None:
+    # What is not of user data is the same as above: a third of the points will do.
+    assert _sweep(user_data, every=3) >= 25
 
 
 def test_D1_a_child_killed_while_it_writes_as_the_user_leaves_old_or_new(

@@ -106,7 +106,7 @@ def ec2(key: str = KEY, hostname: str = "ec2-1.example.org") -> dict[str, str]:
     found |= _listings(leaves)
     found[f"{_EC2_TREE}/public-keys/"] = "0=sample"
     found[IDENTITY] = json.dumps({"availabilityZone": "eu-1a", "instanceId": EC2_ID})
-    found["/latest/user-data"] = "#cloud-config\n"
+    found["/latest/user-data"] = "#!/bin/sh\n"
     return found
 
 

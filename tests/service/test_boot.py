@@ -15,6 +15,7 @@ from .lab import Lab, Machine, Run, Service, documents_and
 
 NIC = "/etc/systemd/network/10-guestagent-nic525400000101.network"
 KEYS = "/home/debian/.ssh/authorized_keys"
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBnXGPTYVDg0mLdLYgdTFrcN7pSYKlXwWmDlj3cNdXZ5 other"
 SHORT = "[drive]\nwait = 0\n[metadata]\nwait = 1\n"
 _DAY = 86400
 
@@ -213,6 +214,20 @@ def test_user_data_alone_is_not_asked_for_again(configured: Scene) -> None:
     configured.say({USER: "#!/bin/sh\nexit 1\n"})
     configured.boot()
     assert USER not in configured.service.paths()
+
+
+def test_cloud_config_holds_when_the_tree_has_changed(scene: Scene) -> None:
+    scene.say({USER: f"#cloud-config\nfqdn: mine.example.org\nssh_authorized_keys: ['{OTHER}']\n"})
+    assert scene.boot() == [0, 0, 0]
+    keys = scene.text(KEYS)
+    assert OTHER in keys
+    assert scene.boot() == [0, 0, 0]
+    assert scene.machine.report()["unchanged"]
+    assert scene.service.paths() == list(FIVE)  # what user data says is compared as well
+    scene.machine.path("/etc/hosts").write_text("127.0.0.1 localhost\n")
+    scene.machine.path("/etc/group").touch()
+    assert scene.boot() == [0, 0, 0]
+    assert (scene.text("/etc/hostname"), scene.text(KEYS)) == ("mine\n", keys)
 
 
 def test_an_answer_that_is_none_changes_nothing(configured: Scene, lab: Lab) -> None:

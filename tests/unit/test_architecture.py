@@ -63,7 +63,8 @@ ROOMS = {
     "guestagent.parse": {"guestagent.jsontext", "guestagent.sources.bundle"},
     "guestagent.desired": {
         *("guestagent.resources", "guestagent.parse.fields", "guestagent.parse.address"),
-        "guestagent.parse.bonding",
+        *("guestagent.parse.bonding", "guestagent.jsontext"),
+        "guestagent.blocks",
     },
     "guestagent.sources": {
         *("guestagent.root", "guestagent.run", "guestagent.mount", "guestagent.udev"),
@@ -74,10 +75,20 @@ ROOMS = {
     "guestagent.resources": set(),
     "guestagent.jsontext": set(),
     "guestagent.root": set(),
-    "guestagent.changes": {"guestagent.root", "guestagent.resources", "guestagent.blocks"},
+    "guestagent.changes": {"guestagent.resources"},
+    "guestagent.filediff": {
+        *("guestagent.root", "guestagent.resources", "guestagent.blocks", "guestagent.changes"),
+        "guestagent.state",
+    },
+    "guestagent.difference": {
+        *("guestagent.root", "guestagent.resources", "guestagent.changes", "guestagent.filediff"),
+    },
+    "guestagent.sysfacts": {"guestagent.root", "guestagent.state"},
     "guestagent.planning": {
-        *("guestagent.changes", "guestagent.desired", "guestagent.desired.network"),
+        *("guestagent.difference", "guestagent.desired", "guestagent.desired.network"),
+        "guestagent.sysfacts",
         *("guestagent.parse.layouts", "guestagent.parse", "guestagent.sources.find"),
+        "guestagent.sources.bundle",
         *("guestagent.keycheck", "guestagent.resources", "guestagent.facts", "guestagent.cloud"),
     },
 }
@@ -112,20 +123,31 @@ def test_nobody_imports_the_program() -> None:
 
 # What changes the guest or starts programs stands behind few doors.
 EFFECTS = {
-    "guestagent.apply": {"guestagent.engine", "guestagent.netreload", "guestagent.rollback"},
+    "guestagent.apply": {
+        *("guestagent.engine", "guestagent.netreload", "guestagent.rollback", "guestagent.stages"),
+    },
+    "guestagent.shadow": {"guestagent.apply", "guestagent.show"},
+    "guestagent.userfiles": {"guestagent.apply", "guestagent.shadow"},
     "guestagent.rollback": {"guestagent.cli", "guestagent.engine"},
     "guestagent.netreload": {
         *("guestagent.aftermath", "guestagent.rollback", "guestagent.stages"),
     },
     "guestagent.ifchange": {"guestagent.netreload"},
-    "guestagent.lock": {"guestagent.engine", "guestagent.rollback"},
+    "guestagent.lock": {
+        *("guestagent.engine", "guestagent.rollback", "guestagent.runner", "guestagent.stages"),
+    },
+    "guestagent.runner": {"guestagent.cli"},
+    "guestagent.ledger": {"guestagent.runner"},
+    "guestagent.scriptrun": {"guestagent.runner"},
+    "guestagent.scriptlog": {"guestagent.runner"},
     "guestagent.hostkeys": {"guestagent.apply"},
     "guestagent.aftermath": {"guestagent.engine"},
     "guestagent.privsep": {
         *("guestagent.apply", "guestagent.hostkeys", "guestagent.remote", "guestagent.state"),
+        *("guestagent.userfiles", "guestagent.ledger"),
     },
     "guestagent.mount": {"guestagent.sources.find"},
-    "guestagent.consolepassword": {"guestagent.apply", "guestagent.stages"},
+    "guestagent.consolepassword": {"guestagent.shadow", "guestagent.stages"},
     "guestagent.remote": {"guestagent.opening", "guestagent.stages"},
     "guestagent.sources.service": {"guestagent.remote"},
     "guestagent.sources.http": {"guestagent.sources.service", "guestagent.consolepassword"},
@@ -138,7 +160,8 @@ def test_effects_have_few_callers(effect: str) -> None:
 
 
 WRITERS = {"guestagent.apply", "guestagent.hostkeys", "guestagent.privsep", "guestagent.root"}
-WRITERS |= {"guestagent.state", "guestagent.aftermath"}
+WRITERS |= {"guestagent.state", "guestagent.aftermath", "guestagent.userfiles"}
+WRITERS |= {"guestagent.runner", "guestagent.scriptlog"}
 WRITING = {"write", "rename", "replace", "unlink", "remove", "rmdir", "mkdir", "makedirs", "chmod"}
 WRITING |= {"fchmod", "chown", "fchown", "link", "symlink", "truncate", "ftruncate"}
 

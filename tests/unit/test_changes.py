@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.changes import Plan, RemoveFile, WriteFile, diff
+from guestagent.changes import Plan, RemoveFile, WriteFile
+from guestagent.difference import diff
 from guestagent.facts import gather
 from guestagent.model import Origin, Secret
 from guestagent.resources import Block, Entropy, File, HostKeys, Hostname, User, UserPassword
@@ -223,9 +224,11 @@ def test_D4_once_per_instance(there: Guest) -> None:
 
 
 def test_D4_the_password_of_an_earlier_instance_is_locked(there: Guest) -> None:
+    keys = KEYS._replace(path="/etc/.ssh/authorized_keys")
     there.apply(ONCE[0], first=True)
-    assert paths(there.plan(KEYS)) == [KEYS.path]
-    assert paths(there.plan(KEYS, first=True)) == [KEYS.path, "lock_password"]
+    assert paths(there.plan(keys)) == [keys.path]
+    assert paths(there.plan(keys, first=True)) == [keys.path, "lock_password"]
+    assert paths(there.plan(KEYS, first=True)) == [KEYS.path]  # a block of another kind
     assert paths(there.plan(first=True)) == []  # nobody could log in any more
 
 

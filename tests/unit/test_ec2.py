@@ -209,9 +209,12 @@ def test_C10_a_bad_document_is_told_and_says_nothing(content: bytes) -> None:
     assert ("meta-data.json", "") in errors(problems)
 
 
-def test_user_data_is_named_and_not_run() -> None:
-    _, problems = ec2.parse(tree({"user-data": "#!/bin/sh\n"}))
-    assert [(p.severity, p.document) for p in problems] == [("warning", "user-data")]
+def test_user_data_is_read() -> None:
+    data, problems = ec2.parse(tree({"user-data": "#cloud-config\nhostname: [a]\n"}))
+    assert [(p.severity, p.document) for p in problems] == [("error", "user-data")]
+    assert problems[0].key == "hostname (line 2, column 1)"
+    data, problems = ec2.parse(tree({"user-data": "#!/bin/sh\n"}))
+    assert ([part.kind for part in data.scripts], problems) == (["script"], [])
 
 
 def test_credentials_are_not_read() -> None:

@@ -110,7 +110,7 @@ BAD_PATHS = [
 def test_B2_bad_paths(path: str) -> None:
     with pytest.raises(FieldError) as caught:
         fields.guest_path(path)
-    assert len(path) < 5 or path not in str(caught.value)
+    assert len(path) < 6 or path not in str(caught.value)
 
 
 def test_B2_the_table_is_long_enough() -> None:

@@ -269,11 +269,37 @@ def test_a_drive_without_meta_data_is_an_error(tmp_path: Path, names: tuple[str,
     ]
 
 
-def test_user_data_is_named_and_not_run(made: Drive) -> None:
-    _, problems = made.meta().put("latest/user_data", b"#!/bin/sh\n").parse()
-    assert [(problem.severity, problem.document) for problem in problems] == [
-        ("warning", "user_data")
-    ]
+def test_user_data_is_read_with_what_the_vendor_says(made: Drive) -> None:
+    made.meta().put("latest/user_data", b"#cloud-config\ntimezone: UTC\n")
+    made.put("latest/vendor_data.json", {"cloud-init": "#cloud-config\ntimezone: Asia/Tokyo\n"})
+    made.put("latest/vendor_data2.json", {"static": {"cloud-init": "#!/bin/sh\n"}})
+    data, problems = made.parse()
+    assert problems == []
+    assert [(setting.key, setting.value) for setting in data.config] == [("timezone", "UTC")]
+    assert data.config[0].at().document == "user_data"
+    assert [part.origin.document for part in data.scripts] == ["vendor_data2.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n  \n"])
+def test_empty_user_data_is_none(made: Drive, content: bytes) -> None:
+    made.put("latest/vendor_data.json", {}).put("latest/vendor_data2.json", {"static": {}})
+    data, problems = made.meta().put("latest/user_data", content).parse()
+    assert (data.config, data.scripts, problems) == ((), (), [])
+
+
+@pytest.mark.parametrize("content", [b'{"cloud-init": ', b'["cloud-init", 7]', b'"x'])
+def test_bad_vendor_data_spoils_only_itself(made: Drive, content: bytes) -> None:
+    made.meta().put("latest/user_data", b"#!/bin/sh\n").put("latest/vendor_data.json", content)
+    data, problems = made.parse()
+    assert {problem.document for problem in problems} == {"vendor_data.json"}
+    assert [part.kind for part in data.scripts] == ["script"]
+
+
+def test_user_data_that_is_too_large_is_told(made: Drive) -> None:
+    made.meta().put("latest/user_data", b"#" * (defs.FILE_LIMIT + 1))
+    data, (problem,) = made.parse()
+    assert (problem.severity, problem.document, data.scripts) == ("error", "user_data", ())
+    assert data.hostname
 
 
 def _mutated(chance: random.Random, value: Any) -> Any:

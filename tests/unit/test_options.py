@@ -28,6 +28,12 @@ from guestagent.options import USAGE, Options, parse
             "network --json --render=ifupdown --source /x",
             Options(verb="network", json=True, render="ifupdown", source="/x"),
         ),
+        ("run-early", Options(verb="run-early")),
+        ("run-late", Options(verb="run-late")),
+        ("validate a - --json", Options(verb="validate", json=True, files=("a", "-"))),
+        ("validate a --os rhel", Options(verb="validate", files=("a",), os="rhel")),
+        ("validate status", Options(verb="validate", files=("status",))),
+        ("schema", Options(verb="schema")),
         ("--help", Options(help=True)),
         ("--version", Options(version=True)),
     ],
@@ -46,8 +52,11 @@ def test_what_is_taken(line: str, options: Options) -> None:
         *("--confirm", "--confirm 4", "--confirm 3601", "--confirm 1e3", "--confirm -5"),
         *("--confirm 9 --dry-run", "--confirm 9 --boot", "--confirm 9 --root /x"),
         *("confirm 9", "confirm --json", "rollback --root /x", "status --confirm 9"),
+        *("run-early --root /x", "run-late --json", "run-late --dry-run"),
         *("network", "network --render", "network --render none", "--render networkd"),
         *("network --render networkd --root /x", "network --render networkd --dry-run"),
+        *("validate", "validate --json", "validate -x", "validate a --root /x", "status a"),
+        *("validate --os", "apply --os rhel", "schema a", "schema --json", "a validate"),
     ],
 )
 def test_what_is_refused(line: str) -> None:
@@ -56,7 +65,8 @@ def test_what_is_refused(line: str) -> None:
 
 
 def test_the_usage_names_every_option() -> None:
-    words = {"apply", "confirm", "network", "rollback", "status"} | {
-        f"--{name.replace('_', '-')}" for name in Options._fields[1:]
+    verbs = {"apply", "confirm", "network", "rollback", "schema", "status", "validate FILE..."}
+    words = verbs | {
+        f"--{name.replace('_', '-')}" for name in Options._fields[1:] if name != "files"
     }
     assert all(word in USAGE for word in words)

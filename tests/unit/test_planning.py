@@ -8,9 +8,10 @@ import pytest
 from network_samples import ORIGIN, bond, interface, member, network
 
 from guestagent import defs
-from guestagent.changes import RemoveFile, digest
+from guestagent.changes import RemoveFile
 from guestagent.model import InstanceData, Network, Origin, Text
 from guestagent.planning import make_plan, network_digest
+from guestagent.resources import digest
 from guestagent.root import Root
 from guestagent.settings import Settings
 

@@ -251,7 +251,7 @@ def test_after_the_fallback_the_first_data_are_a_first_boot(scene: Scene) -> Non
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("[Network]\nDHCP=ipv4\n")
     file.chmod(0o644)
-    from guestagent.changes import digest
+    from guestagent.resources import digest
 
     record = {f"file:{name}": digest(b"644\n" + file.read_bytes())}
     state.save(root, FALLBACK._replace(record=record))

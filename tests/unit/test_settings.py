@@ -68,6 +68,7 @@ permit_root_login = "yes"
 [password]
 for = "root"
 post = true
+random_to_console = true
 [files]
 manage = false
 mode = "0644"
@@ -79,12 +80,17 @@ policy_routing = true
 manage = false
 [drive]
 wait = 5
+[disk]
+grow = false
 [metadata]
 service = "ec2"
 urls = ["http://192.0.2.1"]
 wait = 6
 imds_v1 = true
 link_local_ipv4 = true
+[scripts]
+early_limit = 7
+late_limit = 8.5
 """
 
 
@@ -109,6 +115,7 @@ def test_all_settings_are_read(files: Files) -> None:
         sshd_permit_root_login="yes",
         password_for="root",
         password_post=True,
+        password_random_to_console=True,
         files_manage=False,
         files_mode=0o644,
         network_manage=False,
@@ -116,11 +123,14 @@ def test_all_settings_are_read(files: Files) -> None:
         network_policy_routing=True,
         random_seed_manage=False,
         drive_wait=5.0,
+        disk_grow=False,
         metadata_service="ec2",
         metadata_urls=("http://192.0.2.1",),
         metadata_wait=6.0,
         metadata_imds_v1=True,
         metadata_link_local_ipv4=True,
+        scripts_early_limit=7.0,
+        scripts_late_limit=8.5,
     )
 
 

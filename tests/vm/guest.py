@@ -152,12 +152,17 @@ class Guest:
         self.run(["udevadm", "settle"], timeout=timeout)
         return state
 
-    def reboot(self, timeout: float = 180.0, settle: bool = True) -> None:
+    def reboot(
+        self,
+        timeout: float = 180.0,
+        settle: bool = True,
+        by: Sequence[str] = ("systemctl", "reboot"),
+    ) -> None:
         """Shut down from inside for a reboot, and start again on the same disks."""
         # Through a new QEMU: in the old one the second boot takes twice as long,
         # for every page of memory is known to hold translated code.
         self.qmp("set-action", reboot="shutdown")
-        self.channel.send(["systemctl", "reboot"])
+        self.channel.send(by)
         self._end(timeout * patience())
         self.boot(timeout, settle)
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,7 @@ from .initramfs import make_initramfs
 Network = Literal["networkd", "ifupdown", "networkmanager", "netplan"]
 
 _HERE = Path(__file__).parent
-_KEPT = 6
+_KEPT = 8
 _DISK_SIZE = "2G"
 # A fixed identity: with none, systemd takes every boot of a fresh overlay for the
 # first and applies presets. Boot with systemd.condition_first_boot=1 for that case.
@@ -108,9 +109,18 @@ def _configure(tree: Path, network: Network) -> None:
         _mask_generator(tree, generator)
 
 
-def _install_agent(tree: Path, deb: Path) -> None:
+def _install_agent(tree: Path, agent: Path | str) -> None:
     for key in (tree / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
+    if isinstance(agent, Path):
+        _install_deb(tree, agent)
+    else:
+        in_tree(tree, ["apt-get", "update"])
+        in_tree(tree, ["apt-get", "install", "-y", "--no-install-recommends", agent])
+    in_tree(tree, ["apt-get", "clean"])
+
+
+def _install_deb(tree: Path, deb: Path) -> None:
     shutil.copy(deb, tree / "tmp" / deb.name)
     install = ["apt-get", "install", "-y", "--no-install-recommends", f"/tmp/{deb.name}"]
     try:
@@ -119,7 +129,6 @@ def _install_agent(tree: Path, deb: Path) -> None:
         # A dependency that the base lacks: fetch it as an ordinary machine would.
         in_tree(tree, ["apt-get", "update"])
         in_tree(tree, install)
-    in_tree(tree, ["apt-get", "clean"])
     (tree / "tmp" / deb.name).unlink()
 
 
@@ -139,13 +148,35 @@ def _make_disk(tree: Path, disk: Path) -> None:
     host_command([*make, "-E", options, "-d", str(tree), str(disk), _DISK_SIZE])
 
 
-def _build(entry: Path, deb: Path | None, network: Network) -> None:
+@dataclass(frozen=True)
+class _Plan:
+    """What an image is made of; see `guest_image`."""
+
+    agent: Path | str | None
+    network: Network
+    packages: Sequence[str]
+    files: Mapping[str, str]
+
+    def key(self) -> str:
+        code = [_HERE / "image.py", _HERE / "initramfs.py"]
+        code += sorted((_HERE / "inguest").glob("*.*"))
+        given = [*self.packages, *(text for file in sorted(self.files.items()) for text in file)]
+        needed = _PACKAGES[self.network]
+        return cache.digest(
+            [base_key(), self.network, *needed, self.agent or "plain", *given, *code]
+        )
+
+
+def _build(entry: Path, plan: _Plan) -> None:
     tree = entry / "tree"
-    host_command(["cp", "-a", "--reflink=auto", str(base_tree(*_PACKAGES[network])), str(tree)])
-    _configure(tree, network)
+    base = base_tree(*_PACKAGES[plan.network], *plan.packages)
+    host_command(["cp", "-a", "--reflink=auto", str(base), str(tree)])
+    _configure(tree, plan.network)
     _install_harness(tree)
-    if deb is not None:
-        _install_agent(tree, deb)
+    if plan.agent is not None:
+        _install_agent(tree, plan.agent)
+    for name, text in plan.files.items():
+        _write(tree, name, text)
     _finish(tree)
     (kernel,) = (tree / "boot").glob("vmlinuz-*")
     shutil.copy(kernel, entry / "vmlinuz")
@@ -154,18 +185,20 @@ def _build(entry: Path, deb: Path | None, network: Network) -> None:
     shutil.rmtree(tree)
 
 
-def _key(deb: Path | None, network: Network) -> str:
-    code = [_HERE / "image.py", _HERE / "initramfs.py", *sorted((_HERE / "inguest").glob("*.*"))]
-    return cache.digest([base_key(), network, *_PACKAGES[network], deb or "plain", *code])
-
-
-def guest_image(deb: Path | None = None, network: Network = "networkd") -> GuestImage:
+def guest_image(
+    agent: Path | str | None = None,
+    network: Network = "networkd",
+    packages: Sequence[str] = (),
+    files: Mapping[str, str] | None = None,
+) -> GuestImage:
     """Return the image with this package of the agent in it, or without any agent.
 
-    The image has no network configuration; `network` says which of the two systems
-    is enabled to carry one out. Images are cached by their content.
+    `agent` is a package's file, or a name in Debian's archive; `packages` are more from there,
+    and `files` are written last. The image has no network configuration; `network` says which
+    of the systems is enabled to carry one out. Images are cached by their content.
     """
-    entry = cache.obtain("image", _key(deb, network), lambda entry: _build(entry, deb, network))
+    plan = _Plan(agent, network, packages, files or {})
+    entry = cache.obtain("image", plan.key(), lambda entry: _build(entry, plan))
     cache.prune("image", _KEPT)
     return GuestImage(entry / "disk.raw", entry / "vmlinuz", entry / "initramfs")
 

@@ -39,9 +39,12 @@ def _header(backing: bytes, size: int) -> bytes:
     return fixed + extension + backing
 
 
-def make_overlay(overlay: Path, backing: Path) -> None:
-    """Make `overlay`, which reads as the raw disk `backing` until it is written to."""
-    size = backing.stat().st_size
+def make_overlay(overlay: Path, backing: Path, size: int = 0) -> None:
+    """Make `overlay`, which reads as the raw disk `backing` until it is written to.
+
+    With a `size` in bytes it is larger than that, with zeros behind.
+    """
+    size = size or backing.stat().st_size
     if size % 512 or size > _CLUSTER * (_CLUSTER // 8) ** 2:
         raise ValueError(f"{backing} has a size that an overlay cannot have: {size}")
     with overlay.open("wb") as disk:

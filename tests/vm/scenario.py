@@ -38,7 +38,10 @@ def settings_argument(text: str) -> str:
 
 @dataclass(frozen=True)
 class Instance:
-    """What OpenStack would know of an instance; `key` is the private half, in a file."""
+    """What OpenStack would know of an instance; `key` is the private half, in a file.
+
+    Without a `password` none is told, and without `user_data` there is no such file.
+    """
 
     key: Path
     hostname: str = "web-1.example.org"
@@ -50,6 +53,7 @@ class Instance:
     )
     ipv6: str = "2001:db8:c0de::10"
     network: Literal["static", "none"] = "static"
+    user_data: bytes = b""
 
     @property
     def smbios(self) -> dict[str, str]:
@@ -62,14 +66,15 @@ class Instance:
 
     def meta_data(self) -> dict[str, Any]:
         """Compose meta_data.json."""
+        told = {"admin_pass": self.password} if self.password else {}
         return {
+            **told,
             "uuid": self.uuid,
             "hostname": self.hostname,
             "name": self.hostname.partition(".")[0],
             "launch_index": 0,
             "public_keys": {"test": self.public_key},
             "keys": [{"name": "test", "type": "ssh", "data": self.public_key}],
-            "admin_pass": self.password,
             "files": [
                 {"path": path, "content_path": f"/content/{number:04}"}
                 for number, (path, _) in enumerate(self.files)
@@ -100,9 +105,11 @@ class Instance:
 
     def tree(self, where: Path) -> Path:
         """Write the drive's files below a directory."""
-        documents = {"meta_data.json": json.dumps(self.meta_data())}
+        documents: dict[str, bytes | str] = {"meta_data.json": json.dumps(self.meta_data())}
         if self.network == "static":
             documents["network_data.json"] = json.dumps(self.network_data())
+        if self.user_data:
+            documents["user_data"] = self.user_data
         files: dict[str, bytes | str] = {
             f"openstack/{version}/{name}": text
             for version in ("2018-08-27", "latest")

@@ -24,6 +24,7 @@ from .scenario import (
     report,
     settings_argument,
 )
+from .user_data import EARLY, LATE
 
 pytestmark = pytest.mark.vm
 
@@ -108,6 +109,11 @@ class TestFirstBoot:
     def test_nothing_has_failed(self, guest: Guest) -> None:
         assert guest.settle() == "running"
         assert guest.check(f"systemctl is-active {UNIT} ssh.service").split() == ["active"] * 2
+
+    def test_without_user_data_no_unit_for_scripts_starts(self, guest: Guest) -> None:
+        for unit in (EARLY, LATE):
+            assert guest.check(f"systemctl show -P LoadState {unit}") == "loaded\n"
+            assert guest.check(f"systemctl show -P ExecMainStartTimestampMonotonic {unit}") == "0\n"
 
     def test_the_key_opens_the_door(self, guest: Guest, instance: Instance) -> None:
         assert guest.ssh("debian", "id -un", key=instance.key).check().stdout == "debian\n"

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from guestagent import defs
+
 from .base import base_tree
 from .chroot import BuildError, in_tree
 from .guest import Guest, Nic
@@ -97,7 +99,8 @@ class TestInstalling:
             for path, target in listing(installed).items()
             if target.startswith("link ") and path not in before
         }
-        targets = {UNIT: "sysinit", **dict.fromkeys(UNITS, "multi-user")}
+        later = (*UNITS, defs.EARLY_UNIT)
+        targets = {UNIT: "sysinit", **dict.fromkeys(later, "multi-user")}
         folder = "etc/systemd/system"
         assert links == {
             f"{folder}/{target}.target.wants/{unit}": f"link /usr/lib/systemd/system/{unit}"
@@ -115,6 +118,10 @@ class TestInstalling:
         for name in files:
             status = (installed / name.lstrip("/")).lstat()
             assert (status.st_uid, status.st_gid, status.st_mode & 0o022) == (0, 0, 0), name
+
+    def test_programs_for_scripts_can_be_run(self, installed: Path) -> None:
+        program = installed / defs.SCRIPT_PROGRAMS_DIR[1:] / "cloud-init-per"
+        assert program.stat().st_mode & 0o777 == 0o755
 
     def test_installs_again_and_over_itself(self, installed: Path) -> None:
         before = listing(installed)

@@ -1,0 +1,54 @@
+"""Files that are written late, when packages are installed: carried by a step of the late stage.
+
+The plan's changes become a script of /bin/sh that hands them back to this program as JSON on
+standard input; they are compared with the tree anew, and committed like any others.
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_base64, b2a_base64
+
+from guestagent import defs
+from guestagent.changes import AddStep
+from guestagent.jsontext import dumps, loads
+from guestagent.model import Origin
+from guestagent.resources import Append, File, digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from guestagent.changes import WriteLater
+
+_STEP = "30-instance-write_files-"
+
+
+def step(changes: list[WriteLater], instance: str) -> AddStep:
+    """The step that carries the files, under a name that no other instance's has."""
+    files = [
+        {
+            "path": change.path,
+            "content": b2a_base64(change.new, newline=False).decode(),
+            "mode": change.mode,
+            "owner": change.owner,
+            "append": change.append,
+            "why": list(change.why),
+        }
+        for change in changes
+    ]
+    text = f"#!/bin/sh\nexec {defs.PROGRAM} write-later <<'END'\n{dumps(files)}\nEND\n"
+    script = text.encode()
+    path = f"{defs.STATE_DIR}/late/{_STEP}{digest(script + instance.encode())[:8]}"
+    why = changes[0].why
+    return AddStep("step", path, None, script, None, defs.STEP_MODE, "", why, True)
+
+
+def resources(content: bytes) -> list[File | Append]:
+    """What a step's standard input asks for."""
+    return [_resource(item) for item in loads(content)]
+
+
+def _resource(item: dict[str, Any]) -> File | Append:
+    path, content, mode = item["path"], a2b_base64(item["content"]), item["mode"]
+    rest = (path, content, mode, Origin(*item["why"]), True, item["owner"])
+    return Append("append", *rest) if item["append"] else File("file", *rest)

@@ -1,0 +1,1 @@
+"""User data and vendor data: from bytes to checked cloud-config and scripts."""

@@ -1,0 +1,210 @@
+"""Accounts, groups and passwords on a tree, by the real tools; files that are written late."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import rig
+
+from guestagent import apply, defs, shadow, state
+from guestagent.changes import (
+    AddGroup,
+    AddMember,
+    AddUser,
+    ExpirePassword,
+    LockPassword,
+    MakeHostKeys,
+    SetPassword,
+    WriteFile,
+    WriteLater,
+)
+from guestagent.errors import Problem
+from guestagent.model import Origin, Secret
+from guestagent.resources import Group, User
+from guestagent.root import Root
+from guestagent.stages import write_later
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.changes import Change
+
+WHY = Origin("drive", "user_data", "key")
+HASH = "$6$saltsalt$" + "a" * 86
+
+
+@pytest.fixture
+def accounts(guest: Path) -> Path:
+    """A tree whose user database the tools of shadow(5) take."""
+    rig.need_root()
+    rig.need_tools("useradd", "groupadd", "usermod", "chage", "chpasswd")
+    (guest / "etc/shadow").write_text("root:*:19000:0:99999:7:::\ndebian:$6$x$y:19000::::::\n")
+    (guest / "etc/gshadow").write_text("root:*::\nsudo:*::\ndebian:!::\n")
+    (guest / "etc/login.defs").write_text("UID_MIN 1000\nGID_MIN 1000\nUSERGROUPS_ENAB yes\n")
+    (guest / "etc/shadow").chmod(0o600)
+    return guest
+
+
+def commit(guest: Path, *changes: Change) -> list[Problem]:
+    """Apply changes to a tree; the problems of those that failed."""
+    return [problem for _, problem in apply.commit(changes, Root(str(guest)))]
+
+
+def fields(guest: Path, file: str, name: str) -> list[str]:
+    """One line of a file of the user database."""
+    lines = (guest / "etc" / file).read_text().splitlines()
+    return next(line.split(":") for line in lines if line.startswith(f"{name}:"))
+
+
+def test_B6_groups_come_before_users_and_users_before_members(accounts: Path) -> None:
+    user = User("user", "app", "", "/bin/sh", ("extra",), WHY, ("--uid", "2000"))
+    changes = (
+        AddMember("add_member", "app", "sudo", WHY),
+        AddUser("add_user", user, WHY),
+        AddGroup("add_group", Group("group", "extra", (), WHY), WHY),
+    )
+    assert commit(accounts, *changes) == []
+    assert fields(accounts, "passwd", "app")[2] == "2000"
+    assert state.note(Root(str(accounts)))["accounts"] == {"app": "new"}  # for a run after a kill
+    assert fields(accounts, "group", "extra")[3] == "app"
+    assert fields(accounts, "group", "sudo")[3] == "app"
+
+
+def test_B6_an_account_may_have_no_home(accounts: Path) -> None:
+    user = User("user", "daemon1", "", "", (), WHY, ("--system", "--no-create-home"))
+    assert commit(accounts, AddUser("add_user", user, WHY)) == []
+    assert int(fields(accounts, "passwd", "daemon1")[2]) < 1000
+    assert not (accounts / "home/daemon1").exists()
+
+
+def test_B6_a_hash_is_taken_as_it_is(accounts: Path) -> None:
+    change = SetPassword("set_password", "debian", Secret(HASH), WHY, "hash")
+    assert commit(accounts, change) == []
+    assert fields(accounts, "shadow", "debian")[1] == HASH
+
+
+def test_B6_a_password_is_locked_and_expired(accounts: Path) -> None:
+    lock = LockPassword("lock_password", "debian", WHY)
+    assert commit(accounts, ExpirePassword("expire_password", "debian", WHY), lock) == []
+    _, password, changed, *_ = fields(accounts, "shadow", "debian")
+    assert (password, changed) == ("!$6$x$y", "0")
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_B3_a_random_password_is_told_to_the_console_or_nobody(
+    accounts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    console = tmp_path / "console"
+    console.touch()
+    monkeypatch.setattr(defs, "CONSOLE_DEVICE", str(console))
+    change = SetPassword("set_password", "debian", Secret(""), WHY, "random", shown)
+    assert commit(accounts, change) == []
+    assert fields(accounts, "shadow", "debian")[1].startswith("$")
+    assert ("the password of debian is " in console.read_text()) is shown
+    assert not shown or len(console.read_text().split()[-1]) == 20
+
+
+def test_a_member_of_no_group_is_a_problem_of_its_own(accounts: Path) -> None:
+    bad, good = (AddMember("add_member", "debian", name, WHY) for name in ("none", "sudo"))
+    (problem,) = commit(accounts, bad, good)
+    assert problem.reason.startswith("usermod: ")
+    assert fields(accounts, "group", "sudo")[3] == "debian"
+
+
+def test_the_plan_shows_the_command_that_runs() -> None:
+    user = User("user", "app", "An App", "", ("a", "b"), WHY, ("--uid", "7"))
+    words = ["--create-home", "--comment", "An App", "--groups", "a,b", "--uid", "7", "app"]
+    assert shadow.useradd_arguments(user) == words
+
+
+class TestHostKeys:
+    @pytest.fixture
+    def keys(self, guest: Path) -> Path:
+        rig.need_tools("ssh-keygen")
+        folder = guest / "etc/ssh"
+        (folder / "ssh_host_dsa_key").write_text("the image's")
+        return folder
+
+    def names(self, folder: Path) -> list[str]:
+        return sorted(path.name for path in folder.glob("ssh_host_*"))
+
+    def test_given_keys_are_put_in_place_and_others_go(self, guest: Path, keys: Path) -> None:
+        given = (("ssh_host_rsa_key", Secret("private\n")), ("ssh_host_rsa_key.pub", Secret("p\n")))
+        assert commit(guest, MakeHostKeys("make_host_keys", (), WHY, given)) == []
+        assert self.names(keys) == ["ssh_host_rsa_key", "ssh_host_rsa_key.pub"]
+        assert (keys / "ssh_host_rsa_key").read_text() == "private\n"
+        modes = [(keys / name).stat().st_mode & 0o777 for name in self.names(keys)]
+        assert modes == [0o600, 0o644]
+
+    def test_others_may_stay(self, guest: Path, keys: Path) -> None:
+        change = MakeHostKeys("make_host_keys", ("ed25519",), WHY, (), "kept")
+        assert commit(guest, change) == []
+        assert "ssh_host_dsa_key" in self.names(keys)
+        assert "ssh_host_ed25519_key" in self.names(keys)
+
+
+class TestLater:
+    def late(self, path: str, content: bytes, append: bool = False) -> WriteLater:
+        return WriteLater(
+            "write_later", path, None, content, None, 0o640, "", WHY, True, "", append
+        )
+
+    def carried(self, guest: Path) -> bytes:
+        """What the staged script hands to the program on standard input."""
+        (step,) = (guest / f"{defs.STATE_DIR[1:]}/late").iterdir()
+        script = step.read_text().replace(f"exec {defs.PROGRAM} write-later", "cat")
+        shown = subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout
+        assert json.loads(shown)
+        return shown
+
+    def test_the_step_carries_files_whole(self, guest: Path) -> None:
+        content = b"'EOF'\nEND\n$(id)\0\xff"
+        (guest / "etc/motd").write_text("old\n")
+        changes = (self.late("/opt/pkg/conf", content), self.late("/etc/motd", b"more\n", True))
+        assert commit(guest, *changes) == []
+        assert not (guest / "opt/pkg").exists()
+        assert write_later(Root(str(guest)), self.carried(guest)) == 0
+        assert (guest / "opt/pkg/conf").read_bytes() == content
+        assert (guest / "opt/pkg/conf").stat().st_mode & 0o777 == 0o640
+        assert (guest / "etc/motd").read_text() == "old\nmore\n"
+
+    def test_scripts_that_wait_are_left_alone(self, guest: Path) -> None:
+        (guest / "etc/motd").write_text("old\n")
+        commit(guest, self.late("/etc/x", b"x"), self.late("/etc/motd", b"more\n", True))
+        carried = self.carried(guest)
+        other = guest / f"{defs.STATE_DIR[1:]}/late/50-instance-runcmd"
+        other.write_text("#!/bin/sh\n")
+        assert write_later(Root(str(guest)), carried) == 0
+        assert other.exists()
+        assert (guest / "etc/motd").read_text() == "old\nmore\n"
+
+    def test_B1_a_late_file_in_a_home_is_written_as_the_user(self, guest: Path) -> None:
+        rig.need_root()
+        commit(guest, self.late("/home/debian/x", b"x"))
+        assert write_later(Root(str(guest)), self.carried(guest)) == 0
+        assert (guest / "home/debian/x").stat().st_uid == 1000
+
+    def test_what_cannot_be_written_is_told(
+        self, guest: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        commit(guest, self.late("/etc/motd/x", b"x"), self.late("/etc/new", b"x"))
+        (guest / "etc/motd").write_text("a file in the way")
+        assert write_later(Root(str(guest)), self.carried(guest)) == 1
+        assert (guest / "etc/new").exists()
+        assert "error: drive: user_data: key: /etc/motd/x" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--home-dir", "/srv/app/")])
+def test_B1_a_file_in_the_home_of_a_new_user_comes_after_it(
+    accounts: Path, arguments: tuple[str, ...]
+) -> None:
+    home = arguments[1].rstrip("/") if arguments else "/home/app"
+    user = User("user", "app", "", "/bin/sh", (), WHY, arguments)
+    (accounts / "srv").mkdir()
+    file = WriteFile("write", f"{home}/notes", None, b"x", None, 0o640, "", WHY, False)
+    assert commit(accounts, file, AddUser("add_user", user, WHY)) == []
+    uid = int(fields(accounts, "passwd", "app")[2])
+    assert (accounts / home[1:]).stat().st_uid == uid
+    assert (accounts / home[1:] / "notes").stat().st_uid == uid

@@ -1,0 +1,1 @@
+"""User data: formats, cloud-config keys, what is made of them."""

@@ -1,0 +1,189 @@
+"""What later boots and other instances find, and runs that could not finish: nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import rig
+
+from guestagent import cli, defs
+
+from .planning import apply_twice, dry_run, make_drive
+from .test_plan_users import lines_of, real_accounts
+
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBnXGPTYVDg0mLdLYgdTFrcN7pSYKlXwWmDlj3cNdXZ5 other"
+GOOD = f"""\
+hostname: mine
+ssh_authorized_keys: ['{OTHER}']
+ssh_pwauth: true
+write_files: [{{path: /etc/x, content: good}}]
+runcmd: [echo a]
+bootcmd: [echo b]
+"""
+META = {"hostname": "meta", "public_keys": {"a": rig.KEY}}
+
+
+def configured(guest: Path, tmp_path: Path, text: str = GOOD) -> Path:
+    """A drive whose user data a tree was configured by."""
+    drive = make_drive(tmp_path, text, **META)
+    apply_twice(drive, guest)
+    return drive
+
+
+def tree(guest: Path) -> dict[str, rig.Entry]:
+    """Everything but guestagent's own records."""
+    records = (defs.STATE_FILE, defs.RUN_DIR)
+    found = rig.snapshot(guest)
+    return {name: entry for name, entry in found.items() if not name.startswith(records)}
+
+
+def agent(drive: Path, guest: Path) -> rig.Result:
+    return rig.agent("apply", "--source", drive, "--root", guest)
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"#cloud-config\n\thostname: x\n", 1),
+        (b"#" * (defs.FILE_LIMIT + 1), 1),
+        (GOOD.replace("mine", "[1]"), 1),
+        (GOOD.replace("'ssh-ed25519", "'ssh-nothing"), 1),
+        (b"\x7fELF junk", 1),
+        (b"", 0),
+        (None, 0),
+    ],
+)
+def test_D8_other_user_data_that_cannot_be_used_change_nothing(
+    guest: Path, tmp_path: Path, content: bytes | str | None, status: int
+) -> None:
+    drive = configured(guest, tmp_path)
+    before = tree(guest)
+    make_drive(tmp_path, content or b"", **META)
+    if content is None:
+        (drive / "openstack/latest/user_data").unlink()
+    done = agent(drive, guest)
+    assert done.status == status, done.err
+    assert "all but the network stays" in done.err
+    assert tree(guest) == before
+    assert agent(drive, guest).status == status
+    assert tree(guest) == before
+    make_drive(tmp_path, GOOD.replace("mine", "new"), **META)
+    assert agent(drive, guest).status == 0
+    assert (guest / "etc/hostname").read_text() == "new\n"
+
+
+def test_the_network_follows_its_source_meanwhile(guest: Path, tmp_path: Path) -> None:
+    drive = configured(guest, tmp_path)
+    make_drive(tmp_path, b"#cloud-config\n{", **META)
+    sample = rig.SAMPLES / "nova/drive/openstack/latest/network_data.json"
+    (drive / "openstack/latest/network_data.json").write_bytes(sample.read_bytes())
+    assert agent(drive, guest).status == 1
+    (file,) = (guest / "etc/systemd/network").iterdir()
+    assert "Address=192.0.2.10/24" in file.read_text()
+    assert (guest / "etc/hostname").read_text() == "mine\n"
+
+
+def test_an_error_that_was_there_from_the_first_holds_nothing_back(
+    guest: Path, tmp_path: Path
+) -> None:
+    drive = make_drive(tmp_path, f"{GOOD}timezone: [1]\n", **META)
+    for _ in range(2):
+        assert agent(drive, guest).status == 1
+    assert (guest / "etc/hostname").read_text() == "mine\n"
+    make_drive(tmp_path, f"{GOOD}timezone: [1]\n", hostname="other", public_keys={})
+    done = agent(drive, guest)
+    assert "all but the network" not in done.err
+    assert rig.KEY not in (guest / "home/debian/.ssh/authorized_keys").read_text()
+
+
+def test_D4_another_instance_runs_nothing_of_the_one_before(guest: Path, tmp_path: Path) -> None:
+    text = "write_files: [{path: /etc/secret, content: CANARY, defer: true}]\nruncmd: [echo a]\n"
+    configured(guest, tmp_path, text)
+    drive = make_drive(tmp_path, "write_files: [{path: /etc/x, content: x, defer: true}]")
+    (drive / "openstack/latest/meta_data.json").write_text('{"uuid": "i-2"}')
+    apply_twice(drive, guest)
+    (carrier,) = (guest / f"{defs.STATE_DIR[1:]}/late").iterdir()
+    assert "CANARY" not in carrier.read_text()
+    assert "30-instance-write_files-" in carrier.name
+
+
+def test_a_script_that_goes_and_comes_back_is_staged_again(guest: Path, tmp_path: Path) -> None:
+    drive = configured(guest, tmp_path)
+    staged = {path: path.read_bytes() for path in guest.glob("var/lib/guestagent/*/*cmd")}
+    assert len(staged) == 2
+    make_drive(tmp_path, "hostname: mine", **META)
+    apply_twice(drive, guest)
+    assert not any(path.exists() for path in staged)
+    make_drive(tmp_path, GOOD, **META)
+    apply_twice(drive, guest)
+    assert {path: path.read_bytes() for path in staged} == staged
+
+
+def test_D1_a_script_staged_by_a_run_that_ends_badly_is_the_instances(
+    guest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database of accounts is locked when the password comes: all else is remembered."""
+    real_accounts(guest)
+    monkeypatch.setattr(defs, "LOCK_WAIT", 0.3)
+    text = "chpasswd: {users: [{name: debian, password: a, type: text}]}\nruncmd: [echo a]\n"
+    drive = make_drive(tmp_path, text, **META)
+    lock = guest / "etc/passwd.lock"
+    lock.write_text(f"{os.getpid()}\0")
+    assert cli.main(["--source", str(drive), "--root", str(guest)]) == 1
+    lock.unlink()
+    state = json.loads((guest / defs.STATE_FILE[1:]).read_text())
+    assert state["instance_id"] == "i-1"
+    assert "step:late/50-instance-runcmd" in state["record"]
+    assert "password:debian" not in state["record"]
+    plan = dry_run(drive, guest)
+    kinds = [change["kind"] for change in plan["changes"]]
+    assert "set_password" in kinds
+    assert "step" not in kinds
+
+
+def test_D1_an_account_without_its_home_is_made_anew(guest: Path, tmp_path: Path) -> None:
+    """Power was cut within useradd(8): the account has a name, and nothing else."""
+    real_accounts(guest)
+    drive = make_drive(tmp_path, f"users: [{{name: app, ssh_authorized_keys: ['{OTHER}']}}]")
+    subprocess.run(["useradd", "--root", guest, "--no-create-home", "app"], check=True)
+    note = guest / defs.NOTE_FILE[1:]
+    note.parent.mkdir(mode=0o700, parents=True)
+    note.write_text('{"appended": {}, "accounts": {"app": "new"}}')
+    apply_twice(drive, guest)
+    home = guest / "home/app"
+    assert OTHER in (home / ".ssh/authorized_keys").read_text()
+    assert home.stat().st_uid == int(lines_of(guest, "passwd")["app"][2])
+
+
+def test_a_resource_that_fails_while_it_is_planned_is_tried_again(
+    guest: Path, tmp_path: Path
+) -> None:
+    item = "{path: /etc/large, content: x, append: true}"
+    drive = make_drive(tmp_path, f"write_files: [{item}]", **META)
+    (guest / "etc/large").write_bytes(bytes(defs.GUEST_FILE_LIMIT + 1))
+    for _ in range(2):
+        assert agent(drive, guest).status == 1
+    (guest / "etc/large").write_bytes(b"small\n")
+    assert agent(drive, guest).status == 0
+    assert (guest / "etc/large").read_bytes() == b"small\nx"
+
+
+@pytest.mark.parametrize("home", ["/var/lib/app", "/srv"])
+def test_a_home_that_is_there_already_is_not_the_new_users(
+    guest: Path, tmp_path: Path, home: str
+) -> None:
+    real_accounts(guest)
+    (guest / "var/lib/app").mkdir()
+    (guest / "srv").mkdir()
+    text = f"""\
+users: [{{name: app, system: true, homedir: {home}}}]
+write_files: [{{path: {home}/conf, content: x}}]
+runcmd: [echo a]
+"""
+    apply_twice(make_drive(tmp_path, text, **META), guest)
+    assert (guest / home[1:] / "conf").stat().st_uid == 0
+    assert (guest / f"{defs.STATE_DIR[1:]}/late/50-instance-runcmd").exists()

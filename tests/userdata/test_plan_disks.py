@@ -1,0 +1,332 @@
+"""Disks: growing, mounts, swap; generated lines and scripts are read by the real tools."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import rig
+
+from guestagent import defs
+from guestagent.resources import Block, Step
+
+from .planning import FACTS, plan_of
+
+GROWS = FACTS._replace(room=20480)
+
+
+def steps(text: str) -> dict[str, str]:
+    """The scripts of a text of cloud-config, by their names, each accepted by the shell."""
+    resources, problems = plan_of(text, GROWS)
+    assert problems == []
+    found = {item.name: item.script.decode() for item in resources if isinstance(item, Step)}
+    for script in found.values():
+        subprocess.run(["sh", "-n"], input=script.encode(), check=True)
+    return found
+
+
+def fstab(text: str, there: str = "") -> tuple[list[str], list[str]]:
+    """The lines of fstab(5), as findmnt(8) takes them, and the reasons of problems."""
+    facts = FACTS._replace(texts={defs.FSTAB: there}, room=0)
+    resources, problems = plan_of(text, facts)
+    blocks = [item for item in resources if isinstance(item, Block) and item.path == defs.FSTAB]
+    lines = list(blocks[0].lines) if blocks else []
+    return lines, [f"{problem.key}: {problem.reason}" for problem in problems]
+
+
+def test_a_row_gets_the_fields_it_lacks() -> None:
+    lines, problems = fstab("mounts:\n- [vdb, /data]\n- ['LABEL=a', /opt/x, xfs, noatime, '1', 0]")
+    assert problems == []
+    assert lines == [
+        "/dev/vdb /data auto defaults,nofail 0 2",
+        "LABEL=a /opt/x xfs noatime 1 0",
+    ]
+
+
+def test_options_may_have_values_in_quotes() -> None:
+    lines, problems = fstab("mounts: [[vdb, /data, ext4, 'context=\"a:b,c\"']]\n")
+    assert (lines, problems) == (['/dev/vdb /data ext4 context="a:b,c" 0 2'], [])
+
+
+def test_default_fields_are_taken_where_a_row_has_none() -> None:
+    text = "mount_default_fields: [null, null, ext4, 'defaults,noatime', '0', '2']\n"
+    lines, _ = fstab(f"{text}mounts:\n- [vdb, /data]\n- [vdc, /srv, null, ro]\n")
+    assert lines == ["/dev/vdb /data ext4 defaults,noatime 0 2", "/dev/vdc /srv ext4 ro 0 2"]
+
+
+def test_network_and_memory_file_systems_keep_their_names() -> None:
+    lines, problems = fstab(
+        "mounts:\n- ['10.0.0.2:/export', /mnt/nfs, nfs]\n- [tmpfs, /scratch, tmpfs, size=1g]\n"
+        "- ['//host/share', /mnt/cifs, cifs]\n"
+    )
+    assert problems == []
+    assert [line.split()[0] for line in lines] == ["10.0.0.2:/export", "tmpfs", "//host/share"]
+
+
+def test_E_white_space_in_a_mount_point_is_escaped(tmp_path: Path) -> None:
+    lines, _ = fstab("mounts:\n- [vdb, '/my data\\dir']\n")
+    assert lines == [r"/dev/vdb /my\040data\134dir auto defaults,nofail 0 2"]
+    rig.need_tools("findmnt")
+    table = tmp_path / "fstab"
+    table.write_text("\n".join(lines) + "\n")
+    argv = ["findmnt", "--fstab", "--tab-file", str(table), "-n", "-r", "-o", "TARGET"]
+    shown = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == r"/my\x20data\x5cdir"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('[vdb, "/a\\n/dev/sda / ext4"]', "control character"),
+        ('[vdb, /data, "ext4 x"]', "its type must be one word"),
+        ('[vdb, /data, ext4, "rw\\tx"]', "its options must be one word"),
+        ("[vdb, /data, ext4, rw, a, 0]", "small numbers"),
+        ("[vdb, relative]", "must begin with /"),
+        ("[vdb, /mnt/../etc]", "without .."),
+        ("[ephemeral0, /mnt]", "block device mapping"),
+        ("['#x', /mnt]", "its device"),
+    ],
+)
+def test_E_a_bad_row_spoils_only_itself(row: str, reason: str) -> None:
+    lines, (problem,) = fstab(f"mounts:\n- {row}\n- [vdc, /srv]\n")
+    assert lines == ["/dev/vdc /srv auto defaults,nofail 0 2"]
+    assert problem.startswith("mounts[0] (line 3, column 3): ")
+    assert reason in problem
+
+
+def test_a_row_without_a_mount_point_takes_away_what_was_never_there() -> None:
+    assert fstab("mounts:\n- [ephemeral0, null]\n- [swap, null]\n- [vdc]\n") == ([], [])
+
+
+def test_options_that_wait_for_cloud_init_are_left_out_with_one_warning() -> None:
+    option = "x-systemd.requires=cloud-init.service"
+    rows = f"- [vdb, /data, auto, 'nofail,{option}']\n- [vdc, /srv, auto, '{option}']\n"
+    rows += "- [vdd, /opt, auto, 'x-systemd.requires=a.service,x-systemd.after=cloud-x.target']\n"
+    lines, (problem,) = fstab(f"mounts:\n{rows}")
+    assert [line.split()[3] for line in lines] == [
+        "nofail",
+        "defaults",
+        "x-systemd.requires=a.service",
+    ]
+    assert problem.startswith("mounts[0] (line 3, ")
+    assert "cloud-init" in problem
+
+
+def test_default_fields_that_wait_for_cloud_init_mount_without_it() -> None:
+    defaults = "[null, null, auto, 'defaults,nofail,x-systemd.after=cloud-init.service', '0', '2']"
+    lines, (problem,) = fstab(f"mount_default_fields: {defaults}\nmounts: [[vdb, /data]]\n")
+    assert lines == ["/dev/vdb /data auto defaults,nofail 0 2"]
+    assert problem.startswith("mount_default_fields (line 2, ")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "['10.0.0.2:/export', /net, nfs, rw]",
+        "['[fe80::1]:/', /net, auto, rw]",
+        "['//host/share', /net, auto, rw]",
+        "['a,b', /net, ceph, rw]",
+        "[vdb, /net, xfs, 'rw,_netdev']",
+    ],
+)
+def test_file_systems_of_the_network_are_mounted_late(row: str) -> None:
+    text = f"mounts:\n- {row}\n- [vdc, /data]\n"
+    lines, problems = fstab(text)
+    assert problems == []
+    assert lines[0].split()[3] == "rw,_netdev"
+    found = steps(text)
+    assert "mount '/net'" in found["20-instance-mounts-network"]
+    assert "'/data'" not in found["20-instance-mounts-network"]
+    assert "'/net'" not in found["40-instance-mounts"]
+
+
+def test_a_disk_is_none_of_the_network() -> None:
+    found = steps("mounts:\n- [/srv/src, /dst, none, bind]\n- ['LABEL=a:b', /y]\n")
+    assert "20-instance-mounts-network" not in found
+
+
+@pytest.mark.parametrize("place", ["/dev/shm", "/sys/fs/cgroup", "/dev/hugepages", "/proc"])
+def test_file_systems_of_the_kernel_can_be_mounted(place: str) -> None:
+    lines, problems = fstab(f"mounts: [[tmpfs, {place}, tmpfs, size=2g]]\n")
+    assert (lines, problems) == ([f"tmpfs {place} tmpfs size=2g 0 2"], [])
+
+
+def test_what_systemd_mounted_already_gets_its_options() -> None:
+    script = steps("mounts: [[tmpfs, /dev/shm, tmpfs, size=2g]]\n")["40-instance-mounts"]
+    assert "mount -o remount '/dev/shm' 2>/dev/null || mount '/dev/shm'" in script
+
+
+def test_a_slash_at_the_end_of_a_mount_point_is_dropped() -> None:
+    assert fstab("mounts: [[vdb, /data/]]\n")[0] == ["/dev/vdb /data auto defaults,nofail 0 2"]
+
+
+def test_the_administrators_lines_win() -> None:
+    there = "/dev/sda1 / ext4 defaults 0 1\nUUID=1 /data ext4 defaults 0 2\n"
+    lines, (problem,) = fstab("mounts:\n- [vdb, /data]\n- [vdc, /srv]\n", there)
+    assert lines == ["/dev/vdc /srv auto defaults,nofail 0 2"]
+    assert "already" in problem
+
+
+def test_what_fstab_names_is_mounted_at_once() -> None:
+    script = steps('mounts:\n- [vdb, "/it\'s"]\n- [vdc, none, swap]\n- [vdd, /no, auto, noauto]\n')
+    text = script["40-instance-mounts"]
+    assert "mkdir -p '/it'\\''s'" in text
+    assert "swapon -- '/dev/vdc'" in text
+    assert "/no" not in text
+
+
+def test_a_swap_file_is_made_once_and_named_in_fstab() -> None:
+    found = steps("swap: {size: 64M, filename: /var/swap file}\n")
+    assert "size=67108864\n" in found["50-instance-swap"]
+    assert "file='/var/swap file'\n" in found["50-instance-swap"]
+    lines, _ = fstab("swap: {size: 64M, filename: /var/swap file}\n")
+    assert lines == [r"/var/swap\040file none swap sw,nofail 0 0"]
+
+
+@pytest.mark.parametrize(
+    ("size", "octets"),
+    [
+        *(("1.5G", 1610612736), ("512", 512), ("2T", 2 << 40), ("10k", 10240)),
+        *(("4GB", 4 << 30), ("512mb", 512 << 20), ("10B", 10)),
+    ],
+)
+def test_sizes_have_units(size: str, octets: int) -> None:
+    assert f"size={octets}\n" in steps(f"swap: {{size: {size}}}")["50-instance-swap"]
+
+
+@pytest.mark.parametrize("size", ["0", "0M", ""])
+def test_no_size_is_no_swap(size: str) -> None:
+    text = f"swap: {{size: {size}}}" if size else "swap: {filename: /swap.img}"
+    assert fstab(text) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("{size: many}", "swap.size"),
+        ("{size: 4BB}", "swap.size"),
+        ("{size: 1M, maxsize: -1}", "swap.maxsize"),
+        ("{size: 1M, filename: swap}", "swap.filename"),
+        ('{size: 1M, filename: "/a$(id)\\n"}', "swap.filename"),
+    ],
+)
+def test_an_unsound_swap_is_an_error(text: str, key: str) -> None:
+    lines, (problem,) = fstab(f"swap: {text}")
+    assert lines == []
+    assert problem.startswith(key)
+
+
+def run_swap(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """Run the script of a swap file below a directory, with tools that only say what they get."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("swapon", "mkswap"):
+        (tools / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tools / name).chmod(0o755)
+    script = steps(text)["50-instance-swap"]
+    environment = {"PATH": f"{tools}:/usr/sbin:/usr/bin:/sbin:/bin"}
+    argv = ["sh", "-c", script]
+    return subprocess.run(argv, capture_output=True, text=True, env=environment)
+
+
+def test_B4_the_swap_file_is_root_s_from_its_first_moment(tmp_path: Path) -> None:
+    file = tmp_path / "swap.img"
+    done = run_swap(tmp_path, f"swap: {{size: 2M, filename: {file}}}")
+    assert done.returncode == 0, done.stderr
+    assert file.stat().st_size == 2 << 20
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert done.stdout.splitlines()[-1] == f"swapon {file}"
+
+
+def test_a_swap_file_larger_than_the_disk_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "swap.img"
+    done = run_swap(tmp_path, f"swap: {{size: 100T, filename: {file}}}")
+    assert done.returncode == 1
+    assert "no room" in done.stderr
+    assert not list(tmp_path.glob("*swap*"))
+
+
+def test_automatic_swap_stays_below_its_limit(tmp_path: Path) -> None:
+    file = tmp_path / "swap.img"
+    done = run_swap(tmp_path, f"swap: {{size: auto, maxsize: 1M, filename: {file}}}")
+    assert done.returncode == 0, done.stderr
+    assert file.stat().st_size == 1 << 20
+
+
+def test_the_root_grows_where_there_is_room() -> None:
+    assert "partition '/'\nfile_system\n" in steps("timezone: UTC")["30-instance-grow-20480"]
+    larger, _ = plan_of("timezone: UTC", FACTS._replace(room=30720))
+    assert [item.name for item in larger if isinstance(item, Step)] == ["30-instance-grow-30720"]
+    nothing, _ = plan_of("timezone: UTC", FACTS._replace(room=0))
+    assert [item for item in nothing if isinstance(item, Step) and "grow" in item.name] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("growpart: {mode: off}", ["file_system"]),
+        ("resize_rootfs: false", ["partition '/'"]),
+        ("resize_rootfs: noblock", ["partition '/'", "file_system &"]),
+        ("growpart: {devices: [/, /dev/vdb1]}", ["partition '/'", "partition '/dev/vdb1'"]),
+    ],
+)
+def test_what_grows_can_be_chosen(text: str, lines: list[str]) -> None:
+    script = steps(text)["30-boot-grow"]
+    calls = [
+        line for line in script.splitlines() if line.startswith(("partition /", "partition '"))
+    ]
+    calls += [
+        line for line in script.splitlines() if line.startswith("file_system") and "(" not in line
+    ]
+    assert calls[: len(lines)] == lines
+
+
+def test_growing_can_be_switched_off() -> None:
+    resources, _ = plan_of("growpart: {mode: off}\nresize_rootfs: false", GROWS)
+    assert not [item for item in resources if isinstance(item, Step)]
+
+
+def test_a_device_without_its_path_is_an_error() -> None:
+    _, (problem,) = plan_of("growpart: {devices: [vda1]}", GROWS)
+    assert problem.key == "growpart.devices[0] (line 2, column 22)"
+
+
+def test_a_tree_gets_its_lines_and_keeps_them(guest: Path, tmp_path: Path) -> None:
+    drive = tmp_path / "drive/openstack/latest"
+    drive.mkdir(parents=True)
+    (drive / "meta_data.json").write_text('{"uuid": "i-1"}')
+    (drive / "user_data").write_text("#cloud-config\nmounts:\n- [vdb, /data]\nswap: {size: 1M}\n")
+    (guest / "etc/fstab").write_text("/dev/vda1 / ext4 defaults 0 1\n")
+    arguments = ("--source", tmp_path / "drive", "--root", guest)
+    assert rig.agent("apply", *arguments).status == 0
+    text = (guest / "etc/fstab").read_text()
+    assert text == (
+        "/dev/vda1 / ext4 defaults 0 1\n# guestagent: begin\n"
+        "/dev/vdb /data auto defaults,nofail 0 2\n/swap.img none swap sw,nofail 0 0\n"
+        "# guestagent: end\n"
+    )
+    staged = guest / "var/lib/guestagent/early"
+    names = ["30-instance-grow-0", "40-instance-mounts", "50-instance-swap"]
+    assert sorted(path.name for path in staged.iterdir()) == names
+    assert {path.stat().st_mode & 0o777 for path in staged.iterdir()} == {0o700}
+    assert rig.agent("--dry-run", *arguments).status == 0
+    for path in staged.iterdir():
+        path.unlink()
+    again = rig.agent("--dry-run", *arguments)
+    assert (again.status, again.out) == (0, "nothing to change\n")
+
+
+@pytest.mark.parametrize(("text", "status"), [("timezone: UTC", 0), ("growpart: {}", 1)])
+def test_a_tool_that_is_missing_matters_only_to_who_asks_to_grow(
+    tmp_path: Path, text: str, status: int
+) -> None:
+    (tmp_path / "findmnt").write_text("#!/bin/sh\n[ $1 = -no ] && echo ext4 || echo /dev/vda\n")
+    (tmp_path / "findmnt").chmod(0o755)
+    for name in ("sh", "basename", "readlink"):
+        (tmp_path / name).symlink_to(f"/bin/{name}")
+    (script,) = (script for name, script in steps(text).items() if "grow" in name)
+    argv = ["/bin/sh", "-c", script]
+    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert "resize2fs is not installed" in done.stdout + done.stderr

@@ -1,0 +1,73 @@
+"""No lock that is not asked for in words takes the only way into a guest."""
+
+from __future__ import annotations
+
+import pytest
+
+from .planning import EMPTY, FACTS, SETTINGS, clean_plan, places, plan_of
+from .test_plan_passwords import ADMIN, KEYED, SHA512, states
+from .test_plan_users import KEY
+
+PLACE = "users[0].name (line 2, column 9)"
+KEY_FILE = "{path: /home/debian/.ssh/authorized_keys, content: x}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "users: [default]",
+        "users: [default, {name: ada}]",
+        "users: [default, {name: ada, plain_text_passwd: locked}]",
+        "users: [default]\nchpasswd: {users: [{name: root, type: RANDOM}]}",
+        "users: [default]\nchpasswd: {users: [{name: root, password: '!'}]}",
+        "users: [default]\nwrite_files: [{path: /srv/authorized_keys, content: x}]",
+        "users: [default, {name: ada, ssh_redirect_user: true}]",
+    ],
+)
+def test_an_account_that_is_there_stays_open_where_nobody_gets_in(text: str) -> None:
+    resources, problems = plan_of(text)
+    assert ("debian", "locked") not in states(resources)
+    assert ("warning", PLACE) in places(problems)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        f", {{name: ada, ssh_authorized_keys: ['{KEY}']}}]",
+        ", {name: ada, plain_text_passwd: word, lock_passwd: false}]",
+        "]\nchpasswd: {expire: false, list: ['root:word']}",
+        f"]\nchpasswd: {{expire: false, users: [{{name: root, password: {SHA512}}}]}}",
+        f"]\nwrite_files: [{KEY_FILE}]",
+    ],
+)
+def test_somebody_s_key_or_password_is_enough(more: str) -> None:
+    assert ("debian", "locked") in states(clean_plan(f"users: [default{more}"))
+
+
+def test_a_new_account_is_locked_all_the_same() -> None:
+    facts = FACTS._replace(accounts=FACTS.accounts[:1])
+    assert states(clean_plan("users: [default]", facts=facts)) == {("debian", "locked")}
+
+
+def test_the_lock_is_made_where_it_is_asked_for() -> None:
+    text = "users: [{name: debian, lock_passwd: true}]"
+    assert states(clean_plan(text)) == {("debian", "locked")}
+
+
+@pytest.mark.parametrize("data", [EMPTY, KEYED])
+def test_who_was_to_get_a_password_that_is_wrong_is_not_locked(data: object) -> None:
+    text = "users: [default]\nchpasswd: {users: [{name: debian, password: oops}]}"
+    resources, problems = plan_of(text, data=data)  # type: ignore[arg-type]
+    assert states(resources) == set()
+    assert ("error", "chpasswd.users[0] (line 3, column 20)") in places(problems)
+
+
+def test_the_metadata_s_password_stays_open() -> None:
+    data = KEYED._replace(admin_pass=ADMIN)
+    assert states(clean_plan("users: [default]", data=data)) == set()
+
+
+def test_the_password_made_for_a_service_is_open_at_every_boot() -> None:
+    """Once it has the password, the service has no password_url any more."""
+    settings = SETTINGS._replace(password_post=True)
+    assert states(clean_plan("users: [default]", data=KEYED, settings=settings)) == set()

@@ -1,0 +1,265 @@
+"""Keys, host keys and sshd's policy by cloud-config; sshd itself judges what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pytest_mock import MockerFixture
+
+from guestagent import aftermath, defs
+from guestagent.desired.config.authorized import key_options
+from guestagent.errors import FieldError
+from guestagent.model import Origin, Text
+from guestagent.root import Root
+from guestagent.run import Result
+
+from .planning import (
+    FACTS,
+    METADATA,
+    SETTINGS,
+    clean_plan,
+    files,
+    places,
+    plan_of,
+)
+from .test_plan_users import KEY, OTHER, keys
+
+if TYPE_CHECKING:
+    from guestagent.model import InstanceData
+
+DATA = METADATA._replace(ssh_keys=(Text(KEY, Origin("drive", "meta_data.json", "keys")),))
+PRACTICE = 'chpasswd: {list: "root:passw0rd\\n", expire: False}\nssh_pwauth: True\n'
+HOME, ROOT = "/home/debian/.ssh/authorized_keys", "/root/.ssh/authorized_keys"
+
+
+def policy(text: str, **more: object) -> list[str]:
+    """The lines of the drop-in, without comments."""
+    file = files(clean_plan(text, **more)).get(defs.SSHD_DROPIN)
+    lines = file.content.decode().splitlines() if file else []
+    return [line for line in lines if not line.startswith("#")]
+
+
+class TestPolicy:
+    """ssh_pwauth and disable_root in sshd's drop-in."""
+
+    @pytest.mark.parametrize("word", ["true", "'yes'", "1", "on"])
+    def test_passwords_are_switched_on(self, word: str) -> None:
+        assert policy(f"ssh_pwauth: {word}") == ["PasswordAuthentication yes"]
+
+    def test_it_comes_before_the_settings_unless_it_says_nothing(self) -> None:
+        settings = SETTINGS._replace(sshd_password_authentication="no")
+        assert policy("ssh_pwauth: true", settings=settings) == ["PasswordAuthentication yes"]
+        kept, problems = plan_of("ssh_pwauth: unchanged", settings=settings, data=DATA)
+        assert b"PasswordAuthentication no" in files(kept)[defs.SSHD_DROPIN].content
+        assert [item for item in problems if item.severity == "error"] == []
+
+    @pytest.mark.parametrize(
+        ("text", "data"),
+        [
+            ("users: []", DATA),
+            ("users: [default, {name: old, ssh_redirect_user: true}]", METADATA),
+            ("disable_root: true", METADATA),
+            ("users: [{name: eve, plain_text_passwd: word}]", METADATA),
+            ("chpasswd: {users: [{name: debian, password: '!'}]}", METADATA),
+        ],
+    )
+    def test_D8_the_settings_passwords_stay_where_no_key_lets_in(
+        self, text: str, data: InstanceData
+    ) -> None:
+        settings = SETTINGS._replace(sshd_password_authentication="no")
+        resources, problems = plan_of(text, data=data, settings=settings)
+        assert defs.SSHD_DROPIN not in files(resources)
+        assert ("warning", "sshd.password_authentication") in places(problems)
+        resources, problems = plan_of(f"ssh_pwauth: false\n{text}", data=data)
+        assert b"\nPasswordAuthentication no\n" in files(resources)[defs.SSHD_DROPIN].content
+        assert ("warning", "ssh_pwauth (line 2, column 1)") in places(problems)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "password: word",
+            "write_files: [{path: /home/debian/.ssh/authorized_keys, content: x}]",
+            "write_files: [{path: /root/.ssh/authorized_keys, content: x, defer: true}]",
+        ],
+    )
+    def test_there_are_other_ways_in_than_keys_of_accounts(self, text: str) -> None:
+        assert policy(f"ssh_pwauth: false\n{text}") == ["PasswordAuthentication no"]
+        if "write_files" in text:
+            settings = SETTINGS._replace(sshd_password_authentication="no")
+            assert policy(text, settings=settings) == ["PasswordAuthentication no"]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "ssh_authorized_keys: ['{key}']",
+            "users: [{{name: ada, ssh_authorized_keys: ['{key}']}}]",
+        ],
+    )
+    def test_passwords_go_where_the_user_data_bring_a_key(self, text: str) -> None:
+        found = policy(f"ssh_pwauth: false\n{text.format(key=KEY)}")
+        assert found == ["PasswordAuthentication no"]
+
+    def test_root_may_use_the_password_it_is_given(self) -> None:
+        wanted = ["PasswordAuthentication yes", "PermitRootLogin yes"]
+        assert policy(PRACTICE) == wanted
+        assert policy(f"{PRACTICE}disable_root: false") == wanted
+        why = files(clean_plan(PRACTICE))[defs.SSHD_DROPIN].why
+        assert why.key.startswith("ssh_pwauth (line 3")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            f"{PRACTICE}disable_root: true",
+            "chpasswd: {list: 'debian:word'}\nssh_pwauth: true",
+            "users: [{name: root, plain_text_passwd: x, lock_passwd: true}]\nssh_pwauth: true",
+        ],
+    )
+    def test_root_s_login_is_left_alone_otherwise(self, text: str) -> None:
+        assert policy(text) == ["PasswordAuthentication yes"]
+        assert policy(text.replace("ssh_pwauth: true", "").replace("ssh_pwauth: True", "")) == []
+
+    def test_what_the_image_s_builder_set_for_root_stays_unless_it_is_named(self) -> None:
+        settings = SETTINGS._replace(sshd_permit_root_login="no")
+        resources, problems = plan_of(PRACTICE, settings=settings)
+        assert places(problems) == [("warning", "ssh_pwauth (line 3, column 1)")]
+        assert b"PermitRootLogin no" in files(resources)[defs.SSHD_DROPIN].content
+        named = policy(f"{PRACTICE}disable_root: false", settings=settings)
+        assert "PermitRootLogin yes" in named
+
+    def test_a_guest_that_cannot_have_it_is_told(self) -> None:
+        for facts, severity in (
+            (FACTS._replace(sshd_dropins=False), "error"),
+            (FACTS._replace(programs=frozenset()), "warning"),
+        ):
+            resources, problems = plan_of("ssh_pwauth: true", facts=facts)
+            assert places(problems) == [(severity, "ssh_pwauth (line 2, column 1)")]
+            assert defs.SSHD_DROPIN not in files(resources)
+
+
+class TestAuthorizedKeys:
+    """Who gets which keys."""
+
+    def test_each_file_has_one_block_without_doubles(self) -> None:
+        text = f"""ssh_authorized_keys: ['{OTHER}', '{KEY} again']
+users: [{{name: default, ssh_authorized_keys: ['{OTHER} own']}}]
+"""
+        assert keys(clean_plan(text, data=DATA)) == {HOME: (f"{OTHER} own", KEY)}
+
+    def test_the_metadata_s_can_be_left_out(self) -> None:
+        text = f"allow_public_ssh_keys: false\nssh_authorized_keys: ['{OTHER}']"
+        assert keys(clean_plan(text, data=DATA)) == {HOME: (OTHER,)}
+
+    def test_root_gets_them_only_where_it_is_not_disabled(self) -> None:
+        assert list(keys(clean_plan("groups: [lab]", data=DATA))) == [HOME]
+        found = keys(clean_plan("disable_root: false", data=DATA))
+        assert found == {HOME: (KEY,), ROOT: (KEY,)}
+        assert policy("disable_root: false", data=DATA) == []
+
+    def test_a_disabled_root_s_keys_tell_whom_to_log_in_as(self) -> None:
+        settings = SETTINGS._replace(ssh_keys_for=("default", "root"))
+        assert keys(clean_plan("groups: [lab]", data=DATA, settings=settings))[ROOT] == (KEY,)
+        (line,) = keys(clean_plan("disable_root: true", data=DATA, settings=settings))[ROOT]
+        assert line.startswith('restrict,command="')
+        assert "log in as debian, not as root" in line
+        assert line.endswith(f" {KEY}")
+
+    def test_disable_root_opts_come_before_root_s_keys(self) -> None:
+        settings = SETTINGS._replace(ssh_keys_for=("root",))
+        text = "disable_root_opts: 'no-pty,command=\"echo $USER, not $DISABLE_USER\"'"
+        (line,) = keys(clean_plan(text, data=DATA, settings=settings))[ROOT]
+        assert line == f'no-pty,command="echo debian, not root" {KEY}'
+        resources, problems = plan_of(
+            'disable_root_opts: "no-pty\\nssh-rsa"', data=DATA, settings=settings
+        )
+        assert places(problems) == [("error", "disable_root_opts (line 2, column 1)")]
+        assert keys(resources)[ROOT][0].startswith('restrict,command="')
+
+    def test_a_redirected_user_s_keys_name_the_default_user(self) -> None:
+        text = "users: [default, {name: old, ssh_redirect_user: true}]"
+        (line,) = keys(clean_plan(text, data=DATA))["/home/old/.ssh/authorized_keys"]
+        assert "log in as debian, not as old" in line
+
+    def test_nobody_is_redirected_without_a_default_user_or_a_key(self) -> None:
+        text = "users: [{name: old, ssh_redirect_user: true}]"
+        for more in ({"data": DATA}, {}):
+            resources, problems = plan_of(text, **more)  # type: ignore[arg-type]
+            assert places(problems) == [
+                ("warning", "users[0].ssh_redirect_user (line 2, column 21)")
+            ]
+            assert keys(resources) == {}
+
+    def test_a_home_elsewhere_is_where_the_keys_go(self) -> None:
+        text = f"users: [{{name: ada, homedir: /srv/ada, ssh_authorized_keys: ['{KEY}']}}]"
+        assert keys(clean_plan(text)) == {"/srv/ada/.ssh/authorized_keys": (KEY,)}
+
+    def test_user_data_s_keys_may_have_options(self) -> None:
+        line = f'from="10.0.0.0/8,!10.0.0.1",no-pty,environment="A=\\"b c\\"" {KEY}'
+        assert keys(clean_plan(f"ssh_authorized_keys: ['{line}']")) == {HOME: (line,)}
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            f"ssh_authorized_keys: |\n  # mine\n  {KEY}\n\n  {OTHER}\n",
+            f'ssh_authorized_keys: "{KEY}\\r\\n  {OTHER}  \\r\\n"',
+            f"ssh_authorized_keys: ['', '# mine', '{KEY}', \"#\\n{OTHER}\"]",
+            f'users: [{{name: debian, ssh_authorized_keys: "{KEY}\\n{OTHER}"}}]',
+            f"user: {{ssh_authorized_keys: ['# x', \"{KEY}\\n\\n{OTHER}\\n\"]}}",
+        ],
+    )
+    def test_a_text_may_be_a_whole_file_of_keys(self, text: str) -> None:
+        assert keys(clean_plan(text)) == {HOME: (KEY, OTHER)}
+
+    def test_a_bad_line_of_a_text_is_an_error_and_the_others_count(self) -> None:
+        text = f'ssh_authorized_keys: "{KEY}\\nCANARY\\n{OTHER}"'
+        resources, problems = plan_of(text)
+        assert places(problems) == [("error", "ssh_authorized_keys[0] (line 2, column 1)")]
+        assert keys(resources) == {HOME: (KEY, OTHER)}
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "CANARY",
+            "ssh-dss AAAAB3NzaC1kc3MCANARY",
+            f'command="x {KEY}',
+            f"comm and {KEY}",
+            f"{KEY}\\r{OTHER}",
+            f"from=10.0.0.1 {KEY}",
+        ],
+    )
+    def test_a_bad_key_is_an_error_and_the_others_count(self, line: str) -> None:
+        quoted = line.replace('"', '\\"')
+        resources, problems = plan_of(f'ssh_authorized_keys: ["{quoted}", "{OTHER}"]')
+        assert places(problems) == [
+            ("error", "ssh_authorized_keys[0] (line 2, column 23)"),
+        ]
+        assert "CANARY" not in problems[0].reason
+        assert keys(resources) == {HOME: (OTHER,)}
+
+    @pytest.mark.parametrize(
+        "text", ["", ",", "a=b", 'a="b', 'a="b"c d', 'a"b"', "a\nb", "ä", "a=,b"]
+    )
+    def test_options_must_be_options(self, text: str) -> None:
+        with pytest.raises(FieldError):
+            key_options(text)
+
+
+@pytest.mark.parametrize(
+    ("says", "winner"),
+    [("permitrootlogin yes", ""), ("permitrootlogin without-password", "00-image.conf")],
+)
+def test_the_run_tells_what_overrides_user_data_s_policy(
+    guest: Path, mocker: MockerFixture, says: str, winner: str
+) -> None:
+    folder = guest / defs.SSHD_DROPINS[1:]
+    (folder / "00-image.conf").write_text("PermitRootLogin prohibit-password\n")
+    content = files(clean_plan(PRACTICE))[defs.SSHD_DROPIN].content
+    (guest / defs.SSHD_DROPIN[1:]).write_bytes(content)
+    output = f"port 22\npasswordauthentication yes\n{says}\n".encode()
+    mocker.patch("guestagent.aftermath.os.mkdir")
+    mocker.patch.object(aftermath, "program", lambda name: name)
+    mocker.patch.object(aftermath, "run", return_value=Result(0, output, b""))
+    problems = aftermath.check_sshd(Root(str(guest)))
+    expected = [("permitrootlogin", f"overridden by {defs.SSHD_DROPINS}/{winner}")]
+    assert [(item.key, item.reason) for item in problems] == (expected if winner else [])

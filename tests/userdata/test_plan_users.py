@@ -1,0 +1,344 @@
+"""Accounts and groups of cloud-config: what is planned, and made in a tree by the real tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import rig
+
+from guestagent import defs
+from guestagent.model import Origin, Text
+from guestagent.resources import Block, Group, User
+
+from .planning import (
+    FACTS,
+    METADATA,
+    SETTINGS,
+    apply_twice,
+    clean_plan,
+    dry_run,
+    files,
+    make_drive,
+    places,
+    plan_of,
+)
+
+if TYPE_CHECKING:
+    from guestagent.resources import Resource
+
+KEY = rig.KEY
+OTHER = KEY.replace("AAAAIAAx", "AAAAIBBx")
+DATA = METADATA._replace(ssh_keys=(Text(KEY, Origin("drive", "meta_data.json", "keys")),))
+
+
+def users(resources: list[Resource]) -> dict[str, User]:
+    return {item.name: item for item in resources if item.kind == "user"}
+
+
+def groups(resources: list[Resource]) -> dict[str, Group]:
+    return {item.name: item for item in resources if item.kind == "group"}
+
+
+def keys(resources: list[Resource]) -> dict[str, tuple[str, ...]]:
+    """The lines of authorized_keys by path."""
+    return {item.path: item.lines for item in resources if isinstance(item, Block)}
+
+
+def real_accounts(guest: Path, *programs: str) -> Path:
+    """The sample tree with the databases that shadow's tools need, and programs of that name."""
+    rig.need_root()
+    rig.need_tools("useradd", "groupadd", "usermod", "chpasswd", "chage")
+    (guest / "etc/shadow").write_text("root:*:19000:0:99999:7:::\ndebian:!:19000:0:99999:7:::\n")
+    (guest / "etc/gshadow").write_text("root:*::\nsudo:*::\ndebian:!::\n")
+    (guest / "etc/login.defs").write_text(
+        "UID_MIN 1000\nSYS_UID_MAX 999\nUSERGROUPS_ENAB yes\nENCRYPT_METHOD SHA512\n"
+    )
+    (guest / "etc/shadow").chmod(0o600)
+    (guest / "usr/sbin").mkdir(exist_ok=True)
+    for program in programs:
+        (guest / "usr/sbin" / program).write_text("#!/bin/sh\n")
+        (guest / "usr/sbin" / program).chmod(0o755)
+    return guest
+
+
+def lines_of(guest: Path, name: str) -> dict[str, list[str]]:
+    """The lines of a database of a tree, split, by their first field."""
+    lines = (line.split(":") for line in (guest / "etc" / name).read_text().splitlines())
+    return {parts[0]: parts for parts in lines}
+
+
+class TestDefault:
+    """Who the default user is, and whether there is one."""
+
+    def test_without_users_it_is_made_for_keys_only(self) -> None:
+        assert users(clean_plan("groups: [lab]")) == {}
+        facts = FACTS._replace(accounts=FACTS.accounts[:1])
+        made = users(clean_plan("groups: [lab]", data=DATA, facts=facts))["debian"]
+        assert (made.gecos, made.shell, made.groups) == ("Default user", "/bin/bash", ("sudo",))
+
+    def test_named_in_users_it_is_made_without_keys(self) -> None:
+        facts = FACTS._replace(accounts=FACTS.accounts[:1])
+        resources = clean_plan("users: [default]", facts=facts)
+        made = users(resources)["debian"]
+        assert (made.gecos, made.shell, made.groups) == ("Default user", "/bin/bash", ("sudo",))
+        assert (
+            b"\ndebian ALL=(ALL:ALL) NOPASSWD: ALL\n" in files(resources)[defs.SUDOERS_FILE].content
+        )
+
+    @pytest.mark.parametrize("text", ["users: []", "users: [ada]", "users: [{name: debian}]"])
+    def test_users_without_it_make_none_and_the_metadata_s_keys_go_to_nobody(
+        self, text: str
+    ) -> None:
+        resources, problems = plan_of(text, data=DATA)
+        assert keys(resources) == {}
+        assert defs.SUDOERS_FILE not in files(resources)
+        assert [item for item in problems if item.severity == "error"] == []
+
+    @pytest.mark.parametrize(
+        ("system", "name"),
+        [
+            *(("fedora", "fedora"), ("rhel", "cloud-user"), ("centos", "cloud-user")),
+            *(("rocky", "rocky"), ("amzn", "ec2-user"), ("opensuse-leap", "opensuse")),
+        ],
+    )
+    def test_its_name_is_that_of_the_distribution_s_images(self, system: str, name: str) -> None:
+        facts = FACTS._replace(os_id=system)
+        assert list(keys(clean_plan("hostname: a", data=DATA, facts=facts))) == [
+            f"/home/{name}/.ssh/authorized_keys"
+        ]
+
+    def test_root_s_keys_by_setting_stay_without_it(self) -> None:
+        settings = SETTINGS._replace(ssh_keys_for=("root", "default"))
+        found = keys(clean_plan("users: []", data=DATA, settings=settings))
+        assert found == {"/root/.ssh/authorized_keys": (KEY,)}
+
+    def test_user_changes_it(self) -> None:
+        text = "user: {name: ada, gecos: Ada L, shell: /bin/sh, groups: [adm], sudo: null}"
+        resources = clean_plan(text, data=DATA)
+        made = users(resources)["ada"]
+        assert (made.gecos, made.shell, made.groups) == ("Ada L", "/bin/sh", ("adm",))
+        assert list(keys(resources)) == ["/home/ada/.ssh/authorized_keys"]
+        assert not [path for path in files(resources) if "sudoers" in path]
+
+    def test_user_as_a_name_counts_beside_users(self) -> None:
+        resources, problems = plan_of("user: ada\nusers: [ben]", data=DATA)
+        assert [problem for problem in problems if problem.severity == "error"] == []
+        assert list(users(resources)) == ["ben", "ada"]
+
+    def test_its_entry_in_users_has_the_first_word(self) -> None:
+        facts = FACTS._replace(accounts=FACTS.accounts[:1])
+        text = "users:\n- {name: default, shell: /bin/zsh}\n- {name: debian, groups: [lab]}\n"
+        made = users(clean_plan(text, facts=facts))
+        assert list(made) == ["debian"]
+        assert made["debian"].shell == "/bin/zsh"
+        assert made["debian"].groups == ("lab", "sudo")
+
+
+def test_every_field_becomes_an_argument_of_useradd() -> None:
+    text = """users:
+- {name: ada, gecos: Ada, shell: /bin/sh, uid: 1234, homedir: /srv/ada, inactive: 5,
+   expiredate: 2032-09-01, primary_group: lab, groups: 'adm, kvm', no_user_group: true,
+   no_log_init: true}
+- {name: daemon1, system: true}
+- {name: ghost, no_create_home: true}
+"""
+    resources = clean_plan(text)
+    made = users(resources)
+    assert (made["ada"].gecos, made["ada"].shell) == ("Ada", "/bin/sh")
+    assert made["ada"].groups == ("adm", "kvm")
+    assert set(groups(resources)) == {"lab", "adm", "kvm"}
+    assert " ".join(made["ada"].arguments) == (
+        "--no-user-group --no-log-init --home-dir /srv/ada --uid 1234 "
+        "--expiredate 2032-09-01 --inactive 5 --gid lab"
+    )
+    assert made["daemon1"].arguments == ("--system", "--no-create-home")
+    assert made["ghost"].arguments == ("--no-create-home",)
+
+
+def test_groups_come_before_users_and_these_before_keys() -> None:
+    text = f"users: [{{name: ada, groups: lab, ssh_authorized_keys: ['{KEY}']}}]"
+    kinds = [item.kind for item in clean_plan(text)]
+    assert kinds.index("group") < kinds.index("user") < kinds.index("block")
+
+
+def test_an_account_that_exists_keeps_all_but_password_rules_and_keys() -> None:
+    text = f"""users:
+- {{name: debian, shell: /bin/zsh, groups: lab, primary_group: lab, uid: 5, passwd: $6$a$b,
+   hashed_passwd: $6$c$d, lock_passwd: false, sudo: ALL=(ALL) ALL, ssh_authorized_keys: ['{KEY}']}}
+"""
+    resources = clean_plan(text)
+    assert groups(resources) == {}
+    assert users(resources)["debian"].arguments == ()
+    (password,) = (item for item in resources if item.kind == "password")
+    assert password.secret.reveal() == "$6$c$d"
+    assert defs.SUDOERS_USERS_FILE in files(resources)
+    assert keys(resources) == {"/home/debian/.ssh/authorized_keys": (KEY,)}
+
+
+def test_selinux_users_are_for_guests_with_selinux() -> None:
+    text = "users: [{name: ada, selinux_user: staff_u}]"
+    resources, problems = plan_of(text)
+    assert places(problems) == [("warning", "users[0].selinux_user (line 2, column 21)")]
+    assert users(resources)["ada"].arguments == ()
+    facts = FACTS._replace(texts={defs.SELINUX_CONFIG: "SELINUX=enforcing\n"})
+    made = users(clean_plan(text, facts=facts))["ada"]
+    assert made.arguments == ("--selinux-user", "staff_u")
+
+
+class TestGroups:
+    """The key ``groups``, and the groups that users name."""
+
+    def test_members_are_added(self) -> None:
+        text = "groups:\n- lab: [root, debian, ada]\n- empty\nusers: [ada]"
+        resources = clean_plan(text)
+        assert groups(resources)["lab"].members == ("root", "debian")
+        assert groups(resources)["empty"].members == ()
+        assert users(resources)["ada"].groups == ("lab",)  # by useradd, as it is new
+
+    def test_a_member_that_does_not_exist_is_a_warning(self) -> None:
+        resources, problems = plan_of("groups: {lab: [nobody-here, root]}")
+        assert places(problems) == [("warning", "groups.lab[0] (line 2, column 16)")]
+        assert groups(resources)["lab"].members == ("root",)
+
+    @pytest.mark.parametrize("name", ["a:b", "-x", "a,b c", "$(id)", '"a\\nb"', "9"])
+    def test_a_bad_name_is_an_error_and_the_others_count(self, name: str) -> None:
+        quoted = name if name.startswith('"') else f"'{name}'"
+        resources, problems = plan_of(f"groups: [{{{quoted}: [root]}}, lab]")
+        assert [problem.severity for problem in problems] == ["error"] * len(problems)
+        assert problems
+        assert "lab" in groups(resources)
+        assert all(item.isalnum() for item in groups(resources))
+
+    def test_without_create_groups_a_missing_one_is_an_error(self) -> None:
+        text = "users: [{name: ada, groups: [lab, sudo], create_groups: false}]"
+        resources, problems = plan_of(text)
+        assert places(problems) == [("error", "users[0].groups[0] (line 2, column 30)")]
+        assert users(resources)["ada"].groups == ("sudo",)
+
+    def test_a_user_whose_group_is_there_gets_that_one(self) -> None:
+        made = users(clean_plan("users: [{name: sudo}, {name: ben, groups: eve}, {name: eve}]"))
+        assert made["sudo"].arguments == ("--gid", "sudo")
+        assert made["eve"].arguments == ("--gid", "eve")
+
+
+class TestRules:
+    """sudo and doas."""
+
+    def test_all_rules_stand_in_one_file(self) -> None:
+        text = """users:
+- {name: ada, sudo: 'ALL=(ALL) NOPASSWD:ALL'}
+- {name: ben, sudo: ['ALL=(root) /usr/bin/id', 'ALL=(ALL) NOPASSWD: /bin/ls, !/bin/cat']}
+- {name: cyd, sudo: false}
+- {name: Dee, sudo: 'ALL=(ALL) ALL'}
+"""
+        file = files(clean_plan(text))[defs.SUDOERS_USERS_FILE]
+        assert file.mode == 0o440
+        assert file.content.decode().splitlines()[1:] == [
+            "ada ALL=(ALL) NOPASSWD:ALL",
+            "ben ALL=(root) /usr/bin/id",
+            "ben ALL=(ALL) NOPASSWD: /bin/ls, !/bin/cat",
+            '"Dee" ALL=(ALL) ALL',
+        ]
+
+    def test_a_wrong_rule_is_left_out_alone(self) -> None:
+        text = "users: [{name: ada, sudo: [ALL=(ALL ALL, 'ALL=(ALL) ALL']}]"
+        resources, problems = plan_of(text)
+        assert places(problems) == [("error", "users[0].sudo[0] (line 2, column 28)")]
+        lines = files(resources)[defs.SUDOERS_USERS_FILE].content.decode().splitlines()
+        assert lines[1:] == ["ada ALL=(ALL) ALL"]
+
+    def test_doas_gets_lines_of_its_own_where_it_is_installed(self) -> None:
+        text = "users: [{name: ada, doas: [permit nopass ada, permit ben, 'deny ada; x']}]"
+        _, problems = plan_of(text)
+        assert places(problems) == [("error", "users[0].doas (line 2, column 21)")]
+        facts = FACTS._replace(programs=FACTS.programs | {"doas"})
+        resources, problems = plan_of(text, facts=facts)
+        assert [place for _, place in places(problems)] == [
+            "users[0].doas[1] (line 2, column 47)",
+            "users[0].doas[2] (line 2, column 59)",
+        ]
+        assert keys(resources) == {defs.DOAS_FILE: ("permit nopass ada",)}
+
+
+BAD = [
+    ("{name: 'a:b'}", "name"),
+    ('{name: "a\\nb"}', "name"),
+    ("{name: '$(id)'}", "name"),
+    ("{name: -x}", "name"),
+    ("{name: ada, gecos: 'a:b'}", "gecos"),
+    ('{name: ada, gecos: "a\\nroot2:x:0:0"}', "gecos"),
+    ("{name: ada, shell: 'sh'}", "shell"),
+    ("{name: ada, shell: '/bin/sh:x'}", "shell"),
+    ("{name: ada, homedir: /proc/x}", "homedir"),
+    ("{name: ada, homedir: '/srv/../etc'}", "homedir"),
+    ("{name: ada, expiredate: 2032-13-01}", "expiredate"),
+    ("{name: ada, expiredate: '--help'}", "expiredate"),
+    ("{name: ada, primary_group: 'a,b'}", "primary_group"),
+    ("{name: ada, groups: ['a b']}", "groups[0]"),
+    ("{name: ada, groups: ['-x']}", "groups[0]"),
+]
+
+
+@pytest.mark.parametrize(("entry", "field"), BAD, ids=[entry for entry, _ in BAD])
+def test_a_bad_value_is_an_error_at_its_place_and_all_else_counts(entry: str, field: str) -> None:
+    resources, problems = plan_of(f"users:\n- {entry}\n- {{name: ben, shell: /bin/sh}}\n")
+    (problem,) = problems
+    assert problem.severity == "error"
+    assert problem.key.startswith(f"users[0].{field} (line 3, ")
+    assert "root2" not in problem.reason
+    made = users(resources)
+    assert made["ben"].shell == "/bin/sh"
+    for user in made.values():
+        words = (user.name, user.gecos, user.shell, *user.groups, *user.arguments)
+        assert all(word.isprintable() and ":" not in word for word in words)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        f"no_create_home: true, ssh_authorized_keys: ['{KEY}']",
+        "system: true, ssh_redirect_user: true",
+        f"ssh_redirect_user: true, ssh_authorized_keys: ['{KEY}']",
+    ],
+)
+def test_what_contradicts_itself_makes_no_account(more: str) -> None:
+    resources, problems = plan_of(f"users: [{{name: ada, {more}}}, ben]")
+    assert places(problems) == [("error", "users[0].name (line 2, column 10)")]
+    assert list(users(resources)) == ["ben"]
+
+
+TREE = f"""users:
+- default
+- {{name: ada, gecos: Ada L, groups: [lab, sudo], shell: /bin/sh, uid: 1234,
+   sudo: 'ALL=(ALL) NOPASSWD:ALL', ssh_authorized_keys: ['{OTHER}'], expiredate: 2032-09-01}}
+- {{name: work, system: true, homedir: /srv/work}}
+- {{name: sudo}}
+groups:
+- staff: [debian, ada]
+"""
+
+
+def test_a_tree_gets_accounts_groups_rules_and_keys(guest: Path, tmp_path: Path) -> None:
+    real_accounts(guest, "sudo")
+    drive = make_drive(tmp_path, TREE, public_keys={"k": KEY})
+    planned = {change["summary"] for change in dry_run(drive, guest)["changes"]}
+    assert {"add group lab", "add user ada", "add debian to group staff"} <= planned
+    apply_twice(drive, guest)
+    passwd, shadow = lines_of(guest, "passwd"), lines_of(guest, "shadow")
+    assert passwd["ada"][2:] == ["1234", "1234", "Ada L", "/home/ada", "/bin/sh"]
+    assert shadow["ada"][7] == "22889"  # days since 1970
+    assert int(passwd["work"][2]) < 1000
+    assert not (guest / "srv/work").exists()
+    assert passwd["sudo"][3] == "27"
+    members = {name: parts[3].split(",") for name, parts in lines_of(guest, "group").items()}
+    assert (members["lab"], sorted(members["staff"])) == (["ada"], ["ada", "debian"])
+    assert all(shadow[name][1].startswith("!") for name in ("ada", "work", "debian"))
+    own = guest / "home/ada/.ssh/authorized_keys"
+    assert OTHER in own.read_text()
+    assert own.stat().st_uid == 1234
+    assert KEY in (guest / "home/debian/.ssh/authorized_keys").read_text()
+    rules = guest / defs.SUDOERS_USERS_FILE[1:]
+    assert rules.read_text().endswith("\nada ALL=(ALL) NOPASSWD:ALL\n")
+    assert rules.stat().st_mode & 0o7777 == 0o440

@@ -1,0 +1,153 @@
+"""Scripts where systemd runs: each in a scope of its own, none lost while the system stops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guestagent import defs, runner, scriptrun
+from guestagent.root import Root
+from guestagent.run import Result
+
+from .stage import Stage
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What stands in for the system's programs, by their names."""
+    found: dict[str, str] = {}
+
+    def program(name: str) -> str | None:
+        if name not in found:
+            return None
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{found[name]}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    for module in (runner, scriptrun):
+        monkeypatch.setattr(module, "program", program)
+    return found
+
+
+@pytest.fixture
+def no_scopes(programs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service manager refuses: what was started stays in this process's control group."""
+    programs["systemd-run"] = "exit 1"
+    monkeypatch.setattr(scriptrun, "_control_group", lambda pid: "/system.slice/x.service")
+
+
+@pytest.fixture
+def late(stage: Stage) -> Iterator[runner._Runner]:
+    reader, writer = os.pipe()
+    found = runner._Runner(Root(str(stage.tree)), "late", 0, reader)
+    found.systemd = True
+    yield found
+    os.close(reader)
+    os.close(writer)
+
+
+def test_each_script_gets_a_scope(
+    stage: Stage,
+    late: runner._Runner,
+    programs: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called = stage.marks / "called"
+    programs["systemd-run"] = f'echo "$@" >>{called}; while [ "$1" != -- ]; do shift; done\n' + (
+        'shift; exec "$@"'
+    )
+    monkeypatch.setattr(scriptrun, "_control_group", str)
+    for name in ("10-instance-a", "20-instance-b"):
+        stage.put(name)
+    late.run()
+    assert stage.ran() == {"10-instance-a": 1, "20-instance-b": 1, "called": 2}
+    for number, line in enumerate(called.read_text().splitlines(), 1):
+        scope = f"guestagent-late-{os.getpid()}-{number}.scope"
+        assert line.startswith(f"--scope --quiet --collect --unit={scope} -- /bin/sh /")
+
+
+@pytest.mark.usefixtures("no_scopes")
+def test_without_a_scope_a_script_runs_all_the_same(stage: Stage, late: runner._Runner) -> None:
+    stage.put("10-instance-a", "exit 3")
+    late.run()
+    assert stage.ran() == {"10-instance-a": 1}
+    assert stage.results() == {"10-instance-a": 3}
+
+
+@pytest.mark.usefixtures("no_scopes")
+def test_a_script_that_could_not_begin_before_the_system_stops_runs_at_its_next_start(
+    stage: Stage, late: runner._Runner, programs: dict[str, str]
+) -> None:
+    programs["systemctl"] = "echo stopping"
+    stage.put("10-instance-a")
+    late.run()
+    assert (late.stopped, late.failed) == (True, False)
+    assert stage.ran() == {}
+    assert stage.ledger() == []
+    assert stage.run().returncode == 0
+    assert stage.ran() == {"10-instance-a": 1}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"systemctl": "echo stopping; exit 1"},
+        {"systemctl": "echo running", "busctl": "echo b true"},
+    ],
+)
+def test_after_a_script_that_reboots_no_other_begins(
+    stage: Stage, late: runner._Runner, programs: dict[str, str], answers: dict[str, str]
+) -> None:
+    programs |= answers
+    stage.put("10-instance-reboots")
+    stage.put("20-instance-b")
+    late.run()
+    assert stage.ran() == {"10-instance-reboots": 1}
+    assert stage.waiting() == ["20-instance-b"]
+
+
+@pytest.mark.parametrize(
+    ("names", "started"), [([], False), (["50-boot-a"], True), ([".guestagent.0"], False)]
+)
+def test_the_early_stage_starts_the_late_one_where_something_waits(
+    stage: Stage,
+    late: runner._Runner,
+    programs: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    names: list[str],
+    started: bool,
+) -> None:
+    calls: list[list[str]] = []
+
+    def run(argv: list[str]) -> Result:
+        calls.append(argv[1:])
+        return Result(0, b"", b"")
+
+    monkeypatch.setattr(runner, "run", run)
+    programs["systemctl"] = ""
+    for name in names:
+        stage.put(name)
+    late.start_late()
+    assert calls == [["--no-block", "start", "guestagent-late.service"]] * started
+
+
+def test_a_time_limit_ends_the_whole_scope(
+    stage: Stage, programs: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = stage.marks / "called"
+    programs["systemd-run"] = 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"'
+    programs["systemctl"] = f'echo "$@" >>{called}'
+    process = scriptrun.Process(["/bin/sleep", "1000"], {"PATH": defs.SCRIPT_PATH}, 2, "x.scope")
+    reader, writer = os.pipe()
+    with pytest.raises(scriptrun.Ended, match="timeout"):
+        process.wait(0.1, reader, bool)
+    os.close(reader)
+    os.close(writer)
+    assert called.read_text().splitlines() == [
+        "kill --signal=15 x.scope",
+        "kill --signal=9 x.scope",
+    ]
