@@ -12,9 +12,9 @@ IN_VENV := $(VENV)/bin/python -m
 
 RUN_PACKAGES := openssh-client passwd python3-yaml xorriso
 DEB_PACKAGES := debhelper dh-python dpkg-dev python3
-TEST_PACKAGES := $(RUN_PACKAGES) $(DEB_PACKAGES) ca-certificates debootstrap dosfstools e2fsprogs \
-	gir1.2-nm-1.0 iproute2 mandoc mtools openssl python3-gi qemu-system-x86 sshpass strace systemd \
-	util-linux
+TEST_PACKAGES := $(RUN_PACKAGES) $(DEB_PACKAGES) ca-certificates debootstrap dosfstools e2fsprogs gpg \
+	gir1.2-nm-1.0 gpg-agent iproute2 locales mandoc mtools openssl python3-gi qemu-system-x86 sshpass \
+	strace systemd util-linux
 
 # Programs of packages whose installation would start a service or take over the network.
 UNPACKED := $(CURDIR)/$(VENV)/sshd/usr/sbin:$(CURDIR)/$(VENV)/ifupdown/sbin:$(CURDIR)/$(VENV)/ifupdown/usr/sbin

@@ -155,5 +155,5 @@ def test_B8_neither_environment_nor_current_directory_changes_what_python_runs(
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("guestagent ")
     assert not mark.exists()
-    subprocess.run(["python3", "-c", "import sitecustomize"], cwd=evil, check=True)
+    subprocess.run(["python3", "-c", "import usercustomize"], cwd=evil, check=True)
     assert mark.exists(), "the trap itself works"
