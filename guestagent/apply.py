@@ -14,6 +14,7 @@ from stat import S_ISDIR
 
 from guestagent import defs, state
 from guestagent.errors import AccountsLocked, FieldError, Problem, Refused
+from guestagent.facts import groups
 from guestagent.jsontext import loads
 from guestagent.privsep import NEW_FILE, write_all
 from guestagent.resources import digest
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from guestagent.changes import (
         AddEntropy,
-        AddStep,
         Change,
         MakeHostKeys,
         MakeLink,
@@ -47,7 +47,7 @@ class _Staged:
 
     __slots__ = ("change", "fd", "name", "temporary")
 
-    def __init__(self, change: WriteFile | AddStep, fd: int, name: str, temporary: str) -> None:
+    def __init__(self, change: WriteFile, fd: int, name: str, temporary: str) -> None:
         self.change, self.fd, self.name, self.temporary = change, fd, name, temporary
 
 
@@ -179,7 +179,7 @@ class _Commit:
         text = f"{path}: {reason}" if path else reason
         self.failed.append((change, Problem("error", *change.why, text)))
 
-    def _stage(self, changes: list[WriteFile | AddStep]) -> None:
+    def _stage(self, changes: list[WriteFile]) -> None:
         if not changes:
             return
         names = [_temporary_path(change.path) for change in changes]
@@ -195,7 +195,7 @@ class _Commit:
                 self._fail(change, error)
         sync_tree(self.root.fd)
 
-    def _stage_one(self, change: WriteFile | AddStep) -> _Staged:
+    def _stage_one(self, change: WriteFile) -> _Staged:
         with self.root.place(change.path, make=True) as place:
             found = place.stat()
             if found is not None and S_ISDIR(found.st_mode):
@@ -254,8 +254,7 @@ class _Commit:
         name, _, group = owner.partition(":")
         account, gid = (account_of(self.root, name) if name else None), 0
         if group:
-            lines = (line.split(":") for line in self.root.text(defs.GROUP_FILE).splitlines())
-            gids = [int(parts[2]) for parts in lines if parts[0] == group]
+            gids = [int(parts[2]) for parts in groups(self.root) if parts[0] == group]
             if not gids:
                 raise Refused(f"there is no group {group}")
             gid = gids[0]

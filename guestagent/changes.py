@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 
 class WriteFile(NamedTuple):
-    """A file gets a content and a mode; ``user`` owns it where a user owns its directory.
+    """A file gets a content and a mode: now, as a script ("step") for a later unit, or later.
 
-    ``owner`` is "user:group" by name, either may be missing; empty for root.  ``append``: what is
-    new came to the end of the old content.
+    ``user`` owns it where a user owns its directory.  ``owner`` is "user:group" by name, either may
+    be missing; empty for root.  ``append``: what is new comes to the end of the old content, and
+    stands there already in ``new``, but for a "write_later".
     """
 
-    kind: Literal["write"]
+    kind: Literal["write", "step", "write_later"]
     path: str
     old: bytes | None
     new: bytes
@@ -31,37 +32,6 @@ class WriteFile(NamedTuple):
     hidden: bool
     owner: str = ""
     append: bool = False
-
-
-class WriteLater(NamedTuple):
-    """A file is written by the late stage; ``new`` is the whole of it, or what is appended."""
-
-    kind: Literal["write_later"]
-    path: str
-    old: bytes | None
-    new: bytes
-    old_mode: int | None
-    mode: int
-    user: str
-    why: Origin
-    hidden: bool
-    owner: str
-    append: bool
-
-
-class AddStep(NamedTuple):
-    """A script is put where a later unit finds and runs it; ``path`` is its place."""
-
-    kind: Literal["step"]
-    path: str
-    old: bytes | None
-    new: bytes
-    old_mode: int | None
-    mode: int
-    user: str
-    why: Origin
-    hidden: bool
-    owner: str = ""
 
 
 class MakeLink(NamedTuple):
@@ -177,8 +147,6 @@ class AddEntropy(NamedTuple):
 if TYPE_CHECKING:
     Change = (
         WriteFile
-        | WriteLater
-        | AddStep
         | MakeLink
         | RemoveFile
         | AddGroup

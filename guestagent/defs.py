@@ -125,7 +125,6 @@ SYSTEM_FILES = (
     f"{APT_SOURCES_DIR}/debian.sources",
     f"{APT_SOURCES_DIR}/ubuntu.sources",
 )
-NETPLAN_DIR = "/etc/netplan"
 NETPLAN_FILE = "/etc/netplan/90-guestagent.yaml"
 # What guestagent owns of the network's files: they begin so.
 NETWORK_FILES = (

@@ -97,10 +97,12 @@ class _Difference(FileDifference):
 
     def _compare(self, resource: Resource) -> None:
         match resource.kind:
+            case "file" | "append" if resource.late:
+                self._late(resource)
             case "file":
-                (self._late if resource.late else self._file)(resource)
+                self._file(resource)
             case "append":
-                (self._late if resource.late else self._append)(resource)
+                self._append(resource)
             case "block":
                 self._block(resource)
             case "link":
@@ -134,7 +136,7 @@ class _Difference(FileDifference):
         key = identity(user)
         self.record[key] = "exists"
         account = self.facts.account(user.name)
-        half = user.name in self.facts.unfinished and "--no-create-home" not in user.arguments
+        half = user.name in self.facts.unfinished and user.makes_home
         if account is not None and not (half and not self.root.exists(account.home)):
             return
         if key in self.recorded and not self.first:

@@ -145,18 +145,15 @@ class _Run:
         complete = sound and not bundle.unchanged
         if self.first:
             self.rejected = ""
-        elif self.before and (lost := lost_user_data(bundle, data, problems, self.before)):
-            self.held = True
-            self.problems.append(lost)
         asked = (data, settings, self.root, record, self.first, complete, self.rejected)
-        plan, problems = make_plan(*asked, self.held)
-        if not self.held and not self.first and self.before:
-            lost = lost_user_data(bundle, data, problems, self.before)
+        plan, more = make_plan(*asked)
+        self.problems += more
+        if self.before and not self.first:
+            lost = lost_user_data(bundle, data, [*problems, *more], self.before)
             if lost:
                 self.held = True
+                self.problems.append(lost)
                 plan, _ = make_plan(*asked, self.held)
-                problems.append(lost)
-        self.problems += problems
         self.changes, self.kept = plan.changes, plan.kept
         self.step("plan")
         return plan, data

@@ -14,13 +14,13 @@ _WANTED_PROGRAMS = ("sshd", "ssh-keygen", "sudo")
 
 def gather(root: Root) -> Facts:
     """Read the facts of a tree.  Raises Refused and OSError where the tree is unsound."""
-    groups = [line.split(":") for line in root.text(defs.GROUP_FILE).splitlines()]
+    known = groups(root)
     return Facts(
         live=root.live,
         os_id=_os_id(root.text(defs.OS_RELEASE)),
         hostname=_kernel_name() if root.live else None,
         accounts=tuple(_accounts(root.text(defs.ACCOUNTS_FILE))),
-        groups=tuple(parts[0] for parts in groups),
+        groups=tuple(parts[0] for parts in known),
         nics=netfacts.nics(root) if root.live else None,
         backend=netfacts.backend(root),
         resolver=netfacts.resolver(root),
@@ -29,7 +29,7 @@ def gather(root: Root) -> Facts:
         room=_room(root) if root.live else None,
         unfinished=frozenset(state.note(root)["accounts"]),
         memberships=frozenset(
-            f"{parts[0]}:{name}" for parts in groups for name in parts[-1].split(",")
+            f"{parts[0]}:{name}" for parts in known for name in parts[-1].split(",")
         ),
     )
 
@@ -62,6 +62,11 @@ def _accounts(text: str) -> list[Account]:
         if len(parts) == 7 and parts[2].isdecimal() and parts[3].isdecimal():
             found.append(Account(parts[0], int(parts[2]), int(parts[3]), parts[5]))
     return found
+
+
+def groups(root: Root) -> list[list[str]]:
+    """The lines of group(5), split."""
+    return [line.split(":") for line in root.text(defs.GROUP_FILE).splitlines()]
 
 
 def accounts(root: Root) -> list[Account]:

@@ -6,7 +6,7 @@ from stat import S_IMODE, S_ISDIR, S_ISREG
 
 from guestagent import defs
 from guestagent.blocks import body, merged, owned
-from guestagent.changes import AddStep, MakeLink, RemoveFile, WriteFile, WriteLater
+from guestagent.changes import MakeLink, RemoveFile, WriteFile
 from guestagent.errors import Refused
 from guestagent.model import Origin
 from guestagent.resources import digest, frequency, identity
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from guestagent.changes import Change
     from guestagent.errors import Problem
     from guestagent.model import Facts
-    from guestagent.resources import Append, Block, File, Link, Resource, Step
+    from guestagent.resources import Block, File, Link, Resource, Step
     from guestagent.root import Root
 
 
@@ -85,7 +85,7 @@ class FileDifference:
             new = (file.path, old, file.content, mode, file.mode, "", file.why, file.secret)
             self._write(WriteFile("write", *new, file.owner))
 
-    def _append(self, part: Append) -> None:
+    def _append(self, part: File) -> None:
         if self._done(identity(part)):
             return
         old, mode, _ = self._state(part.path, part.owner)
@@ -96,12 +96,12 @@ class FileDifference:
         new = (part.path, old, (old or b"") + part.content, *modes, "", part.why, part.secret)
         self._write(WriteFile("write", *new, part.owner if mode is None else "", True))
 
-    def _late(self, file: File | Append) -> None:
+    def _late(self, file: File) -> None:
         if self._done(identity(file)):
             return
         old, mode, _ = self._state(file.path, file.owner)
         new = (file.path, old, file.content, mode, file.mode, "", file.why, file.secret)
-        change = WriteLater("write_later", *new, file.owner, file.kind == "append")
+        change = WriteFile("write_later", *new, file.owner, file.kind == "append")
         self.changes.append(change)
 
     def _done(self, key: str) -> bool:
@@ -161,7 +161,7 @@ class FileDifference:
             self.kept.append(f"step {step.name}")
             return
         new = (path, old, step.script, mode, defs.STEP_MODE, "", step.why, step.secret)
-        self.changes.append(AddStep("step", *new))
+        self.changes.append(WriteFile("step", *new))
 
     def _step_gone(self, name: str, why: Origin) -> bool:
         """Remove a script that still waits, or runs at each boot; False for one that has run."""

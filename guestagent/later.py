@@ -9,21 +9,19 @@ from __future__ import annotations
 from binascii import a2b_base64, b2a_base64
 
 from guestagent import defs
-from guestagent.changes import AddStep
+from guestagent.changes import WriteFile
 from guestagent.jsontext import dumps, loads
 from guestagent.model import Origin
-from guestagent.resources import Append, File, digest
+from guestagent.resources import File, digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from guestagent.changes import WriteLater
-
 _STEP = "30-instance-write_files-"
 
 
-def step(changes: list[WriteLater], instance: str) -> AddStep:
+def step(changes: list[WriteFile], instance: str) -> WriteFile:
     """The step that carries the files, under a name that no other instance's has."""
     files = [
         {
@@ -40,15 +38,15 @@ def step(changes: list[WriteLater], instance: str) -> AddStep:
     script = text.encode()
     path = f"{defs.STATE_DIR}/late/{_STEP}{digest(script + instance.encode())[:8]}"
     why = changes[0].why
-    return AddStep("step", path, None, script, None, defs.STEP_MODE, "", why, True)
+    return WriteFile("step", path, None, script, None, defs.STEP_MODE, "", why, True)
 
 
-def resources(content: bytes) -> list[File | Append]:
+def resources(content: bytes) -> list[File]:
     """What a step's standard input asks for."""
     return [_resource(item) for item in loads(content)]
 
 
-def _resource(item: dict[str, Any]) -> File | Append:
+def _resource(item: dict[str, Any]) -> File:
     path, content, mode = item["path"], a2b_base64(item["content"]), item["mode"]
     rest = (path, content, mode, Origin(*item["why"]), True, item["owner"])
-    return Append("append", *rest) if item["append"] else File("file", *rest)
+    return File("append" if item["append"] else "file", *rest)

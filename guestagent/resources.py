@@ -18,26 +18,14 @@ if TYPE_CHECKING:
 
 
 class File(NamedTuple):
-    """A whole file.  ``secret`` hides its content in plans; mode is the permission bits.
+    """A whole file, or bytes to "append", once per instance, to the end of one.
 
-    ``owner`` is "user", "user:group" or ":group" by name; empty for root, or for the user whose
-    directory the file lies in.  ``late``: written once per instance, when packages are installed.
+    ``secret`` hides the content in plans; mode is the permission bits.  ``owner`` is "user",
+    "user:group" or ":group" by name; empty for root, or for the user whose directory the file lies
+    in.  ``late``: written once per instance, when packages are installed.
     """
 
-    kind: Literal["file"]
-    path: str
-    content: bytes
-    mode: int
-    why: Origin
-    secret: bool = False
-    owner: str = ""
-    late: bool = False
-
-
-class Append(NamedTuple):
-    """Bytes added once per instance to the end of a file; otherwise as ``File``."""
-
-    kind: Literal["append"]
+    kind: Literal["file", "append"]
     path: str
     content: bytes
     mode: int
@@ -94,6 +82,22 @@ class User(NamedTuple):
     groups: tuple[str, ...]
     why: Origin
     arguments: tuple[str, ...] = ()
+
+    def option(self, name: str) -> str:
+        """The value of one of the arguments; empty if it is not among them."""
+        if name not in self.arguments:
+            return ""
+        return self.arguments[self.arguments.index(name) + 1]
+
+    @property
+    def home(self) -> str:
+        """The home directory, without a slash at its end."""
+        return self.option("--home-dir").rstrip("/") or f"/home/{self.name}"
+
+    @property
+    def makes_home(self) -> bool:
+        """True if the home is made with the account."""
+        return "--no-create-home" not in self.arguments
 
 
 class UserPassword(NamedTuple):
@@ -178,7 +182,6 @@ class Step(NamedTuple):
 if TYPE_CHECKING:
     Resource = (
         File
-        | Append
         | Link
         | Block
         | Group

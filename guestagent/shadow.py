@@ -6,7 +6,7 @@ import time
 
 from guestagent import defs
 from guestagent.errors import AccountsLocked, Refused
-from guestagent.facts import accounts
+from guestagent.facts import accounts, groups
 from guestagent.run import program, run
 from guestagent.userfiles import account_of
 
@@ -26,8 +26,7 @@ _LOCKED = (1, 10)
 
 def useradd_arguments(user: User) -> list[str]:
     """The arguments of useradd(8) that make an account."""
-    made = "--no-create-home" in user.arguments
-    argv = [] if made else ["--create-home"]
+    argv = ["--create-home"] if user.makes_home else []
     argv += ["--shell", user.shell] if user.shell else []
     argv += ["--comment", user.gecos] if user.gecos else []
     argv += ["--groups", ",".join(user.groups)] if user.groups else []
@@ -72,9 +71,8 @@ class Shadow:
         name = change.user.name
         if any(account.name == name for account in accounts(self.root)):
             self._tool("userdel", [name])  # a run that was killed came no further than its name
-            groups = self.root.text(defs.GROUP_FILE).splitlines()
-            own = "--gid" in change.user.arguments and name in change.user.arguments
-            if own and not any(line.startswith(f"{name}:") for line in groups):
+            own = change.user.option("--gid") == name
+            if own and not any(parts[0] == name for parts in groups(self.root)):
                 self._tool("groupadd", [name])  # it went with the account
         self._tool("useradd", useradd_arguments(change.user))
 

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from guestagent.changes import AddStep, Change, Plan, WriteFile, WriteLater
+    from guestagent.changes import Change, Plan, WriteFile
     from guestagent.errors import Problem
     from guestagent.resources import User
 
@@ -46,7 +46,7 @@ def summary(change: Change) -> str:
 _OFTEN = {"instance": "once per instance", "boot": "at each boot", "once": "once"}
 
 
-def _owned_by(change: WriteFile | WriteLater) -> str:
+def _owned_by(change: WriteFile) -> str:
     return f", owner {change.owner}" if change.owner else ""
 
 
@@ -132,14 +132,14 @@ def _change_text(change: Change) -> str:
     return "\n".join(lines)
 
 
-def _script(change: AddStep) -> list[str]:
+def _script(change: WriteFile) -> list[str]:
     """The lines of a script that will run."""
     if change.hidden:
         return [f"(content not shown, {len(change.new)} bytes)"]
     return [f"| {printable(line)}" for line in change.new.decode("utf-8", "replace").splitlines()]
 
 
-def _diff(change: WriteFile | WriteLater) -> list[str]:
+def _diff(change: WriteFile) -> list[str]:
     from difflib import unified_diff
 
     old_name = "/dev/null" if change.old is None else change.path
@@ -193,7 +193,7 @@ def _change_json(change: Change) -> dict[str, Any]:
     return found
 
 
-def _write_json(change: WriteFile | WriteLater | AddStep) -> dict[str, Any]:
+def _write_json(change: WriteFile) -> dict[str, Any]:
     from hashlib import sha256
 
     content = None

@@ -77,9 +77,9 @@ def _scripts(root: Root) -> dict[str, Any]:
 
 def add_errors(root: Root, reasons: list[str]) -> None:
     """Add what failed after a run to its report.  Raises OSError, Refused."""
-    found = loads(root.read(defs.REPORT_FILE) or b"{}")
+    found = _whole(root)
     problems = [Problem("error", "network", "", "", reason)._asdict() for reason in reasons]
-    found["problems"] = [*found.get("problems", []), *problems]
+    found["problems"] = [*found["problems"], *problems]
     state.write(root, defs.REPORT_FILE, {**found, "exit_status": defs.EXIT_ERRORS}, 0o644)
 
 
@@ -88,7 +88,7 @@ def add_script(root: Root, script: dict[str, Any] | None, problem: Problem | Non
 
     Raises OSError, Refused.
     """
-    found = {**_NOTHING, "version": VERSION, "time": int(time.time()), **_last(root)}
+    found = _whole(root)
     if script:
         place = (script["stage"], script["name"])
         others = [s for s in found["scripts"] if (s["stage"], s["name"]) != place]
@@ -102,6 +102,11 @@ def add_script(root: Root, script: dict[str, Any] | None, problem: Problem | Non
         found["problems"] = [*found["problems"], problem._asdict()]
         found["exit_status"] = found["exit_status"] or defs.EXIT_ERRORS
     state.write(root, defs.REPORT_FILE, found, 0o644)
+
+
+def _whole(root: Root) -> dict[str, Any]:
+    """The report with everything that belongs to one."""
+    return {**_NOTHING, "version": VERSION, "time": int(time.time()), **_last(root)}
 
 
 def _last(root: Root) -> dict[str, Any]:

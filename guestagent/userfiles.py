@@ -14,13 +14,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from guestagent.changes import AddStep, WriteFile
+    from guestagent.changes import WriteFile
     from guestagent.model import Account
     from guestagent.resources import User
     from guestagent.root import Root
 
 
-def user_owned(root: Root, change: WriteFile | AddStep) -> bool:
+def user_owned(root: Root, change: WriteFile) -> bool:
     """True where the file lies, or will lie, in a directory that a user owns."""
     if change.user not in ("", "root"):
         return True
@@ -32,17 +32,10 @@ def user_owned(root: Root, change: WriteFile | AddStep) -> bool:
 
 def new_homes(root: Root, users: Iterable[User]) -> tuple[str, ...]:
     """The homes that useradd(8) will make for new accounts, each with a slash at its end."""
-    found = []
-    for user in users:
-        words = user.arguments
-        named = "--home-dir" in words
-        home = words[words.index("--home-dir") + 1].rstrip("/") if named else f"/home/{user.name}"
-        if "--no-create-home" not in words and not root.exists(home):
-            found.append(f"{home}/")
-    return tuple(found)
+    return tuple(f"{u.home}/" for u in users if u.makes_home and not root.exists(u.home))
 
 
-def is_users(root: Root, change: WriteFile | AddStep, homes: tuple[str, ...]) -> bool:
+def is_users(root: Root, change: WriteFile, homes: tuple[str, ...]) -> bool:
     """True for a file that has to be written as a user, one that is made in this run also."""
     return change.kind == "write" and (change.path.startswith(homes) or user_owned(root, change))
 

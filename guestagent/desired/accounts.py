@@ -167,9 +167,14 @@ def _home(name: str, facts: Facts) -> str:
 
 def _login(name: str, why: Origin, facts: Facts, settings: Settings) -> list[Resource]:
     """The account, and sudo without a password for it where sudo is installed."""
-    groups = tuple(group for group in settings.user_groups if group in facts.groups)
+    groups = usual_groups(facts, settings)
     user = User("user", name, settings.user_gecos, settings.user_shell, groups, why)
     return [user, *sudo(name, why, facts, settings)]
+
+
+def usual_groups(facts: Facts, settings: Settings) -> tuple[str, ...]:
+    """Those groups of the settings for the default user that the guest has."""
+    return tuple(group for group in settings.user_groups if group in facts.groups)
 
 
 def sudo(name: str, why: Origin, facts: Facts, settings: Settings) -> list[Resource]:

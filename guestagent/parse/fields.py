@@ -126,6 +126,22 @@ def base64(text: str) -> bytes:
         raise FieldError("is not base64") from None
 
 
+def gunzipped(content: bytes, limit: int) -> bytes:
+    """What gzip data (RFC 1952) holds; of too much, ``limit`` bytes and one more."""
+    import zlib
+
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        found = unpacker.decompress(content, limit + 1)
+    except zlib.error:
+        raise FieldError("is damaged gzip data") from None
+    if len(found) <= limit and not unpacker.eof:
+        raise FieldError("is gzip data whose end is missing")
+    if len(found) <= limit and unpacker.unused_data:
+        raise FieldError("has something after its gzip data")
+    return found
+
+
 def password(text: str) -> str:
     """A plain-text password that one line of chpasswd(8) input can carry."""
     if not 0 < len(text) <= 512:

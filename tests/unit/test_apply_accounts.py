@@ -19,7 +19,6 @@ from guestagent.changes import (
     MakeHostKeys,
     SetPassword,
     WriteFile,
-    WriteLater,
 )
 from guestagent.errors import Problem
 from guestagent.model import Origin, Secret
@@ -146,10 +145,8 @@ class TestHostKeys:
 
 
 class TestLater:
-    def late(self, path: str, content: bytes, append: bool = False) -> WriteLater:
-        return WriteLater(
-            "write_later", path, None, content, None, 0o640, "", WHY, True, "", append
-        )
+    def late(self, path: str, content: bytes, append: bool = False) -> WriteFile:
+        return WriteFile("write_later", path, None, content, None, 0o640, "", WHY, True, "", append)
 
     def carried(self, guest: Path) -> bytes:
         """What the staged script hands to the program on standard input."""

@@ -13,7 +13,7 @@ import rig
 
 from guestagent import defs
 from guestagent.model import InjectedFile, InstanceData, Origin
-from guestagent.resources import Append, File
+from guestagent.resources import File
 from userdata.planning import FACTS, apply_twice, dry_run, files, make_drive, places, plan_of, steps
 
 FIRST, SECOND = "write_files[0]", "write_files[1]"
@@ -25,14 +25,14 @@ def items(*given: dict[str, Any]) -> str:
     return f"write_files: {json.dumps(given)}\n"
 
 
-def written(*given: dict[str, Any]) -> list[File | Append]:
+def written(*given: dict[str, Any]) -> list[File]:
     """The files and appends of items in which nothing is wrong."""
     resources, problems = plan_of(items(*given))
     assert problems == []
-    return [item for item in resources if isinstance(item, File | Append)]
+    return [item for item in resources if isinstance(item, File)]
 
 
-def one(**item: Any) -> File | Append:
+def one(**item: Any) -> File:
     """What comes of one item for /etc/x."""
     (found,) = written({"path": "/etc/x", **item})
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import FieldError, Problem
 from guestagent.parse import fields
-from guestagent.resources import Append, File, Step
+from guestagent.resources import File, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def plan(
     return [*found, *_scripts(found)], writer.problems
 
 
-def _scripts(files: list[File | Append]) -> list[Step]:
+def _scripts(files: list[File]) -> list[Step]:
     """Steps for the files in folders whose scripts cloud-init runs, executable or not."""
     contents: dict[str, tuple[bytes, Origin]] = {}
     for file in files:
@@ -81,7 +81,7 @@ class _BadField(Exception):
 class _Writer:
     def __init__(self, setting: Setting, confined: bool) -> None:
         self.setting, self.confined = setting, confined
-        self.found: dict[tuple[str, bool], File | Append] = {}
+        self.found: dict[tuple[str, bool], File] = {}
         self.problems: list[Problem] = []
         self.room = defs.UNPACKED_LIMIT
 
@@ -100,7 +100,7 @@ class _Writer:
         why = self.setting.at(index)
         rest = (why, not mode & 0o004, owner, late)
         if item.get("append", False):
-            self._append(Append("append", path, content, mode, *rest), item)
+            self._append(File("append", path, content, mode, *rest), item)
             return
         new = File("file", path, content, mode, *rest)
         deferred = self.found.get((path, True))
@@ -112,10 +112,10 @@ class _Writer:
                 self._replaced(self.found.pop(key))
         self.found[path, late] = new
 
-    def _replaced(self, item: File | Append) -> None:
+    def _replaced(self, item: File) -> None:
         self.problems.append(Problem("warning", *item.why, _REPLACED))
 
-    def _append(self, new: Append, item: dict[str, Any]) -> None:
+    def _append(self, new: File, item: dict[str, Any]) -> None:
         """Add to what an earlier item writes at the same time, so that each path is written once.
 
         Mode and owner change only where the item gives them.
@@ -172,25 +172,9 @@ def _content(item: dict[str, Any]) -> bytes:
     elif isinstance(content, str):
         content = content.encode()
     if encoding in ("gzip", "gzip+base64"):
-        content = _gunzipped(content)
+        if not content.startswith(b"\x1f\x8b"):
+            raise FieldError("is not gzip data")
+        content = fields.gunzipped(content, defs.FILE_LIMIT)
     if len(content) > defs.FILE_LIMIT:
         raise FieldError(_TOO_LARGE)
     return bytes(content)
-
-
-def _gunzipped(content: bytes) -> bytes:
-    """What gzip data (RFC 1952) holds, up to the limit and one byte more."""
-    import zlib
-
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        found = unpacker.decompress(content, defs.FILE_LIMIT + 1)
-    except zlib.error:
-        raise FieldError("is not gzip data, or damaged") from None
-    if len(found) > defs.FILE_LIMIT:
-        raise FieldError(_TOO_LARGE)
-    if not unpacker.eof:
-        raise FieldError("is gzip data whose end is missing")
-    if unpacker.unused_data:
-        raise FieldError("has something after its gzip data")
-    return found

@@ -7,7 +7,7 @@ entries for one name the first has the first word on each field.
 
 from __future__ import annotations
 
-from guestagent.desired.accounts import default_user
+from guestagent.desired.accounts import default_user, usual_groups
 from guestagent.errors import FieldError, Problem
 from guestagent.record import NamedTuple
 
@@ -149,13 +149,9 @@ def _default_fields(
     named = by_name[1] if by_name else {}
     found = named | entry | own
     if "groups" in named and "groups" not in entry | own:
-        groups = [*named["groups"].value, *_usual_groups(facts, settings)]
+        groups = [*named["groups"].value, *usual_groups(facts, settings)]
         found["groups"] = named["groups"]._replace(value=list(dict.fromkeys(groups)))
     return found
-
-
-def _usual_groups(facts: Facts, settings: Settings) -> list[str]:
-    return [group for group in settings.user_groups if group in facts.groups]
 
 
 def _contradiction(person: Person) -> Problem | None:

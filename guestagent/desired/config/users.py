@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date
 
 from guestagent import defs
-from guestagent.desired.accounts import Given, lets_in, names_of, sudo, writes_keys
+from guestagent.desired.accounts import Given, lets_in, names_of, sudo, usual_groups, writes_keys
 from guestagent.desired.config import authorized, passwords, rules
 from guestagent.desired.config.people import login_name, people
 from guestagent.errors import FieldError, Problem
@@ -47,8 +47,8 @@ def read(data: InstanceData, facts: Facts, settings: Settings) -> Given:
             continue  # its place is noted
         made.append(person)
         users.append(user)
-        if person.new and "--home-dir" in user.arguments:
-            homes[person.name] = user.arguments[user.arguments.index("--home-dir") + 1]
+        if person.new and user.option("--home-dir"):
+            homes[person.name] = user.home
         if person.default and "sudo" not in person.fields:
             users += sudo(person.name, person.why, facts, settings)
     granted, more = rules.plan(made, facts)
@@ -212,7 +212,7 @@ def _further_groups(
 ) -> tuple[str, ...]:
     found = list(groups.of.get(person.name, ()))
     if person.default and "groups" not in person.fields:
-        found += [group for group in settings.user_groups if group in facts.groups]
+        found += usual_groups(facts, settings)
     for index in range(len(person.get("groups", ()))):
         try:
             found.append(groups.want(person, "groups", index))

@@ -102,8 +102,3 @@ def json_schema() -> dict[str, Any]:
         "properties": properties,
         "additionalProperties": True,
     }
-
-
-def reference() -> list[tuple[str, str, str]]:
-    """Name, form and meaning of each key, for people: "users", "a list of objects…", "The …"."""
-    return [(name, field.shape.what, field.text) for name, field in sorted(keys.KEYS.items())]
