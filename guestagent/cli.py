@@ -38,33 +38,33 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _verb(options: Options) -> int:
     if options.verb == "status":
-        from guestagent.status import show
+        from guestagent.report.run import show
 
         return show(options)
     if options.verb in ("confirm", "rollback"):
-        from guestagent.rollback import run_verb
+        from guestagent.live.rollback import run_verb
 
         return run_verb(options)
     if options.verb == "network":
-        from guestagent.render import show as render
+        from guestagent.verbs.network import show as render
 
         return render(options)
     if options.verb in ("schema", "validate"):
-        from guestagent.validate import run_verb as validate
+        from guestagent.verbs.validate import run_verb as validate
 
         return validate(options)
     if options.verb in ("fetch", "post", "reload", "write-later"):
-        from guestagent.stages import run_verb as run_stage
+        from guestagent.verbs.stages import run_verb as run_stage
 
         return run_stage(options)
     if options.verb in ("run-early", "run-late"):
-        from guestagent.runner import run_verb as run_scripts
+        from guestagent.scripts.runner import run_verb as run_scripts
 
         return run_scripts(options)
     if options.verb == "phone-home":
-        from guestagent.phonehome import run_verb as phone_home
+        from guestagent.scripts.phone_home import run_verb as phone_home
 
         return phone_home()
-    from guestagent.engine import run
+    from guestagent.verbs.apply import run
 
     return run(options)

@@ -10,7 +10,10 @@ from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from collections.abc import Callable
+    from typing import Any, Literal, TypeVar
+
+    T = TypeVar("T")
 
 
 class Problem(NamedTuple):
@@ -25,6 +28,67 @@ class Problem(NamedTuple):
     def text(self) -> str:
         """The problem in one line: ``source: document: key: reason``."""
         return ": ".join(part for part in self[1:] if part)
+
+
+class Origin(NamedTuple):
+    """Where a value came from: the source, the document in it, the key in that."""
+
+    source: str
+    document: str
+    key: str
+
+    def text(self) -> str:
+        """Return the origin in one line, as it is shown to people."""
+        return ", ".join(part for part in self if part)
+
+    def error(self, reason: str) -> Problem:
+        """Return the problem that the value at this origin cannot be used."""
+        return Problem("error", self.source, self.document, self.key, reason)
+
+    def warning(self, reason: str) -> Problem:
+        """Return the problem that the value at this origin is used, but not as it may be meant."""
+        return Problem("warning", self.source, self.document, self.key, reason)
+
+
+class Problems:
+    """Collect what is wrong with the values of a source, while the rest of them is read.
+
+    With a ``limit``, only so many problems are kept, and one more that says that there are others.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self.problems: list[Problem] = []
+
+    def add(self, problem: Problem) -> None:
+        """Keep a problem, unless there are too many already."""
+        if self.limit is None or len(self.problems) < self.limit:
+            self.problems.append(problem)
+        elif len(self.problems) == self.limit:
+            reason = "there are more problems than can be listed"
+            self.problems.append(problem._replace(severity="error", reason=reason))
+
+    def error(self, origin: Origin, reason: str) -> None:
+        """Keep an error: the value at the origin is left out."""
+        self.add(origin.error(reason))
+
+    def warn(self, origin: Origin, reason: str) -> None:
+        """Keep a warning: the value at the origin is used."""
+        self.add(origin.warning(reason))
+
+    def take(
+        self, origin: Origin, check: Callable[[Any], T], value: object, otherwise: T | None = None
+    ) -> T | None:
+        """Return what a validator makes of a value.
+
+        Where the validator raises FieldError, keep that as an error at the origin, and return
+        ``otherwise``.
+        """
+        try:
+            return check(value)
+        except FieldError as error:
+            self.error(origin, str(error))
+            return otherwise
 
 
 class FieldError(ValueError):

@@ -6,24 +6,13 @@ means not given (leave alone); an empty tuple means given and empty.
 
 from __future__ import annotations
 
+from guestagent.errors import Origin
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Literal
-
-
-class Origin(NamedTuple):
-    """Where a value came from: the source, the document in it, the key in that."""
-
-    source: str
-    document: str
-    key: str
-
-    def text(self) -> str:
-        """The origin in one line, as shown to people."""
-        return ", ".join(part for part in self if part)
 
 
 class Secret:

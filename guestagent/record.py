@@ -12,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
 else:
-    from _collections import _tuplegetter
     from sys import intern
 
     class _RecordType(type):
@@ -22,7 +21,7 @@ else:
             fields = tuple(intern(field) for field in namespace.get("__annotations__", ()))
             defaults = {field: namespace.pop(field) for field in fields if field in namespace}
             for index, field in enumerate(fields):
-                namespace[field] = _tuplegetter(index, None)
+                namespace[field] = property(lambda self, index=index: self[index])
             namespace["_fields"] = fields
             namespace["_field_defaults"] = defaults
             namespace["__slots__"] = ()

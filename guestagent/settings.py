@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from guestagent.root import Root
+    from guestagent.system.root import Root
 
 
 class Settings(NamedTuple):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from guestagent.desired import accounts, hostname, sshd
 from guestagent.errors import Problem
-from guestagent.resources import Entropy, File, identity
+from guestagent.plan.resources import Entropy, File, identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData
-    from guestagent.resources import Resource
+    from guestagent.plan.resources import Resource
     from guestagent.settings import Settings
 
 
@@ -24,8 +24,8 @@ def desired(
     ``first`` says that this instance was not configured before.
     """
     if data.config or data.scripts or (facts.room and settings.disk_grow):
-        from guestagent.desired import config
-        from guestagent.desired.config.names import overlay
+        from guestagent.desired import cloud_config as config
+        from guestagent.desired.names import overlay
 
         data, settings, wrong = overlay(data, settings)
         further = config.plan(data, facts, settings)
@@ -51,7 +51,7 @@ def _given(data: InstanceData, facts: Facts, settings: Settings) -> accounts.Giv
     """What cloud-config says of accounts, if there is any."""
     if not data.config:
         return None
-    from guestagent.desired.config.users import read
+    from guestagent.desired.accounts.users import read
 
     return read(data, facts, settings)
 

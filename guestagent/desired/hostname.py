@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.errors import Problem
-from guestagent.resources import Block, File, Hostname
+from guestagent.plan.resources import Block, File, Hostname
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData
-    from guestagent.resources import Resource
+    from guestagent.plan.resources import Resource
     from guestagent.settings import Settings
 
 

@@ -7,11 +7,11 @@ Sources: "Instance metadata categories" of the EC2 User Guide; Nova's ``api/meta
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Problem, internal
-from guestagent.jsontext import loads
-from guestagent.model import InstanceData, Origin, Text
+from guestagent.errors import FieldError, Origin, Problem, internal
+from guestagent.model import InstanceData, Text
 from guestagent.parse import fields
 from guestagent.sources.bundle import Unreadable
+from guestagent.system.jsontext import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,20 +6,11 @@ Sources: Nova's ``api/metadata/base.py`` and the metadata page of its user guide
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Problem, internal
-from guestagent.jsontext import loads
-from guestagent.model import (
-    Blob,
-    InjectedFile,
-    InstanceData,
-    Network,
-    Origin,
-    Password,
-    Secret,
-    Text,
-)
+from guestagent.errors import FieldError, Origin, Problem, internal
+from guestagent.model import Blob, InjectedFile, InstanceData, Network, Password, Secret, Text
 from guestagent.parse import fields
 from guestagent.sources.bundle import Unreadable, is_dated
+from guestagent.system.jsontext import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -318,7 +309,7 @@ class _Reader:
             document = self.document(_NETWORK)
             if len(self.problems) > before:
                 return None
-            from guestagent.parse.network_data import parse_network
+            from guestagent.parse.network.network_data import parse_network
 
             network, problems = parse_network(document, lambda key: self.origin(_NETWORK, key))
             self.problems += problems
@@ -331,7 +322,7 @@ class _Reader:
         content = self.content("network_config.content_path", config.get("content_path"))
         if content is None:
             return None
-        from guestagent.parse.eni import parse_eni
+        from guestagent.parse.network.eni import parse_eni
 
         text = content.decode("utf-8", "replace")
         network, problems = parse_eni(text, self.origin("network_config", ""))

@@ -6,7 +6,7 @@ from _blake2 import blake2b
 
 from guestagent import defs
 from guestagent.errors import FieldError, GuestagentError
-from guestagent.jsontext import dumps, loads
+from guestagent.system.jsontext import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from errno import ELOOP, ENOTDIR
 
 from guestagent import defs
 from guestagent.errors import Refused, SourceBroken
-from guestagent.root import read_at
 from guestagent.sources.bundle import Unreadable
+from guestagent.system.root import read_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from binascii import a2b_base64, b2a_base64
 
 from guestagent import defs
 from guestagent.errors import FieldError, SourceBroken
-from guestagent.jsontext import dumps, loads
 from guestagent.record import NamedTuple
 from guestagent.sources.bundle import Bundle, Unreadable
+from guestagent.system.jsontext import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

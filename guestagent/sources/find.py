@@ -111,7 +111,7 @@ def open_device(device: str) -> Bundle:
 
     A caller who may read the device but not mount it reads it like an image.
     """
-    from guestagent.mount import mount, mounted_at
+    from guestagent.sources.mount import mount, mounted_at
 
     label = f"config drive {device}"
     try:
@@ -171,7 +171,7 @@ def _devices(search: Search) -> list[str]:
         return linked
     if not linked and not _expected(search) and not _unsettled():
         return []
-    from guestagent.udev import wait
+    from guestagent.sources.udev import wait
 
     _load_cdrom_driver()
     return wait(_patience(search)) or linked
@@ -246,7 +246,7 @@ def _load_cdrom_driver() -> None:
     for device in devices:
         where = f"{defs.SCSI_DEVICES}/{device}"
         if read_text(f"{where}/type") == "5" and not os.path.exists(f"{where}/driver"):
-            from guestagent.run import program, run
+            from guestagent.system.tools import program, run
 
             tool = program("systemctl")
             if tool:

@@ -7,8 +7,8 @@ long names, and both are packaged everywhere.
 from __future__ import annotations
 
 from guestagent.errors import SourceBroken
-from guestagent.run import program, run
 from guestagent.sources.bundle import Unreadable
+from guestagent.system.tools import program, run
 
 _MAX_LISTING = 1 << 20
 

@@ -12,18 +12,18 @@ import time
 
 from guestagent import defs
 from guestagent.errors import FieldError, SourceBroken, Unreachable
-from guestagent.jsontext import loads
 from guestagent.record import NamedTuple
 from guestagent.sources.bundle import digest, is_dated
 from guestagent.sources.documents import Answer
 from guestagent.sources.endpoints import Connecting, Endpoint, by_url, candidates
 from guestagent.sources.http import Client, Transient, back_off
+from guestagent.system.jsontext import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
-    from guestagent.cloud import Cloud
+    from guestagent.sources.cloud import Cloud
 
 _META, _NETWORK = "meta_data.json", "network_data.json"
 # What an instance has for its life is asked for where it is not known, or something has changed.

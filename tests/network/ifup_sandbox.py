@@ -16,8 +16,8 @@ from typing import Any
 
 from rig import REPOSITORY
 
-from guestagent.desired.network import ifupdown
 from guestagent.model import Interface
+from guestagent.stacks.ifupdown import render as ifupdown
 
 from .case import MACS, NAMES
 

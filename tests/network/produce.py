@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from guestagent.desired.network import plan
-from guestagent.errors import Problem
-from guestagent.jsontext import loads
-from guestagent.model import Facts, Nic, Origin
-from guestagent.parse.network_data import parse_network
-from guestagent.resources import File
+from guestagent.errors import Origin, Problem
+from guestagent.model import Facts, Nic
+from guestagent.parse.network.network_data import parse_network
+from guestagent.plan.resources import File
 from guestagent.settings import Settings
+from guestagent.system.jsontext import loads
 
 from .case import MACS, NAMES
 

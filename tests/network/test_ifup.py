@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from rig import need_root, need_tools
 
-from guestagent.model import Interface, Origin, Route, Rule
+from guestagent.errors import Origin
+from guestagent.model import Interface, Route, Rule
 
 from .ifup_sandbox import MAC, MAC2, NAME, NAME2, Sandbox
 

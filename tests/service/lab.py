@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from guestagent.cloud import Cloud
-from guestagent.remote import asked
+from guestagent.sources.cloud import Cloud
 from guestagent.sources.documents import Answer, decode
+from guestagent.sources.remote import asked
 from guestagent.sources.service import Request
 
 from . import documents

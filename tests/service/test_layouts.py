@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from guestagent.cloud import Cloud
 from guestagent.parse import layouts
+from guestagent.sources.cloud import Cloud
 from guestagent.sources.documents import Answer, bundle
 
 from . import documents

@@ -12,9 +12,11 @@ import pytest
 import rig
 from pytest_mock import MockerFixture
 
-from guestagent import defs, engine, remote
+from guestagent import defs
 from guestagent.options import Options
+from guestagent.sources import remote
 from guestagent.sources.documents import bundle
+from guestagent.verbs import apply as engine
 
 from . import documents
 from .documents import META, PASSWORD

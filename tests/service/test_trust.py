@@ -54,7 +54,7 @@ def test_C1_without_dmi_nobody_is_asked(machine: Machine, lab: Lab) -> None:
     assert service.log() == []
 
 
-@pytest.mark.parametrize("word", ["guestagent.cloud=openstack", "ds=OpenStack"])
+@pytest.mark.parametrize("word", ["guestagent.sources.cloud=openstack", "ds=OpenStack"])
 def test_C1_without_dmi_the_command_line_can_say_so(machine: Machine, lab: Lab, word: str) -> None:
     service = lab.serve(lab.link())
     lab.space.sh(f"rm {lab.space.top}/sys/class/dmi/id/*")

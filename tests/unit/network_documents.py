@@ -6,8 +6,9 @@ from typing import Any
 
 from network_samples import MAC, MAC2, MACS
 
-from guestagent.model import Interface, Network, Origin
-from guestagent.parse.network_data import parse_network
+from guestagent.errors import Origin
+from guestagent.model import Interface, Network
+from guestagent.parse.network.network_data import parse_network
 
 NOVA: dict[str, Any] = {
     "links": [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from guestagent.desired.network import networkd
-from guestagent.model import Bond, Facts, Interface, Network, Nic, Origin, Route, Rule, Vlan
+from guestagent.errors import Origin
+from guestagent.model import Bond, Facts, Interface, Network, Nic, Route, Rule, Vlan
+from guestagent.stacks.networkd import render as networkd
 
 ORIGIN = Origin("test", "network_data.json", "")
 MAC, MAC2, MAC3 = MACS = tuple(f"52:54:00:00:01:0{number}" for number in (1, 2, 3))

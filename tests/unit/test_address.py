@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from network_samples import HOSTILE, MAC, spoiled
 
 from guestagent.errors import FieldError
-from guestagent.parse import address
+from guestagent.parse.network import address
 
 PROFILE = settings(max_examples=300, deadline=None, derandomize=True)
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_mock import MockerFixture
 
-from guestagent import aftermath, defs
-from guestagent.changes import MakeHostKeys, SetConsolePassword, WriteFile
-from guestagent.model import Origin
+from guestagent import defs
+from guestagent.errors import Origin
+from guestagent.live import daemons as aftermath
 from guestagent.options import Options
-from guestagent.root import Root
-from guestagent.run import Result
+from guestagent.plan.changes import MakeHostKeys, SetConsolePassword, WriteFile
+from guestagent.system.root import Root
+from guestagent.system.tools import Result
 
 if TYPE_CHECKING:
-    from guestagent.changes import Change
+    from guestagent.plan.changes import Change
 
 WHY = Origin("test", "", "")
 PASSWORD = SetConsolePassword("set_console_password", "debian", 3, 5, "http://192.0.2.1/", WHY)

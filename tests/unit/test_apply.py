@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 import rig
 
-from guestagent import apply, defs, state
-from guestagent.changes import AddUser, RemoveFile, SetPassword, WriteFile
-from guestagent.errors import Problem
-from guestagent.model import Origin, Secret
-from guestagent.resources import User
-from guestagent.root import Root
+from guestagent import commit as apply
+from guestagent import defs
+from guestagent.errors import Origin, Problem
+from guestagent.memory import state
+from guestagent.model import Secret
+from guestagent.plan.changes import AddUser, RemoveFile, SetPassword, WriteFile
+from guestagent.plan.resources import User
+from guestagent.system.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.changes import Change
+    from guestagent.plan.changes import Change
 
 WHY = Origin("drive", "meta_data.json", "key")
 KEYS = "/home/debian/.ssh/authorized_keys"

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 import rig
 
-from guestagent import apply, defs, shadow, state
-from guestagent.changes import (
+from guestagent import commit as apply
+from guestagent import defs
+from guestagent.commit import shadow
+from guestagent.errors import Origin, Problem
+from guestagent.memory import state
+from guestagent.model import Secret
+from guestagent.plan.changes import (
     AddGroup,
     AddMember,
     AddUser,
@@ -20,15 +25,13 @@ from guestagent.changes import (
     SetPassword,
     WriteFile,
 )
-from guestagent.errors import Problem
-from guestagent.model import Origin, Secret
-from guestagent.resources import Group, User
-from guestagent.root import Root
-from guestagent.stages import write_later
+from guestagent.plan.resources import Group, User
+from guestagent.system.root import Root
+from guestagent.verbs.stages import write_later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.changes import Change
+    from guestagent.plan.changes import Change
 
 WHY = Origin("drive", "user_data", "key")
 HASH = "$6$saltsalt$" + "a" * 86

@@ -18,8 +18,36 @@ FILES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
-MAX_LINES = 350
-NOUNS = {"guestagent", *(f"guestagent.{name}" for name in ("defs", "record", "errors", "model"))}
+
+# The house: a module may import what is on floors below its own, and its own room. Modules that
+# stand alone on the lowest floors are rooms of one.
+FLOORS = (
+    ("__main__",),
+    ("cli",),
+    ("verbs",),
+    ("live", "scripts"),
+    ("commit", "report"),
+    ("desired",),
+    ("facts", "plan", "stacks"),
+    ("settings",),
+    ("parse",),
+    ("memory", "sources"),
+    ("system",),
+    ("log", "options"),
+    ("model",),
+    ("errors",),
+    ("defs", "record"),
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+# To be gone when issue 11 is done.
+STILL: set[tuple[str, str]] = {
+    ("facts", "sources"),
+    ("commit", "sources"),
+    ("live", "verbs"),
+    ("commit", "facts"),
+    ("sources", "memory"),
+    ("report", "commit"),
+}
 
 
 def _for_types_only(tree: ast.Module) -> set[ast.AST]:
@@ -49,119 +77,44 @@ def imports(name: str) -> set[str]:
     return {module for module in found if module in TREES}
 
 
-def _all(prefix: str) -> list[str]:
-    return [name for name in TREES if name == prefix or name.startswith(prefix + ".")]
+def room_of(name: str) -> str:
+    """The room of a module: the package below guestagent, or the module itself."""
+    return name.split(".")[1] if "." in name else ""
 
 
-@pytest.mark.parametrize("name", sorted(NOUNS - {"guestagent"}))
-def test_nouns_import_only_nouns(name: str) -> None:
-    assert imports(name) <= NOUNS
+def test_every_room_has_a_floor() -> None:
+    assert {room_of(name) for name in TREES} - {""} == set(FLOOR)
 
 
-# What a room may import: itself, the nouns, and these.
-ROOMS = {
-    "guestagent.parse": {"guestagent.jsontext", "guestagent.sources.bundle"},
-    "guestagent.desired": {
-        *("guestagent.resources", "guestagent.parse.fields", "guestagent.parse.address"),
-        *("guestagent.parse.bonding", "guestagent.jsontext"),
-        "guestagent.blocks",
-    },
-    "guestagent.sources": {
-        *("guestagent.root", "guestagent.run", "guestagent.mount", "guestagent.udev"),
-        "guestagent.jsontext",
-    },
-    "guestagent.netfacts": {"guestagent.root", "guestagent.system"},
-    "guestagent.ifchange": {"guestagent.run"},
-    "guestagent.resources": set(),
-    "guestagent.jsontext": set(),
-    "guestagent.root": set(),
-    "guestagent.changes": {"guestagent.resources"},
-    "guestagent.filediff": {
-        *("guestagent.root", "guestagent.resources", "guestagent.blocks", "guestagent.changes"),
-        "guestagent.state",
-    },
-    "guestagent.difference": {
-        *("guestagent.root", "guestagent.resources", "guestagent.changes", "guestagent.filediff"),
-    },
-    "guestagent.sysfacts": {"guestagent.root", "guestagent.state"},
-    "guestagent.planning": {
-        *("guestagent.difference", "guestagent.desired", "guestagent.desired.network"),
-        "guestagent.sysfacts",
-        *("guestagent.parse.layouts", "guestagent.parse", "guestagent.sources.find"),
-        "guestagent.sources.bundle",
-        *("guestagent.keycheck", "guestagent.resources", "guestagent.facts", "guestagent.cloud"),
-    },
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_imports_go_down(name: str) -> None:
+    own = room_of(name)
+    for other in imports(name):
+        room = room_of(other)
+        if room in ("", own) or (own, room) in STILL:
+            continue
+        assert FLOOR[own] < FLOOR[room], f"{name} imports {other}"
+
+
+STACKS = [f"guestagent.stacks.{name}" for name in defs.NETWORK_BACKENDS]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_stack_knows_no_other_stack(stack: str) -> None:
+    for name in TREES:
+        if name.startswith(f"{stack}."):
+            others = {other for other in STACKS if other != stack}
+            assert not [o for o in imports(name) if o.rpartition(".")[0] in others], name
+
+
+WRITERS = {
+    "guestagent.commit",
+    "guestagent.commit.host_keys",
+    "guestagent.system.privsep",
+    "guestagent.system.root",
 }
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_imports_go_one_way(room: str) -> None:
-    allowed = NOUNS | ROOMS[room] | set(_all(room))
-    for name in _all(room):
-        assert imports(name) <= allowed, name
-
-
-STACKS = [f"guestagent.desired.network.{name}" for name in defs.NETWORK_BACKENDS]
-
-
-@pytest.mark.parametrize("name", STACKS)
-def test_a_renderer_knows_the_model_and_no_other_renderer(name: str) -> None:
-    shared = {f"guestagent.desired.network.{part}" for part in ("check", "rendered")}
-    assert shared <= imports(name) <= NOUNS | shared | {"guestagent.parse.address"}
-
-
-def test_a_renderer_has_one_importer() -> None:
-    for stack in STACKS:
-        assert {name for name in TREES if stack in imports(name)} == {"guestagent.desired.network"}
-
-
-def test_nobody_imports_the_program() -> None:
-    importers = {name for name in TREES if "guestagent.cli" in imports(name)}
-    assert importers == set()
-    assert {name for name in TREES if "guestagent.engine" in imports(name)} == {"guestagent.cli"}
-
-
-# What changes the guest or starts programs stands behind few doors.
-EFFECTS = {
-    "guestagent.apply": {
-        *("guestagent.engine", "guestagent.netreload", "guestagent.rollback", "guestagent.stages"),
-    },
-    "guestagent.shadow": {"guestagent.apply", "guestagent.show"},
-    "guestagent.userfiles": {"guestagent.apply", "guestagent.shadow"},
-    "guestagent.rollback": {"guestagent.cli", "guestagent.engine"},
-    "guestagent.netreload": {
-        *("guestagent.aftermath", "guestagent.rollback", "guestagent.stages"),
-    },
-    "guestagent.ifchange": {"guestagent.netreload"},
-    "guestagent.lock": {
-        *("guestagent.engine", "guestagent.rollback", "guestagent.runner", "guestagent.stages"),
-    },
-    "guestagent.runner": {"guestagent.cli"},
-    "guestagent.ledger": {"guestagent.runner"},
-    "guestagent.scriptrun": {"guestagent.runner"},
-    "guestagent.scriptlog": {"guestagent.runner"},
-    "guestagent.hostkeys": {"guestagent.apply"},
-    "guestagent.aftermath": {"guestagent.engine"},
-    "guestagent.privsep": {
-        *("guestagent.apply", "guestagent.hostkeys", "guestagent.remote", "guestagent.state"),
-        *("guestagent.userfiles", "guestagent.ledger"),
-    },
-    "guestagent.mount": {"guestagent.sources.find"},
-    "guestagent.consolepassword": {"guestagent.shadow", "guestagent.stages"},
-    "guestagent.remote": {"guestagent.opening", "guestagent.stages"},
-    "guestagent.sources.service": {"guestagent.remote"},
-    "guestagent.sources.http": {"guestagent.sources.service", "guestagent.consolepassword"},
-}
-
-
-@pytest.mark.parametrize("effect", EFFECTS)
-def test_effects_have_few_callers(effect: str) -> None:
-    assert {name for name in TREES if effect in imports(name)} <= EFFECTS[effect]
-
-
-WRITERS = {"guestagent.apply", "guestagent.hostkeys", "guestagent.privsep", "guestagent.root"}
-WRITERS |= {"guestagent.state", "guestagent.aftermath", "guestagent.userfiles"}
-WRITERS |= {"guestagent.runner", "guestagent.scriptlog"}
+WRITERS |= {"guestagent.memory.state", "guestagent.live.daemons", "guestagent.commit.user_files"}
+WRITERS |= {"guestagent.scripts.runner", "guestagent.scripts.output"}
 WRITING = {"write", "rename", "replace", "unlink", "remove", "rmdir", "mkdir", "makedirs", "chmod"}
 WRITING |= {"fchmod", "chown", "fchown", "link", "symlink", "truncate", "ftruncate"}
 
@@ -175,14 +128,13 @@ def test_only_writers_call_what_writes(name: str) -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
         if node.value.id == "os"
     }
-    allowed = {"write"} if name == "guestagent.run" else set()  # the pipe to a program
+    allowed = {"write"} if name == "guestagent.system.tools" else set()  # the pipe to a program
     assert names & WRITING <= allowed
 
 
 @pytest.mark.parametrize("path", FILES.values(), ids=FILES.keys())
-def test_files_are_short_and_say_what_they_are(path: Path) -> None:
+def test_files_say_what_they_are(path: Path) -> None:
     lines = path.read_text().splitlines()
-    assert len(lines) <= MAX_LINES
     assert ast.get_docstring(ast.parse(path.read_text()))
     assert "from __future__ import annotations" in lines or len(lines) < 5
 
@@ -192,10 +144,8 @@ def _functions(tree: ast.Module) -> list[ast.FunctionDef]:
 
 
 @pytest.mark.parametrize("name", sorted(TREES.keys() - {"guestagent.record"}))
-def test_functions_are_short_and_annotated(name: str) -> None:
+def test_functions_are_annotated(name: str) -> None:
     for node in _functions(TREES[name]):
-        end = node.end_lineno or node.lineno
-        assert end - node.lineno < 80, f"{name}:{node.lineno} {node.name}"
         assert node.returns is not None, f"{name}:{node.lineno} {node.name}"
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         bare = [arg.arg for arg in arguments if not arg.annotation]
@@ -219,3 +169,29 @@ def test_the_paths_of_the_guest_stand_in_one_place() -> None:
             if node not in documentation and node.value.startswith(prefixes)
         ]
         assert [text for text in found if text.rstrip("/").count("/") > 1] == [], name
+
+
+# To be gone when issue 11 is done.
+STILL_PRIVATE: set[str] = {
+    "guestagent.commit",
+    "guestagent.parse.network.address",
+    "guestagent.plan.resources",
+    "guestagent.scripts.process",
+    "guestagent.scripts.runner",
+    "guestagent.sources.bundle",
+    "guestagent.stacks.networkmanager.render",
+}
+
+
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_only_system_imports_private_modules(name: str) -> None:
+    tree = TREES[name]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    private = {module for module in found if module.startswith("_") and module != "__future__"}
+    if room_of(name) != "system" and name not in STILL_PRIVATE:
+        assert not private, name

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from network_samples import HOSTILE, MAC, spoiled
 
 from guestagent.errors import FieldError
-from guestagent.parse import bonding
+from guestagent.parse.network import bonding
 
 MODES = (
     *("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad"),

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.changes import Plan, RemoveFile, WriteFile
-from guestagent.difference import diff
+from guestagent.errors import Origin
 from guestagent.facts import gather
-from guestagent.model import Origin, Secret
-from guestagent.resources import Block, Entropy, File, HostKeys, Hostname, User, UserPassword
-from guestagent.root import Root
+from guestagent.model import Secret
+from guestagent.plan.changes import Plan, RemoveFile, WriteFile
+from guestagent.plan.difference import diff
+from guestagent.plan.resources import Block, Entropy, File, HostKeys, Hostname, User, UserPassword
+from guestagent.system.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.resources import Resource
+    from guestagent.plan.resources import Resource
 
 WHY = Origin("drive", "meta_data.json", "key")
 FILE = File("file", "/etc/motd", b"wanted\n", 0o644, WHY)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.cloud import NO_CLOUD, Cloud, identify
+from guestagent.sources.cloud import NO_CLOUD, Cloud, identify
 
 UUID = "0c1a9b2e-6f0d-4d3e-9a57-3f1f5e9b7a10"
 
@@ -111,7 +111,7 @@ def test_C1_without_a_mark_there_is_no_cloud(machine: Machine, values: dict[str,
     assert not identify().name
 
 
-@pytest.mark.parametrize("word", ["guestagent.cloud=", "ds="])
+@pytest.mark.parametrize("word", ["guestagent.sources.cloud=", "ds="])
 @pytest.mark.parametrize("value", ["openstack", "OpenStack", "ec2", "Ec2"])
 def test_the_command_line_can_name_a_cloud(machine: Machine, word: str, value: str) -> None:
     machine.put("cmdline", f"quiet {word}{value} ro\n")
@@ -121,15 +121,17 @@ def test_the_command_line_can_name_a_cloud(machine: Machine, word: str, value: s
 
 
 def test_the_agent_s_own_word_goes_first_and_the_last_of_one_kind(machine: Machine) -> None:
-    machine.put("cmdline", "guestagent.cloud=none ds=ec2 guestagent.cloud=openstack")
+    machine.put(
+        "cmdline", "guestagent.sources.cloud=none ds=ec2 guestagent.sources.cloud=openstack"
+    )
     assert identify().name == "openstack"
-    machine.put("cmdline", "guestagent.cloud=none ds=ec2")
+    machine.put("cmdline", "guestagent.sources.cloud=none ds=ec2")
     assert identify("openstack").name == ""
 
 
 @pytest.mark.parametrize("word", ["", "auto", "azure", "1", "openstack,ec2"])
 def test_another_word_says_nothing(machine: Machine, word: str) -> None:
-    machine.put("cmdline", f"guestagent.cloud={word}")
+    machine.put("cmdline", f"guestagent.sources.cloud={word}")
     assert identify() == NO_CLOUD
     assert identify("ec2").name == "ec2"
 

@@ -13,15 +13,15 @@ import rig
 from pytest_mock import MockerFixture
 
 from guestagent import defs, desired
-from guestagent.changes import SetConsolePassword
-from guestagent.consolepassword import encrypt, generate, make
-from guestagent.errors import FieldError, Refused
+from guestagent.commit.console_password import encrypt, generate, make
+from guestagent.errors import FieldError, Origin, Refused
 from guestagent.facts import gather
-from guestagent.model import InstanceData, Origin, Secret, Text
+from guestagent.model import InstanceData, Secret, Text
 from guestagent.parse import fields
-from guestagent.resources import ConsolePassword
-from guestagent.root import Root
+from guestagent.plan.changes import SetConsolePassword
+from guestagent.plan.resources import ConsolePassword
 from guestagent.settings import Settings
+from guestagent.system.root import Root
 
 URL = "http://169.254.169.254/openstack/latest/password"
 WHY = Origin("metadata service", "password", "")

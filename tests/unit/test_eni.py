@@ -18,9 +18,10 @@ from network_samples import (
 
 from guestagent import defs
 from guestagent.desired.network import plan
-from guestagent.model import Network, Nic, Origin, Route
-from guestagent.parse.eni import parse_eni
-from guestagent.resources import File
+from guestagent.errors import Origin
+from guestagent.model import Network, Nic, Route
+from guestagent.parse.network.eni import parse_eni
+from guestagent.plan.resources import File
 from guestagent.settings import Settings
 
 ORIGIN = Origin("test", "content/0000", "")

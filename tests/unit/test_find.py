@@ -77,10 +77,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         made.waits.append(seconds())
         return made.found_by_udev
 
-    udev = types.ModuleType("guestagent.udev")
+    udev = types.ModuleType("guestagent.sources.udev")
     udev.wait = wait  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "guestagent.udev", udev)
-    monkeypatch.setattr("guestagent.udev", udev, raising=False)
+    monkeypatch.setitem(sys.modules, "guestagent.sources.udev", udev)
+    monkeypatch.setattr("guestagent.sources.udev", udev, raising=False)
     monkeypatch.setattr(find, "open_device", lambda device: Bundle(device, open_directory(device)))
     return made
 

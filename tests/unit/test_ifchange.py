@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from network_samples import LABEL2, MAC, MAC2, bond, interface, member, vlan
 
-from guestagent import defs, ifchange
-from guestagent.desired.network import ifupdown
+from guestagent import defs
 from guestagent.model import Interface
-from guestagent.run import TIMED_OUT, Result
+from guestagent.stacks.ifupdown import reload as ifchange
+from guestagent.stacks.ifupdown import render as ifupdown
+from guestagent.system.tools import TIMED_OUT, Result
 
 NAME, NAME2 = "enp0s3", "enp0s4"
 

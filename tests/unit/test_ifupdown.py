@@ -25,9 +25,9 @@ from network_samples import (
 )
 
 from guestagent import defs
-from guestagent.desired.network import ifupdown
 from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
+from guestagent.stacks.ifupdown import render as ifupdown
 
 NAME, NAME2 = "enp0s3", "enp0s4"
 BAD = BAD_FIELDS + BAD_LABELS

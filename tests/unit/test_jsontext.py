@@ -12,7 +12,7 @@ import rig
 
 from guestagent import defs
 from guestagent.errors import FieldError
-from guestagent.jsontext import dumps, loads
+from guestagent.system.jsontext import dumps, loads
 
 MUTATIONS = 100_000
 VALUES: list[object] = [

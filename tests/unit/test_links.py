@@ -15,7 +15,7 @@ from network_samples import HOSTILE, MAC, MACS, spoiled
 
 from guestagent import defs
 from guestagent.model import Bond, Vlan
-from guestagent.parse.network_data import parse_network
+from guestagent.parse.network.network_data import parse_network
 
 
 def test_a_bond_and_a_vlan_as_ironic_passes_them() -> None:

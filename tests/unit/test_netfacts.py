@@ -9,10 +9,11 @@ import rig
 from network_samples import MAC, MAC2, MAC3
 from pytest_mock import MockerFixture
 
-from guestagent import defs, netfacts
+from guestagent import defs
+from guestagent.facts import network as netfacts
 from guestagent.model import Nic
-from guestagent.root import Root
-from guestagent.system import permanent_mac
+from guestagent.system.libc import permanent_mac
+from guestagent.system.root import Root
 
 UNITS = "/usr/lib/systemd/system"
 WANTS = "/etc/systemd/system/multi-user.target.wants"
@@ -264,7 +265,7 @@ def asked(mocker: MockerFixture) -> list[str]:
         names.append(name)
         return MAC if name == "enp0s3" else ""
 
-    mocker.patch("guestagent.system.permanent_mac", permanent_mac)
+    mocker.patch("guestagent.system.libc.permanent_mac", permanent_mac)
     return names
 
 

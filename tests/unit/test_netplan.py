@@ -22,10 +22,10 @@ from network_samples import (
     vlan,
 )
 
-from guestagent.desired.network import netplan
 from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
-from guestagent.parse import bonding
+from guestagent.parse.network import bonding
+from guestagent.stacks.netplan import render as netplan
 
 PATH = "/etc/netplan/90-guestagent.yaml"
 HEADER = "# Written by guestagent; settings of your own belong in a file whose name sorts later.\n"

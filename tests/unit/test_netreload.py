@@ -7,10 +7,11 @@ import os
 import pytest
 from pytest_mock import MockerFixture
 
-from guestagent import defs, netreload
-from guestagent.changes import RemoveFile, WriteFile
-from guestagent.model import Origin
-from guestagent.run import TIMED_OUT, Result
+from guestagent import defs
+from guestagent.errors import Origin
+from guestagent.live import network as netreload
+from guestagent.plan.changes import RemoveFile, WriteFile
+from guestagent.system.tools import TIMED_OUT, Result
 
 WHY = Origin("test", "", "")
 NETWORKD = f"{defs.NETWORKD_DIR}/10-guestagent-"

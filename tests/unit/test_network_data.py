@@ -11,8 +11,8 @@ from network_samples import HOSTILE, MAC, MAC2
 
 from guestagent import defs
 from guestagent.model import Network, Route
-from guestagent.parse.interfaces import DNS_LIMIT, PROBLEM_LIMIT
-from guestagent.parse.network_data import parse_network
+from guestagent.parse.network.interfaces import DNS_LIMIT, PROBLEM_LIMIT
+from guestagent.parse.network.network_data import parse_network
 
 
 def test_what_nova_writes_is_understood() -> None:

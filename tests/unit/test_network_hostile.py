@@ -28,8 +28,8 @@ from network_samples import (
 from guestagent import defs
 from guestagent.desired.network import plan
 from guestagent.model import Network
-from guestagent.parse.network_data import parse_network
-from guestagent.resources import File
+from guestagent.parse.network.network_data import parse_network
+from guestagent.plan.resources import File
 from guestagent.settings import Settings
 
 # All that the parser knows, for what hostile text may do to it.

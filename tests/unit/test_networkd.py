@@ -17,9 +17,9 @@ from network_samples import (
 )
 from network_samples import networkd_files as files
 
-from guestagent.desired.network import networkd
 from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
+from guestagent.stacks.networkd import render as networkd
 
 
 def body(given: Interface) -> dict[str, list[str]]:

@@ -20,8 +20,8 @@ from network_samples import (
 )
 from network_samples import networkd_files as files
 
-from guestagent.desired.network import networkd
-from guestagent.parse import bonding
+from guestagent.parse.network import bonding
+from guestagent.stacks.networkd import render as networkd
 
 STACK = {
     f"{LABEL}.network": """

@@ -23,10 +23,10 @@ from network_samples import (
     vlan,
 )
 
-from guestagent.desired.network import networkmanager
 from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
-from guestagent.parse import bonding
+from guestagent.parse.network import bonding
+from guestagent.stacks.networkmanager import render as networkmanager
 
 STEM = "/etc/NetworkManager/system-connections/guestagent-"
 HEADER = "# Written by guestagent; settings of your own belong in a profile of higher priority.\n"

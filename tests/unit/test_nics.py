@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from guestagent import defs, nics
+from guestagent import defs
+from guestagent.facts import nics
 
 MAC = "52:54:00:12:34:56"
 

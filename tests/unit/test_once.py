@@ -6,25 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from guestagent import apply, defs
-from guestagent.changes import MakeLink, Plan
-from guestagent.difference import diff
+from guestagent import commit as apply
+from guestagent import defs
+from guestagent.errors import Origin
 from guestagent.facts import gather
-from guestagent.model import Origin, Secret
-from guestagent.resources import (
-    Block,
-    File,
-    Group,
-    Link,
-    PasswordState,
-    Step,
-    UserPassword,
-)
-from guestagent.root import Root
+from guestagent.model import Secret
+from guestagent.plan.changes import MakeLink, Plan
+from guestagent.plan.difference import diff
+from guestagent.plan.resources import Block, File, Group, Link, PasswordState, Step, UserPassword
+from guestagent.system.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.resources import Resource
+    from guestagent.plan.resources import Resource
 
 WHY = Origin("drive", "user_data", "key")
 MORE = File("append", "/etc/motd", b"more\n", 0o644, WHY)

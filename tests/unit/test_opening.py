@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from pytest_mock import MockerFixture
 
-from guestagent import defs, remote
+from guestagent import defs
 from guestagent.errors import Unreachable
-from guestagent.opening import Opened, age, open_source
+from guestagent.memory.state import State
 from guestagent.options import Options
-from guestagent.root import Root
 from guestagent.settings import Settings
-from guestagent.sources import find
-from guestagent.state import State
+from guestagent.sources import find, remote
+from guestagent.system.root import Root
+from guestagent.verbs.source import Opened, age, open_source
 
 REQUEST: dict[str, object] = {"cloud": {}, "urls": []}
 KNOWN = State("u-1", {}, (), (), "0f", "x", False, time=1_700_000_000)

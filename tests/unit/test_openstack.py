@@ -13,8 +13,8 @@ import rig
 from rig import KEY
 
 from guestagent import defs
-from guestagent.errors import Problem
-from guestagent.model import InstanceData, Origin
+from guestagent.errors import Origin, Problem
+from guestagent.model import InstanceData
 from guestagent.parse import openstack
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.find import open_path

@@ -8,12 +8,13 @@ import pytest
 from network_samples import ORIGIN, bond, interface, member, network
 
 from guestagent import defs
-from guestagent.changes import RemoveFile
-from guestagent.model import InstanceData, Network, Origin, Text
-from guestagent.planning import make_plan, network_digest
-from guestagent.resources import digest
-from guestagent.root import Root
+from guestagent.errors import Origin
+from guestagent.model import InstanceData, Network, Text
+from guestagent.plan.changes import RemoveFile
+from guestagent.plan.resources import digest
 from guestagent.settings import Settings
+from guestagent.system.root import Root
+from guestagent.verbs.planning import make_plan, network_digest
 
 NETWORK = f"{defs.NETWORKD_DIR}/10-guestagent-nic525400123456.network"
 NETWORK_FILES = [

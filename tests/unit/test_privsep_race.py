@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import rig
 
-from guestagent.apply import commit
-from guestagent.changes import WriteFile
-from guestagent.model import Origin
-from guestagent.privsep import as_user
-from guestagent.root import Root
+from guestagent.commit import commit
+from guestagent.errors import Origin
+from guestagent.plan.changes import WriteFile
+from guestagent.system.privsep import as_user
+from guestagent.system.root import Root
 
 UID = 12345
 WRITES = 2000

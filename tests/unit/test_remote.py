@@ -12,14 +12,17 @@ import pytest
 import rig
 from pytest_mock import MockerFixture
 
-from guestagent import cloud, defs, engine, remote, state
-from guestagent.cloud import NO_CLOUD, Cloud
+from guestagent import defs
 from guestagent.errors import SourceBroken, Unreachable, UsageError
+from guestagent.memory import state
+from guestagent.memory.state import State
 from guestagent.options import Options
-from guestagent.root import Root
 from guestagent.settings import Settings
+from guestagent.sources import cloud, remote
+from guestagent.sources.cloud import NO_CLOUD, Cloud
 from guestagent.sources.documents import Answer, decode, encode
-from guestagent.state import State
+from guestagent.system.root import Root
+from guestagent.verbs import apply as engine
 
 NOVA = Cloud("openstack", "a test", own_uuid=True)
 URL = "http://192.0.2.1:8775"
@@ -251,7 +254,7 @@ def test_after_the_fallback_the_first_data_are_a_first_boot(scene: Scene) -> Non
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("[Network]\nDHCP=ipv4\n")
     file.chmod(0o644)
-    from guestagent.resources import digest
+    from guestagent.plan.resources import digest
 
     record = {f"file:{name}": digest(b"644\n" + file.read_bytes())}
     state.save(root, FALLBACK._replace(record=record))
@@ -309,9 +312,9 @@ _TELL = (
     "status = main(sys.argv[1:]); print(*sorted(sys.modules)); sys.exit(status)"
 )
 _OF_SERVICES = {
-    *("requests", "urllib3", "socket", "guestagent.remote", "guestagent.cloud"),
+    *("requests", "urllib3", "socket", "guestagent.sources.remote", "guestagent.sources.cloud"),
     *("guestagent.sources.service", "guestagent.sources.http", "guestagent.sources.endpoints"),
-    *("guestagent.sources.documents", "guestagent.consolepassword", "guestagent.parse.ec2"),
+    *("guestagent.sources.documents", "guestagent.commit.console_password", "guestagent.parse.ec2"),
 }
 
 
@@ -321,5 +324,5 @@ def test_a_run_with_a_drive_loads_nothing_of_services(guest: Path, drive: Path) 
         argv += ["--source", str(drive), "--root", str(guest)]
         done = subprocess.run(argv, capture_output=True, text=True, check=True)
         loaded = set(done.stdout.splitlines()[-1].split())
-        assert "guestagent.engine" in loaded
+        assert "guestagent.verbs.apply" in loaded
         assert loaded & _OF_SERVICES == set()

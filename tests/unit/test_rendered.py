@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from network_samples import HOSTILE
 
-from guestagent.desired.network.rendered import section
 from guestagent.errors import FieldError
+from guestagent.stacks.rendered import section
 
 CONTROL = ("\n", "\r", "\0", "\t", "\u2028", "\ud800", "١", "a\n[Network]", "\x1b", "\x7f", "ä")
 

@@ -11,11 +11,13 @@ import pytest
 import rig
 from pytest_mock import MockerFixture
 
-from guestagent import defs, engine, rollback
+from guestagent import defs
 from guestagent.errors import GuestagentError
+from guestagent.live import rollback
 from guestagent.options import Options
-from guestagent.root import Root
-from guestagent.run import Result
+from guestagent.system.root import Root
+from guestagent.system.tools import Result
+from guestagent.verbs import apply as engine
 
 NETWORK_FILE = "etc/systemd/network/10-guestagent-nic525400123456.network"
 KEPT = "the network (this change was not confirmed)"

@@ -12,7 +12,7 @@ import rig
 
 from guestagent import defs
 from guestagent.errors import Refused
-from guestagent.root import Root
+from guestagent.system.root import Root
 
 USER = 12345
 

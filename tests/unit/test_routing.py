@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from network_samples import LABEL, MAC, MAC2, MAC3, bond, interface, member, route, vlan
 
-from guestagent.desired.network.check import check
 from guestagent.desired.network.routing import with_metrics, with_policy
 from guestagent.model import Interface, Route, Rule
-from guestagent.parse.address import KERNEL_METRICS
-from guestagent.parse.interfaces import settle
+from guestagent.parse.network.address import KERNEL_METRICS
+from guestagent.parse.network.interfaces import settle
+from guestagent.stacks.check import check
 
 DEFAULT6 = route(destination="::/0", gateway="fe80::1")
 

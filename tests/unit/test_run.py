@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.run import TIMED_OUT, program, run
+from guestagent.system.tools import TIMED_OUT, program, run
 
 _SH = "/bin/sh"
 

@@ -23,9 +23,9 @@ from network_samples import (
     vlan,
 )
 
-from guestagent.desired.network.check import check
 from guestagent.desired.network.select import select
 from guestagent.model import Interface, Nic
+from guestagent.stacks.check import check
 
 LETTERS = "52:54:00:aa:bb:cc"
 OTHER = "52:54:00:00:00:99"

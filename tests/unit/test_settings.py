@@ -11,8 +11,8 @@ import rig
 
 from guestagent import defs
 from guestagent.errors import Problem
-from guestagent.root import Root
 from guestagent.settings import CHECKS, Settings, load
+from guestagent.system.root import Root
 
 
 class Files:
@@ -227,7 +227,7 @@ def test_files_that_cannot_be_read_are_problems(files: Files) -> None:
 def test_a_file_of_comments_does_not_cost_tomllib(files: Files, text: str, imported: bool) -> None:
     files.put(text)
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from guestagent.root import Root; "
+        "import sys; sys.path.insert(0, sys.argv[1]); from guestagent.system.root import Root; "
         "from guestagent.settings import load; load(Root(sys.argv[2])); "
         "print('tomllib' in sys.modules)"
     )

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from guestagent import defs, state
-from guestagent.root import Root
-from guestagent.state import State
+from guestagent import defs
+from guestagent.memory import state
+from guestagent.memory.state import State
+from guestagent.system.root import Root
 
 STATES = [
     State("u-1", {"file:/etc/motd": "ab"}, ("a", "b/"), ("/etc",), "0f", "x", True),

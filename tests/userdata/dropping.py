@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from guestagent.validate import Verdict, validate
+from guestagent.verbs.validate import Verdict, validate
 
 Path = tuple[str | int, ...]
 

@@ -9,7 +9,7 @@ import gzip
 import sys
 from pathlib import Path
 
-from guestagent.validate import Verdict, validate
+from guestagent.verbs.validate import Verdict, validate
 
 from .dropping import place
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import rig
 
 from guestagent.desired import desired
-from guestagent.errors import Problem
-from guestagent.model import Account, Facts, InstanceData, Origin, Text
+from guestagent.errors import Origin, Problem
+from guestagent.model import Account, Facts, InstanceData, Text
 from guestagent.parse.userdata.reading import read
-from guestagent.resources import File, Step
+from guestagent.plan.resources import File, Step
 from guestagent.settings import Settings
 
 if TYPE_CHECKING:
-    from guestagent.resources import Resource
+    from guestagent.plan.resources import Resource
 
 FACTS = Facts(
     live=True,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from guestagent.errors import Problem
-from guestagent.model import Origin, Setting
+from guestagent.errors import Origin, Problem
+from guestagent.model import Setting
 from guestagent.parse.userdata import merge, schema, yamltree
 
 ORIGIN = Origin("drive", "user_data", "")

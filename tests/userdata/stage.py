@@ -11,12 +11,13 @@ from typing import Any
 
 import rig
 
-from guestagent import defs, state
-from guestagent.root import Root
+from guestagent import defs
+from guestagent.memory import state
+from guestagent.system.root import Root
 
 _START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from guestagent.root import Root; "
-    "from guestagent.runner import run_stage; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from guestagent.system.root import Root; "
+    "from guestagent.scripts.runner import run_stage; "
     "sys.exit(run_stage(Root(sys.argv[2]), sys.argv[3], float(sys.argv[4])))"
 )
 

@@ -6,7 +6,7 @@ import pytest
 import rig
 import yaml
 
-from guestagent.validate import validate
+from guestagent.verbs.validate import validate
 
 from . import examples
 from .dropping import dropped, place

@@ -17,10 +17,10 @@ from .planning import make_drive
 CANARY = "CANARY"
 BROKEN = (
     "guestagent.parse.userdata.reading.read",
-    "guestagent.desired.config.plan",
-    "guestagent.desired.config.names.overlay",
-    "guestagent.desired.config.users.read",
-    "guestagent.desired.config.files.plan",
+    "guestagent.desired.cloud_config.plan",
+    "guestagent.desired.names.overlay",
+    "guestagent.desired.accounts.users.read",
+    "guestagent.desired.files.plan",
 )
 
 
@@ -66,7 +66,7 @@ def test_metadata_are_read_where_user_data_cannot_be(
 def test_an_internal_error_elsewhere_is_in_the_report(
     guest: Path, drive: Path, mocker: MockerFixture
 ) -> None:
-    mocker.patch("guestagent.planning.desired", side_effect=KeyError(CANARY))
+    mocker.patch("guestagent.verbs.planning.desired", side_effect=KeyError(CANARY))
     assert cli.main(["--source", str(drive), "--root", str(guest)]) == 1
     report = (guest / "run/guestagent/report.json").read_text()
     assert "internal error: KeyError at " in report

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from guestagent.errors import Problem
-from guestagent.model import Origin, Setting
+from guestagent.errors import Origin, Problem
+from guestagent.model import Setting
 from guestagent.parse.userdata.merge import layer, merge
 from guestagent.parse.userdata.yamltree import load
 

@@ -8,7 +8,8 @@ import sys
 import pytest
 import rig
 
-from guestagent.model import Origin, Part
+from guestagent.errors import Origin
+from guestagent.model import Part
 
 from .part_samples import (
     CONFIG,

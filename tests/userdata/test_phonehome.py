@@ -20,7 +20,7 @@ import rig
 
 from guestagent import VERSION, defs
 from guestagent.cli import main
-from guestagent.phonehome import call
+from guestagent.scripts.phone_home import call
 from userdata.planning import METADATA, clean_plan, steps
 
 

@@ -10,7 +10,7 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.desired.config.openpgp import public_keys
+from guestagent.desired.packages.openpgp import public_keys
 from guestagent.errors import FieldError
 from userdata.planning import (
     FACTS,

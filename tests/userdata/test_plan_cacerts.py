@@ -11,7 +11,7 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.desired.config.cacerts import certificates
+from guestagent.desired.ca_certs import certificates
 from guestagent.errors import FieldError
 from guestagent.model import Facts
 from userdata.planning import (

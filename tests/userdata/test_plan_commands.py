@@ -12,9 +12,9 @@ import rig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guestagent.desired.config.shell import command, quoted
+from guestagent.desired.shell import command, quoted
 from guestagent.errors import FieldError
-from guestagent.resources import Step
+from guestagent.plan.resources import Step
 from userdata.planning import apply_twice, clean_plan, dry_run, make_drive, places, plan_of, steps
 
 EVIL = ["a'b", 'a"b', "$(touch evil)", "`touch evil`", "$HOME", "a\nb", "\\", "*", "", "-n", "é"]

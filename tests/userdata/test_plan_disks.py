@@ -9,7 +9,7 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.resources import Block, Step
+from guestagent.plan.resources import Block, Step
 
 from .planning import FACTS, plan_of
 

@@ -12,8 +12,9 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.model import InjectedFile, InstanceData, Origin
-from guestagent.resources import File
+from guestagent.errors import Origin
+from guestagent.model import InjectedFile, InstanceData
+from guestagent.plan.resources import File
 from userdata.planning import FACTS, apply_twice, dry_run, files, make_drive, places, plan_of, steps
 
 FIRST, SECOND = "write_files[0]", "write_files[1]"

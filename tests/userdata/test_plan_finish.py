@@ -11,7 +11,7 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.resources import Step
+from guestagent.plan.resources import Step
 from userdata.planning import METADATA, apply_twice, clean_plan, dry_run, make_drive, plan_of, steps
 
 PHONE, MESSAGE = "80-instance-phone_home", "90-boot-final_message"

@@ -28,7 +28,7 @@ from .test_plan_ssh import HOME, PRACTICE, policy
 from .test_plan_users import KEY, OTHER, lines_of, real_accounts
 
 if TYPE_CHECKING:
-    from guestagent.resources import HostKeys, Resource
+    from guestagent.plan.resources import HostKeys, Resource
 
 
 def host_keys(resources: list[Resource]) -> HostKeys | None:

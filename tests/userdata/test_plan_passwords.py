@@ -11,9 +11,9 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.desired.config.passwords import is_hash, password_hash
-from guestagent.errors import FieldError
-from guestagent.model import Account, Origin, Password, Secret, Text
+from guestagent.desired.accounts.passwords import is_hash, password_hash
+from guestagent.errors import FieldError, Origin
+from guestagent.model import Account, Password, Secret, Text
 
 from .planning import (
     FACTS,
@@ -29,7 +29,7 @@ from .planning import (
 from .test_plan_users import KEY, lines_of, real_accounts
 
 if TYPE_CHECKING:
-    from guestagent.resources import Resource, UserPassword
+    from guestagent.plan.resources import Resource, UserPassword
 
 SHA512 = "$6$saltsalt$" + "a" * 86
 ADMIN = Password(Secret("CANARY-admin"), Origin("drive", "meta_data.json", "admin_pass"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import rig
 
-from guestagent.desired.config.rules import doas_rule, sudo_rule
+from guestagent.desired.accounts.rules import doas_rule, sudo_rule
 from guestagent.errors import FieldError
 
 _PLACES = (Path("/usr/sbin/visudo"), rig.REPOSITORY / ".venv/sudo/usr/sbin/visudo")

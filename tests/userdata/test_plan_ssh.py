@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_mock import MockerFixture
 
-from guestagent import aftermath, defs
-from guestagent.desired.config.authorized import key_options
-from guestagent.errors import FieldError
-from guestagent.model import Origin, Text
-from guestagent.root import Root
-from guestagent.run import Result
+from guestagent import defs
+from guestagent.desired.accounts.authorized import key_options
+from guestagent.errors import FieldError, Origin
+from guestagent.live import daemons as aftermath
+from guestagent.model import Text
+from guestagent.system.root import Root
+from guestagent.system.tools import Result
 
 from .planning import (
     FACTS,
@@ -257,7 +258,7 @@ def test_the_run_tells_what_overrides_user_data_s_policy(
     content = files(clean_plan(PRACTICE))[defs.SSHD_DROPIN].content
     (guest / defs.SSHD_DROPIN[1:]).write_bytes(content)
     output = f"port 22\npasswordauthentication yes\n{says}\n".encode()
-    mocker.patch("guestagent.aftermath.os.mkdir")
+    mocker.patch("guestagent.live.daemons.os.mkdir")
     mocker.patch.object(aftermath, "program", lambda name: name)
     mocker.patch.object(aftermath, "run", return_value=Result(0, output, b""))
     problems = aftermath.check_sshd(Root(str(guest)))

@@ -9,8 +9,9 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.model import Origin, Text
-from guestagent.resources import Block, Group, User
+from guestagent.errors import Origin
+from guestagent.model import Text
+from guestagent.plan.resources import Block, Group, User
 
 from .planning import (
     FACTS,
@@ -26,7 +27,7 @@ from .planning import (
 )
 
 if TYPE_CHECKING:
-    from guestagent.resources import Resource
+    from guestagent.plan.resources import Resource
 
 KEY = rig.KEY
 OTHER = KEY.replace("AAAAIAAx", "AAAAIBBx")

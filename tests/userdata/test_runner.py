@@ -13,7 +13,7 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.scriptrun import command
+from guestagent.scripts.process import command
 
 from .stage import Stage
 
@@ -206,8 +206,8 @@ class TestTimes:
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from guestagent.errors import TryAgain
-        from guestagent.lock import lock
-        from guestagent.root import Root
+        from guestagent.system.lock import lock
+        from guestagent.system.root import Root
 
         monkeypatch.setattr(defs, "LOCK_WAIT_LATE", 0.0)
         root = Root(str(stage.tree))

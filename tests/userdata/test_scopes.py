@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from guestagent import defs, runner, scriptrun
-from guestagent.root import Root
-from guestagent.run import Result
+from guestagent import defs
+from guestagent.scripts import process as scriptrun
+from guestagent.scripts import runner
+from guestagent.system.root import Root
+from guestagent.system.tools import Result
 
 from .stage import Stage
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import rig
 
-from guestagent import defs, show
+from guestagent import defs
 from guestagent.options import USAGE
-from guestagent.validate import SYSTEMS, Verdict, validate
+from guestagent.report import plan as show
+from guestagent.verbs.validate import SYSTEMS, Verdict, validate
 
 TEXT = """\
 #cloud-config

@@ -5,18 +5,18 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.desired.network.routing import with_metrics, with_policy
 from guestagent.desired.network.select import select
-from guestagent.errors import Problem
-from guestagent.model import Interface, Network, Origin
-from guestagent.resources import File
+from guestagent.errors import Origin, Problem
+from guestagent.model import Interface, Network
+from guestagent.plan.resources import File
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from guestagent.desired.network.rendered import Rendered
     from guestagent.model import Facts, Nic
-    from guestagent.resources import Resource
+    from guestagent.plan.resources import Resource
     from guestagent.settings import Settings
+    from guestagent.stacks.rendered import Rendered
 
 _RESOLV_MODE = 0o644
 _NOWHERE = Origin("guestagent", "", "network")
@@ -85,19 +85,19 @@ def renderer(backend: str) -> tuple[Callable[[Sequence[Interface]], Rendered], i
     """
     match backend:
         case "networkd":
-            from guestagent.desired.network import networkd
+            from guestagent.stacks.networkd import render as networkd
 
             return networkd.render, networkd.MODE
         case "networkmanager":
-            from guestagent.desired.network import networkmanager
+            from guestagent.stacks.networkmanager import render as networkmanager
 
             return networkmanager.render, networkmanager.MODE
         case "ifupdown":
-            from guestagent.desired.network import ifupdown
+            from guestagent.stacks.ifupdown import render as ifupdown
 
             return ifupdown.render, ifupdown.MODE
         case "netplan":
-            from guestagent.desired.network import netplan
+            from guestagent.stacks.netplan import render as netplan
 
             return netplan.render, netplan.MODE
     raise AssertionError(backend)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guestagent.model import Route, Rule
-from guestagent.parse.address import KERNEL_METRICS, METRIC_STEP, family, network
+from guestagent.parse.network.address import KERNEL_METRICS, METRIC_STEP, family, network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

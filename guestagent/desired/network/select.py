@@ -6,8 +6,8 @@ becomes a name unchecked.
 
 from __future__ import annotations
 
-from guestagent.desired.network.check import check
 from guestagent.errors import FieldError, Problem
+from guestagent.stacks.check import check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from guestagent.model import Origin
+    from guestagent.errors import Origin
     from guestagent.parse.userdata.yamltree import Tree
 
     Marks = dict[tuple[str | int, ...], tuple[int, int]]

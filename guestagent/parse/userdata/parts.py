@@ -11,8 +11,8 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64
 
 from guestagent import defs
-from guestagent.errors import FieldError, Problem
-from guestagent.model import Origin, Part
+from guestagent.errors import FieldError, Origin, Problem
+from guestagent.model import Part
 from guestagent.parse import fields
 from guestagent.parse.userdata import kinds
 from guestagent.record import NamedTuple

@@ -1,0 +1,87 @@
+"""``bootcmd``, ``runcmd`` and the scripts among the parts: steps that hold what users wrote.
+
+Names order them as cloud-init does: boothooks in the order of the parts, then bootcmd; late the
+vendor's scripts, those of the per-once, per-boot and per-instance kinds, and last, in the order
+of their names, the other scripts and runcmd.
+"""
+
+from __future__ import annotations
+
+from guestagent.desired.shell import command, quoted
+from guestagent.errors import FieldError, Problem
+from guestagent.plan.resources import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.model import Facts, InstanceData, Part, Setting
+    from guestagent.plan.resources import Resource
+    from guestagent.settings import Settings
+
+_LATE = {
+    "per-once": "41-once",
+    "per-boot": "42-boot",
+    "per-instance": "43-instance",
+    "script": "50-instance",
+}
+
+
+def plan(
+    data: InstanceData, facts: Facts, settings: Settings
+) -> tuple[list[Resource], list[Problem]]:
+    """The steps of both keys and of all scripts, none of which is shown.
+
+    A command that cannot be used spoils its key: what follows may rely on it.
+    """
+    found: dict[str, Resource] = {}
+    problems: list[Problem] = []
+    for key, stage, name in (
+        ("bootcmd", "early", "20-boot-bootcmd"),
+        ("runcmd", "late", "50-instance-runcmd"),
+    ):
+        setting = data.setting(key)
+        if setting and setting.value:
+            try:
+                script = _script(setting)
+            except _BadCommand as bad:
+                problems.append(Problem("error", *setting.at(bad.index), bad.reason))
+                continue
+            found[name] = Step("step", stage, name, script, setting.at(), True)  # type: ignore[arg-type]
+    hooks = 0
+    for part in data.scripts:
+        hooks += part.kind == "boothook"
+        stage, name = _place(part, hooks)
+        while name in found:
+            name += "_"  # a script with the name of runcmd's
+        found[name] = Step("step", stage, name, part.content, part.origin, True)  # type: ignore[arg-type]
+    return list(found.values()), problems
+
+
+class _BadCommand(Exception):
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(reason)
+        self.index, self.reason = index, reason
+
+
+def _script(setting: Setting) -> bytes:
+    """Commands as a script: text is a line for the shell, a list the words of a command."""
+    lines = ["#!/bin/sh"]
+    for index, item in enumerate(setting.value):
+        try:
+            if isinstance(item, str):
+                quoted(item)  # for what no script can hold
+                lines.append(item)
+            else:
+                lines.append(command(item))
+        except FieldError as error:
+            reason = f"{error}; none of the commands is run"
+            raise _BadCommand(index, reason) from None
+    return "\n".join((*lines, "")).encode()
+
+
+def _place(part: Part, hooks: int) -> tuple[str, str]:
+    """Stage and name of a script; a vendor's carries its document, which no other has."""
+    vendor = f"{part.origin.document}-" if part.origin.document.startswith("vendor") else ""
+    if part.kind == "boothook":
+        return "early", f"10-boot-{hooks:02}-{vendor}{part.name}"
+    number = "40-instance" if vendor and part.kind == "script" else _LATE[part.kind]
+    return "late", f"{number}-{vendor}{part.name}"

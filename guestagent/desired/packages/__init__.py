@@ -1,0 +1,1 @@
+"""Packages: what to install, and where apt and dnf get it from."""

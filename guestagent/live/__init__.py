@@ -1,0 +1,1 @@
+"""Tell the running system what a run has changed."""

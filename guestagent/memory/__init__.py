@@ -1,0 +1,1 @@
+"""Remember what was applied, from one run to the next."""

@@ -1,0 +1,1 @@
+"""Read descriptions of a network: OpenStack's JSON and interfaces(5) text."""

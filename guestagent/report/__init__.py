@@ -1,0 +1,1 @@
+"""Tell people and programs what a run would do, and what it did."""

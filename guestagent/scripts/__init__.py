@@ -1,0 +1,1 @@
+"""Run the scripts of user data, each once, whatever interrupts them."""

@@ -1,0 +1,105 @@
+"""Which cloud this machine is in, by what its hypervisor says: never by asking the network.
+
+Only where something says so is a metadata service asked at all (CVE-2024-6174): whoever is on
+the same link could answer.  The marks are those that the clouds' hypervisors are known to set.
+"""
+
+from __future__ import annotations
+
+from guestagent import defs
+from guestagent.record import NamedTuple
+from guestagent.sources.find import read_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+_EC2_VENDORS = ("e24cloud", "Tilaa", "3DS Outscale")
+_AMAZON = "Amazon EC2"
+
+
+class Cloud(NamedTuple):
+    """A kind of metadata service, empty for none; and what says that it is there.
+
+    ``tokens`` is true where the service must be asked with session tokens (IMDSv2).
+    ``own_uuid`` is true where the hypervisor gives the machine the instance's uuid.
+    """
+
+    name: Literal["openstack", "ec2", ""]
+    evidence: str
+    tokens: bool = False
+    own_uuid: bool = False
+
+
+NO_CLOUD = Cloud("", "")
+
+
+def identify(setting: str = "auto") -> Cloud:
+    """The cloud of this machine; ``setting`` is "auto", "none" or one of ``defs.CLOUDS``.
+
+    The kernel command line decides before the setting, and that before the hypervisor.
+    """
+    for where, word in (("the kernel command line", _argument()), ("the settings", setting)):
+        if word == "none":
+            return Cloud("", f"{where} says so")
+        if word in defs.CLOUDS:
+            return _named(word, f"{where} says {word}")
+    return _openstack() or _ec2() or NO_CLOUD
+
+
+def _named(word: str, evidence: str) -> Cloud:
+    if word == "openstack":
+        own_uuid = _dmi("product_name") in defs.OPENSTACK_PRODUCTS
+        return Cloud("openstack", evidence, own_uuid=own_uuid)
+    return Cloud("ec2", evidence, tokens=_dmi("sys_vendor") == _AMAZON or _is_amazon_uuid())
+
+
+def _argument() -> str:
+    """``guestagent.sources.cloud=`` or, for images made for cloud-init, ``ds=``."""
+    words = read_text(defs.KERNEL_COMMAND_LINE).split()
+    for mark in (defs.CLOUD_ARGUMENT, "ds="):
+        found = [word.removeprefix(mark).lower() for word in words if word.startswith(mark)]
+        if found:
+            return found[-1]
+    return ""
+
+
+def _dmi(name: str) -> str:
+    return read_text(f"{defs.DMI_DIR}/{name}")
+
+
+def _openstack() -> Cloud | None:
+    product = _dmi("product_name")
+    if product in defs.OPENSTACK_PRODUCTS:
+        return Cloud("openstack", f"DMI product {product}", own_uuid=True)
+    tag = _dmi("chassis_asset_tag")
+    if tag in defs.OPENSTACK_ASSET_TAGS:
+        return Cloud("openstack", f"DMI chassis asset tag {tag}")
+    first = read_text(defs.FIRST_PROCESS).split("\0")
+    if "product_name=OpenStack Nova" in first:
+        return Cloud("openstack", "the environment of the first process")
+    return None
+
+
+def _ec2() -> Cloud | None:
+    vendor = _dmi("sys_vendor")
+    if vendor == _AMAZON:
+        return Cloud("ec2", f"DMI system vendor {vendor}", tokens=True)
+    if _is_amazon_uuid():
+        return Cloud("ec2", "the hypervisor's uuid", tokens=True)
+    if vendor in _EC2_VENDORS:
+        return Cloud("ec2", f"DMI system vendor {vendor}")
+    if _dmi("product_serial").endswith(".brightbox.com"):
+        return Cloud("ec2", "DMI product serial of Brightbox")
+    if _dmi("chassis_asset_tag").endswith(".zstack.io"):
+        return Cloud("ec2", "DMI chassis asset tag of ZStack")
+    return None
+
+
+def _is_amazon_uuid() -> bool:
+    """True for a uuid that starts with ec2, in either order of its bytes, in uuid and serial."""
+    if read_text(defs.HYPERVISOR_UUID).startswith("ec2"):
+        return True
+    uuid, serial = (_dmi(name).lower() for name in ("product_uuid", "product_serial"))
+    swapped = uuid[4:5] == "2" and uuid[6:8] == "ec"
+    return uuid == serial and (uuid.startswith("ec2") or swapped)

@@ -1,0 +1,69 @@
+"""Mounting a config drive where nobody else can see it.
+
+The drive is mounted with fsopen(2), fsconfig(2) and fsmount(2) (Linux 5.14 for all the
+attributes used) and never attached to the file tree: the only way in is the descriptor
+this process holds, and the mount ends with it, however the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+
+from guestagent import defs
+from guestagent.errors import NoPermission, SourceBroken
+from guestagent.system.libc import call
+
+# The same numbers on every architecture but alpha: asm-generic/unistd.h.
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
+_CLOEXEC = 1
+_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _NOSYMFOLLOW = 0x1, 0x2, 0x4, 0x8, 0x200000
+_ATTRIBUTES = _RDONLY | _NOSUID | _NODEV | _NOEXEC | _NOSYMFOLLOW
+
+
+def mount(device: str, file_system: str) -> int:
+    """Mount a block device read-only, nosuid, nodev, noexec and nosymfollow.
+
+    Returns a descriptor of the file system's top directory.  Raises NoPermission for a
+    caller without CAP_SYS_ADMIN, SourceBroken for every other failure.
+    """
+    if file_system not in defs.FILE_SYSTEMS:
+        raise SourceBroken(f"{device}: holds a file system that is never mounted")
+    try:
+        return _mount(device, file_system)
+    except PermissionError:
+        raise NoPermission(f"{device}: only root may mount it") from None
+    except OSError as error:
+        raise SourceBroken(f"{device}: cannot be mounted as {file_system}: {error}") from None
+
+
+def _mount(device: str, file_system: str) -> int:
+    context = call(_FSOPEN, file_system.encode(), _CLOEXEC)
+    try:
+        call(_FSCONFIG, context, _SET_STRING, b"source", os.fsencode(device), 0)
+        call(_FSCONFIG, context, _SET_FLAG, b"ro", None, 0)
+        call(_FSCONFIG, context, _CREATE, None, None, 0)
+        tree = call(_FSMOUNT, context, _CLOEXEC, _ATTRIBUTES)
+    finally:
+        os.close(context)
+    try:
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+    finally:
+        os.close(tree)
+
+
+def mounted_at(device: str) -> str | None:
+    """Where a block device's whole file system is mounted already: proc_pid_mountinfo(5)."""
+    number = os.stat(device).st_rdev
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    with open(defs.MOUNT_TABLE, encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            _, _, which, top, point, *_ = line.split(" ")
+            if which == wanted and top == "/":
+                return _unescaped(point)
+    return None
+
+
+def _unescaped(text: str) -> str:
+    first, *rest = text.split("\\")
+    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)

@@ -1,0 +1,1 @@
+"""The network stacks that guestagent can configure, one folder each."""

@@ -1,0 +1,1 @@
+"""The stack netplan: render its files, and have a running guest take them over."""

@@ -1,0 +1,1 @@
+"""Doors to this machine, and stand-ins for costly modules of the standard library."""
