@@ -8,6 +8,7 @@ from __future__ import annotations
 from guestagent.desired import accounts, hostname, sshd
 from guestagent.errors import Problem
 from guestagent.plan.resources import Entropy, File, identity
+from guestagent.plan.wanted import Ask, Wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,24 +24,23 @@ def desired(
 
     ``first`` says that this instance was not configured before.
     """
+    further = Wanted()
     if data.config or data.scripts or (facts.room and settings.disk_grow):
         from guestagent.desired import cloud_config as config
         from guestagent.desired.names import overlay
 
         data, settings, wrong = overlay(data, settings)
-        further = config.plan(data, facts, settings)
-        further[1].extend(wrong)
-    else:
-        further = [], []
+        config.plan(Ask(data, facts, settings, first), further)
+        further.problems += wrong
     logins = accounts.plan(data, facts, settings, _given(data, facts, settings))
     parts = (
         hostname.plan(data, facts, settings),
         sshd.plan(data, facts, settings, logins[0]),
         logins,
-        _network(data, facts, settings, first, further[0]),
-        _files(data, settings, further[0]),
+        _network(data, facts, settings, first, further.resources),
+        _files(data, settings, further.resources),
         _entropy(data, facts, settings),
-        further,
+        (further.resources, further.problems),
     )
     resources = [resource for found, _ in parts for resource in found]
     problems = [problem for _, more in parts for problem in more]

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData
     from guestagent.plan.resources import Resource
+    from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
 _BEGIN, _END = "-----BEGIN ", "-----END "
@@ -27,7 +28,14 @@ fi
 _REMOVE_FILES = "find {path} -type f -delete\n"
 
 
-def plan(
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan this module's keys."""
+    resources, problems = _plan(ask.data, ask.facts, ask.settings)
+    wanted.want(*resources)
+    wanted.problems += problems
+
+
+def _plan(
     data: InstanceData, facts: Facts, settings: Settings
 ) -> tuple[list[Resource], list[Problem]]:
     """The key ``ca_certs``: a file for each certificate, and a step that has them trusted."""

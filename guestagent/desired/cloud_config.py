@@ -8,10 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.errors import Problem
-    from guestagent.model import Facts, InstanceData
-    from guestagent.plan.resources import Resource
-    from guestagent.settings import Settings
+    from guestagent.plan.wanted import Ask, Wanted
 
 # Module and its keys, in the order in which their resources are applied.
 PLANNERS: dict[str, tuple[str, ...]] = {
@@ -33,19 +30,13 @@ PLANNERS: dict[str, tuple[str, ...]] = {
 }
 
 
-def plan(
-    data: InstanceData, facts: Facts, settings: Settings
-) -> tuple[list[Resource], list[Problem]]:
-    """The resources of all keys but those of host name, accounts and sshd, and of the scripts."""
-    given = {setting.key for setting in data.config}
-    if facts.room and settings.disk_grow:
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan all keys except those of the host name, accounts and sshd; and plan the scripts."""
+    given = {setting.key for setting in ask.data.config}
+    if ask.facts.room and ask.settings.disk_grow:
         given.add("growpart")
-    resources: list[Resource] = []
-    problems: list[Problem] = []
     for name, keys in PLANNERS.items():
-        if given.intersection(keys) or (name == "commands" and data.scripts):
+        has_scripts = name == "commands" and bool(ask.data.scripts)
+        if has_scripts or given.intersection(keys):
             planner = __import__(f"guestagent.desired.{name}", fromlist=["plan"])
-            found, more = planner.plan(data, facts, settings)
-            resources += found
-            problems += more
-    return resources, problems
+            planner.plan(ask, wanted)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from guestagent.model import Facts, InstanceData, Setting
     from guestagent.plan.resources import Resource
+    from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
 # A guest without the disk boots all the same.
@@ -36,7 +37,14 @@ _REMOTE = frozenset(
 _API_TREES = ("/dev/", "/proc/", "/run/", "/sys/")
 
 
-def plan(
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan this module's keys."""
+    resources, problems = _plan(ask.data, ask.facts, ask.settings)
+    wanted.want(*resources)
+    wanted.problems += problems
+
+
+def _plan(
     data: InstanceData, facts: Facts, settings: Settings
 ) -> tuple[list[Resource], list[Problem]]:
     """Growing, lines of /etc/fstab, and the scripts that mount and swap at once."""

@@ -14,13 +14,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData, Setting
     from guestagent.plan.resources import Resource
+    from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
 _POSTED = ("pub_key_rsa", "pub_key_ecdsa", "pub_key_ed25519", "instance_id", "hostname", "fqdn")
 _TRIES = 10
 
 
-def plan(
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan this module's keys."""
+    resources, problems = _plan(ask.data, ask.facts, ask.settings)
+    wanted.want(*resources)
+    wanted.problems += problems
+
+
+def _plan(
     data: InstanceData, facts: Facts, settings: Settings
 ) -> tuple[list[Resource], list[Problem]]:
     """One step for each key."""

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData, Setting
     from guestagent.plan.resources import Resource
+    from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
@@ -47,7 +48,14 @@ exec systemctl --no-block restart systemd-vconsole-setup.service
 """
 
 
-def plan(
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan this module's keys."""
+    resources, problems = _plan(ask.data, ask.facts, ask.settings)
+    wanted.want(*resources)
+    wanted.problems += problems
+
+
+def _plan(
     data: InstanceData, facts: Facts, settings: Settings
 ) -> tuple[list[Resource], list[Problem]]:
     """The keys ``timezone``, ``locale``, ``locale_configfile`` and ``keyboard``."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from guestagent.model import Facts, InstanceData, Setting
     from guestagent.plan.resources import Resource
+    from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
 _CHRONY, _TIMESYNCD = "chrony", "systemd-timesyncd"
@@ -49,7 +50,14 @@ _ADD = """printf '%s\\n' {lines} >>{path}
 """
 
 
-def plan(
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan this module's keys."""
+    resources, problems = _plan(ask.data, ask.facts, ask.settings)
+    wanted.want(*resources)
+    wanted.problems += problems
+
+
+def _plan(
     data: InstanceData, facts: Facts, settings: Settings
 ) -> tuple[list[Resource], list[Problem]]:
     """The key ``ntp``: a client's configuration, and a step that starts it."""

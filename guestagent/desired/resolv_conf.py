@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from guestagent.model import Facts, InstanceData, Setting
     from guestagent.plan.resources import Resource
+    from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
 _MOST_SERVERS = 3  # MAXNS of the C library
@@ -33,7 +34,14 @@ class _Wanted(NamedTuple):
     options: list[str]
 
 
-def plan(
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan this module's keys."""
+    resources, problems = _plan(ask.data, ask.facts, ask.settings)
+    wanted.want(*resources)
+    wanted.problems += problems
+
+
+def _plan(
     data: InstanceData, facts: Facts, settings: Settings
 ) -> tuple[list[Resource], list[Problem]]:
     """The keys ``manage_resolv_conf`` and ``resolv_conf``."""

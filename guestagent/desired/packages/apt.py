@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData, Setting
     from guestagent.plan.resources import Resource
+    from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
 # In this order: of two values for one proxy the last one counts.
@@ -33,7 +34,14 @@ _SELECT = "printf '%s\\n' {text} | debconf-set-selections || status=1\n"
 _UPDATE = f"{APT_GET}\nupdate || status=1\n"
 
 
-def plan(
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan this module's keys."""
+    resources, problems = _plan(ask.data, ask.facts, ask.settings)
+    wanted.want(*resources)
+    wanted.problems += problems
+
+
+def _plan(
     data: InstanceData, facts: Facts, settings: Settings
 ) -> tuple[list[Resource], list[Problem]]:
     """The key ``apt``: files below /etc/apt, and a step for debconf and the lists of packages."""
