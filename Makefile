@@ -2,6 +2,7 @@
 # sudo, for a user who is not root); everything from PyPI goes into .venv.
 #
 #   make run    show the main job on a sample config drive, on a scratch tree
+#   make check  lint, types, and the tests that need no guest and no further package: the inner loop
 #   make test   all tests, those in booted guests too
 #   make compare [USER_DATA="FILE..."]  what differs from cloud-init, in two booted guests
 #   make lint | types | bench | load | deb | clean
@@ -26,7 +27,7 @@ TEST_ENVIRONMENT := GUESTAGENT_REQUIRE_ALL=1 PYTHONDONTWRITEBYTECODE=1 \
 PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H --preserve-env=$(PASSED_ON))
 
-.PHONY: run test compare lint types bench load deb clean
+.PHONY: run check test compare lint types bench load deb clean
 
 run:
 	@packaging/need $(RUN_PACKAGES)
@@ -42,6 +43,10 @@ test: $(VENV)/ready
 	@packaging/need --unpack cloud-init usr/share/doc/cloud-init/examples $(VENV)/cloud-init
 	$(AS_ROOT) env $(TEST_ENVIRONMENT) PYTEST="$(IN_VENV) pytest -p no:cacheprovider" \
 		tests/run.sh $(PYTEST_ARGUMENTS)
+
+check: lint types
+	env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=$$(mktemp -d) PATH="$(UNPACKED):$$PATH:/usr/sbin:/sbin" \
+		$(IN_VENV) pytest -p no:cacheprovider -q -n auto --ignore=tests/vm --ignore=tests/service --ignore=tests/faults
 
 compare: $(VENV)/ready
 	@packaging/need $(TEST_PACKAGES)

@@ -62,7 +62,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from guestagent import defs
 defs.PROGRAM_DIRS = ("/usr/local/sbin",)
-from guestagent.ifchange import reload
+from guestagent.stacks.ifupdown.reload import reload
 print(json.dumps(reload(*json.load(sys.stdin))))
 """
 
