@@ -17,13 +17,9 @@ if TYPE_CHECKING:
     from guestagent.settings import Settings
 
 
-def desired(
-    data: InstanceData, facts: Facts, settings: Settings, first: bool
-) -> tuple[list[Resource], list[Problem]]:
-    """All resources, in the order they are applied, and what could not be planned.
-
-    ``first`` says that this instance was not configured before.
-    """
+def desired(ask: Ask, wanted: Wanted) -> None:
+    """Plan everything that is asked for, in the order in which it is applied."""
+    data, facts, settings, first = ask
     further = Wanted()
     if data.config or data.scripts or (facts.room and settings.disk_grow):
         from guestagent.desired import cloud_config as config
@@ -42,9 +38,9 @@ def desired(
         _entropy(data, facts, settings),
         (further.resources, further.problems),
     )
+    wanted.problems += [problem for _, more in parts for problem in more]
     resources = [resource for found, _ in parts for resource in found]
-    problems = [problem for _, more in parts for problem in more]
-    return sorted(_unique(resources, problems), key=_running_order), problems
+    wanted.want(*sorted(_unique(resources, wanted), key=_running_order))
 
 
 def _given(data: InstanceData, facts: Facts, settings: Settings) -> accounts.Given | None:
@@ -100,8 +96,8 @@ def _entropy(
     return [Entropy("entropy", seed.content, seed.origin)], []
 
 
-def _unique(resources: list[Resource], problems: list[Problem]) -> list[Resource]:
-    """Each path once: what comes first stays, and the later one is a problem."""
+def _unique(resources: list[Resource], wanted: Wanted) -> list[Resource]:
+    """Return the resources with each path once; a later one for the same path is an error."""
     found: dict[str, Resource] = {}
     for resource in resources:
         once = resource.kind == "append"
@@ -111,7 +107,7 @@ def _unique(resources: list[Resource], problems: list[Problem]) -> list[Resource
             what = first.name if first.kind == "step" else getattr(first, "path", "it")
             by = first.why.key or first.why.document
             reason = f"{what} is written by {by} already; this is left out"
-            problems.append(Problem("error", *resource.why, reason))
+            wanted.error(resource.why, reason)
         else:
             found[key] = resource
     return list(found.values())

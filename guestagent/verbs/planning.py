@@ -5,10 +5,11 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent import facts as facts_of_tree
 from guestagent.desired import desired
-from guestagent.errors import Problem, WrongSource, internal
+from guestagent.errors import Origin, Problem, WrongSource, internal
 from guestagent.parse import layouts
 from guestagent.plan.difference import diff
 from guestagent.plan.resources import digest, identity
+from guestagent.plan.wanted import Ask, Wanted
 from guestagent.sources.bundle import USER_DATA
 from guestagent.sources.find import machine_id
 
@@ -124,18 +125,20 @@ def make_plan(
         from guestagent.facts.system import extend
 
         facts = extend(facts, root)
+    ask, wanted = Ask(data, facts, settings, first), Wanted()
     try:
-        resources, problems = desired(data, facts, settings, first)
+        desired(ask, wanted)
     except Exception as error:
         if not (data.config or data.scripts):
             raise
         # A guest that can be reached comes before one that is as its user data want it.
-        held, bare = not first, data._replace(config=(), scripts=())
-        resources, problems = desired(bare, facts, settings, first)
+        held, bare, wanted = not first, data._replace(config=(), scripts=()), Wanted()
+        desired(ask._replace(data=bare), wanted)
         reason = f"{internal(error)}; nothing of the user data is applied"
-        problems.append(Problem("error", "guestagent", "", "", reason))
-    wanted = {identity(resource) for resource in resources}
-    kept = {} if first else _untold(data, record, wanted)
+        wanted.error(Origin("guestagent", "", ""), reason)
+    resources = wanted.resources
+    keys = {identity(resource) for resource in resources}
+    kept = {} if first else _untold(data, record, keys)
     if held:
         complete = False
         resources = [item for item in resources if _of_network(identity(item))]
@@ -152,7 +155,7 @@ def make_plan(
         plan = difference()
         plan = plan._replace(kept=(*plan.kept, "the network (this change was not confirmed)"))
     plan = plan._replace(record={**kept, **plan.record})
-    return plan, [*problems, *plan.problems]
+    return plan, [*wanted.problems, *plan.problems]
 
 
 def network_digest(record: dict[str, str]) -> str:

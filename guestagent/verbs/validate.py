@@ -21,6 +21,7 @@ from guestagent.model import Account, Facts, InstanceData, Text
 from guestagent.parse.userdata.reading import read
 from guestagent.plan.changes import Plan
 from guestagent.plan.difference import diff
+from guestagent.plan.wanted import Ask, Wanted
 from guestagent.record import NamedTuple
 from guestagent.report import plan as show
 from guestagent.settings import Settings
@@ -140,14 +141,23 @@ def validate(name: str, content: bytes, system: str = _DEBIAN) -> Verdict:
     config, scripts, problems = read(content, None, None, name, ("", "", ""))
     data = _METADATA._replace(config=config, scripts=scripts)
     facts = _facts(data, system)
-    resources, more = desired(data, facts, _SETTINGS, True)
-    anyway, _ = desired(_METADATA, facts, _SETTINGS, True)
-    own = [resource for resource in resources if resource not in anyway]
+    wanted = _desired(data, facts)
+    anyway = _desired(_METADATA, facts).resources
+    own = [resource for resource in wanted.resources if resource not in anyway]
     root = _Imagined({resource.target for resource in own if resource.kind == "link"})
     plan = diff(own, root, facts, {}, True, True)
     plan = plan._replace(changes=tuple(sorted(plan.changes, key=_order)))
-    problems = [_weighed(problem) for problem in (*problems, *more, *plan.problems)]
-    return Verdict(name, plan, tuple(problems), _without_effect(data, facts, resources, problems))
+    found = (*problems, *wanted.problems, *plan.problems)
+    problems = [_weighed(problem) for problem in found]
+    without_effect = _without_effect(data, facts, wanted.resources, problems)
+    return Verdict(name, plan, tuple(problems), without_effect)
+
+
+def _desired(data: InstanceData, facts: Facts) -> Wanted:
+    """Return what a new instance with these data wants."""
+    wanted = Wanted()
+    desired(Ask(data, facts, _SETTINGS, first=True), wanted)
+    return wanted
 
 
 def _weighed(problem: Problem) -> Problem:
@@ -174,7 +184,7 @@ def _without_effect(
     found = []
     for setting in data.config:
         others = tuple(other for other in data.config if other is not setting)
-        less, _ = desired(data._replace(config=others), facts, _SETTINGS, True)
+        less = _desired(data._replace(config=others), facts).resources
         if less == resources and not any(_names(problem, setting.key) for problem in problems):
             found.append(setting.key)
     return tuple(found)

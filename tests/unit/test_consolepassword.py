@@ -12,14 +12,16 @@ import pytest
 import rig
 from pytest_mock import MockerFixture
 
-from guestagent import defs, desired
+from guestagent import defs
 from guestagent.commit.console_password import encrypt, generate, make
+from guestagent.desired import desired
 from guestagent.errors import FieldError, Origin, Refused
 from guestagent.facts import gather
 from guestagent.model import InstanceData, Secret, Text
 from guestagent.parse import fields
 from guestagent.plan.changes import SetConsolePassword
 from guestagent.plan.resources import ConsolePassword
+from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
 from guestagent.system.root import Root
 
@@ -124,9 +126,10 @@ def planned(guest: Path) -> object:
         keys = tuple(Text(line, Origin("s", "meta_data.json", "keys")) for line in lines)
         data = InstanceData(ssh_keys=keys or None, password_url=Text(URL, WHY) if url else None)
         settings = Settings(password_post=post, network_manage=False)
-        resources, problems = desired.desired(data, facts, settings, True)
-        wanted = [item for item in resources if isinstance(item, ConsolePassword)]
-        return Plan(wanted, [p.reason for p in problems if p.document == "password"])
+        wanted = Wanted()
+        desired(Ask(data, facts, settings, first=True), wanted)
+        found = [item for item in wanted.resources if isinstance(item, ConsolePassword)]
+        return Plan(found, [p.reason for p in wanted.problems if p.document == "password"])
 
     return plan
 

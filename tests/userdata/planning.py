@@ -13,6 +13,7 @@ from guestagent.errors import Origin, Problem
 from guestagent.model import Account, Facts, InstanceData, Text
 from guestagent.parse.userdata.reading import read
 from guestagent.plan.resources import File, Step
+from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def plan_of(
 ) -> tuple[list[Resource], list[Problem]]:
     """All resources of text of cloud-config, or bytes of user data, and all problems with it."""
     data, problems = data_of(text, data, vendor)
-    resources, more = desired(data, facts, settings, True)
-    return resources, [*problems, *more]
+    wanted = Wanted()
+    desired(Ask(data, facts, settings, first=True), wanted)
+    return wanted.resources, [*problems, *wanted.problems]
 
 
 def clean_plan(text: str | bytes, **more: Any) -> list[Resource]:
