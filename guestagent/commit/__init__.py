@@ -17,7 +17,7 @@ from guestagent.commit.user_files import account_of, is_users, new_homes, write_
 from guestagent.errors import AccountsLocked, FieldError, Problem, Refused
 from guestagent.facts import groups
 from guestagent.memory import state
-from guestagent.plan.resources import digest
+from guestagent.system.digest import digest
 from guestagent.system.jsontext import loads
 from guestagent.system.libc import sync_tree
 from guestagent.system.privsep import NEW_FILE, write_all
@@ -304,9 +304,9 @@ class _Commit:
         make_host_keys(self.root, change)
 
     def _set_hostname(self, change: SetHostname) -> None:
-        from _socket import sethostname
+        from guestagent.system.machine import set_hostname
 
-        sethostname(change.new)
+        set_hostname(change.new)
 
     def _add_entropy(self, change: AddEntropy) -> None:
         fd = os.open(defs.RANDOM_DEVICE, os.O_WRONLY | os.O_CLOEXEC)

@@ -10,7 +10,7 @@ import os
 import time
 
 from guestagent import defs
-from guestagent.sources.find import read_text
+from guestagent.system.machine import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

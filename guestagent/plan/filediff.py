@@ -9,7 +9,8 @@ from guestagent.errors import Origin, Refused
 from guestagent.memory.state import note
 from guestagent.plan.changes import MakeLink, RemoveFile, WriteFile
 from guestagent.plan.kinds.block import body, merged, owned
-from guestagent.plan.resources import digest, frequency, identity
+from guestagent.plan.resources import frequency, identity
+from guestagent.system.digest import digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,11 +7,10 @@ types never compare equal.
 
 from __future__ import annotations
 
-from _blake2 import blake2b
-
 from guestagent.errors import Origin
 from guestagent.model import Secret
 from guestagent.record import NamedTuple
+from guestagent.system.digest import digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -215,11 +214,6 @@ def identity(resource: Resource) -> str:
         case "step":
             return f"step:{resource.stage}/{resource.name}"
     return resource.kind
-
-
-def digest(content: bytes) -> str:
-    """A short name for a content."""
-    return blake2b(content, digest_size=16).hexdigest()
 
 
 def frequency(name: str) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import time
-from _signal import SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ  # type: ignore[import-not-found]
 from select import POLLIN, poll
 
 from guestagent import defs
 from guestagent.errors import GuestagentError
+from guestagent.system.signals import SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ
 from guestagent.system.tools import program, run
 
 TYPE_CHECKING = False

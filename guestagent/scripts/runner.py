@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from _blake2 import blake2b
-from _signal import SIGTERM, set_wakeup_fd, signal  # type: ignore[import-not-found]
 
 from guestagent import defs, log
 from guestagent.errors import FieldError, GuestagentError, NoPermission, Problem, Refused
@@ -18,8 +16,10 @@ from guestagent.memory import state
 from guestagent.scripts import process as scriptrun
 from guestagent.scripts.ledger import Entry, Ledger, Script
 from guestagent.scripts.output import ScriptLog
+from guestagent.system.digest import digest
 from guestagent.system.lock import lock
 from guestagent.system.root import Root, read_at
+from guestagent.system.signals import Termination, catch_termination
 from guestagent.system.tools import program, run
 
 TYPE_CHECKING = False
@@ -59,14 +59,11 @@ def run_stage(root: Root, stage: Stage, limit: float) -> int:
     """
     os.chdir("/")
     os.umask(0o022)
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    set_wakeup_fd(writer, warn_on_full_buffer=False)
-    runner = _Runner(root, stage, limit, reader)
-    signal(SIGTERM, runner.stop)
+    runner = _Runner(root, stage, limit, catch_termination())
     held = lock(root, defs.SCRIPTS_LOCK_FILE, defs.LOCK_WAIT_LATE)
     try:
         runner.run()
-        if stage == "early" and runner.systemd and not runner.stopped:
+        if stage == "early" and runner.systemd and not runner.is_stopped():
             runner.start_late()
     finally:
         os.close(held)
@@ -76,8 +73,9 @@ def run_stage(root: Root, stage: Stage, limit: float) -> int:
 class _Runner:
     """One stage, script by script."""
 
-    def __init__(self, root: Root, stage: Stage, limit: float, wake: int) -> None:
-        self.root, self.stage, self.limit, self.wake = root, stage, limit, wake
+    def __init__(self, root: Root, stage: Stage, limit: float, termination: Termination) -> None:
+        self.root, self.stage, self.limit = root, stage, limit
+        self.termination = termination
         self.systemd = root.live and os.path.isdir(defs.SYSTEMD_DIR)
         self.stopped = self.failed = False
         self.scopes = 0
@@ -88,9 +86,9 @@ class _Runner:
         self.ledger = Ledger(root, self.instance)
         self.log: ScriptLog | None = None
 
-    def stop(self, *_: object) -> None:
-        """The handler of SIGTERM; ``wake`` can be read from now on."""
-        self.stopped = True
+    def is_stopped(self) -> bool:
+        """Tell whether no further script may begin."""
+        return self.stopped or self.termination.requested
 
     def run(self) -> None:
         """Everything that waits, also what one of the scripts adds."""
@@ -106,7 +104,7 @@ class _Runner:
             self._open_log()
             done: set[str] = set()
             while waiting := sorted(set(_names(folder)) - done):
-                if self.stopped or (done and self._going_down()):
+                if self.is_stopped() or (done and self._going_down()):
                     log.notice("stopped: the next start goes on with the other scripts")
                     self.stopped = True
                     return
@@ -230,7 +228,7 @@ class _Runner:
             # A runner before this one may have left scopes with processes in them.
             self.scopes += 1
             scope = f"guestagent-{self.stage}-{os.getpid()}-{self.scopes}.scope"
-        if self.stopped:
+        if self.is_stopped():
             raise scriptrun.NeverBegan("stopped")
         try:
             process = scriptrun.Process(argv, environment, out, scope)
@@ -244,9 +242,9 @@ class _Runner:
     def _wait(self, process: scriptrun.Process, name: str) -> int:
         follow = self.log
         if follow is None:
-            return process.wait(self.limit, self.wake, bool)
+            return process.wait(self.limit, self.termination.fd, bool)
         try:
-            return process.wait(self.limit, self.wake, lambda: follow.forward(name))
+            return process.wait(self.limit, self.termination.fd, lambda: follow.forward(name))
         finally:
             follow.finish(name)
 
@@ -343,5 +341,4 @@ def _read(root: Root, folder: int, stage: Stage, name: str) -> tuple[Script, byt
     if not _own(root, os.stat(name, dir_fd=folder, follow_symlinks=False)):
         raise Refused("not root's alone")
     content = read_at(folder, name, defs.GUEST_FILE_LIMIT)
-    digest = blake2b(content, digest_size=16).hexdigest()
-    return Script(stage, name, frequency, digest), content  # type: ignore[arg-type]
+    return Script(stage, name, frequency, digest(content)), content  # type: ignore[arg-type]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from _blake2 import blake2b
-
 from guestagent import defs
 from guestagent.errors import FieldError, GuestagentError
+from guestagent.system.digest import digest
 from guestagent.system.jsontext import dumps, loads
 
 TYPE_CHECKING = False
@@ -43,8 +42,11 @@ def is_dated(name: str) -> bool:
     return [len(part) for part in parts] == [4, 2, 2] and _DIGITS.issuperset("".join(parts))
 
 
-def digest(content: bytes, salt: str) -> str:
-    """A keyed name for what a document says, without what is new at each request."""
+def digest_document(content: bytes, salt: str) -> str:
+    """Return the keyed digest of a document, without what is new at each request.
+
+    ``salt`` is the key, in hexadecimal.
+    """
     try:
         value = loads(content)
         if isinstance(value, dict):
@@ -52,7 +54,7 @@ def digest(content: bytes, salt: str) -> str:
             content = dumps(dict(sorted(value.items()))).encode()
     except FieldError:
         pass
-    return blake2b(content, key=bytes.fromhex(salt), digest_size=16).hexdigest()
+    return digest(content, key=bytes.fromhex(salt))
 
 
 class Unreadable(GuestagentError):
@@ -116,12 +118,13 @@ class Bundle:
 
         Raises SourceBroken.
         """
-        digest = blake2b(key=salt, digest_size=16)
+        said = bytearray()
         for name in seen:
             content = self._answer(name)
-            head = f"{name}\0{-1 if content is None else len(content)}\n"
-            digest.update(head.encode() + (content or b""))
-        return digest.hexdigest()
+            size = -1 if content is None else len(content)
+            said += f"{name}\0{size}\n".encode()
+            said += content or b""
+        return digest(said, key=salt)
 
     def _answer(self, name: str) -> bytes | None:
         if name.endswith("/"):
@@ -140,18 +143,20 @@ class Bundle:
         """
         wanted = (*CHANGING, *USER_DATA) if user_data else CHANGING
         return {
-            name: digest(content, salt)
+            name: digest_document(content, salt)
             for name, content in self.seen.items()
             if content is not None and name.endswith(wanted)
         }
 
     def user_data(self, salt: str) -> str:
-        """The salt, and a digest made with it of user and vendor data as they were read."""
-        name = blake2b(key=bytes.fromhex(salt), digest_size=16)
-        for key, content in sorted(self.seen.items()):
-            if key.endswith(USER_DATA):
-                name.update(f"{key}\0{len(content or b'')}\n".encode() + (content or b""))
-        return salt + name.hexdigest()
+        """Return the salt, and the keyed digest of user and vendor data as they were read."""
+        said = bytearray()
+        for name, content in sorted(self.seen.items()):
+            if name.endswith(USER_DATA):
+                content = content or b""
+                said += f"{name}\0{len(content)}\n".encode()
+                said += content
+        return salt + digest(said, key=bytes.fromhex(salt))
 
     def close(self) -> None:
         """Give back whatever the source holds: an open directory, a mount."""

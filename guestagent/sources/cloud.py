@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.record import NamedTuple
-from guestagent.sources.find import read_text
+from guestagent.system.machine import dmi, kernel_argument, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,30 +49,25 @@ def identify(setting: str = "auto") -> Cloud:
 
 def _named(word: str, evidence: str) -> Cloud:
     if word == "openstack":
-        own_uuid = _dmi("product_name") in defs.OPENSTACK_PRODUCTS
+        own_uuid = dmi("product_name") in defs.OPENSTACK_PRODUCTS
         return Cloud("openstack", evidence, own_uuid=own_uuid)
-    return Cloud("ec2", evidence, tokens=_dmi("sys_vendor") == _AMAZON or _is_amazon_uuid())
+    return Cloud("ec2", evidence, tokens=dmi("sys_vendor") == _AMAZON or _is_amazon_uuid())
 
 
 def _argument() -> str:
     """``guestagent.sources.cloud=`` or, for images made for cloud-init, ``ds=``."""
-    words = read_text(defs.KERNEL_COMMAND_LINE).split()
-    for mark in (defs.CLOUD_ARGUMENT, "ds="):
-        found = [word.removeprefix(mark).lower() for word in words if word.startswith(mark)]
-        if found:
-            return found[-1]
+    for name in (defs.CLOUD_ARGUMENT, "ds="):
+        value = kernel_argument(name)
+        if value is not None:
+            return value.lower()
     return ""
 
 
-def _dmi(name: str) -> str:
-    return read_text(f"{defs.DMI_DIR}/{name}")
-
-
 def _openstack() -> Cloud | None:
-    product = _dmi("product_name")
+    product = dmi("product_name")
     if product in defs.OPENSTACK_PRODUCTS:
         return Cloud("openstack", f"DMI product {product}", own_uuid=True)
-    tag = _dmi("chassis_asset_tag")
+    tag = dmi("chassis_asset_tag")
     if tag in defs.OPENSTACK_ASSET_TAGS:
         return Cloud("openstack", f"DMI chassis asset tag {tag}")
     first = read_text(defs.FIRST_PROCESS).split("\0")
@@ -82,16 +77,16 @@ def _openstack() -> Cloud | None:
 
 
 def _ec2() -> Cloud | None:
-    vendor = _dmi("sys_vendor")
+    vendor = dmi("sys_vendor")
     if vendor == _AMAZON:
         return Cloud("ec2", f"DMI system vendor {vendor}", tokens=True)
     if _is_amazon_uuid():
         return Cloud("ec2", "the hypervisor's uuid", tokens=True)
     if vendor in _EC2_VENDORS:
         return Cloud("ec2", f"DMI system vendor {vendor}")
-    if _dmi("product_serial").endswith(".brightbox.com"):
+    if dmi("product_serial").endswith(".brightbox.com"):
         return Cloud("ec2", "DMI product serial of Brightbox")
-    if _dmi("chassis_asset_tag").endswith(".zstack.io"):
+    if dmi("chassis_asset_tag").endswith(".zstack.io"):
         return Cloud("ec2", "DMI chassis asset tag of ZStack")
     return None
 
@@ -100,6 +95,6 @@ def _is_amazon_uuid() -> bool:
     """True for a uuid that starts with ec2, in either order of its bytes, in uuid and serial."""
     if read_text(defs.HYPERVISOR_UUID).startswith("ec2"):
         return True
-    uuid, serial = (_dmi(name).lower() for name in ("product_uuid", "product_serial"))
+    uuid, serial = (dmi(name).lower() for name in ("product_uuid", "product_serial"))
     swapped = uuid[4:5] == "2" and uuid[6:8] == "ec"
     return uuid == serial and (uuid.startswith("ec2") or swapped)

@@ -14,7 +14,7 @@ from select import POLLERR, POLLHUP, POLLOUT, poll
 from guestagent import defs
 from guestagent.errors import UsageError
 from guestagent.record import NamedTuple
-from guestagent.sources.find import read_text
+from guestagent.system.machine import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,38 +1,36 @@
-"""The one ordered policy of finding a source.
+"""Find the config drive of this machine.
 
-First that applies: a path that was given, config drives by udev's by-label link, by udev's
-database, and, where there is evidence that one will come, by waiting.
+The first way that is certain is taken: udev's by-label link, udev's database, and, where there is
+evidence that a drive will come, waiting for it.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from stat import S_ISBLK, S_ISDIR, S_ISREG
 
 from guestagent import defs
-from guestagent.errors import NoPermission, Problem, SourceBroken, UsageError
+from guestagent.errors import NoPermission, Problem, SourceBroken
 from guestagent.record import NamedTuple
-from guestagent.sources.bundle import Bundle
-from guestagent.sources.directory import Directory, open_directory
+from guestagent.sources.path import marked, open_device
+from guestagent.system.machine import dmi, product_uuid, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Identify = Callable[[Bundle], str | None]
+    from guestagent.sources.bundle import Bundle
 
-_SECTOR = 2048
+    Identify = Callable[[Bundle], str | None]
 
 
 class Search(NamedTuple):
-    """What a search starts from: a path given by hand or "", seconds to wait for a drive.
+    """What a search starts from: ``wait`` is how many seconds it may wait for a drive.
 
     ``known`` is the instance configured last, ``expected`` says that it had a drive.  ``other``
     tells whether a metadata service will be asked if there is none.
     """
 
-    path: str
     wait: float
     known: str | None
     expected: bool
@@ -40,12 +38,10 @@ class Search(NamedTuple):
 
 
 def find(search: Search, identify: Identify) -> tuple[Bundle | None, list[Problem]]:
-    """Open the source; None where there is none.
+    """Find the config drive and open it; None if there is none.
 
-    Raises SourceBroken, NoPermission, and UsageError for a path that is not a source.
+    Raises SourceBroken, NoPermission.
     """
-    if search.path:
-        return open_path(search.path), []
     devices = _devices(search)
     if not devices:
         return None, []
@@ -54,110 +50,10 @@ def find(search: Search, identify: Identify) -> tuple[Bundle | None, list[Proble
     return _choose(devices, search, identify)
 
 
-def switched_off() -> str:
-    """Why guestagent shall do nothing at boot; empty where it shall work."""
-    if defs.OFF_ARGUMENT in read_text(defs.KERNEL_COMMAND_LINE).split():
-        return f"the kernel command line says {defs.OFF_ARGUMENT}"
-    return f"{defs.OFF_SWITCH} is there" if os.path.exists(defs.OFF_SWITCH) else ""
-
-
-def machine_id() -> str:
-    """The uuid the hypervisor gave the machine, in small letters; empty where none is told."""
-    return read_text(f"{defs.DMI_DIR}/product_uuid").lower()
-
-
-def read_text(path: str) -> str:
-    """A small file of the kernel, stripped; empty where it cannot be read."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(defs.PATH_LIMIT).strip()
-    except OSError:
-        return ""
-
-
-def from_command_line() -> str:
-    """The source that the kernel command line names; empty where it names none."""
-    words = read_text(defs.KERNEL_COMMAND_LINE).split()
-    found = [word for word in words if word.startswith(defs.SOURCE_ARGUMENT)]
-    return found[-1].removeprefix(defs.SOURCE_ARGUMENT) if found else ""
-
-
-def open_path(path: str) -> Bundle:
-    """A directory, an image file or a block device as a source.
-
-    Raises UsageError for anything else, SourceBroken, NoPermission.
-    """
-    try:
-        mode = os.stat(path).st_mode
-        if S_ISDIR(mode):
-            return Bundle(path, open_directory(path))
-    except OSError as error:
-        raise UsageError(f"source {path}: {error.strerror}") from None
-    if S_ISBLK(mode):
-        return open_device(path)
-    if S_ISREG(mode):
-        return _open_image(path)
-    raise UsageError(f"source {path}: neither a directory nor an image nor a block device")
-
-
-def _open_image(path: str) -> Bundle:
-    from guestagent.sources.image import Image
-
-    return Bundle(path, Image(path, file_system(path)))
-
-
-def open_device(device: str) -> Bundle:
-    """A block device, read where it is mounted already, or mounted for this process alone.
-
-    A caller who may read the device but not mount it reads it like an image.
-    """
-    from guestagent.sources.mount import mount, mounted_at
-
-    label = f"config drive {device}"
-    try:
-        point = mounted_at(device)
-        if point is not None:
-            return Bundle(label, open_directory(point))
-        kind = file_system(device)
-        return Bundle(label, Directory(mount(device, kind)))
-    except NoPermission:
-        return _open_image(device)
-    except OSError as error:
-        raise SourceBroken(f"{device}: {error.strerror}") from None
-
-
-def file_system(path: str) -> str:
-    """The file system type, by the marks of ECMA-119 and of Microsoft's FAT specification.
-
-    Raises SourceBroken for another type and for a device that cannot be read.
-    """
-    kind = _marked(path)
-    if not kind:
-        raise SourceBroken(f"{path}: holds neither an ISO 9660 nor a VFAT file system")
-    return kind
-
-
-def _marked(path: str) -> str:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            boot = file.read(512)
-            file.seek(16 * _SECTOR)
-            volume = file.read(_SECTOR)
-    except PermissionError:
-        raise NoPermission(f"{path}: no permission to read it") from None
-    except OSError as error:
-        raise SourceBroken(f"{path}: {error.strerror}") from None
-    if volume[1:6] == b"CD001":
-        return "iso9660"
-    if boot[510:512] == b"\x55\xaa" and b"FAT" in (boot[54:57], boot[82:85]):
-        return "vfat"
-    return ""
-
-
 def _foreign(device: str) -> bool:
     """True where a device holds another file system; one that cannot be read may be the drive."""
     try:
-        return not _marked(device)
+        return not marked(device)
     except (NoPermission, SourceBroken):
         return False
 
@@ -212,8 +108,8 @@ def _sole_claim() -> bool:
 
 def _expected(search: Search) -> bool:
     """Evidence of a drive: DMI says OpenStack, or this guest had one before."""
-    product = read_text(f"{defs.DMI_DIR}/product_name")
-    tag = read_text(f"{defs.DMI_DIR}/chassis_asset_tag")
+    product = dmi("product_name")
+    tag = dmi("chassis_asset_tag")
     return search.expected or product in defs.OPENSTACK_PRODUCTS or tag in defs.OPENSTACK_ASSET_TAGS
 
 
@@ -260,7 +156,7 @@ def _choose(
     """The drive that this machine's uuid names, else the known instance's, else the first."""
     bundles = [open_device(device) for device in devices]
     ids = [identify(bundle) for bundle in bundles]
-    wanted = [name for name in (machine_id(), search.known) if name in ids and name]
+    wanted = [name for name in (product_uuid(), search.known) if name in ids and name]
     number = ids.index(wanted[0]) if wanted else 0
     chosen = bundles.pop(number)
     problems = []

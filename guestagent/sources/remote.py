@@ -11,8 +11,8 @@ from guestagent.errors import FieldError, GuestagentError, SourceBroken, Unreach
 from guestagent.memory import state
 from guestagent.sources import cloud
 from guestagent.sources.documents import LIMIT, Answer, bundle, decode, encode
-from guestagent.sources.find import machine_id
 from guestagent.system.jsontext import loads
+from guestagent.system.machine import product_uuid
 from guestagent.system.privsep import ask_as_nobody
 from guestagent.system.root import read_at
 
@@ -41,7 +41,7 @@ def request_for(settings: Settings, source: str, before: State | None) -> dict[s
     if not found.name:
         return None
     known = before is not None and not before.fallback
-    if found.own_uuid and before is not None and before.instance_id != machine_id():
+    if found.own_uuid and before is not None and before.instance_id != product_uuid():
         known = False  # an image of a configured guest, or its disk, as another instance
     longest = defs.METADATA_WAIT_KNOWN if known else settings.metadata_wait
     return {

@@ -13,7 +13,7 @@ import time
 from guestagent import defs
 from guestagent.errors import FieldError, SourceBroken, Unreachable
 from guestagent.record import NamedTuple
-from guestagent.sources.bundle import digest, is_dated
+from guestagent.sources.bundle import digest_document, is_dated
 from guestagent.sources.documents import Answer
 from guestagent.sources.endpoints import Connecting, Endpoint, by_url, candidates
 from guestagent.sources.http import Client, Transient, back_off
@@ -89,7 +89,7 @@ def _read_openstack(sound: _Sound, request: Request) -> tuple[dict[str, bytes], 
         if f"{folder}/{name}" in request.digests:
             read(name)
     if request.digests:
-        now = {name: digest(content, request.salt) for name, content in found.items()}
+        now = {name: digest_document(content, request.salt) for name, content in found.items()}
         if now == request.digests:
             return found, True
     for name in (*_LASTING, *(("password",) if request.password else ())):

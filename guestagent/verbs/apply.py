@@ -10,7 +10,6 @@ from guestagent import VERSION, defs, log
 from guestagent.errors import GuestagentError, NoPermission, Problem, TryAgain, UsageError, internal
 from guestagent.memory import state
 from guestagent.settings import load as load_settings
-from guestagent.sources import find
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
 from guestagent.verbs.source import age, open_source
@@ -32,10 +31,13 @@ def run(options: Options) -> int:
 
     Raises GuestagentError for what ends a run before there is anything to report.
     """
-    off = find.switched_off() if options.boot else ""
-    if off:
-        log.info(f"switched off: {off}")
-        return defs.EXIT_OK
+    if options.boot:
+        from guestagent.system.machine import why_disabled
+
+        why = why_disabled()
+        if why:
+            log.info(f"disabled by {why}")
+            return defs.EXIT_OK
     try:
         root = Root(options.root)
     except OSError as error:

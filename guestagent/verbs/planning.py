@@ -8,10 +8,11 @@ from guestagent.desired import desired
 from guestagent.errors import Origin, Problem, WrongSource, internal
 from guestagent.parse import layouts
 from guestagent.plan.difference import diff
-from guestagent.plan.resources import digest, identity
+from guestagent.plan.resources import identity
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.sources.bundle import USER_DATA
-from guestagent.sources.find import machine_id
+from guestagent.system.digest import digest
+from guestagent.system.machine import product_uuid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def is_first(data: InstanceData, before: State | None, root: Root, service: bool
         return True
     if not name or not before.instance_id or name == before.instance_id:
         return False
-    if root.live and machine_id() == before.instance_id:
+    if root.live and product_uuid() == before.instance_id:
         raise WrongSource("the source is for another instance than this machine; not applied")
     return True
 
@@ -64,7 +65,7 @@ def _check_uuid(told: str) -> None:
     """
     from guestagent.sources.cloud import identify
 
-    own = machine_id()
+    own = product_uuid()
     if own and identify().own_uuid and own != told:
         raise WrongSource("the metadata service speaks of another machine; not applied")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from guestagent import defs
 from guestagent.errors import Problem
 from guestagent.record import NamedTuple
-from guestagent.sources import find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,14 +36,20 @@ def open_source(options: Options, settings: Settings, root: Root, before: State 
         from guestagent.sources.remote import fetched
 
         return Opened(fetched(root), [])
-    source = options.source or find.from_command_line()
+    source = options.source or _named_at_boot()
     is_url = source.startswith(("http://", "https://"))
     expected = before is not None and before.drive
     problems: list[Problem] = []
-    if not is_url:
+    if source and not is_url:
+        from guestagent.sources.path import open_path
+
+        return Opened(open_path(source), problems)
+    if not source:
+        from guestagent.sources import find
+
         wait = settings.drive_wait if options.boot and not _served(before) else 0.0
         known = before.instance_id if before else None
-        search = find.Search(source, wait, known, expected, lambda: _has_service(settings, before))
+        search = find.Search(wait, known, expected, lambda: _has_service(settings, before))
         bundle, problems = find.find(search, _instance_of)
         if bundle is not None:
             return Opened(bundle, problems)
@@ -63,6 +69,13 @@ def open_source(options: Options, settings: Settings, root: Root, before: State 
     return Opened(remote.by_hand(request), problems)
 
 
+def _named_at_boot() -> str:
+    """Return the source that the kernel command line names, or an empty string."""
+    from guestagent.system.machine import kernel_argument
+
+    return kernel_argument(defs.SOURCE_ARGUMENT) or ""
+
+
 def _has_service(settings: Settings, before: State | None) -> bool:
     from guestagent.sources.remote import request_for
 
@@ -73,7 +86,9 @@ def _served(before: State | None) -> bool:
     """True where this very machine got its configuration without a drive: none will come."""
     if before is None or before.drive or before.fallback:
         return False
-    return before.instance_id == find.machine_id()
+    from guestagent.system.machine import product_uuid
+
+    return before.instance_id == product_uuid()
 
 
 def _instance_of(bundle: Bundle) -> str | None:

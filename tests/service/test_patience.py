@@ -8,7 +8,7 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.sources.bundle import digest
+from guestagent.sources.bundle import digest_document
 from guestagent.sources.http import back_off
 
 from . import documents
@@ -20,7 +20,7 @@ _BUSY = {"status": 503}
 
 def _told(found: dict[str, bytes]) -> dict[str, str]:
     """Documents without what is new at each request."""
-    return {name: digest(content, "00") for name, content in found.items()}
+    return {name: digest_document(content, "00") for name, content in found.items()}
 
 
 @pytest.mark.usefixtures("quick")
@@ -149,7 +149,7 @@ def test_an_unchanged_boot_is_two_requests(service: Service) -> None:
     first = ask(service)
     salt = "0f" * 16
     changing = [META[1:], NETWORK[1:]]
-    digests = {name: digest(first.documents[name], salt) for name in changing}
+    digests = {name: digest_document(first.documents[name], salt) for name in changing}
     service.forget()
     again = ask(service, salt=salt, digests=digests)
     assert again.unchanged
@@ -167,7 +167,7 @@ CHANGES: dict[str, Any] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_brings_all_documents(service: Service, name: str) -> None:
     first = ask(service)
-    digests = {key: digest(first.documents[key], "00") for key in (META[1:], NETWORK[1:])}
+    digests = {key: digest_document(first.documents[key], "00") for key in (META[1:], NETWORK[1:])}
     service.say({"documents": documents_and(CHANGES[name])})
     again = ask(service, salt="00", digests=digests)
     assert not again.unchanged

@@ -41,7 +41,6 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # To be gone when issue 11 is done.
 STILL: set[tuple[str, str]] = {
-    ("facts", "sources"),
     ("commit", "sources"),
     ("live", "verbs"),
     ("commit", "facts"),
@@ -173,12 +172,7 @@ def test_the_paths_of_the_guest_stand_in_one_place() -> None:
 
 # To be gone when issue 11 is done.
 STILL_PRIVATE: set[str] = {
-    "guestagent.commit",
     "guestagent.parse.network.address",
-    "guestagent.plan.resources",
-    "guestagent.scripts.process",
-    "guestagent.scripts.runner",
-    "guestagent.sources.bundle",
     "guestagent.stacks.networkmanager.render",
 }
 

@@ -15,7 +15,7 @@ from guestagent.model import InstanceData
 from guestagent.parse import ec2, layouts
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.documents import Documents
-from guestagent.sources.find import open_path
+from guestagent.sources.path import open_path
 
 TREE = {
     "meta-data/instance-id": "i-00000042",

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.errors import SourceBroken, UsageError
 from guestagent.sources import find
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.directory import open_directory
 
-NOTHING = find.Search("", 0.0, None, False)
+NOTHING = find.Search(0.0, None, False)
 
 
 class Machine:
@@ -68,7 +67,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         "BY_LABEL_DIR": "by-label",
         "UDEV_DATA_DIR": "data",
         "UDEV_LINKS_DIR": "links",
-        "OFF_SWITCH": "disabled",
     }
     for name, place in places.items():
         monkeypatch.setattr(defs, name, str(tmp_path / place))
@@ -192,65 +190,3 @@ class TestTwoDrives:
 
     def test_else_the_first_by_name(self, machine: Machine, two: list[str]) -> None:
         assert machine.find(NOTHING._replace(known="ccc")) == (two[0], [two[1]])
-
-
-@pytest.mark.parametrize(
-    ("words", "source"),
-    [
-        ("quiet guestagent.source=/dev/vdb ro", "/dev/vdb"),
-        ("guestagent.source=/a guestagent.source=http://192.0.2.1/", "http://192.0.2.1/"),
-        ("quiet xguestagent.source=/a", ""),
-        ("", ""),
-    ],
-)
-def test_the_command_line_names_a_source(machine: Machine, words: str, source: str) -> None:
-    machine.put("cmdline", f"{words}\n")
-    assert find.from_command_line() == source
-
-
-def test_a_path_by_hand_overrides_the_search(machine: Machine, tmp_path: Path) -> None:
-    machine.drive("vdb", "a", "config-2")
-    (tmp_path / "given").mkdir()
-    assert machine.find(NOTHING._replace(path=f"{tmp_path}/given")) == (f"{tmp_path}/given", [])
-    with pytest.raises(UsageError, match="/none"):
-        machine.find(NOTHING._replace(path="/none"))
-
-
-@pytest.mark.parametrize("text", ["guestagent=disabled", "a guestagent=disabled b"])
-def test_the_command_line_switches_off(machine: Machine, text: str) -> None:
-    assert find.switched_off() == ""
-    machine.put("cmdline", text + "\n")
-    assert "command line" in find.switched_off()
-
-
-@pytest.mark.parametrize("text", ["guestagent=disabled2", "xguestagent=disabled", "guestagent"])
-def test_other_words_do_not_switch_off(machine: Machine, text: str) -> None:
-    machine.put("cmdline", text)
-    assert find.switched_off() == ""
-
-
-def test_a_file_switches_off(machine: Machine) -> None:
-    machine.put("disabled", "")
-    assert defs.OFF_SWITCH in find.switched_off()
-
-
-@pytest.mark.parametrize(
-    ("at", "mark", "kind"),
-    [(32769, b"CD001", "iso9660"), (54, b"FAT16   ", "vfat"), (82, b"FAT32   ", "vfat")],
-)
-def test_file_systems_by_their_marks(tmp_path: Path, at: int, mark: bytes, kind: str) -> None:
-    content = bytearray(40_000)
-    content[at : at + len(mark)] = mark
-    content[510:512] = b"\x55\xaa"
-    (tmp_path / "image").write_bytes(content)
-    assert find.file_system(str(tmp_path / "image")) == kind
-
-
-@pytest.mark.parametrize("magic", [(1080, b"\x53\xef"), (0, b"XFSB"), (0, b"hsqs"), (3, b"NTFS")])
-def test_A2_other_file_systems_are_never_mounted(tmp_path: Path, magic: tuple[int, bytes]) -> None:
-    content = bytearray(40_000)
-    content[magic[0] : magic[0] + len(magic[1])] = magic[1]
-    content[510:512] = b"\x55\xaa"
-    (tmp_path / "image").write_bytes(content)
-    with pytest.raises(SourceBroken, match="neither"):
-        find.file_system(str(tmp_path / "image"))

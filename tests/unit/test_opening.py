@@ -10,11 +10,12 @@ import pytest
 from pytest_mock import MockerFixture
 
 from guestagent import defs
-from guestagent.errors import Unreachable
+from guestagent.errors import Unreachable, UsageError
 from guestagent.memory.state import State
 from guestagent.options import Options
 from guestagent.settings import Settings
 from guestagent.sources import find, remote
+from guestagent.system import machine as machine_facts
 from guestagent.system.root import Root
 from guestagent.verbs.source import Opened, age, open_source
 
@@ -103,7 +104,7 @@ def test_who_had_a_drive_waits_for_it_to_come_back(scene: Scene, boot: bool) -> 
 def test_who_was_configured_without_a_drive_waits_for_none(
     scene: Scene, mocker: MockerFixture, before: State | None, machine: str, wait: float
 ) -> None:
-    mocker.patch.object(find, "machine_id", return_value=machine)
+    mocker.patch.object(machine_facts, "product_uuid", return_value=machine)
     scene.open(before, boot=True)
     assert scene.find.call_args.args[0].wait == wait
 
@@ -124,10 +125,13 @@ def test_the_command_line_may_name_a_url(scene: Scene) -> None:
     assert not scene.find.called
 
 
-def test_a_path_that_is_named_is_no_url(scene: Scene) -> None:
-    scene.find.return_value = ("directory", [])
-    assert scene.source(source="/somewhere") == "directory"
-    assert scene.find.call_args.args[0].path == "/somewhere"
+def test_a_path_that_is_named_is_opened_without_a_search(scene: Scene, tmp_path: Path) -> None:
+    bundle = scene.open(source=str(tmp_path)).bundle
+    assert bundle is not None
+    assert bundle.label == str(tmp_path)
+    assert not scene.find.called
+    with pytest.raises(UsageError, match="/none"):
+        scene.open(source="/none")
 
 
 def test_what_was_fetched_is_all_that_the_later_unit_reads(scene: Scene) -> None:

@@ -17,7 +17,7 @@ from guestagent.errors import Origin, Problem
 from guestagent.model import InstanceData
 from guestagent.parse import openstack
 from guestagent.sources.bundle import Bundle
-from guestagent.sources.find import open_path
+from guestagent.sources.path import open_path
 
 UUID = "0c1a9b2e-6f0d-4d3e-9a57-3f1f5e9b7a10"
 GOOD: dict[str, Any] = {

@@ -11,8 +11,8 @@ from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.model import InstanceData, Network, Text
 from guestagent.plan.changes import RemoveFile
-from guestagent.plan.resources import digest
 from guestagent.settings import Settings
+from guestagent.system.digest import digest
 from guestagent.system.root import Root
 from guestagent.verbs.planning import make_plan, network_digest
 

@@ -48,7 +48,7 @@ def test_a_new_machine_asks_for_everything_and_waits_long() -> None:
 
 @pytest.mark.usefixtures("found")
 def test_a_known_machine_compares_and_waits_less(mocker: MockerFixture) -> None:
-    mocker.patch.object(remote, "machine_id", return_value="u-1")
+    mocker.patch.object(remote, "product_uuid", return_value="u-1")
     request = remote.request_for(Settings(password_post=True), "", KNOWN)
     assert request is not None
     assert request["wait"] == defs.METADATA_WAIT_KNOWN
@@ -61,7 +61,7 @@ def test_a_known_machine_compares_and_waits_less(mocker: MockerFixture) -> None:
 
 @pytest.mark.usefixtures("found")
 def test_the_disk_of_a_known_machine_in_another_one_is_new(mocker: MockerFixture) -> None:
-    mocker.patch.object(remote, "machine_id", return_value="u-2")
+    mocker.patch.object(remote, "product_uuid", return_value="u-2")
     request = remote.request_for(Settings(password_post=True), "", KNOWN)
     assert request is not None
     assert (request["wait"], request["password"]) == (defs.METADATA_WAIT, True)
@@ -254,7 +254,7 @@ def test_after_the_fallback_the_first_data_are_a_first_boot(scene: Scene) -> Non
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("[Network]\nDHCP=ipv4\n")
     file.chmod(0o644)
-    from guestagent.plan.resources import digest
+    from guestagent.system.digest import digest
 
     record = {f"file:{name}": digest(b"644\n" + file.read_bytes())}
     state.save(root, FALLBACK._replace(record=record))

@@ -14,7 +14,7 @@ import rig
 from guestagent import defs
 from guestagent.errors import GuestagentError, SourceBroken, UsageError
 from guestagent.sources.bundle import Bundle, Unreadable
-from guestagent.sources.find import open_path
+from guestagent.sources.path import file_system, open_path
 
 LIMIT = 1000
 
@@ -185,3 +185,25 @@ def test_A5_a_truncated_image_is_broken_or_read_whole(
 def test_what_is_no_source_is_wrong_usage(path: str) -> None:
     with pytest.raises(UsageError, match=path):
         open_path(path)
+
+
+@pytest.mark.parametrize(
+    ("at", "mark", "kind"),
+    [(32769, b"CD001", "iso9660"), (54, b"FAT16   ", "vfat"), (82, b"FAT32   ", "vfat")],
+)
+def test_file_systems_by_their_marks(tmp_path: Path, at: int, mark: bytes, kind: str) -> None:
+    content = bytearray(40_000)
+    content[at : at + len(mark)] = mark
+    content[510:512] = b"\x55\xaa"
+    (tmp_path / "image").write_bytes(content)
+    assert file_system(str(tmp_path / "image")) == kind
+
+
+@pytest.mark.parametrize("magic", [(1080, b"\x53\xef"), (0, b"XFSB"), (0, b"hsqs"), (3, b"NTFS")])
+def test_A2_other_file_systems_are_never_mounted(tmp_path: Path, magic: tuple[int, bytes]) -> None:
+    content = bytearray(40_000)
+    content[magic[0] : magic[0] + len(magic[1])] = magic[1]
+    content[510:512] = b"\x55\xaa"
+    (tmp_path / "image").write_bytes(content)
+    with pytest.raises(SourceBroken, match="neither"):
+        file_system(str(tmp_path / "image"))

@@ -10,7 +10,7 @@ from pytest_mock import MockerFixture
 
 from guestagent import cli
 from guestagent.parse import ec2, openstack
-from guestagent.sources.find import open_path
+from guestagent.sources.path import open_path
 
 from .planning import make_drive
 

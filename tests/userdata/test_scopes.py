@@ -12,6 +12,7 @@ from guestagent import defs
 from guestagent.scripts import process as scriptrun
 from guestagent.scripts import runner
 from guestagent.system.root import Root
+from guestagent.system.signals import Termination
 from guestagent.system.tools import Result
 
 from .stage import Stage
@@ -45,7 +46,7 @@ def no_scopes(programs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture
 def late(stage: Stage) -> Iterator[runner._Runner]:
     reader, writer = os.pipe()
-    found = runner._Runner(Root(str(stage.tree)), "late", 0, reader)
+    found = runner._Runner(Root(str(stage.tree)), "late", 0, Termination(reader))
     found.systemd = True
     yield found
     os.close(reader)

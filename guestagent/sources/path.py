@@ -1,0 +1,88 @@
+"""Open the source at a path: a directory, an image file or a block device."""
+
+from __future__ import annotations
+
+import os
+from stat import S_ISBLK, S_ISDIR, S_ISREG
+
+from guestagent.errors import NoPermission, SourceBroken, UsageError
+from guestagent.sources.bundle import Bundle
+from guestagent.sources.directory import Directory, open_directory
+
+_SECTOR = 2048
+
+
+def open_path(path: str) -> Bundle:
+    """A directory, an image file or a block device as a source.
+
+    Raises UsageError for anything else, SourceBroken, NoPermission.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if S_ISDIR(mode):
+            return Bundle(path, open_directory(path))
+    except OSError as error:
+        raise UsageError(f"source {path}: {error.strerror}") from None
+    if S_ISBLK(mode):
+        return open_device(path)
+    if S_ISREG(mode):
+        return _open_image(path)
+    raise UsageError(f"source {path}: neither a directory nor an image nor a block device")
+
+
+def _open_image(path: str) -> Bundle:
+    from guestagent.sources.image import Image
+
+    return Bundle(path, Image(path, file_system(path)))
+
+
+def open_device(device: str) -> Bundle:
+    """A block device, read where it is mounted already, or mounted for this process alone.
+
+    A caller who may read the device but not mount it reads it like an image.
+    """
+    from guestagent.sources.mount import mount, mounted_at
+
+    label = f"config drive {device}"
+    try:
+        point = mounted_at(device)
+        if point is not None:
+            return Bundle(label, open_directory(point))
+        kind = file_system(device)
+        return Bundle(label, Directory(mount(device, kind)))
+    except NoPermission:
+        return _open_image(device)
+    except OSError as error:
+        raise SourceBroken(f"{device}: {error.strerror}") from None
+
+
+def file_system(path: str) -> str:
+    """The file system type, by the marks of ECMA-119 and of Microsoft's FAT specification.
+
+    Raises SourceBroken for another type and for a device that cannot be read.
+    """
+    kind = marked(path)
+    if not kind:
+        raise SourceBroken(f"{path}: holds neither an ISO 9660 nor a VFAT file system")
+    return kind
+
+
+def marked(path: str) -> str:
+    """Return the file system type that a device or image is marked with; empty for another type.
+
+    Raises SourceBroken, NoPermission.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            boot = file.read(512)
+            file.seek(16 * _SECTOR)
+            volume = file.read(_SECTOR)
+    except PermissionError:
+        raise NoPermission(f"{path}: no permission to read it") from None
+    except OSError as error:
+        raise SourceBroken(f"{path}: {error.strerror}") from None
+    if volume[1:6] == b"CD001":
+        return "iso9660"
+    if boot[510:512] == b"\x55\xaa" and b"FAT" in (boot[54:57], boot[82:85]):
+        return "vfat"
+    return ""

@@ -1,0 +1,56 @@
+"""What the kernel and the firmware say about this machine, in files of /proc and /sys.
+
+Only what runs on the machine itself may ask: an offline tree (``--root``) is another machine's.
+"""
+
+from __future__ import annotations
+
+import os
+
+from guestagent import defs
+
+
+def read_text(path: str) -> str:
+    """Return the text of a small file of the kernel, stripped; empty if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(defs.PATH_LIMIT).strip()
+    except OSError:
+        return ""
+
+
+def dmi(name: str) -> str:
+    """Return a field of the firmware's DMI table, such as ``product_name``; empty if not set."""
+    return read_text(f"{defs.DMI_DIR}/{name}")
+
+
+def product_uuid() -> str:
+    """Return the UUID that the hypervisor gave the machine, in lower case; empty if it gave none.
+
+    This is not the ID of machine-id(5), which the installed system makes for itself.
+    """
+    return dmi("product_uuid").lower()
+
+
+def kernel_argument(start: str) -> str | None:
+    """Return the rest of the last word of the kernel command line with that start, or None."""
+    words = read_text(defs.KERNEL_COMMAND_LINE).split()
+    values = [word.removeprefix(start) for word in words if word.startswith(start)]
+    return values[-1] if values else None
+
+
+def why_disabled() -> str:
+    """Return what disables guestagent at boot, or an empty string if nothing does."""
+    if defs.OFF_ARGUMENT in read_text(defs.KERNEL_COMMAND_LINE).split():
+        return f"{defs.OFF_ARGUMENT} on the kernel command line"
+    if os.path.exists(defs.OFF_SWITCH):
+        return f"the file {defs.OFF_SWITCH}"
+    return ""
+
+
+def set_hostname(name: str) -> None:
+    """Change the running kernel's host name, by sethostname(2).  Raises OSError."""
+    # Importing ``socket`` would cost 8 ms, as much as starting the interpreter.
+    from _socket import sethostname
+
+    sethostname(name)

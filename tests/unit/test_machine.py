@@ -1,0 +1,59 @@
+"""What the kernel command line and the firmware say; on a made-up machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from guestagent import defs
+from guestagent.system import machine
+
+
+class Files:
+    """The files of a machine."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+
+    def put(self, name: str, text: str) -> None:
+        (self.top / name).write_text(text)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    monkeypatch.setattr(defs, "KERNEL_COMMAND_LINE", str(tmp_path / "cmdline"))
+    monkeypatch.setattr(defs, "OFF_SWITCH", str(tmp_path / "disabled"))
+    return Files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "source"),
+    [
+        ("quiet guestagent.source=/dev/vdb ro", "/dev/vdb"),
+        ("guestagent.source=/a guestagent.source=http://192.0.2.1/", "http://192.0.2.1/"),
+        ("quiet xguestagent.source=/a", ""),
+        ("", ""),
+    ],
+)
+def test_the_command_line_names_a_source(files: Files, words: str, source: str) -> None:
+    files.put("cmdline", f"{words}\n")
+    assert (machine.kernel_argument(defs.SOURCE_ARGUMENT) or "") == source
+
+
+@pytest.mark.parametrize("text", ["guestagent=disabled", "a guestagent=disabled b"])
+def test_the_command_line_switches_off(files: Files, text: str) -> None:
+    assert machine.why_disabled() == ""
+    files.put("cmdline", text + "\n")
+    assert "command line" in machine.why_disabled()
+
+
+@pytest.mark.parametrize("text", ["guestagent=disabled2", "xguestagent=disabled", "guestagent"])
+def test_other_words_do_not_switch_off(files: Files, text: str) -> None:
+    files.put("cmdline", text)
+    assert machine.why_disabled() == ""
+
+
+def test_a_file_switches_off(files: Files) -> None:
+    files.put("disabled", "")
+    assert defs.OFF_SWITCH in machine.why_disabled()
