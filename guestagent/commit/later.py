@@ -11,7 +11,7 @@ from binascii import a2b_base64, b2a_base64
 from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.plan.changes import WriteFile
-from guestagent.plan.resources import File
+from guestagent.plan.kinds.file import File
 from guestagent.system.digest import digest
 from guestagent.system.jsontext import dumps, loads
 

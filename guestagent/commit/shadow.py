@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from guestagent.model import Secret
     from guestagent.plan.changes import AddUser, SetConsolePassword, SetPassword
-    from guestagent.plan.resources import User
+    from guestagent.plan.kinds.account import User
     from guestagent.system.root import Root
 
 # Exit statuses that, with a message about a lock, mean that another program holds it.

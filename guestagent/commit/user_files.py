@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from guestagent.model import Account
     from guestagent.plan.changes import WriteFile
-    from guestagent.plan.resources import User
+    from guestagent.plan.kinds.account import User
     from guestagent.system.root import Root
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from guestagent.desired import accounts, hostname, sshd
 from guestagent.errors import Problem
-from guestagent.plan.resources import Entropy, File, identity
+from guestagent.plan.kinds.entropy import Entropy
+from guestagent.plan.kinds.file import File
 from guestagent.plan.wanted import Ask, Wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
 
 
@@ -54,7 +55,7 @@ def _given(data: InstanceData, facts: Facts, settings: Settings) -> accounts.Giv
 
 def _running_order(resource: Resource) -> tuple[str, str]:
     """Steps come last, as they run; all else keeps its place."""
-    return (resource.stage, resource.name) if resource.kind == "step" else ("", "")
+    return (resource.stage, resource.file_name) if resource.kind == "script" else ("", "")
 
 
 def _network(
@@ -101,10 +102,10 @@ def _unique(resources: list[Resource], wanted: Wanted) -> list[Resource]:
     found: dict[str, Resource] = {}
     for resource in resources:
         once = resource.kind == "append"
-        key = identity(resource) if once else getattr(resource, "path", "") or identity(resource)
+        key = resource.key if once else getattr(resource, "path", "") or resource.key
         if key in found:
             first = found[key]
-            what = first.name if first.kind == "step" else getattr(first, "path", "it")
+            what = first.file_name if first.kind == "script" else getattr(first, "path", "it")
             by = first.why.key or first.why.document
             reason = f"{what} is written by {by} already; this is left out"
             wanted.error(resource.why, reason)

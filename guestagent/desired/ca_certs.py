@@ -6,12 +6,13 @@ from guestagent import defs
 from guestagent.desired import os_release as osrelease
 from guestagent.errors import FieldError, Problem
 from guestagent.parse.fields import base64
-from guestagent.plan.resources import File, Step
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
@@ -66,8 +67,8 @@ def _plan(
         remove = False
     if resources or remove:
         script = _script(tool, family, remove).encode()
-        name = "70-instance-ca-certificates"
-        resources.append(Step("step", "early", name, script, setting.at()))
+        name, why = "ca-certificates", setting.at()
+        resources.append(Script("script", "early", 70, "instance", name, script, why))
     return resources, problems
 
 

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from guestagent.desired.shell import command, quoted
 from guestagent.errors import FieldError, Problem
-from guestagent.plan.resources import Step
+from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData, Part, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
+    from guestagent.plan.kinds.script import Frequency, Stage
     from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
-_LATE = {
-    "per-once": "41-once",
-    "per-boot": "42-boot",
-    "per-instance": "43-instance",
-    "script": "50-instance",
+_COMMANDS: dict[str, tuple[Stage, int, Frequency]] = {
+    "bootcmd": ("early", 20, "boot"),
+    "runcmd": ("late", 50, "instance"),
+}
+_LATE: dict[str, tuple[int, Frequency]] = {
+    "per-once": (41, "once"),
+    "per-boot": (42, "boot"),
+    "per-instance": (43, "instance"),
+    "script": (50, "instance"),
 }
 
 
@@ -40,27 +45,25 @@ def _plan(
 
     A command that cannot be used spoils its key: what follows may rely on it.
     """
-    found: dict[str, Resource] = {}
+    found: dict[str, Script] = {}
     problems: list[Problem] = []
-    for key, stage, name in (
-        ("bootcmd", "early", "20-boot-bootcmd"),
-        ("runcmd", "late", "50-instance-runcmd"),
-    ):
+    for key, place in _COMMANDS.items():
         setting = data.setting(key)
         if setting and setting.value:
             try:
-                script = _script(setting)
+                content = _script(setting)
             except _BadCommand as bad:
                 problems.append(Problem("error", *setting.at(bad.index), bad.reason))
                 continue
-            found[name] = Step("step", stage, name, script, setting.at(), True)  # type: ignore[arg-type]
+            script = Script("script", *place, key, content, setting.at(), True)
+            found[script.file_name] = script
     hooks = 0
     for part in data.scripts:
         hooks += part.kind == "boothook"
-        stage, name = _place(part, hooks)
-        while name in found:
-            name += "_"  # a script with the name of runcmd's
-        found[name] = Step("step", stage, name, part.content, part.origin, True)  # type: ignore[arg-type]
+        script = _from_part(part, hooks)
+        while script.file_name in found:  # a script with the name of runcmd's
+            script = script._replace(name=f"{script.name}_")
+        found[script.file_name] = script
     return list(found.values()), problems
 
 
@@ -86,10 +89,14 @@ def _script(setting: Setting) -> bytes:
     return "\n".join((*lines, "")).encode()
 
 
-def _place(part: Part, hooks: int) -> tuple[str, str]:
-    """Stage and name of a script; a vendor's carries its document, which no other has."""
+def _from_part(part: Part, hooks: int) -> Script:
+    """Return a part's script; a vendor's name carries its document, which no other has."""
     vendor = f"{part.origin.document}-" if part.origin.document.startswith("vendor") else ""
     if part.kind == "boothook":
-        return "early", f"10-boot-{hooks:02}-{vendor}{part.name}"
-    number = "40-instance" if vendor and part.kind == "script" else _LATE[part.kind]
-    return "late", f"{number}-{vendor}{part.name}"
+        name = f"{hooks:02}-{vendor}{part.name}"
+        return Script("script", "early", 10, "boot", name, part.content, part.origin, True)
+    name = f"{vendor}{part.name}"
+    order, often = _LATE[part.kind]
+    if vendor and part.kind == "script":
+        order = 40  # before those of the user
+    return Script("script", "late", order, often, name, part.content, part.origin, True)

@@ -10,14 +10,15 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import FieldError, Origin, Problem
 from guestagent.parse import fields
-from guestagent.plan.resources import Block, Step
+from guestagent.plan.kinds.block import Block
+from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
     from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
@@ -62,9 +63,9 @@ def _plan(
         why = mounts.at()
         lines = _lines(mounts, data.setting("mount_default_fields"), facts, problems)
         local = [line for line in lines if not _remote(line)]
-        resources += _mount_step(local, "early", "40-instance-mounts", why)
+        resources += _mount_step(local, "early", 40, "mounts", why)
         remote = [line for line in lines if _remote(line)]
-        resources += _mount_step(remote, "late", "20-instance-mounts-network", why)
+        resources += _mount_step(remote, "late", 20, "mounts-network", why)
     if swap is not None:
         made = _swap(swap, problems)
         if made is not None:
@@ -210,8 +211,8 @@ def _escaped(text: str) -> str:
 
 
 def _mount_step(
-    lines: list[str], stage: Literal["early", "late"], name: str, why: Origin
-) -> list[Step]:
+    lines: list[str], stage: Literal["early", "late"], order: int, name: str, why: Origin
+) -> list[Script]:
     """Mounts at once what the lines name, as the next boot does by itself."""
     from guestagent.desired.shell import quoted
 
@@ -236,7 +237,7 @@ def _mount_step(
         else:
             script.append(f"mountpoint -q {place} || {mount} || failed=1")
     text = "\n".join([*script, "exit $failed", ""])
-    return [Step("step", stage, name, text.encode(), why)]
+    return [Script("script", stage, order, "instance", name, text.encode(), why)]
 
 
 def _bytes(value: int | str) -> int:
@@ -252,7 +253,7 @@ def _bytes(value: int | str) -> int:
     return int((int(digits) << _UNITS[unit]) // 10 ** len(part))
 
 
-def _swap(swap: Setting, problems: list[Problem]) -> tuple[str, Step] | None:
+def _swap(swap: Setting, problems: list[Problem]) -> tuple[str, Script] | None:
     """The line and the script of a swap file; None where none is asked for or it is unsound."""
     from guestagent.desired.shell import quoted
 
@@ -271,8 +272,8 @@ def _swap(swap: Setting, problems: list[Problem]) -> tuple[str, Step] | None:
     if wanted == "0":
         return None
     head = f"#!/bin/sh\nfile={quoted(path)}\nsize={wanted}\nmost={most}\n"
-    script = (head + _SWAP_SCRIPT).encode()
-    return line, Step("step", "early", "50-instance-swap", script, swap.at())
+    content = (head + _SWAP_SCRIPT).encode()
+    return line, Script("script", "early", 50, "instance", "swap", content, swap.at())
 
 
 # "auto": as much as there is memory, but 4 GiB from 4 GiB of memory on; at most a quarter of what

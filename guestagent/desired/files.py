@@ -5,7 +5,8 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import FieldError, Problem
 from guestagent.parse import fields
-from guestagent.plan.resources import File, Step
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     from guestagent.errors import Origin
     from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
+    from guestagent.plan.kinds.script import Frequency
     from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
@@ -24,10 +26,10 @@ _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 _TOO_LARGE = f"is larger than {defs.FILE_LIMIT >> 20} MiB"
 _REPLACED = "is of no effect: another item writes the same file after it"
 _CLOUD_INIT_ONLY = "is read by cloud-init only"
-_SCRIPTS = {
-    f"{defs.CLOUD_SCRIPTS_DIR}/per-once": "41-once",
-    f"{defs.CLOUD_SCRIPTS_DIR}/per-boot": "42-boot",
-    f"{defs.CLOUD_SCRIPTS_DIR}/per-instance": "43-instance",
+_SCRIPTS: dict[str, tuple[int, Frequency]] = {
+    f"{defs.CLOUD_SCRIPTS_DIR}/per-once": (41, "once"),
+    f"{defs.CLOUD_SCRIPTS_DIR}/per-boot": (42, "boot"),
+    f"{defs.CLOUD_SCRIPTS_DIR}/per-instance": (43, "instance"),
 }
 
 
@@ -63,22 +65,23 @@ def _plan(
     return [*found, *_scripts(found)], writer.problems
 
 
-def _scripts(files: list[File]) -> list[Step]:
+def _scripts(files: list[File]) -> list[Script]:
     """Steps for the files in folders whose scripts cloud-init runs, executable or not."""
     contents: dict[str, tuple[bytes, Origin]] = {}
     for file in files:
         if file.path.rpartition("/")[0] in _SCRIPTS:
             before, why = contents.get(file.path, (b"", file.why))
             contents[file.path] = before + file.content, why
-    steps: dict[str, Step] = {}
+    scripts: dict[str, Script] = {}
     for path, (content, why) in contents.items():
         folder, _, name = path.rpartition("/")
         plain = "".join(char if char in _NAME_LETTERS else "-" for char in name)[:64]
-        label = f"{_SCRIPTS[folder]}-{plain}"
-        while label in steps:
-            label += "_"  # of names that differ in other letters
-        steps[label] = Step("step", "late", label, content, why, True)
-    return list(steps.values())
+        order, often = _SCRIPTS[folder]
+        script = Script("script", "late", order, often, plain, content, why, True)
+        while script.file_name in scripts:  # of a name that differs in other letters
+            script = script._replace(name=f"{script.name}_")
+        scripts[script.file_name] = script
+    return list(scripts.values())
 
 
 class _BadField(Exception):

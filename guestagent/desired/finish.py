@@ -7,13 +7,13 @@ from guestagent.desired.hostname import names
 from guestagent.desired.shell import command, quoted
 from guestagent.errors import FieldError, Problem
 from guestagent.parse import fields
-from guestagent.plan.resources import Step
+from guestagent.plan.kinds.script import Script
 from guestagent.system.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
@@ -66,8 +66,8 @@ def _phone_home(setting: Setting, data: InstanceData, problems: list[Problem]) -
     }
     script = f"#!/bin/sh\nexec {defs.PROGRAM} phone-home <<'END'\n{dumps(parameters)}\nEND\n"
     hidden = "@" in url or "?" in url
-    name = "80-instance-phone_home"
-    return [Step("step", "late", name, script.encode(), setting.at(), hidden)]
+    name, content = "phone_home", script.encode()
+    return [Script("script", "late", 80, "instance", name, content, setting.at(), hidden)]
 
 
 def _url(text: str) -> str:
@@ -119,7 +119,7 @@ def _final_message(setting: Setting, data: InstanceData, problems: list[Problem]
         message=message,
         console=defs.CONSOLE_DEVICE,
     )
-    return [Step("step", "late", "90-boot-final_message", script.encode(), setting.at())]
+    return [Script("script", "late", 90, "boot", "final_message", script.encode(), setting.at())]
 
 
 def _without_header(text: str) -> str:
@@ -210,4 +210,5 @@ def _power_state(setting: Setting, data: InstanceData, problems: list[Problem]) 
             message=message,
             escaped=escaped,
         )
-    return [Step("step", "late", "99-instance-power_state", script.encode(), setting.at(), hidden)]
+    name, content = "power_state", script.encode()
+    return [Script("script", "late", 99, "instance", name, content, setting.at(), hidden)]

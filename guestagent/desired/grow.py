@@ -5,7 +5,7 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import FieldError, Origin, Problem
 from guestagent.parse import fields
-from guestagent.plan.resources import Step
+from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _DEFAULT = Origin("settings", defs.SETTINGS_FILE, "disk.grow")
 
 def step(
     growpart: Setting | None, resize: Setting | None, room: int | None, problems: list[Problem]
-) -> list[Step]:
+) -> list[Script]:
     """The script that grows: at each boot where user data ask for it, else once for each size.
 
     ``room`` is that size, of the disk of /, in MiB; None or 0 if it is not known.  growpart(1)
@@ -50,8 +50,9 @@ def step(
     lines.insert(0, f"wanted={int(given is not None)}")
     text = _SCRIPT + "\n".join([*lines, "exit $failed", ""])
     why = given.at() if given else _DEFAULT
-    name = "30-boot-grow" if given else f"30-instance-grow-{room or 0}"
-    return [Step("step", "early", name, text.encode(), why)]
+    if given:
+        return [Script("script", "early", 30, "boot", "grow", text.encode(), why)]
+    return [Script("script", "early", 30, "instance", f"grow-{room or 0}", text.encode(), why)]
 
 
 def _absolute(text: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.errors import Problem
-from guestagent.plan.resources import Block, File, Hostname
+from guestagent.plan.kinds.block import Block
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.hostname import Hostname
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
 
 

@@ -11,12 +11,15 @@ from guestagent.desired import os_release as osrelease
 from guestagent.desired.shell import quoted
 from guestagent.errors import FieldError, Problem
 from guestagent.parse.fields import guest_path
-from guestagent.plan.resources import Block, File, Link, Step
+from guestagent.plan.kinds.block import Block
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.link import Link
+from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
@@ -122,12 +125,12 @@ def _locale(
         return
     script = _making(name, facts)
     if script:
-        resources.append(Step("step", "early", "60-instance-locale", script.encode(), why))
+        resources.append(Script("script", "early", 60, "instance", "locale", script.encode(), why))
     elif facts.texts.get(defs.SUPPORTED_LOCALES):
         problems.append(Problem("warning", *why, _NOT_MADE))
     else:
         script = _CHECKED.format(name=quoted(name), advice=quoted(_advice(name, facts)))
-        resources.append(Step("step", "late", "20-instance-locale", script.encode(), why))
+        resources.append(Script("script", "late", 20, "instance", "locale", script.encode(), why))
 
 
 def _advice(name: str, facts: Facts) -> str:
@@ -191,7 +194,8 @@ def _keyboard(
     resources.append(Block("block", path, tuple(lines), "block", "root", 0o644, why))
     script = _SETUPCON if "setupcon" in facts.programs else "" if debian else _VCONSOLE
     if script:
-        resources.append(Step("step", "early", "60-instance-keyboard", script.encode(), why))
+        content = script.encode()
+        resources.append(Script("script", "early", 60, "instance", "keyboard", content, why))
 
 
 def _keymap(layout: str, variant: str) -> str:

@@ -14,14 +14,15 @@ from guestagent.desired.shell import quoted
 from guestagent.errors import FieldError, Problem
 from guestagent.parse.fields import host_name
 from guestagent.parse.network.address import address
-from guestagent.plan.resources import File, Step
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
@@ -158,7 +159,7 @@ def _timesyncd(setting: Setting, problems: list[Problem]) -> list[Resource]:
     elif any(setting.value.get(field) for field in ("servers", "pools")):
         return []  # all are wrong
     script = _START.format(service="systemd-timesyncd.service").encode()
-    return [*found, Step("step", "early", "70-instance-ntp", script, setting.at())]
+    return [*found, Script("script", "early", 70, "instance", "ntp", script, setting.at())]
 
 
 def _chrony(setting: Setting, facts: Facts, problems: list[Problem]) -> list[Resource]:
@@ -181,13 +182,13 @@ def _chrony(setting: Setting, facts: Facts, problems: list[Problem]) -> list[Res
         install = _INSTALL_APT if debian else _INSTALL_DNF
         text = _INSTALL.format(install=install, edit=_edit(lines, path), service=service)
         script = text.encode()
-        return [Step("step", "late", "10-instance-ntp", script, why)]
+        return [Script("script", "late", 10, "instance", "ntp", script, why)]
     found: list[Resource] = []
     if lines:
         text = _edited(facts.texts.get(path, ""), lines)
         found.append(File("file", path, text.encode(), 0o644, why))
     script = _START.format(service=service).encode()
-    return [*found, Step("step", "early", "70-instance-ntp", script, why)]
+    return [*found, Script("script", "early", 70, "instance", "ntp", script, why)]
 
 
 def _replaced(lines: list[str]) -> bool:

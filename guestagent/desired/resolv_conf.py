@@ -6,7 +6,8 @@ from guestagent import defs
 from guestagent.errors import FieldError, Problem
 from guestagent.parse.fields import host_name
 from guestagent.parse.network.address import address
-from guestagent.plan.resources import File, Step
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.script import Script
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
@@ -73,7 +74,7 @@ def _plan(
     script = _RELOAD.format(service=service).encode()
     return [
         File("file", path, text.encode(), 0o644, setting.at()),
-        Step("step", "early", "70-instance-resolver", script, setting.at()),
+        Script("script", "early", 70, "instance", "resolver", script, setting.at()),
     ], problems
 
 

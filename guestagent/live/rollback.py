@@ -13,13 +13,12 @@ from guestagent import commit as apply
 from guestagent import defs, log
 from guestagent.errors import FieldError, GuestagentError, NoPermission, Origin, Refused
 from guestagent.live.network import network_changes, old_content, packed, reload
-from guestagent.memory import state
+from guestagent.memory import applied, state
 from guestagent.plan.changes import RemoveFile, WriteFile
 from guestagent.system.jsontext import loads
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
 from guestagent.system.tools import program, run
-from guestagent.verbs.planning import network_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,14 +41,14 @@ def prepare(root: Root, plan: Plan, record: dict[str, str], seconds: int) -> Non
         {
             **packed(change),
             "mode": change.old_mode,
-            "recorded": record.get(f"file:{change.path}"),
+            "recorded": record.get(applied.file(change.path)),
         }
         for change in network_changes(plan.changes)
     ]
     if not kept:
         log.notice("the network does not change: there is nothing to confirm")
         return
-    rejected = network_digest(plan.record)
+    rejected = applied.network_digest(plan.record)
     found = {"boot": _boot_id(root), "files": kept, "rejected": rejected}
     state.write(root, defs.ROLLBACK_FILE, found, 0o600)
     try:
@@ -84,9 +83,10 @@ def restore(root: Root, running: bool) -> list[str]:
     if before is not None:
         record = dict(before.record)
         for item in found["files"]:
-            record.pop(f"file:{item['path']}", None)
+            key = applied.file(item["path"])
+            record.pop(key, None)
             if item["recorded"]:
-                record[f"file:{item['path']}"] = item["recorded"]
+                record[key] = item["recorded"]
         after = before._replace(record=record, rejected=found["rejected"], fingerprint="")
         state.save(root, after)
     if running:

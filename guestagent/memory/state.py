@@ -29,7 +29,7 @@ class State(NamedTuple):
     documents and paths that the run looked at; while their ``fingerprint``, made with
     ``salt``, stays the same, another run would find nothing to do.  ``drive`` tells that the
     source was a config drive.  ``rejected`` names a configuration of the network that nobody
-    confirmed (``planning.network_digest``): it is not applied until somebody asks for it again.
+    confirmed (``applied.network_digest``): it is not applied until somebody asks for it again.
     ``documents`` are digests of what a metadata service may say otherwise later, made with
     ``salt``.  ``time`` is when the source was read, in seconds since the epoch.  ``fallback``
     tells that no instance was configured yet: only the means to ask the service.  ``user_data`` is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guestagent.errors import Origin
 from guestagent.model import Secret
-from guestagent.plan.resources import Group, User
+from guestagent.plan.kinds.account import Group, User
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False

@@ -23,24 +23,19 @@ from guestagent.plan.changes import (
     SetPassword,
 )
 from guestagent.plan.filediff import FileDifference
-from guestagent.plan.resources import frequency, identity
+from guestagent.plan.kinds.script import frequency
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from guestagent.model import Facts
-    from guestagent.plan.resources import (
-        ConsolePassword,
-        Entropy,
-        Group,
-        HostKeys,
-        Hostname,
-        PasswordState,
-        Resource,
-        User,
-        UserPassword,
-    )
+    from guestagent.plan.kinds import Resource
+    from guestagent.plan.kinds.account import Group, PasswordState, User, UserPassword
+    from guestagent.plan.kinds.console_password import ConsolePassword
+    from guestagent.plan.kinds.entropy import Entropy
+    from guestagent.plan.kinds.host_keys import HostKeys
+    from guestagent.plan.kinds.hostname import Hostname
     from guestagent.system.root import Root
 
 
@@ -74,10 +69,10 @@ class _Difference(FileDifference):
                 where = getattr(resource, "path", "")
                 reason = f"{where}: {error.strerror if isinstance(error, OSError) else error}"
                 self.problems.append(Problem("error", *resource.why, reason))
-                self._unrecorded(identity(resource))
+                self._unrecorded(resource.key)
         if self.first:
             self._leftovers(resources)
-        wanted = {identity(resource) for resource in resources}
+        wanted = {resource.key for resource in resources}
         gone = [key for key in self.recorded if key not in wanted]
         blocks = (item for item in resources if item.kind == "block")
         access = any(item.path.endswith(defs.AUTHORIZED_KEYS) for item in blocks)
@@ -112,13 +107,13 @@ class _Difference(FileDifference):
                 self._user(resource)
             case "hostname":
                 self._hostname(resource)
-            case "step":
-                self._step(resource)
+            case "script":
+                self._script(resource)
             case _:
                 self._once(resource)
 
     def _group(self, group: Group) -> None:
-        key = identity(group)
+        key = group.key
         known = key in self.recorded and not self.first
         done = self.recorded[key].split(",") if known else []
         self.record[key] = ",".join(group.members)
@@ -132,7 +127,7 @@ class _Difference(FileDifference):
                 self.changes.append(AddMember("add_member", name, group.name, group.why))
 
     def _user(self, user: User) -> None:
-        key = identity(user)
+        key = user.key
         self.record[key] = "exists"
         account = self.facts.account(user.name)
         half = user.name in self.facts.unfinished and user.makes_home
@@ -144,7 +139,7 @@ class _Difference(FileDifference):
             self.changes.append(AddUser("add_user", user, user.why))
 
     def _hostname(self, hostname: Hostname) -> None:
-        key = identity(hostname)
+        key = hostname.key
         self.record[key] = hostname.name
         if self.facts.hostname == hostname.name:
             return
@@ -157,7 +152,7 @@ class _Difference(FileDifference):
     def _once(
         self, resource: UserPassword | PasswordState | ConsolePassword | HostKeys | Entropy
     ) -> None:
-        if self._done(identity(resource)):
+        if self._done(resource.key):
             return
         match resource.kind:
             case "password":

@@ -9,7 +9,7 @@ from guestagent.errors import Origin, Refused
 from guestagent.memory.state import note
 from guestagent.plan.changes import MakeLink, RemoveFile, WriteFile
 from guestagent.plan.kinds.block import body, merged, owned
-from guestagent.plan.resources import frequency, identity
+from guestagent.plan.kinds.script import frequency
 from guestagent.system.digest import digest
 
 TYPE_CHECKING = False
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from guestagent.errors import Problem
     from guestagent.model import Facts
     from guestagent.plan.changes import Change
-    from guestagent.plan.resources import Block, File, Link, Resource, Step
+    from guestagent.plan.kinds import Resource
+    from guestagent.plan.kinds.block import Block
+    from guestagent.plan.kinds.file import File
+    from guestagent.plan.kinds.link import Link
+    from guestagent.plan.kinds.script import Script
     from guestagent.system.root import Root
 
 
@@ -68,7 +72,7 @@ class FileDifference:
         self.changes.append(change)
 
     def _file(self, file: File) -> None:
-        key = identity(file)
+        key = file.key
         old, mode, mine = self._state(file.path, file.owner)
         want = digest(b"%o\n" % file.mode + file.content)
         have = digest(b"%o\n" % (mode or 0) + (old or b""))
@@ -86,7 +90,7 @@ class FileDifference:
             self._write(WriteFile("write", *new, file.owner))
 
     def _append(self, part: File) -> None:
-        if self._done(identity(part)):
+        if self._done(part.key):
             return
         old, mode, _ = self._state(part.path, part.owner)
         appended = note(self.root)["appended"]
@@ -97,7 +101,7 @@ class FileDifference:
         self._write(WriteFile("write", *new, part.owner if mode is None else "", True))
 
     def _late(self, file: File) -> None:
-        if self._done(identity(file)):
+        if self._done(file.key):
             return
         old, mode, _ = self._state(file.path, file.owner)
         new = (file.path, old, file.content, mode, file.mode, "", file.why, file.secret)
@@ -117,7 +121,7 @@ class FileDifference:
         self.kept.append(what)
 
     def _block(self, block: Block) -> None:
-        key = identity(block)
+        key = block.key
         old, mode, _ = self._state(block.path)
         have, want = digest(owned(old or b"", block.style)), digest(body(block.lines, block.style))
         if have == want:
@@ -133,7 +137,7 @@ class FileDifference:
             )
 
     def _link(self, link: Link) -> None:
-        key = identity(link)
+        key = link.key
         old = self.root.readlink(link.path) or ""
         found = self.root.stat(link.target)
         if found is None or S_ISDIR(found.st_mode):
@@ -146,22 +150,21 @@ class FileDifference:
             self.record[key] = link.target
             self.changes.append(MakeLink("link", link.path, old, link.target, link.why))
 
-    def _step(self, step: Step) -> None:
-        key, often = identity(step), frequency(step.name)
-        want, known = digest(step.script), key in self.recorded
+    def _script(self, script: Script) -> None:
+        key, often = script.key, script.frequency
+        want, known = digest(script.content), key in self.recorded
         if known and (often == "once" or (often == "instance" and not self.first)):
             self.record[key] = self.recorded[key]
             return
         self.record[key] = want
-        path = f"{defs.STATE_DIR}/{step.stage}/{step.name}"
-        old, mode, mine = self._state(path)
-        if old == step.script and mode == defs.STEP_MODE and mine:
+        old, mode, mine = self._state(script.path)
+        if old == script.content and mode == defs.STEP_MODE and mine:
             return
         if not self.first and self.recorded.get(key) == want:
-            self.kept.append(f"step {step.name}")
+            self.kept.append(f"step {script.file_name}")
             return
-        new = (path, old, step.script, mode, defs.STEP_MODE, "", step.why, step.secret)
-        self.changes.append(WriteFile("step", *new))
+        new = (script.path, old, script.content, mode, defs.STEP_MODE, "", script.why)
+        self.changes.append(WriteFile("step", *new, script.secret))
 
     def _step_gone(self, name: str, why: Origin) -> bool:
         """Remove a script that still waits, or runs at each boot; False for one that has run."""
@@ -174,8 +177,7 @@ class FileDifference:
 
     def _leftovers(self, resources: list[Resource]) -> None:
         """Scripts that another instance left on this disk before they ran."""
-        steps = [item for item in resources if item.kind == "step"]
-        wanted = {f"{defs.STATE_DIR}/{step.stage}/{step.name}" for step in steps}
+        wanted = {item.path for item in resources if item.kind == "script"}
         for stage in ("early", "late"):
             folder = f"{defs.STATE_DIR}/{stage}"
             for path in (f"{folder}/{name}" for name in self.root.listdir(folder)):

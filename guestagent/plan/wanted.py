@@ -8,7 +8,7 @@ from guestagent.record import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
 
 

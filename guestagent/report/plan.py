@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from guestagent.errors import Problem
     from guestagent.plan.changes import Change, Plan, WriteFile
-    from guestagent.plan.resources import User
+    from guestagent.plan.kinds.account import User
 
 
 def summary(change: Change) -> str:

@@ -6,12 +6,11 @@ from guestagent import defs
 from guestagent import facts as facts_of_tree
 from guestagent.desired import desired
 from guestagent.errors import Origin, Problem, WrongSource, internal
+from guestagent.memory.applied import network_digest, of_network
 from guestagent.parse import layouts
 from guestagent.plan.difference import diff
-from guestagent.plan.resources import identity
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.sources.bundle import USER_DATA
-from guestagent.system.digest import digest
 from guestagent.system.machine import product_uuid
 
 TYPE_CHECKING = False
@@ -138,12 +137,12 @@ def make_plan(
         reason = f"{internal(error)}; nothing of the user data is applied"
         wanted.error(Origin("guestagent", "", ""), reason)
     resources = wanted.resources
-    keys = {identity(resource) for resource in resources}
+    keys = {resource.key for resource in resources}
     kept = {} if first else _untold(data, record, keys)
     if held:
         complete = False
-        resources = [item for item in resources if _of_network(identity(item))]
-        kept |= {key: value for key, value in record.items() if not _of_network(key)}
+        resources = [item for item in resources if of_network(item.key)]
+        kept |= {key: value for key, value in record.items() if not of_network(key)}
 
     def difference() -> Plan:
         open_to_change = {key: value for key, value in record.items() if key not in kept}
@@ -151,22 +150,12 @@ def make_plan(
 
     plan = difference()
     if rejected and network_digest(plan.record) == rejected:
-        resources = [item for item in resources if not _of_network(identity(item))]
-        kept = {key: value for key, value in record.items() if _of_network(key)}
+        resources = [item for item in resources if not of_network(item.key)]
+        kept = {key: value for key, value in record.items() if of_network(key)}
         plan = difference()
         plan = plan._replace(kept=(*plan.kept, "the network (this change was not confirmed)"))
     plan = plan._replace(record={**kept, **plan.record})
     return plan, [*wanted.problems, *plan.problems]
-
-
-def network_digest(record: dict[str, str]) -> str:
-    """A name for the network that a record describes."""
-    found = (f"{key} {value}\n" for key, value in sorted(record.items()) if _of_network(key))
-    return digest("".join(found).encode())
-
-
-def _of_network(key: str) -> bool:
-    return key.startswith(tuple(f"file:{path}" for path in defs.NETWORK_FILES))
 
 
 def _untold(data: InstanceData, record: dict[str, str], wanted: set[str]) -> dict[str, str]:
@@ -176,7 +165,7 @@ def _untold(data: InstanceData, record: dict[str, str], wanted: set[str]) -> dic
     """
     if data.network is not None and data.network.interfaces:
         return {}
-    return {key: record[key] for key in record.keys() - wanted if _of_network(key)}
+    return {key: record[key] for key in record.keys() - wanted if of_network(key)}
 
 
 def without(record: dict[str, str], change: Change) -> dict[str, str]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from guestagent.options import Options
     from guestagent.plan.changes import Change
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
 
 _SETTINGS = Settings(network_manage=False)
 _IMAGINED = Origin("the metadata of an imagined instance", "", "")

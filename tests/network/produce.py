@@ -10,7 +10,7 @@ from guestagent.desired.network import plan
 from guestagent.errors import Origin, Problem
 from guestagent.model import Facts, Nic
 from guestagent.parse.network.network_data import parse_network
-from guestagent.plan.resources import File
+from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
 from guestagent.system.jsontext import loads
 

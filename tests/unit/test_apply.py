@@ -15,7 +15,7 @@ from guestagent.errors import Origin, Problem
 from guestagent.memory import state
 from guestagent.model import Secret
 from guestagent.plan.changes import AddUser, RemoveFile, SetPassword, WriteFile
-from guestagent.plan.resources import User
+from guestagent.plan.kinds.account import User
 from guestagent.system.root import Root
 
 TYPE_CHECKING = False

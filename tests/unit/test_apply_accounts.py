@@ -25,7 +25,7 @@ from guestagent.plan.changes import (
     SetPassword,
     WriteFile,
 )
-from guestagent.plan.resources import Group, User
+from guestagent.plan.kinds.account import Group, User
 from guestagent.system.root import Root
 from guestagent.verbs.stages import write_later
 

@@ -12,12 +12,17 @@ from guestagent.facts import gather
 from guestagent.model import Secret
 from guestagent.plan.changes import Plan, RemoveFile, WriteFile
 from guestagent.plan.difference import diff
-from guestagent.plan.resources import Block, Entropy, File, HostKeys, Hostname, User, UserPassword
+from guestagent.plan.kinds.account import User, UserPassword
+from guestagent.plan.kinds.block import Block
+from guestagent.plan.kinds.entropy import Entropy
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.host_keys import HostKeys
+from guestagent.plan.kinds.hostname import Hostname
 from guestagent.system.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
 
 WHY = Origin("drive", "meta_data.json", "key")
 FILE = File("file", "/etc/motd", b"wanted\n", 0o644, WHY)

@@ -20,7 +20,7 @@ from guestagent.facts import gather
 from guestagent.model import InstanceData, Secret, Text
 from guestagent.parse import fields
 from guestagent.plan.changes import SetConsolePassword
-from guestagent.plan.resources import ConsolePassword
+from guestagent.plan.kinds.console_password import ConsolePassword
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
 from guestagent.system.root import Root

@@ -21,7 +21,7 @@ from guestagent.desired.network import plan
 from guestagent.errors import Origin
 from guestagent.model import Network, Nic, Route
 from guestagent.parse.network.eni import parse_eni
-from guestagent.plan.resources import File
+from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
 
 ORIGIN = Origin("test", "content/0000", "")

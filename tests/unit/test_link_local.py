@@ -6,7 +6,7 @@ import pytest
 from network_samples import facts, interface, network
 
 from guestagent.desired.network import plan
-from guestagent.plan.resources import File
+from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
 
 WANTED = Settings(metadata_link_local_ipv4=True)

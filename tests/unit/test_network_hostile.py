@@ -29,7 +29,7 @@ from guestagent import defs
 from guestagent.desired.network import plan
 from guestagent.model import Network
 from guestagent.parse.network.network_data import parse_network
-from guestagent.plan.resources import File
+from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
 
 # All that the parser knows, for what hostile text may do to it.

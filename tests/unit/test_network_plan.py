@@ -28,7 +28,7 @@ from guestagent import defs
 from guestagent.desired.network import plan, renderer
 from guestagent.errors import Problem
 from guestagent.model import Facts, Interface, Network, Nic
-from guestagent.plan.resources import File
+from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
 
 PATH, PATH2, PATH3 = (

@@ -13,12 +13,17 @@ from guestagent.facts import gather
 from guestagent.model import Secret
 from guestagent.plan.changes import MakeLink, Plan
 from guestagent.plan.difference import diff
-from guestagent.plan.resources import Block, File, Group, Link, PasswordState, Step, UserPassword
+from guestagent.plan.kinds.account import Group, PasswordState, UserPassword
+from guestagent.plan.kinds.block import Block
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.link import Link
+from guestagent.plan.kinds.script import Script
 from guestagent.system.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
+    from guestagent.plan.kinds.script import Frequency
 
 WHY = Origin("drive", "user_data", "key")
 MORE = File("append", "/etc/motd", b"more\n", 0o644, WHY)
@@ -26,8 +31,8 @@ ZONE = Link("link", "/etc/localtime", "/usr/share/zoneinfo/Europe/Berlin", WHY)
 SCRIPT = b"#!/bin/sh\n"
 
 
-def step(often: str, script: bytes = SCRIPT) -> Step:
-    return Step("step", "late", f"50-{often}-x", script, WHY)
+def step(often: Frequency, script: bytes = SCRIPT) -> Script:
+    return Script("script", "late", 50, often, "x", script, WHY)
 
 
 class Guest:
@@ -237,7 +242,7 @@ class TestSteps:
         assert (where / "late/50-instance-x").stat().st_mode & 0o777 == 0o700
 
     @pytest.mark.parametrize("often", ["instance", "once"])
-    def test_what_has_run_is_not_staged_again(self, there: Guest, often: str) -> None:
+    def test_what_has_run_is_not_staged_again(self, there: Guest, often: Frequency) -> None:
         there.apply(step(often), first=True)
         (there.path / f"{defs.STATE_DIR[1:]}/late/50-{often}-x").unlink()  # as the runner does
         assert there.plan(step(often)).changes == ()

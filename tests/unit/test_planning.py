@@ -9,12 +9,13 @@ from network_samples import ORIGIN, bond, interface, member, network
 
 from guestagent import defs
 from guestagent.errors import Origin
+from guestagent.memory.applied import network_digest
 from guestagent.model import InstanceData, Network, Text
 from guestagent.plan.changes import RemoveFile
 from guestagent.settings import Settings
 from guestagent.system.digest import digest
 from guestagent.system.root import Root
-from guestagent.verbs.planning import make_plan, network_digest
+from guestagent.verbs.planning import make_plan
 
 NETWORK = f"{defs.NETWORKD_DIR}/10-guestagent-nic525400123456.network"
 NETWORK_FILES = [

@@ -12,12 +12,13 @@ from guestagent.desired import desired
 from guestagent.errors import Origin, Problem
 from guestagent.model import Account, Facts, InstanceData, Text
 from guestagent.parse.userdata.reading import read
-from guestagent.plan.resources import File, Step
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.script import Script
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
 
 if TYPE_CHECKING:
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
 
 FACTS = Facts(
     live=True,
@@ -79,10 +80,10 @@ def files(resources: list[Resource]) -> dict[str, File]:
     return {resource.path: resource for resource in resources if resource.kind == "file"}
 
 
-def steps(resources: list[Resource]) -> dict[str, Step]:
+def steps(resources: list[Resource]) -> dict[str, Script]:
     """The steps of a plan by stage and name."""
-    found = (resource for resource in resources if resource.kind == "step")
-    return {f"{step.stage}/{step.name}": step for step in found}
+    found = (resource for resource in resources if resource.kind == "script")
+    return {f"{step.stage}/{step.file_name}": step for step in found}
 
 
 def make_drive(folder: Path, user_data: str | bytes, **meta: Any) -> Path:

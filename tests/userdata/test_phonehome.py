@@ -214,7 +214,7 @@ def test_the_planned_step_reaches_the_server(server: Server, tmp_path: Path) -> 
     program.chmod(0o755)
     text = f"phone_home: {{url: 'http://{server.host}/$INSTANCE_ID', post: [instance_id, fqdn]}}\n"
     step = steps(clean_plan(text, data=METADATA))["late/80-instance-phone_home"]
-    script = step.script.replace(defs.PROGRAM.encode(), str(program).encode())
+    script = step.content.replace(defs.PROGRAM.encode(), str(program).encode())
     environment = {"PATH": "/usr/bin:/bin", "INSTANCE_ID": "i-1"}
     done = subprocess.run(["sh", "-s"], input=script, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr

@@ -105,7 +105,7 @@ def test_answers_for_debconf_reach_its_tool_and_nobody_else(tmp_path: Path) -> N
     tool.write_text(f"#!/bin/sh\ncat >{tmp_path}/answers\n[ $# = 0 ]\n")
     tool.chmod(0o755)
     path = f"{tmp_path}:/usr/bin:/bin"
-    subprocess.run(["sh", "-c", step.script], check=True, env={"PATH": path})
+    subprocess.run(["sh", "-c", step.content], check=True, env={"PATH": path})
     assert (tmp_path / "answers").read_text() == (
         'pkg-a pkg-a/flag boolean true\npkg-b pkg-b/word password it\'s $(id) "x"\n'
     )
@@ -121,7 +121,7 @@ def test_the_real_debconf_takes_the_answers(tmp_path: Path) -> None:
         f"Name: t\nDriver: File\nMode: 600\nFilename: {tmp_path}/templates.dat\n"
     )
     environment = {"PATH": os.environ["PATH"], "DEBCONF_SYSTEMRC": str(config)}
-    subprocess.run(["sh", "-c", step.script], check=True, env=environment)
+    subprocess.run(["sh", "-c", step.content], check=True, env=environment)
     found = (tmp_path / "config.dat").read_text()
     assert 'Value: it\'s $(id) "x"\n' in found
     assert "Name: pkg-a/flag\n" in found
@@ -132,7 +132,7 @@ def test_an_answer_of_another_form_is_an_error_and_the_others_count(value: str) 
     text = f"apt:\n  debconf_selections:\n    one: a a/b boolean true\n    two: {value}\n"
     resources, problems = plan_of(text, APT)
     assert places(problems) == [("error", "apt.debconf_selections.two (line 5, column 5)")]
-    assert b"printf '%s\\n' 'a a/b boolean true' |" in steps(resources)[STEP].script
+    assert b"printf '%s\\n' 'a a/b boolean true' |" in steps(resources)[STEP].content
 
 
 def test_without_debconf_answers_are_an_error() -> None:

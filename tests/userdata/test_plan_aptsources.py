@@ -175,7 +175,7 @@ def test_new_sources_are_fetched_once_by_whoever_does_it() -> None:
     text = sources(entry("deb http://x.example.org s main"))
     assert (
         "\nupdate || status=1\n"
-        in steps(clean_plan(text, facts=DEBIAN))["late/10-instance-apt"].script.decode()
+        in steps(clean_plan(text, facts=DEBIAN))["late/10-instance-apt"].content.decode()
     )
     assert list(steps(clean_plan(f"{text}packages: [vim]", facts=DEBIAN))) == [
         "late/10-instance-packages"

@@ -66,7 +66,7 @@ def test_each_certificate_is_a_file_where_the_system_looks(
     found = files(resources)
     assert list(found) == [f"{folder}/guestagent-ca-cert-{number}.crt" for number in (1, 2, 3)]
     assert {(item.content.decode(), item.mode) for item in found.values()} == {(authority, 0o644)}
-    assert steps(resources)[STEP].script.endswith(f"exec {tool}\n".encode())
+    assert steps(resources)[STEP].content.endswith(f"exec {tool}\n".encode())
 
 
 def test_what_stands_around_a_certificate_is_left_out(authority: str) -> None:
@@ -125,10 +125,10 @@ def test_with_none_that_is_right_nothing_is_done() -> None:
 
 def test_the_defaults_are_no_longer_trusted_where_that_is_asked(authority: str) -> None:
     text = trusted(authority, more="  remove_defaults: true\n")
-    script = steps(clean_plan(text, facts=DEBIAN))[STEP].script.decode()
+    script = steps(clean_plan(text, facts=DEBIAN))[STEP].content.decode()
     assert script.endswith("exec update-ca-certificates --fresh\n")
     assert "sed -i 's/^[^#!]/!&/' /etc/ca-certificates.conf" in script
-    script = steps(clean_plan(text, facts=FEDORA))[STEP].script.decode()
+    script = steps(clean_plan(text, facts=FEDORA))[STEP].content.decode()
     assert "find /usr/share/pki/ca-trust-source -type f -delete" in script
     _, problems = plan_of(text, SUSE)
     assert [key.split()[0] for _, key in places(problems)] == ["ca_certs.remove_defaults"]
@@ -152,7 +152,7 @@ def test_the_script_has_the_real_tool_take_it_up_and_drop_the_rest(
     rig.need_root()
     rig.need_tools("update-ca-certificates", "unshare")
     resources = clean_plan(trusted(authority, more="  remove_defaults: true\n"), facts=DEBIAN)
-    script = steps(resources)[STEP].script.decode().replace("debconf-set-selections", "true")
+    script = steps(resources)[STEP].content.decode().replace("debconf-set-selections", "true")
     (own := tmp_path / "own").mkdir()
     (own / "one.crt").write_text(next(iter(files(resources).values())).content.decode())
     shutil.copytree("/etc/ssl/certs", store := tmp_path / "store", symlinks=True)

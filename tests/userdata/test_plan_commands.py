@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from guestagent.desired.shell import command, quoted
 from guestagent.errors import FieldError
-from guestagent.plan.resources import Step
+from guestagent.plan.kinds.script import Script
 from userdata.planning import apply_twice, clean_plan, dry_run, make_drive, places, plan_of, steps
 
 EVIL = ["a'b", 'a"b', "$(touch evil)", "`touch evil`", "$HOME", "a\nb", "\\", "*", "", "-n", "é"]
@@ -22,7 +22,7 @@ SHELLS = [name for name in ("sh", "dash", "bash") if shutil.which(name)]
 BOUNDARY = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=X\n\n"
 
 
-def step(text: str, name: str) -> Step:
+def step(text: str, name: str) -> Script:
     """The one step of text in which nothing is wrong."""
     found = steps(clean_plan(text))
     assert list(found) == [name]
@@ -56,25 +56,25 @@ def test_no_word_can_hold_a_nul() -> None:
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_words_of_a_list_are_never_read_by_the_shell(tmp_path: Path, shell: str) -> None:
     text = f"runcmd: [{json.dumps(['printf', '<%s>', *EVIL])}]\n"
-    script = step(text, "late/50-instance-runcmd").script
+    script = step(text, "late/50-instance-runcmd").content
     assert run(script, tmp_path / "empty", shell) == "".join(f"<{word}>" for word in EVIL)
 
 
 def test_commands_are_a_script_as_cloud_init_writes_it(tmp_path: Path) -> None:
     text = "runcmd:\n- echo $((1 + 1)) | tr 2 3\n- null\n- [echo, 5, a b]\n- 'false'\n- echo last\n"
-    script = step(text, "late/50-instance-runcmd").script
+    script = step(text, "late/50-instance-runcmd").content
     assert script == b"#!/bin/sh\necho $((1 + 1)) | tr 2 3\n'echo' '5' 'a b'\nfalse\necho last\n"
     assert run(script, tmp_path / "empty") == "3\n5 a b\nlast\n"
 
 
 def test_a_command_of_many_lines_is_one_text_for_the_shell(tmp_path: Path) -> None:
     text = "runcmd:\n- |\n  if true; then\n    echo yes\n  fi\n- cat <<E\n\n  a\n\n  E\n"
-    assert run(step(text, "late/50-instance-runcmd").script, tmp_path / "empty") == "yes\na\n"
+    assert run(step(text, "late/50-instance-runcmd").content, tmp_path / "empty") == "yes\na\n"
 
 
 def test_bootcmd_is_run_early_at_each_boot() -> None:
     found = step("bootcmd: ['echo a', [echo, b]]\n", "early/20-boot-bootcmd")
-    assert found.script == b"#!/bin/sh\necho a\n'echo' 'b'\n"
+    assert found.content == b"#!/bin/sh\necho a\n'echo' 'b'\n"
     assert found.why.key == "bootcmd (line 2, column 1)"
     assert found.secret
 
@@ -119,7 +119,7 @@ def test_scripts_are_steps_by_their_kinds() -> None:
         "late/50-instance-part-001",
         "late/50-instance-z.sh",
     ]
-    assert found["late/50-instance-z.sh"].script.startswith(b"#!/usr/bin/python3\nprint(1)")
+    assert found["late/50-instance-z.sh"].content.startswith(b"#!/usr/bin/python3\nprint(1)")
     assert all(step.secret for step in found.values())
 
 

@@ -9,7 +9,8 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.plan.resources import Block, Step
+from guestagent.plan.kinds.block import Block
+from guestagent.plan.kinds.script import Script
 
 from .planning import FACTS, plan_of
 
@@ -20,7 +21,9 @@ def steps(text: str) -> dict[str, str]:
     """The scripts of a text of cloud-config, by their names, each accepted by the shell."""
     resources, problems = plan_of(text, GROWS)
     assert problems == []
-    found = {item.name: item.script.decode() for item in resources if isinstance(item, Step)}
+    found = {
+        item.file_name: item.content.decode() for item in resources if isinstance(item, Script)
+    }
     for script in found.values():
         subprocess.run(["sh", "-n"], input=script.encode(), check=True)
     return found
@@ -257,9 +260,11 @@ def test_automatic_swap_stays_below_its_limit(tmp_path: Path) -> None:
 def test_the_root_grows_where_there_is_room() -> None:
     assert "partition '/'\nfile_system\n" in steps("timezone: UTC")["30-instance-grow-20480"]
     larger, _ = plan_of("timezone: UTC", FACTS._replace(room=30720))
-    assert [item.name for item in larger if isinstance(item, Step)] == ["30-instance-grow-30720"]
+    assert [item.file_name for item in larger if isinstance(item, Script)] == [
+        "30-instance-grow-30720"
+    ]
     nothing, _ = plan_of("timezone: UTC", FACTS._replace(room=0))
-    assert [item for item in nothing if isinstance(item, Step) and "grow" in item.name] == []
+    assert [item for item in nothing if isinstance(item, Script) and "grow" in item.name] == []
 
 
 @pytest.mark.parametrize(
@@ -284,7 +289,7 @@ def test_what_grows_can_be_chosen(text: str, lines: list[str]) -> None:
 
 def test_growing_can_be_switched_off() -> None:
     resources, _ = plan_of("growpart: {mode: off}\nresize_rootfs: false", GROWS)
-    assert not [item for item in resources if isinstance(item, Step)]
+    assert not [item for item in resources if isinstance(item, Script)]
 
 
 def test_a_device_without_its_path_is_an_error() -> None:

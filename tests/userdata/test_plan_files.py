@@ -14,7 +14,7 @@ import rig
 from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.model import InjectedFile, InstanceData
-from guestagent.plan.resources import File
+from guestagent.plan.kinds.file import File
 from userdata.planning import FACTS, apply_twice, dry_run, files, make_drive, places, plan_of, steps
 
 FIRST, SECOND = "write_files[0]", "write_files[1]"
@@ -260,15 +260,15 @@ def test_scripts_that_cloud_init_would_run_are_run(folder: str, number: str) -> 
     assert problems == []
     assert list(files(resources)) == [item["path"]]
     (step,) = steps(resources).values()
-    assert (step.stage, step.name) == ("late", f"{number}-00-a-b.sh")
-    assert (step.script, step.secret) == (b"#!/bin/sh\nhush\n", True)
+    assert (step.stage, step.file_name) == ("late", f"{number}-00-a-b.sh")
+    assert (step.content, step.secret) == (b"#!/bin/sh\nhush\n", True)
 
 
 def test_a_script_is_run_once_with_all_that_is_appended_to_it() -> None:
     path = f"{SCRIPTS}/per-boot/a"
     more = {"path": path, "content": "b\n", "append": True}
     resources, _ = plan_of(items({"path": path, "content": "a\n"}, more, {**more, "defer": True}))
-    assert [step.script for step in steps(resources).values()] == [b"a\nb\nb\n"]
+    assert [step.content for step in steps(resources).values()] == [b"a\nb\nb\n"]
 
 
 def test_scripts_of_like_names_are_both_run() -> None:

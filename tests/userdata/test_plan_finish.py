@@ -11,7 +11,7 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.plan.resources import Step
+from guestagent.plan.kinds.script import Script
 from userdata.planning import METADATA, apply_twice, clean_plan, dry_run, make_drive, plan_of, steps
 
 PHONE, MESSAGE = "80-instance-phone_home", "90-boot-final_message"
@@ -20,7 +20,7 @@ EVIL = 'it\'s "$(touch evil)" `touch evil` $HOME \\ %s ;&| é'
 STUB = '#!/bin/sh\nprintf "<%s>" "${0##*/}" "$@" >>"$CALLS"\n'
 
 
-def step(text: str, name: str) -> Step:
+def step(text: str, name: str) -> Script:
     """The one step of text in which nothing is wrong."""
     found = steps(clean_plan(text, data=METADATA))
     assert list(found) == [f"late/{name}"]
@@ -82,7 +82,7 @@ def place(tmp_path: Path) -> Place:
 def handed(url: str, place: Place, **more: object) -> dict[str, object]:
     """What the step hands to the verb on standard input."""
     place.stub("guestagent", "#!/bin/sh\necho $*\ncat\n")
-    script = step(key("phone_home", {"url": url, **more}), PHONE).script
+    script = step(key("phone_home", {"url": url, **more}), PHONE).content
     verb, _, parameters = place.run(script).stdout.partition("\n")
     assert verb == "phone-home"
     found: dict[str, object] = json.loads(parameters)
@@ -141,7 +141,7 @@ def said(text: str, place: Place) -> list[str]:
     """The lines on the console, which are those in the journal."""
     place.stub("guestagent", "#!/bin/sh\necho guestagent 1.2.3\n")
     place.stub("date", '#!/bin/sh\n[ "$*" = -R ] && echo "Thu, 01 Jan 1970 00:00:00 +0000"\n')
-    done = place.run(step(key("final_message", text), MESSAGE).script)
+    done = place.run(step(key("final_message", text), MESSAGE).content)
     assert (done.returncode, done.stderr) == (0, "")
     assert place.console.read_text() == done.stdout
     return done.stdout.splitlines()
@@ -167,7 +167,7 @@ def test_names_that_are_not_known_stay_with_a_warning(place: Place) -> None:
     resources, problems = plan_of(key("final_message", text))
     assert [problem.severity for problem in problems] == ["warning"]
     assert "HOME" not in problems[0].reason
-    script = steps(resources)[f"late/{MESSAGE}"].script
+    script = steps(resources)[f"late/{MESSAGE}"].content
     place.stub("guestagent", "#!/bin/sh\necho guestagent 1.2.3\n")
     assert place.run(script).stdout == f"{text}\n"
 
@@ -175,7 +175,7 @@ def test_names_that_are_not_known_stay_with_a_warning(place: Place) -> None:
 def test_a_message_without_a_console_is_in_the_journal_all_the_same(place: Place) -> None:
     place.stub("guestagent", "#!/bin/sh\necho guestagent 1.2.3\n")
     place.console.mkdir()
-    done = place.run(step("final_message: done\n", MESSAGE).script)
+    done = place.run(step("final_message: done\n", MESSAGE).content)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
@@ -208,13 +208,13 @@ def test_an_empty_message_is_none() -> None:
 @pytest.mark.parametrize(("mode", "flag"), [("poweroff", "-P"), ("reboot", "-r"), ("halt", "-H")])
 def test_a_delayed_change_is_shutdown_s(mode: str, flag: str, place: Place) -> None:
     text = key("power_state", {"mode": mode, "delay": 5, "message": EVIL})
-    assert place.run(step(text, POWER).script).returncode == 0
+    assert place.run(step(text, POWER).content).returncode == 0
     assert place.called() == f"<shutdown><{flag}><--><+5><{EVIL}>"
 
 
 def test_a_change_at_once_waits_for_the_unit_that_runs_the_step(place: Place) -> None:
     place.systemd.mkdir()
-    place.run(step("power_state: {mode: poweroff, delay: now, message: pay $5}\n", POWER).script)
+    place.run(step("power_state: {mode: poweroff, delay: now, message: pay $5}\n", POWER).content)
     options = "<--quiet><--no-block><--collect><--unit=guestagent-power-state>"
     waits = "<--property=After=guestagent-late.service>"
     # systemd-run(1) makes one $ of two.
@@ -222,7 +222,7 @@ def test_a_change_at_once_waits_for_the_unit_that_runs_the_step(place: Place) ->
 
 
 def test_without_systemd_a_change_at_once_comes_a_little_later(place: Place) -> None:
-    place.run(step("power_state: {mode: reboot, message: -c}\n", POWER).script)
+    place.run(step("power_state: {mode: reboot, message: -c}\n", POWER).content)
     assert place.called() == "<shutdown><-r><--><now><-c>"
 
 
@@ -243,7 +243,7 @@ def test_a_condition_decides(condition: object, status: int, happens: bool, plac
     text = key("power_state", {"mode": "halt", "delay": 1, "condition": condition})
     found = step(text, POWER)
     assert found.secret is (condition is not True)
-    assert place.run(found.script).returncode == status
+    assert place.run(found.content).returncode == status
     assert bool(place.called()) is happens
 
 
@@ -263,7 +263,7 @@ def test_a_message_that_cannot_be_told_does_not_hinder(place: Place) -> None:
         key("power_state", {"mode": "halt", "delay": 2, "message": "\x1b"})
     )
     assert [p.key.partition(" (")[0] for p in problems] == ["power_state.message"]
-    place.run(steps(resources)[f"late/{POWER}"].script)
+    place.run(steps(resources)[f"late/{POWER}"].content)
     assert place.called() == "<shutdown><-H><--><+2>"
 
 

@@ -28,7 +28,8 @@ from .test_plan_ssh import HOME, PRACTICE, policy
 from .test_plan_users import KEY, OTHER, lines_of, real_accounts
 
 if TYPE_CHECKING:
-    from guestagent.plan.resources import HostKeys, Resource
+    from guestagent.plan.kinds import Resource
+    from guestagent.plan.kinds.host_keys import HostKeys
 
 
 def host_keys(resources: list[Resource]) -> HostKeys | None:

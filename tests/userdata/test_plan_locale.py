@@ -91,7 +91,7 @@ def test_no_locale_is_left_alone() -> None:
     ],
 )
 def test_a_missing_locale_is_made_from_its_line(name: str, line: str) -> None:
-    script = steps(clean_plan(f"locale: {name}", facts=DEBIAN))["early/60-instance-locale"].script
+    script = steps(clean_plan(f"locale: {name}", facts=DEBIAN))["early/60-instance-locale"].content
     assert f"echo '{line}' >>/etc/locale.gen\nlocale-gen --keep-existing\n" in script.decode()
 
 
@@ -123,9 +123,9 @@ def test_without_a_list_of_locales_a_step_says_whether_it_is_there(
 ) -> None:
     rig.need_tools("locale")
     step = steps(clean_plan("locale: xx_YY.UTF-8", facts=facts))["late/20-instance-locale"]
-    done = subprocess.run(["sh", "-c", step.script], capture_output=True, text=True)
+    done = subprocess.run(["sh", "-c", step.content], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, f"the locale xx_YY.UTF-8 is not there{advice}\n")
-    there = step.script.replace(b"xx_YY.UTF-8", b"C.UTF-8")
+    there = step.content.replace(b"xx_YY.UTF-8", b"C.UTF-8")
     done = subprocess.run(["sh", "-c", there], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -156,7 +156,7 @@ def test_the_script_makes_a_locale_with_the_systems_own_tool(
     texts = {defs.SUPPORTED_LOCALES: supported.read_text()}
     facts = DEBIAN._replace(programs=frozenset({tool}), texts=texts)
     step = steps(clean_plan(f"locale: {name}", facts=facts))["early/60-instance-locale"]
-    (script := tmp_path / "step").write_bytes(step.script)
+    (script := tmp_path / "step").write_bytes(step.content)
     (wanted := tmp_path / "locale.gen").touch()
     made = tmp_path / "locales"
     shutil.copytree("/usr/lib/locale/C.utf8", made / "C.utf8")
@@ -190,7 +190,7 @@ def test_the_keyboard_elsewhere_has_a_map_for_the_console_besides() -> None:
 def _keyboard_step(facts: object) -> bytes:
     resources, _ = plan_of(ALL, facts)  # type: ignore[arg-type]
     found = steps(resources).get("early/60-instance-keyboard")
-    return found.script if found else b""
+    return found.content if found else b""
 
 
 @pytest.mark.parametrize("value", ["'a\"b'", '"a\\nX=1"', "'$(id)'", "'`id`'", "'a b'"])

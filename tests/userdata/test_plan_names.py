@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import rig
 
-from guestagent.plan.resources import Hostname
+from guestagent.plan.kinds.hostname import Hostname
 from userdata.planning import (
     FACTS,
     METADATA,

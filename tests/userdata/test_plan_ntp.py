@@ -49,7 +49,7 @@ def test_timesyncd_gets_a_drop_in_with_servers_and_pools() -> None:
     found = files(resources)["/etc/systemd/timesyncd.conf.d/50-guestagent.conf"]
     expected = "[Time]\nNTP=\nNTP=192.0.2.1 ntp.example.org 2001:db8::1 0.pool.ntp.org\n"
     assert (found.content.decode(), found.mode) == (expected, 0o644)
-    script = steps(resources)["early/70-instance-ntp"].script
+    script = steps(resources)["early/70-instance-ntp"].content
     assert b"systemctl --no-block restart systemd-timesyncd.service\n" in script
 
 
@@ -91,7 +91,7 @@ def test_allow_alone_leaves_the_servers_of_the_image() -> None:
 def test_elsewhere_chronys_file_and_service_have_other_names() -> None:
     resources = clean_plan(TEXT, facts=FEDORA)
     assert "/etc/chrony.conf" in files(resources)
-    assert b"enable chronyd.service" in steps(resources)["early/70-instance-ntp"].script
+    assert b"enable chronyd.service" in steps(resources)["early/70-instance-ntp"].content
 
 
 @pytest.mark.parametrize("text", ["ntp:", "ntp: {}", "ntp: {enabled: true, ntp_client: auto}"])
@@ -134,7 +134,7 @@ def test_the_script_that_installs_chrony_edits_its_file_as_the_plan_does(
     for name in (tool, "systemctl"):
         (tools / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/calls\n')
         (tools / name).chmod(0o755)
-    script = step.script.decode().replace(path, str(own))
+    script = step.content.decode().replace(path, str(own))
     argv = ["sh", "-c", script]
     subprocess.run(argv, check=True, env={"PATH": f"{tools}:/usr/bin:/bin"})
     assert own.read_text() == conf(TEXT)

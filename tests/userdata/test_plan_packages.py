@@ -27,7 +27,7 @@ STEP = "late/10-instance-packages"
 
 
 def script(text: str, facts: Facts = APT) -> str:
-    return steps(clean_plan(text, facts=facts))[STEP].script.decode()
+    return steps(clean_plan(text, facts=facts))[STEP].content.decode()
 
 
 class Tools:
@@ -191,14 +191,14 @@ def test_wildcards_reach_the_tool_as_they_are(tmp_path: Path) -> None:
 def test_what_is_no_package_is_an_error_for_it_alone(name: str) -> None:
     resources, problems = plan_of(f"packages: [good-one, {name}]", APT)
     assert [key.split()[0] for _, key in places(problems)] == ["packages[1]"]
-    assert "install 'good-one' ||" in steps(resources)[STEP].script.decode()
+    assert "install 'good-one' ||" in steps(resources)[STEP].content.decode()
 
 
 @pytest.mark.parametrize("name", ["'-x'", "'a b'", "'a;b'", "'$(id)'", '"a\\nb"', '"a\'b"', "'*'"])
 def test_what_dnf_does_not_take_is_an_error(name: str) -> None:
     resources, problems = plan_of(f"packages: [good-one, {name}]", DNF)
     assert [key.split()[0] for _, key in places(problems)] == ["packages[1]"]
-    assert "install 'good-one' ||" in steps(resources)[STEP].script.decode()
+    assert "install 'good-one' ||" in steps(resources)[STEP].content.decode()
 
 
 def test_the_real_apt_reads_the_script(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from .planning import (
 from .test_plan_users import KEY, lines_of, real_accounts
 
 if TYPE_CHECKING:
-    from guestagent.plan.resources import Resource, UserPassword
+    from guestagent.plan.kinds import Resource
+    from guestagent.plan.kinds.account import UserPassword
 
 SHA512 = "$6$saltsalt$" + "a" * 86
 ADMIN = Password(Secret("CANARY-admin"), Origin("drive", "meta_data.json", "admin_pass"))

@@ -55,7 +55,7 @@ def test_resolved_gets_a_drop_in_in_place_of_what_the_image_says() -> None:
         b"[Resolve]\nDNS=\nDNS=192.0.2.53 2001:db8::53\n"
         b"Domains=\nDomains=a.example.org b.example.org\n"
     )
-    assert b"systemd-resolved" in steps(resources)["early/70-instance-resolver"].script
+    assert b"systemd-resolved" in steps(resources)["early/70-instance-resolver"].content
     assert "/etc/resolv.conf" not in files(resources)
 
 
@@ -70,7 +70,7 @@ def test_networkmanager_gets_global_dns() -> None:
         b"[global-dns]\nsearches=a.example.org,b.example.org\noptions=rotate,timeout:1\n"
         b"[global-dns-domain-*]\nservers=192.0.2.53,2001:db8::53\n"
     )
-    assert b"NetworkManager.service" in steps(resources)["early/70-instance-resolver"].script
+    assert b"NetworkManager.service" in steps(resources)["early/70-instance-resolver"].content
 
 
 def test_what_the_resolver_cannot_do_is_a_warning() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.plan.resources import UserPassword
+from guestagent.plan.kinds.account import UserPassword
 
 from .planning import apply_twice, clean_plan, dry_run, files, make_drive, places, plan_of
 from .test_plan_users import DATA, KEY, keys, lines_of, real_accounts, users

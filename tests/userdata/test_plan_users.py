@@ -11,7 +11,8 @@ import rig
 from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.model import Text
-from guestagent.plan.resources import Block, Group, User
+from guestagent.plan.kinds.account import Group, User
+from guestagent.plan.kinds.block import Block
 
 from .planning import (
     FACTS,
@@ -27,7 +28,7 @@ from .planning import (
 )
 
 if TYPE_CHECKING:
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
 
 KEY = rig.KEY
 OTHER = KEY.replace("AAAAIAAx", "AAAAIBBx")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import FieldError, Problem
 from guestagent.parse import fields
-from guestagent.plan.resources import Block, ConsolePassword, File, User, UserPassword
+from guestagent.plan.kinds.account import User, UserPassword
+from guestagent.plan.kinds.block import Block
+from guestagent.plan.kinds.console_password import ConsolePassword
+from guestagent.plan.kinds.file import File
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
     from guestagent.errors import Origin
     from guestagent.model import Facts, InstanceData
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
 
 _FALLBACK_NAME = "cloud"

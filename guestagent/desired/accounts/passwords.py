@@ -11,7 +11,7 @@ from guestagent.desired.accounts.people import login_name
 from guestagent.errors import FieldError, Problem
 from guestagent.model import Secret
 from guestagent.parse import fields
-from guestagent.plan.resources import PasswordState, UserPassword
+from guestagent.plan.kinds.account import PasswordState, UserPassword
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from guestagent.desired.accounts.people import Person
     from guestagent.errors import Origin
     from guestagent.model import InstanceData
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
 
     Form = Literal["plain", "hash", "random"]
 

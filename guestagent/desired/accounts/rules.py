@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.errors import FieldError, Problem
-from guestagent.plan.resources import Block, File
+from guestagent.plan.kinds.block import Block
+from guestagent.plan.kinds.file import File
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from guestagent.desired.accounts.people import Person
     from guestagent.model import Facts
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _HOST = _LETTERS | frozenset("_./-")

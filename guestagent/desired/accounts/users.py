@@ -22,7 +22,7 @@ from guestagent.desired.accounts import (
 from guestagent.desired.accounts.people import login_name, people
 from guestagent.errors import FieldError, Problem
 from guestagent.parse import fields
-from guestagent.plan.resources import Group, User
+from guestagent.plan.kinds.account import Group, User
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from guestagent.desired.accounts.people import Person
     from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
 
 NO_MEMBER = "names a user that does not exist; not added to the group"

@@ -7,14 +7,14 @@ from guestagent.desired.network.routing import with_metrics, with_policy
 from guestagent.desired.network.select import select
 from guestagent.errors import Origin, Problem
 from guestagent.model import Interface, Network
-from guestagent.plan.resources import File
+from guestagent.plan.kinds.file import File
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from guestagent.model import Facts, Nic
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
     from guestagent.stacks.rendered import Rendered
 

@@ -12,12 +12,13 @@ from guestagent.desired.packages import apt_sources as aptsources
 from guestagent.desired.packages.install import APT_GET
 from guestagent.desired.shell import quoted
 from guestagent.errors import FieldError, Problem
-from guestagent.plan.resources import File, Step
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
@@ -119,8 +120,8 @@ def _step(setting: Setting, facts: Facts, update: bool, problems: list[Problem])
     if update:
         script += _UPDATE
     script += "exit $status\n"
-    name = "10-instance-apt"
-    return [Step("step", "late", name, script.encode(), setting.at(), bool(selections))]
+    hidden = bool(selections)
+    return [Script("script", "late", 10, "instance", "apt", script.encode(), setting.at(), hidden)]
 
 
 def _selections(setting: Setting, facts: Facts, problems: list[Problem]) -> list[str]:

@@ -7,7 +7,7 @@ from guestagent.desired import os_release as osrelease
 from guestagent.desired.packages import deb822
 from guestagent.desired.packages.openpgp import public_keys
 from guestagent.errors import FieldError, Problem
-from guestagent.plan.resources import File
+from guestagent.plan.kinds.file import File
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from guestagent.desired.packages.deb822 import Stanza
     from guestagent.errors import Origin
     from guestagent.model import Facts, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _ARCHITECTURES = {

@@ -10,12 +10,12 @@ from guestagent import defs
 from guestagent.desired.shell import command
 from guestagent.errors import FieldError, Problem
 from guestagent.parse import fields
-from guestagent.plan.resources import Step
+from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.plan.wanted import Ask, Wanted
     from guestagent.settings import Settings
 
@@ -91,7 +91,8 @@ def _plan(
         return [], problems
     reboot = data.setting("package_reboot_if_required")
     script = _script(tool, upgrade, packages, bool(reboot and reboot.value))
-    step = Step("step", "late", "10-instance-packages", script.encode(), wanted[0].at())
+    why = wanted[0].at()
+    step = Script("script", "late", 10, "instance", "packages", script.encode(), why)
     return [step], problems
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.desired.accounts import lets_in, opens, writes_keys
 from guestagent.errors import Origin, Problem
-from guestagent.plan.resources import File, HostKeys
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.host_keys import HostKeys
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guestagent.model import Facts, InstanceData
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
 
 _OWN = Origin("settings", defs.SETTINGS_FILE, "sshd")

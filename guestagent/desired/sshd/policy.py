@@ -13,7 +13,7 @@ from guestagent import defs
 from guestagent.errors import FieldError, Problem
 from guestagent.model import Secret
 from guestagent.parse import fields
-from guestagent.plan.resources import HostKeys
+from guestagent.plan.kinds.host_keys import HostKeys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from guestagent.desired.sshd import Policy
     from guestagent.errors import Origin
     from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.resources import Resource
+    from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
 
 _TYPES = ("rsa", "ecdsa", "ed25519")

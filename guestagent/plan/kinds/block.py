@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from guestagent.memory import applied
+from guestagent.record import NamedTuple
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Literal
+
+    from guestagent.errors import Origin
 
 _BEGIN, _END = b"# guestagent: begin", b"# guestagent: end"
 _MARK = b" # guestagent"
+
+
+class Block(NamedTuple):
+    """Lines that guestagent owns in a file of somebody else.
+
+    ``style`` "block" keeps them between two marker lines, "line" marks each line's end.
+    The file belongs to ``user``; a new one gets ``mode``.
+    """
+
+    kind: Literal["block"]
+    path: str
+    lines: tuple[str, ...]
+    style: Literal["block", "line"]
+    user: str
+    mode: int
+    why: Origin
+
+    @property
+    def key(self) -> str:
+        """The key under which the state remembers this."""
+        return applied.block(self.path)
 
 
 def body(text: Iterable[str], style: str) -> bytes:

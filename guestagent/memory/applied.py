@@ -1,0 +1,84 @@
+"""The keys under which the state remembers what was applied: no other module spells one.
+
+A key is the kind of thing and its name, ``file:/etc/motd``.  With most keys the state keeps a
+digest of what was applied, so that a later run can tell what an administrator changed since.
+"""
+
+from __future__ import annotations
+
+from guestagent import defs
+from guestagent.system.digest import digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOSTNAME = "hostname"
+HOST_KEYS = "host_keys"
+ENTROPY = "entropy"
+
+
+def file(path: str) -> str:
+    """Return the key of a whole file."""
+    return f"file:{path}"
+
+
+def replaced(path: str) -> str:
+    """Return the key that tells that a file was there before guestagent wrote it."""
+    return f"replaced:{path}"
+
+
+def appended(path: str, content: bytes) -> str:
+    """Return the key of bytes that were appended to a file."""
+    return f"append:{path}:{digest(content)}"
+
+
+def late(path: str) -> str:
+    """Return the key of a file that the late stage writes."""
+    return f"late:{path}"
+
+
+def block(path: str) -> str:
+    """Return the key of guestagent's lines in a file."""
+    return f"block:{path}"
+
+
+def link(path: str) -> str:
+    """Return the key of a symbolic link."""
+    return f"link:{path}"
+
+
+def script(stage: str, file_name: str) -> str:
+    """Return the key of a script, by its stage and its file's name there."""
+    return f"step:{stage}/{file_name}"
+
+
+def group(name: str) -> str:
+    """Return the key of a group and its members."""
+    return f"group:{name}"
+
+
+def user(name: str) -> str:
+    """Return the key of an account."""
+    return f"user:{name}"
+
+
+def password(name: str) -> str:
+    """Return the key of an account's password."""
+    return f"password:{name}"
+
+
+def password_state(name: str, state: str) -> str:
+    """Return the key of a password that was "locked" or "expired"."""
+    return f"{state}:{name}"
+
+
+def of_network(key: str) -> bool:
+    """Tell whether a key is that of a file of the network's configuration."""
+    return key.startswith(tuple(f"file:{path}" for path in defs.NETWORK_FILES))
+
+
+def network_digest(record: Mapping[str, str]) -> str:
+    """Return a name for the network that a record describes."""
+    found = (f"{key} {value}\n" for key, value in sorted(record.items()) if of_network(key))
+    return digest("".join(found).encode())
