@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from guestagent.desired import accounts, hostname, sshd
 from guestagent.errors import Problem
-from guestagent.plan.kinds.entropy import Entropy
 from guestagent.plan.kinds.file import File
 from guestagent.plan.wanted import Ask, Wanted
 
@@ -94,6 +93,8 @@ def _entropy(
     seed = data.random_seed
     if seed is None or not facts.live or not settings.random_seed_manage:
         return [], []
+    from guestagent.plan.kinds.entropy import Entropy
+
     return [Entropy("entropy", seed.content, seed.origin)], []
 
 

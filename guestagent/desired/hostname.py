@@ -6,7 +6,6 @@ from guestagent import defs
 from guestagent.errors import Problem
 from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.file import File
-from guestagent.plan.kinds.hostname import Hostname
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ def plan(
             static = static.split(".")[0]
         found.append(File("file", defs.HOSTNAME_FILE, f"{static}\n".encode(), 0o644, why))
         if facts.live:
+            from guestagent.plan.kinds.hostname import Hostname
+
             found.append(Hostname("hostname", static, why))
     if settings.hosts_manage:
         line = " ".join(("127.0.1.1", *dict.fromkeys((full, short))))

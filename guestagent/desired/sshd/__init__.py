@@ -6,7 +6,6 @@ from guestagent import defs
 from guestagent.desired.accounts import lets_in, opens, writes_keys
 from guestagent.errors import Origin, Problem
 from guestagent.plan.kinds.file import File
-from guestagent.plan.kinds.host_keys import HostKeys
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -77,6 +76,8 @@ def plan(
         keys, more = ssh.host_keys(data, facts, settings, why)
         return found + keys, problems + more
     if settings.ssh_host_keys and settings.ssh_host_key_types:
+        from guestagent.plan.kinds.host_keys import HostKeys
+
         found.append(HostKeys("host_keys", settings.ssh_host_key_types, why))
     return found, problems
 
