@@ -16,7 +16,8 @@ from guestagent import defs
 from guestagent.commit.user_files import account_of, is_users, new_homes, write_as_user
 from guestagent.errors import AccountsLocked, FieldError, Problem, Refused
 from guestagent.facts import groups
-from guestagent.memory import state
+from guestagent.memory import note
+from guestagent.system import ownfiles
 from guestagent.system.digest import digest
 from guestagent.system.jsontext import loads
 from guestagent.system.libc import sync_tree
@@ -76,7 +77,7 @@ def clean(root: Root) -> None:
                 _unlink(place.fd, place.name)
         except (FileNotFoundError, NotADirectoryError, Refused):
             pass  # killed before the directory was made
-    unlink(root, defs.STAGING_FILE)
+    ownfiles.remove(root, defs.STAGING_FILE)
 
 
 def _staged_paths(content: bytes) -> list[str]:
@@ -93,12 +94,6 @@ def _unlink(fd: int, name: str) -> None:
         os.unlink(name, dir_fd=fd)
     except FileNotFoundError:
         pass
-
-
-def unlink(root: Root, path: str) -> None:
-    """Remove one of guestagent's own files, which may be gone.  Raises OSError, Refused."""
-    with root.place(path) as place:
-        _unlink(place.fd, place.name)
 
 
 class _Commit:
@@ -184,7 +179,7 @@ class _Commit:
         if not changes:
             return
         names = [_temporary_path(change.path) for change in changes]
-        state.write(self.root, defs.STAGING_FILE, names, 0o600)
+        ownfiles.write(self.root, defs.STAGING_FILE, names, 0o600)
         for change in changes:
             try:
                 self.staged.append(self._stage_one(change))
@@ -224,15 +219,12 @@ class _Commit:
             for change in changes
             if change.kind == "write" and change.append
         }
-        made = dict.fromkeys((c.user.name for c in changes if c.kind == "add_user"), "new")
+        made = [change.user.name for change in changes if change.kind == "add_user"]
         if appended or made or any(change.kind in ("step", "write_later") for change in changes):
-            before = state.note(self.root, self.instance)
-            found = {
-                "appended": before["appended"] | appended,
-                "accounts": before["accounts"] | made,
-                "instance": {"id": self.instance},
-            }
-            state.write(self.root, defs.NOTE_FILE, found, 0o600)
+            before = note.read(self.root, self.instance)
+            appended = before.appended | appended
+            accounts = tuple(sorted({*before.accounts, *made}))
+            note.write(self.root, note.Note(appended, accounts, self.instance))
 
     def _own(self) -> None:
         """Give staged files to the accounts that shall have them, which exist by now."""
@@ -277,7 +269,7 @@ class _Commit:
             _unlink(item.fd, item.temporary)
             os.close(item.fd)
         if self.root.exists(defs.STAGING_FILE):
-            unlink(self.root, defs.STAGING_FILE)
+            ownfiles.remove(self.root, defs.STAGING_FILE)
         self.staged = []
 
     def _remove_file(self, change: RemoveFile) -> None:

@@ -12,8 +12,8 @@ from binascii import b2a_base64
 
 from guestagent import defs
 from guestagent.errors import FieldError, UsageError
-from guestagent.memory import state
 from guestagent.model import Secret
+from guestagent.system import ownfiles
 from guestagent.system.jsontext import loads
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ def make(
     secret = generate()
     set_password(change.name, secret)
     sent = {"url": change.url, "password": encrypt(secret, change.exponent, change.modulus)}
-    state.write(root, defs.POST_FILE, sent, 0o600)
+    ownfiles.write(root, defs.POST_FILE, sent, 0o600)
 
 
 def post(path: str) -> int:

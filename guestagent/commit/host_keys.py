@@ -6,7 +6,7 @@ import os
 
 from guestagent import defs
 from guestagent.errors import Refused
-from guestagent.memory.state import folder
+from guestagent.system.ownfiles import open_folder
 from guestagent.system.privsep import replace
 from guestagent.system.root import read_at
 from guestagent.system.tools import program, run
@@ -27,7 +27,7 @@ def make_host_keys(root: Root, change: MakeHostKeys) -> None:
     tool = program("ssh-keygen")
     if tool is None and change.types:
         raise Refused("making host keys needs ssh-keygen, which is not installed")
-    parent = folder(root, defs.STATE_DIR)
+    parent = open_folder(root, defs.STATE_DIR)
     try:
         work = _fresh(parent)
     finally:

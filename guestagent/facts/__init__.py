@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.facts import network as netfacts
-from guestagent.memory import state
+from guestagent.memory import note
 from guestagent.model import Account, Facts
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def gather(root: Root) -> Facts:
         sshd_dropins=_includes_dropins(root.text(defs.SSHD_CONFIG)),
         programs=frozenset(name for name in _WANTED_PROGRAMS if root.program(name)),
         room=_room(root) if root.live else None,
-        unfinished=frozenset(state.note(root)["accounts"]),
+        unfinished=frozenset(note.read(root).accounts),
         memberships=frozenset(
             f"{parts[0]}:{name}" for parts in known for name in parts[-1].split(",")
         ),

@@ -10,8 +10,8 @@ from binascii import a2b_base64, b2a_base64
 
 from guestagent import defs
 from guestagent.errors import FieldError, Origin
-from guestagent.memory import state
 from guestagent.plan.changes import RemoveFile, WriteFile
+from guestagent.system import ownfiles
 from guestagent.system.jsontext import loads
 from guestagent.system.tools import program, run
 
@@ -70,7 +70,8 @@ def reload(changes: Sequence[Change]) -> list[str]:
 
 def postpone(root: Root, changes: Sequence[Change]) -> None:
     """Leave the changes for ``reload_postponed``.  Raises OSError, Refused."""
-    state.write(root, defs.RELOAD_FILE, [packed(item) for item in network_changes(changes)], 0o600)
+    kept = [packed(item) for item in network_changes(changes)]
+    ownfiles.write(root, defs.RELOAD_FILE, kept, 0o600)
 
 
 def packed(change: FileChange) -> dict[str, str | None]:
@@ -90,9 +91,7 @@ def reload_postponed(root: Root) -> list[str]:
     content = root.read(defs.RELOAD_FILE)
     if content is None:
         return []
-    from guestagent import commit as apply
-
-    apply.unlink(root, defs.RELOAD_FILE)
+    ownfiles.remove(root, defs.RELOAD_FILE)
     try:
         kept = loads(content)
     except FieldError as error:

@@ -15,6 +15,7 @@ from guestagent.errors import FieldError, GuestagentError, NoPermission, Origin,
 from guestagent.live.network import network_changes, old_content, packed, reload
 from guestagent.memory import applied, state
 from guestagent.plan.changes import RemoveFile, WriteFile
+from guestagent.system import ownfiles
 from guestagent.system.jsontext import loads
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
@@ -50,11 +51,11 @@ def prepare(root: Root, plan: Plan, record: dict[str, str], seconds: int) -> Non
         return
     rejected = applied.network_digest(plan.record)
     found = {"boot": _boot_id(root), "files": kept, "rejected": rejected}
-    state.write(root, defs.ROLLBACK_FILE, found, 0o600)
+    ownfiles.write(root, defs.ROLLBACK_FILE, found, 0o600)
     try:
         _start_timer(seconds)
     except (GuestagentError, OSError):
-        apply.unlink(root, defs.ROLLBACK_FILE)
+        ownfiles.remove(root, defs.ROLLBACK_FILE)
         raise
     log.notice(f"the network changes back in {seconds} s unless you run: guestagent confirm")
 
@@ -80,7 +81,7 @@ def restore(root: Root, running: bool) -> list[str]:
             failures.append(f"{item['path']}: {error}")
     failures += [problem.text() for _, problem in apply.commit(tuple(changes), root)]
     before = state.load(root)
-    if before is not None:
+    if before != state.State():
         record = dict(before.record)
         for item in found["files"]:
             key = applied.file(item["path"])
@@ -91,7 +92,7 @@ def restore(root: Root, running: bool) -> list[str]:
         state.save(root, after)
     if running:
         failures += reload(changes)
-    apply.unlink(root, defs.ROLLBACK_FILE)
+    ownfiles.remove(root, defs.ROLLBACK_FILE)
     return failures
 
 
@@ -130,7 +131,7 @@ def run_verb(options: Options) -> int:
             log.error(f"nothing to {options.verb}: no network change waits")
             return defs.EXIT_ERRORS
         if options.verb == "confirm":
-            apply.unlink(root, defs.ROLLBACK_FILE)
+            ownfiles.remove(root, defs.ROLLBACK_FILE)
             _stop_timer()
             log.notice("the network change is confirmed")
             return defs.EXIT_OK

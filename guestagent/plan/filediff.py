@@ -6,7 +6,7 @@ from stat import S_IMODE, S_ISDIR, S_ISREG
 
 from guestagent import defs
 from guestagent.errors import Origin, Refused
-from guestagent.memory.state import note
+from guestagent.memory import note
 from guestagent.plan.changes import MakeLink, RemoveFile, WriteFile
 from guestagent.plan.kinds.block import body, merged, owned
 from guestagent.plan.kinds.script import frequency
@@ -93,7 +93,7 @@ class FileDifference:
         if self._done(part.key):
             return
         old, mode, _ = self._state(part.path, part.owner)
-        appended = note(self.root)["appended"]
+        appended = note.read(self.root).appended
         if old is not None and appended.get(part.path) == digest(old):
             return  # a run was killed between this and its own record
         modes = (mode, part.mode if mode is None else mode)

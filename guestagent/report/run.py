@@ -6,7 +6,7 @@ import time
 
 from guestagent import VERSION, defs, log
 from guestagent.errors import FieldError, Problem, Refused
-from guestagent.memory import state
+from guestagent.system import ownfiles
 from guestagent.system.jsontext import dumps, loads
 from guestagent.system.root import Root
 
@@ -64,7 +64,7 @@ def write(root: Root, report: dict[str, Any]) -> None:
     problems = [problem._asdict() for problem in report["problems"]]
     try:
         found = {**report, "changes": changes, "problems": problems, **_scripts(root)}
-        state.write(root, defs.REPORT_FILE, found, 0o644)
+        ownfiles.write(root, defs.REPORT_FILE, found, 0o644)
     except (OSError, Refused) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         log.warning(f"{defs.REPORT_FILE}: cannot be written: {reason}")
@@ -81,7 +81,7 @@ def add_errors(root: Root, reasons: list[str]) -> None:
     found = _whole(root)
     problems = [Problem("error", "network", "", "", reason)._asdict() for reason in reasons]
     found["problems"] = [*found["problems"], *problems]
-    state.write(root, defs.REPORT_FILE, {**found, "exit_status": defs.EXIT_ERRORS}, 0o644)
+    ownfiles.write(root, defs.REPORT_FILE, {**found, "exit_status": defs.EXIT_ERRORS}, 0o644)
 
 
 def add_script(root: Root, script: dict[str, Any] | None, problem: Problem | None) -> None:
@@ -102,7 +102,7 @@ def add_script(root: Root, script: dict[str, Any] | None, problem: Problem | Non
     if problem:
         found["problems"] = [*found["problems"], problem._asdict()]
         found["exit_status"] = found["exit_status"] or defs.EXIT_ERRORS
-    state.write(root, defs.REPORT_FILE, found, 0o644)
+    ownfiles.write(root, defs.REPORT_FILE, found, 0o644)
 
 
 def _whole(root: Root) -> dict[str, Any]:

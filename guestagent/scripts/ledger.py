@@ -10,9 +10,9 @@ import os
 
 from guestagent import defs
 from guestagent.errors import FieldError, Refused
-from guestagent.memory import state
 from guestagent.record import NamedTuple
 from guestagent.system.jsontext import dumps, loads
+from guestagent.system.ownfiles import open_folder
 from guestagent.system.privsep import replace
 
 TYPE_CHECKING = False
@@ -113,7 +113,7 @@ class Ledger:
         entries = [{**entry._asdict(), "script": entry.script._asdict()} for entry in self.entries]
         content = f"{dumps({'version': _VERSION, 'entries': entries})}\n".encode()
         parent, _, name = defs.LEDGER_FILE.rpartition("/")
-        directory = state.folder(self.root, parent)
+        directory = open_folder(self.root, parent)
         try:
             replace(directory, name, content, 0o600, temporary=_TEMPORARY)
         finally:

@@ -12,7 +12,7 @@ import time
 
 from guestagent import defs, log
 from guestagent.errors import FieldError, GuestagentError, NoPermission, Problem, Refused
-from guestagent.memory import state
+from guestagent.memory import note, state
 from guestagent.scripts import process as scriptrun
 from guestagent.scripts.ledger import Entry, Ledger, Script
 from guestagent.scripts.output import ScriptLog
@@ -79,10 +79,8 @@ class _Runner:
         self.systemd = root.live and os.path.isdir(defs.SYSTEMD_DIR)
         self.stopped = self.failed = False
         self.scopes = 0
-        before = state.load(root)
         # A run that could not remember all it did has staged its scripts for this one.
-        noted = state.note(root)["instance"].get("id")
-        self.instance = noted or (before.instance_id if before else "")
+        self.instance = note.read(root).instance or state.load(root).instance_id
         self.ledger = Ledger(root, self.instance)
         self.log: ScriptLog | None = None
 

@@ -149,14 +149,14 @@ class Bundle:
         }
 
     def user_data(self, salt: str) -> str:
-        """Return the salt, and the keyed digest of user and vendor data as they were read."""
+        """Return the keyed digest of user and vendor data as they were read."""
         said = bytearray()
         for name, content in sorted(self.seen.items()):
             if name.endswith(USER_DATA):
                 content = content or b""
                 said += f"{name}\0{len(content)}\n".encode()
                 said += content
-        return salt + digest(said, key=bytes.fromhex(salt))
+        return digest(said, key=bytes.fromhex(salt))
 
     def close(self) -> None:
         """Give back whatever the source holds: an open directory, a mount."""

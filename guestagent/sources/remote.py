@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.errors import FieldError, GuestagentError, SourceBroken, Unreachable, UsageError
-from guestagent.memory import state
 from guestagent.sources import cloud
 from guestagent.sources.documents import LIMIT, Answer, bundle, decode, encode
+from guestagent.system import ownfiles
 from guestagent.system.jsontext import loads
 from guestagent.system.machine import product_uuid
 from guestagent.system.privsep import ask_as_nobody
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _GRACE = 5.0
 
 
-def request_for(settings: Settings, source: str, before: State | None) -> dict[str, Any] | None:
+def request_for(settings: Settings, source: str, before: State) -> dict[str, Any] | None:
     """What to ask a service for, as JSON can hold it; None where there is no sign of one.
 
     ``source`` is a URL that was given, or empty.
@@ -40,16 +40,16 @@ def request_for(settings: Settings, source: str, before: State | None) -> dict[s
         found = cloud.Cloud("openstack", "a URL was given")
     if not found.name:
         return None
-    known = before is not None and not before.fallback
-    if found.own_uuid and before is not None and before.instance_id != product_uuid():
+    known = before.configured
+    if found.own_uuid and before.instance_id != product_uuid():
         known = False  # an image of a configured guest, or its disk, as another instance
     longest = defs.METADATA_WAIT_KNOWN if known else settings.metadata_wait
     return {
         "cloud": found._asdict(),
         "urls": urls,
         "wait": min(settings.metadata_wait, longest),
-        "salt": before.salt if before else "",
-        "digests": before.documents if before else {},
+        "salt": before.salt,
+        "digests": before.documents,
         "old_protocol": settings.metadata_imds_v1,
         "password": settings.password_post and not known,
     }
@@ -57,7 +57,7 @@ def request_for(settings: Settings, source: str, before: State | None) -> dict[s
 
 def leave(root: Root, request: dict[str, Any]) -> None:
     """Leave the request for the unit that fetches.  Raises OSError, Refused."""
-    state.write(root, defs.REQUEST_FILE, request, 0o600)
+    ownfiles.write(root, defs.REQUEST_FILE, request, 0o600)
 
 
 def _request(value: dict[str, Any]) -> Request:

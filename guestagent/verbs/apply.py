@@ -67,7 +67,7 @@ class _Run:
         self.source = self.instance = ""
         self.first = self.unchanged = self.held = False
         self.before = state.load(root)
-        self.rejected = self.before.rejected if self.before and not options.confirm else ""
+        self.rejected = "" if options.confirm else self.before.rejected
         self.started = self.clock = time.monotonic()
 
     def step(self, name: str) -> None:
@@ -89,7 +89,7 @@ class _Run:
     def same_as_before(self, bundle: Bundle) -> bool:
         """True where source and tree are as the last complete run left them."""
         before = self.before
-        if before is None or not before.fingerprint or before.rejected != self.rejected:
+        if not before.fingerprint or before.rejected != self.rejected:
             return False
         if bundle.service and not bundle.unchanged:
             return False
@@ -105,7 +105,7 @@ class _Run:
         from guestagent.facts import nics
 
         if data is None:
-            wanted = nics.named(self.before.watched if self.before else ())
+            wanted = nics.named(self.before.watched)
             waited = bool(wanted) and nics.wait(wanted)
         else:
             interfaces = data.network.interfaces if data.network else ()
@@ -135,8 +135,8 @@ class _Run:
             self.wait_for_nics(data)
         self.first = is_first(data, self.before, self.root, bundle.service)
         name = data.instance_id.value if data.instance_id else ""
-        self.instance = name or (self.before.instance_id if self.before else "")
-        record = self.before.record if self.before else {}
+        self.instance = name or self.before.instance_id
+        record = self.before.record
         sound = not any(problem.severity == "error" for problem in problems)
         complete = sound and not bundle.unchanged
         if self.first:
@@ -144,7 +144,7 @@ class _Run:
         asked = (data, settings, self.root, record, self.first, complete, self.rejected)
         plan, more = make_plan(*asked)
         self.problems += more
-        if self.before and not self.first:
+        if not self.first:
             lost = lost_user_data(bundle, data, [*problems, *more], self.before)
             if lost:
                 self.held = True
@@ -210,7 +210,7 @@ class _Run:
         settings, self.problems[:0] = load_settings(self.root)
         opened = self.open(settings)
         bundle = opened.bundle
-        if opened.asked and (self.before is None or self.before.fallback):
+        if opened.asked and not self.before.configured:
             self.fall_back(settings)
         if bundle is None or self.same_as_before(bundle):
             return
@@ -226,12 +226,11 @@ class _Run:
         if not settings.network_manage:
             return
         nics.wait(())
-        record = self.before.record if self.before else {}
-        plan, problems = fallback_plan(settings, self.root, record)
+        plan, problems = fallback_plan(settings, self.root, self.before.record)
         self.problems += problems
         self.changes = plan.changes
         record = self.commit(plan)
-        state.save(self.root, state.State("", record, (), (), "", "", False, fallback=True))
+        state.save(self.root, state.State(record=record))
         self.step("fall back")
 
     def roll_back(self) -> None:
@@ -242,7 +241,7 @@ class _Run:
             raise TryAgain("a network change waits for: guestagent confirm")
         failures = rollback.restore(self.root, running=False)
         self.before = state.load(self.root)
-        self.rejected = self.before.rejected if self.before else ""
+        self.rejected = self.before.rejected
         reason = "the network's last change was not confirmed, and is taken back"
         self.problems.append(Problem("warning", "guestagent", "", "", reason))
         self.problems += [Problem("error", "guestagent", "", "", text) for text in failures]
@@ -258,8 +257,7 @@ class _Run:
         if self.options.confirm:
             from guestagent.live import rollback
 
-            record = self.before.record if self.before else {}
-            rollback.prepare(self.root, plan, record, self.options.confirm)
+            rollback.prepare(self.root, plan, self.before.record, self.options.confirm)
         self.changes = ()  # what a run did that ends here is not known
         failures = apply.commit(plan.changes, self.root, self.instance)
         failed = [change for change, _ in failures]
@@ -286,6 +284,7 @@ class _Run:
         self, bundle: Bundle, data: InstanceData, settings: Settings, record: dict[str, str]
     ) -> None:
         """Look again: nothing may differ any more.  Then write the state."""
+        from guestagent.memory import note
         from guestagent.verbs.planning import make_plan
 
         self.root.watched.clear()
@@ -305,20 +304,29 @@ class _Run:
         drive = self.root.live and not self.options.source and not bundle.service
         found = "" if self.failed() else self.fingerprint(bundle, seen, watched, salt)
         user_data = bool(data.config)  # scripts alone change nothing of later plans
-        applied = self.before.user_data if self.before and (self.held or bundle.unchanged) else ""
+        applied = ("", "")
+        if self.held or bundle.unchanged:
+            applied = (self.before.user_data, self.before.user_data_salt)
         if not self.held and (data.config or data.scripts):
-            applied = bundle.user_data(os.urandom(16).hex())
+            fresh = os.urandom(16).hex()
+            applied = (bundle.user_data(fresh), fresh)
         after = state.State(
-            *(self.instance, record, seen, watched, salt, found, drive, self.rejected),
+            configured=True,
+            instance_id=self.instance,
+            record=record,
+            seen=seen,
+            watched=watched,
+            salt=salt,
+            fingerprint=found,
+            drive=drive,
             documents=bundle.digests(salt, user_data) if found and bundle.service else {},
             time=int(time.time()),
-            user_data=applied,
+            user_data=applied[0],
+            user_data_salt=applied[1],
+            rejected=self.rejected,
         )
         state.save(self.root, after)
-        if self.root.exists(defs.NOTE_FILE):
-            from guestagent.commit import unlink
-
-            unlink(self.root, defs.NOTE_FILE)
+        note.remove(self.root)
         self.step("verify")
 
     def report(self, status: int) -> None:
@@ -330,7 +338,7 @@ class _Run:
             "time": int(time.time()),
             "exit_status": status,
             "source": self.source,
-            "instance_id": self.instance or (self.before.instance_id if self.before else ""),
+            "instance_id": self.instance or self.before.instance_id,
             "first_boot": self.first,
             "unchanged": self.unchanged,
             "changes": self.changes,

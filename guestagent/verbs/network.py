@@ -8,6 +8,7 @@ from guestagent import defs, log
 from guestagent.desired.network import plan
 from guestagent.errors import Problem
 from guestagent.facts import network as netfacts
+from guestagent.memory.state import State
 from guestagent.model import Facts
 from guestagent.parse import layouts
 from guestagent.settings import load as load_settings
@@ -32,7 +33,7 @@ def show(options: Options) -> int:
     """
     root = Root("/")
     settings, problems = load_settings(root)
-    opened = open_source(options, settings, root, None)
+    opened = open_source(options, settings, root, State())
     problems += opened.problems
     if opened.bundle is None:
         log.error(opened.problems[-1].text())

@@ -38,7 +38,7 @@ def instance_data(bundle: Bundle, live: bool) -> tuple[InstanceData, list[Proble
     return data._replace(ssh_keys=keys), [*problems, *more]
 
 
-def is_first(data: InstanceData, before: State | None, root: Root, service: bool) -> bool:
+def is_first(data: InstanceData, before: State, root: Root, service: bool) -> bool:
     """True if the source is for an instance that this tree was not configured for.
 
     A source without an id is never a new instance.  Raises WrongSource where the machine is
@@ -48,7 +48,7 @@ def is_first(data: InstanceData, before: State | None, root: Root, service: bool
     name = data.instance_id.value if data.instance_id else ""
     if service and root.live:
         _check_uuid(name)
-    if before is None or before.fallback:
+    if not before.configured:
         return True
     if not name or not before.instance_id or name == before.instance_id:
         return False
@@ -78,7 +78,7 @@ def lost_user_data(
     """
     if not before.user_data or bundle.unchanged:
         return None
-    known = bundle.user_data(before.user_data[:32]) == before.user_data
+    known = bundle.user_data(before.user_data_salt) == before.user_data
     names = tuple(name[1:] for name in USER_DATA)
     wrong = any(item.severity == "error" and item.document in names for item in problems)
     if wrong and not known:

@@ -26,7 +26,7 @@ class Opened(NamedTuple):
     asked: bool = False
 
 
-def open_source(options: Options, settings: Settings, root: Root, before: State | None) -> Opened:
+def open_source(options: Options, settings: Settings, root: Root, before: State) -> Opened:
     """Find the source of this run.
 
     At boot the metadata service is not asked here: a request is left for the unit that does.
@@ -38,7 +38,7 @@ def open_source(options: Options, settings: Settings, root: Root, before: State 
         return Opened(fetched(root), [])
     source = options.source or _named_at_boot()
     is_url = source.startswith(("http://", "https://"))
-    expected = before is not None and before.drive
+    expected = before.drive
     problems: list[Problem] = []
     if source and not is_url:
         from guestagent.sources.path import open_path
@@ -48,7 +48,7 @@ def open_source(options: Options, settings: Settings, root: Root, before: State 
         from guestagent.sources import find
 
         wait = settings.drive_wait if options.boot and not _served(before) else 0.0
-        known = before.instance_id if before else None
+        known = before.instance_id
         search = find.Search(wait, known, expected, lambda: _has_service(settings, before))
         bundle, problems = find.find(search, _instance_of)
         if bundle is not None:
@@ -59,7 +59,7 @@ def open_source(options: Options, settings: Settings, root: Root, before: State 
     request = None if expected and not url else remote.request_for(settings, url, before)
     if request is None:
         if not options.boot or expected:
-            reason = _KEPT if expected or before else _NONE
+            reason = _KEPT if expected or before.configured else _NONE
             severity = "warning" if options.boot else "error"
             problems.append(Problem(severity, "guestagent", "", "", reason))  # type: ignore[arg-type]
         return Opened(None, problems)
@@ -76,15 +76,15 @@ def _named_at_boot() -> str:
     return kernel_argument(defs.SOURCE_ARGUMENT) or ""
 
 
-def _has_service(settings: Settings, before: State | None) -> bool:
+def _has_service(settings: Settings, before: State) -> bool:
     from guestagent.sources.remote import request_for
 
     return request_for(settings, "", before) is not None
 
 
-def _served(before: State | None) -> bool:
+def _served(before: State) -> bool:
     """True where this very machine got its configuration without a drive: none will come."""
-    if before is None or before.drive or before.fallback:
+    if before.drive or not before.configured:
         return False
     from guestagent.system.machine import product_uuid
 
@@ -97,9 +97,9 @@ def _instance_of(bundle: Bundle) -> str | None:
     return instance_id(bundle)
 
 
-def age(before: State | None) -> str:
+def age(before: State) -> str:
     """What stays where a source gives nothing, and how old that is."""
-    if before is None or before.fallback:
+    if not before.configured:
         return "this machine was not configured yet"
     import time
 

@@ -81,19 +81,18 @@ def _reload() -> int:
 def write_later(root: Root, content: bytes) -> int:
     """Write the files that a step of the late stage carries; returns the exit status."""
     from guestagent import facts
-    from guestagent.commit import commit, unlink
+    from guestagent.commit import commit
     from guestagent.commit.later import resources
-    from guestagent.memory import state
+    from guestagent.memory import note
     from guestagent.plan.difference import diff
-    from guestagent.system.jsontext import loads
 
-    before = root.read(defs.NOTE_FILE)  # of a run that was killed; this one has its own record
+    before = note.read(root)  # of a run that was killed; this one has its own record
     plan = diff(resources(content), root, facts.gather(root), {}, False, False)
     failed = commit(plan.changes, root)
-    if before is not None:
-        state.write(root, defs.NOTE_FILE, loads(before), 0o600)
-    elif root.exists(defs.NOTE_FILE):
-        unlink(root, defs.NOTE_FILE)
+    if before != note.Note():
+        note.write(root, before)
+    else:
+        note.remove(root)
     problems = [*plan.problems, *(problem for _, problem in failed)]
     unwritten = [change for change, _ in failed]
     for change in plan.changes:

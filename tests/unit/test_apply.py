@@ -12,10 +12,10 @@ import rig
 from guestagent import commit as apply
 from guestagent import defs
 from guestagent.errors import Origin, Problem
-from guestagent.memory import state
 from guestagent.model import Secret
 from guestagent.plan.changes import AddUser, RemoveFile, SetPassword, WriteFile
 from guestagent.plan.kinds.account import User
+from guestagent.system import ownfiles
 from guestagent.system.root import Root
 
 TYPE_CHECKING = False
@@ -57,8 +57,8 @@ def test_a_link_at_the_target_is_replaced_not_followed(guest: Path) -> None:
 def test_D2_a_failure_while_staging_leaves_the_tree_as_it_was(
     guest: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    state.write(Root(str(guest)), defs.REPORT_FILE, {}, 0o644)
-    state.write(Root(str(guest)), defs.STATE_FILE, {}, 0o600)
+    ownfiles.write(Root(str(guest)), defs.REPORT_FILE, {}, 0o644)
+    ownfiles.write(Root(str(guest)), defs.STATE_FILE, {}, 0o600)
     before = rig.snapshot(guest)
     real = getattr(os, call)
 
@@ -81,7 +81,7 @@ def test_D1_what_a_killed_run_staged_is_removed(guest: Path) -> None:
     root = Root(str(guest))
     left = [f"/etc/{defs.TEMPORARY_PREFIX}0123456789ab", f"/etc/{defs.TEMPORARY_PREFIX}none"]
     (guest / left[0][1:]).write_text("half")
-    state.write(root, defs.STAGING_FILE, left, 0o600)
+    ownfiles.write(root, defs.STAGING_FILE, left, 0o600)
     assert commit(guest, write("/etc/motd")) == []
     names = [path.name for path in guest.rglob("*") if path.name.startswith(".guestagent.")]
     assert names == []

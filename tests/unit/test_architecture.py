@@ -43,7 +43,6 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STILL: set[tuple[str, str]] = {
     ("commit", "sources"),
     ("commit", "facts"),
-    ("sources", "memory"),
     ("report", "commit"),
 }
 
@@ -111,7 +110,7 @@ WRITERS = {
     "guestagent.system.privsep",
     "guestagent.system.root",
 }
-WRITERS |= {"guestagent.memory.state", "guestagent.live.daemons", "guestagent.commit.user_files"}
+WRITERS |= {"guestagent.system.ownfiles", "guestagent.live.daemons", "guestagent.commit.user_files"}
 WRITERS |= {"guestagent.scripts.runner", "guestagent.scripts.output"}
 WRITING = {"write", "rename", "replace", "unlink", "remove", "rmdir", "mkdir", "makedirs", "chmod"}
 WRITING |= {"fchmod", "chown", "fchown", "link", "symlink", "truncate", "ftruncate"}

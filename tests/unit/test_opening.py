@@ -20,7 +20,8 @@ from guestagent.system.root import Root
 from guestagent.verbs.source import Opened, age, open_source
 
 REQUEST: dict[str, object] = {"cloud": {}, "urls": []}
-KNOWN = State("u-1", {}, (), (), "0f", "x", False, time=1_700_000_000)
+KNOWN = State(configured=True, instance_id="u-1", salt="0f", fingerprint="x", time=1_700_000_000)
+UNKNOWN = State()
 URL = "http://192.0.2.1"
 
 
@@ -36,10 +37,10 @@ class Scene:
         self.ask = mocker.patch.object(remote, "by_hand", return_value="service")
         self.fetched = mocker.patch.object(remote, "fetched", return_value="fetched")
 
-    def open(self, before: State | None = None, **options: Any) -> Opened:
+    def open(self, before: State = UNKNOWN, **options: Any) -> Opened:
         return open_source(Options(**options), Settings(), self.root, before)
 
-    def source(self, before: State | None = None, **options: Any) -> object:
+    def source(self, before: State = UNKNOWN, **options: Any) -> object:
         """What stands for the bundle."""
         return self.open(before, **options).bundle
 
@@ -96,23 +97,21 @@ def test_who_had_a_drive_waits_for_it_to_come_back(scene: Scene, boot: bool) -> 
     [
         (KNOWN, "u-1", 0.0),
         (KNOWN, "u-2", defs.DRIVE_WAIT),
-        (KNOWN._replace(fallback=True), "u-1", defs.DRIVE_WAIT),
+        (KNOWN._replace(configured=False), "u-1", defs.DRIVE_WAIT),
         (KNOWN._replace(drive=True), "u-1", defs.DRIVE_WAIT),
-        (None, "u-1", defs.DRIVE_WAIT),
+        (State(), "u-1", defs.DRIVE_WAIT),
     ],
 )
 def test_who_was_configured_without_a_drive_waits_for_none(
-    scene: Scene, mocker: MockerFixture, before: State | None, machine: str, wait: float
+    scene: Scene, mocker: MockerFixture, before: State, machine: str, wait: float
 ) -> None:
     mocker.patch.object(machine_facts, "product_uuid", return_value=machine)
     scene.open(before, boot=True)
     assert scene.find.call_args.args[0].wait == wait
 
 
-@pytest.mark.parametrize("before", [None, KNOWN, KNOWN._replace(drive=True)])
-def test_a_url_that_is_named_is_asked_whatever_was_before(
-    scene: Scene, before: State | None
-) -> None:
+@pytest.mark.parametrize("before", [State(), KNOWN, KNOWN._replace(drive=True)])
+def test_a_url_that_is_named_is_asked_whatever_was_before(scene: Scene, before: State) -> None:
     assert scene.source(before, source=URL) == "service"
     assert scene.request.call_args.args[1] == URL
     assert not scene.find.called
@@ -155,6 +154,6 @@ def test_a_clock_that_was_set_back_makes_nothing_older() -> None:
     assert age(KNOWN._replace(time=int(time.time()) + 10**8)).endswith("UTC stays")
 
 
-@pytest.mark.parametrize("before", [None, KNOWN._replace(fallback=True)])
-def test_what_was_never_configured_has_no_age(before: State | None) -> None:
+@pytest.mark.parametrize("before", [State(), KNOWN._replace(configured=False)])
+def test_what_was_never_configured_has_no_age(before: State) -> None:
     assert age(before) == "this machine was not configured yet"

@@ -26,8 +26,15 @@ from guestagent.verbs import apply as engine
 
 NOVA = Cloud("openstack", "a test", own_uuid=True)
 URL = "http://192.0.2.1:8775"
-KNOWN = State("u-1", {}, (), (), "0f", "x", False, documents={"a": "b"}, time=1_700_000_000)
-FALLBACK = State("", {}, (), (), "", "", False, fallback=True)
+KNOWN = State(
+    configured=True,
+    instance_id="u-1",
+    salt="0f",
+    fingerprint="x",
+    documents={"a": "b"},
+    time=1_700_000_000,
+)
+FALLBACK = State(record={"file:/etc/x": "ab"})
 SERVICE = "http://169.254.169.254"
 
 
@@ -39,7 +46,7 @@ def found(mocker: MockerFixture) -> Any:
 
 @pytest.mark.usefixtures("found")
 def test_a_new_machine_asks_for_everything_and_waits_long() -> None:
-    request = remote.request_for(Settings(), "", None)
+    request = remote.request_for(Settings(), "", State())
     assert request is not None
     assert request["cloud"] == NOVA._asdict()
     assert (request["urls"], request["wait"]) == ((), defs.METADATA_WAIT)
@@ -77,8 +84,8 @@ def test_a_machine_that_was_only_given_the_means_to_ask_is_new() -> None:
 
 def test_C1_without_a_cloud_there_is_nothing_to_ask(found: Any) -> None:
     found.return_value = NO_CLOUD
-    assert remote.request_for(Settings(metadata_urls=(URL,)), "", None) is None
-    request = remote.request_for(Settings(), URL, None)
+    assert remote.request_for(Settings(metadata_urls=(URL,)), "", State()) is None
+    request = remote.request_for(Settings(), URL, State())
     assert request is not None
     assert request["cloud"]["name"] == "openstack"
     assert request["urls"] == (URL,)
@@ -87,11 +94,11 @@ def test_C1_without_a_cloud_there_is_nothing_to_ask(found: Any) -> None:
 @pytest.mark.usefixtures("found")
 def test_a_url_that_is_given_goes_before_those_of_the_settings() -> None:
     settings = Settings(metadata_urls=(URL, f"{URL}/b"), metadata_imds_v1=True)
-    request = remote.request_for(settings, "", None)
+    request = remote.request_for(settings, "", State())
     assert request is not None
     assert request["urls"] == (URL, f"{URL}/b")
     assert request["old_protocol"] is True
-    request = remote.request_for(settings, "http://x", None)
+    request = remote.request_for(settings, "http://x", State())
     assert request is not None
     assert request["urls"] == ("http://x",)
 
@@ -220,9 +227,8 @@ def test_an_answer_that_says_that_nothing_changed_is_compared_with_the_tree(
 
 def test_what_is_remembered_is_asked_for_and_no_secret(configured: Scene) -> None:
     kept = state.load(Root(str(configured.guest)))
-    assert kept is not None
     assert sorted(kept.documents) == sorted(configured.documents)
-    assert (kept.drive, kept.fallback) == (False, False)
+    assert (kept.drive, kept.configured) == (False, True)
     configured.apply()
     assert configured.asked[-1]["digests"] == kept.documents
     assert configured.asked[-1]["salt"] == kept.salt

@@ -14,13 +14,22 @@ from guestagent.memory.state import State
 from guestagent.system.root import Root
 
 STATES = [
-    State("u-1", {"file:/etc/motd": "ab"}, ("a", "b/"), ("/etc",), "0f", "x", True),
     State(
-        *("", {}, (), (), "", "", False),
+        configured=True,
+        instance_id="u-1",
+        record={"file:/etc/motd": "ab"},
+        seen=("a", "b/"),
+        watched=("/etc",),
+        salt="0f",
+        fingerprint="x",
+        drive=True,
+    ),
+    State(
         rejected="r",
         documents={"openstack/latest/meta_data.json": "cd"},
         time=1700000000,
-        fallback=True,
+        user_data="ef",
+        user_data_salt="12",
     ),
 ]
 
@@ -47,7 +56,7 @@ def test_only_root_reads_it(root: Root) -> None:
 
 
 def test_a_tree_without_one_has_none(root: Root) -> None:
-    assert state.load(root) is None
+    assert state.load(root) == State()
 
 
 def damaged() -> list[Any]:
@@ -62,7 +71,7 @@ def damaged() -> list[Any]:
 
 
 @pytest.mark.parametrize("value", damaged(), ids=range(len(damaged())))
-def test_a_damaged_one_is_none(root: Root, value: Any) -> None:
+def test_a_damaged_one_counts_as_none(root: Root, value: Any) -> None:
     state.save(root, STATES[0])
     path(root).write_text(json.dumps(value))
-    assert state.load(root) is None
+    assert state.load(root) == State()

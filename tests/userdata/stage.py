@@ -40,7 +40,7 @@ class Stage:
 
     def instance(self, name: str) -> None:
         """The instance that the tree is now."""
-        state.save(Root(str(self.tree)), state.State(name, {}, (), (), "", "", False))
+        state.save(Root(str(self.tree)), state.State(configured=True, instance_id=name))
 
     def boot(self, name: str) -> None:
         """The system starts anew."""
