@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.errors import FieldError, GuestagentError, Problem
-from guestagent.parse import fields
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -65,6 +64,8 @@ def _boolean(value: object) -> bool:
 def _string(value: object) -> str:
     if not isinstance(value, str):
         raise FieldError("must be a string")
+    from guestagent.parse import fields  # only where a settings file says something
+
     return fields.plain(value)
 
 
@@ -87,10 +88,14 @@ def _list(item: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
 
 
 def _user(value: object) -> str:
+    from guestagent.parse import fields
+
     return fields.user_name(_string(value))
 
 
 def _shell(value: object) -> str:
+    from guestagent.parse import fields
+
     return fields.guest_path(_string(value))
 
 
