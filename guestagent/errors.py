@@ -1,6 +1,7 @@
 """Problems found in the input, and the exceptions that end a run.
 
-No text here ever holds a value from the source: only where it stood and what is wrong.
+No message holds a value of the source, which may be a secret: only where the value is and what is
+wrong with it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Problem(NamedTuple):
-    """One thing that could not be used as it was given; the rest of the run goes on."""
+    """A value that is left out ("error"), or used in a way that may surprise ("warning")."""
 
     severity: Literal["error", "warning"]
     source: str
@@ -26,12 +27,12 @@ class Problem(NamedTuple):
     reason: str
 
     def text(self) -> str:
-        """The problem in one line: ``source: document: key: reason``."""
+        """Return the problem in one line: ``source: document: key: reason``."""
         return ": ".join(part for part in self[1:] if part)
 
 
 class Origin(NamedTuple):
-    """Where a value came from: the source, the document in it, the key in that."""
+    """Where a value comes from: the source, its document, and the path of keys in that."""
 
     source: str
     document: str
@@ -40,6 +41,16 @@ class Origin(NamedTuple):
     def text(self) -> str:
         """Return the origin in one line, as it is shown to people."""
         return ", ".join(part for part in self if part)
+
+    def under(self, step: str | int) -> Origin:
+        """Return the origin of a part of the value: of an object's key, or of a list's index."""
+        if isinstance(step, int):
+            key = f"{self.key}[{step}]"
+        elif self.key:
+            key = f"{self.key}.{step}"
+        else:
+            key = step
+        return Origin(self.source, self.document, key)
 
     def error(self, reason: str) -> Problem:
         """Return the problem that the value at this origin cannot be used."""
@@ -60,13 +71,14 @@ class Problems:
         self.limit = limit
         self.problems: list[Problem] = []
 
-    def add(self, problem: Problem) -> None:
-        """Keep a problem, unless there are too many already."""
-        if self.limit is None or len(self.problems) < self.limit:
-            self.problems.append(problem)
-        elif len(self.problems) == self.limit:
-            reason = "there are more problems than can be listed"
-            self.problems.append(problem._replace(severity="error", reason=reason))
+    def add(self, *problems: Problem) -> None:
+        """Keep problems, unless there are too many already."""
+        for problem in problems:
+            if self.limit is None or len(self.problems) < self.limit:
+                self.problems.append(problem)
+            elif len(self.problems) == self.limit:
+                reason = "there are more problems than can be listed"
+                self.problems.append(problem._replace(severity="error", reason=reason))
 
     def error(self, origin: Origin, reason: str) -> None:
         """Keep an error: the value at the origin is left out."""

@@ -8,7 +8,7 @@ other settings count.
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, GuestagentError, Problem
+from guestagent.errors import FieldError, GuestagentError, Origin
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from guestagent.errors import Problems
     from guestagent.system.root import Root
 
 
@@ -62,11 +63,9 @@ def _boolean(value: object) -> bool:
 
 
 def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise FieldError("must be a string")
     from guestagent.parse import fields  # only where a settings file says something
 
-    return fields.plain(value)
+    return fields.plain(fields.string(value))
 
 
 def _choice(*allowed: str) -> Callable[[object], str]:
@@ -172,25 +171,24 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
 }
 
 
-def load(root: Root) -> tuple[Settings, list[Problem]]:
-    """Read the settings of a guest: the main file, then the drop-ins in name order.
+def load(root: Root, problems: Problems) -> Settings:
+    """Read the settings of a guest: the main file, then the drop-ins in the order of their names.
 
-    Never raises: what cannot be read or used is a problem, and its default stays.
+    Raises nothing: what cannot be read or used goes to ``problems``, and its default applies.
     """
-    problems: list[Problem] = []
     found: dict[str, Any] = {}
     names = [name for name in root.listdir(defs.SETTINGS_DROPINS) if name.endswith(".toml")]
     for path in (defs.SETTINGS_FILE, *(f"{defs.SETTINGS_DROPINS}/{name}" for name in names)):
         try:
             content = root.read(path)
         except (GuestagentError, OSError) as error:
-            problems.append(Problem("error", "settings", path, "", str(error)))
+            problems.error(_origin(path), str(error))
             continue
         if content is not None and _says_something(content):
             found |= _parse(path, content, problems)
     if found.get("network_backend") == "auto":
         found["network_backend"] = ""
-    return Settings(**found), problems
+    return Settings(**found)
 
 
 def _says_something(content: bytes) -> bool:
@@ -199,42 +197,36 @@ def _says_something(content: bytes) -> bool:
     return any(line and not line.startswith(b"#") for line in lines)
 
 
-def _parse(path: str, content: bytes, problems: list[Problem]) -> dict[str, Any]:
+def _parse(path: str, content: bytes, problems: Problems) -> dict[str, Any]:
     import tomllib
 
     try:
         tables = tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
-        problems.append(_problem(path, "", f"not UTF-8 at byte {error.start}"))
+        problems.error(_origin(path), f"not UTF-8 at byte {error.start}")
         return {}
     except tomllib.TOMLDecodeError as error:
-        problems.append(_problem(path, "", f"not TOML: {error}"))
+        problems.error(_origin(path), f"not TOML: {error}")
         return {}
     found: dict[str, Any] = {}
     for table, values in tables.items():
         if table not in CHECKS or not isinstance(values, dict):
-            problems.append(_problem(path, table, _unknown(table, CHECKS)))
+            problems.error(_origin(path, table), _unknown(table, CHECKS))
             continue
         for key, value in values.items():
-            _take(path, table, key, value, found, problems)
+            origin = _origin(path, f"{table}.{key}")
+            check = CHECKS[table].get(key)
+            if check is None:
+                problems.error(origin, _unknown(key, CHECKS[table]))
+                continue
+            usable = problems.take(origin, check, value)
+            if usable is not None:
+                found[f"{table}_{key}"] = usable
     return found
 
 
-def _take(
-    path: str, table: str, key: str, value: object, found: dict[str, Any], problems: list[Problem]
-) -> None:
-    check = CHECKS[table].get(key)
-    if check is None:
-        problems.append(_problem(path, f"{table}.{key}", _unknown(key, CHECKS[table])))
-        return
-    try:
-        found[f"{table}_{key}"] = check(value)
-    except FieldError as error:
-        problems.append(_problem(path, f"{table}.{key}", str(error)))
-
-
-def _problem(path: str, key: str, reason: str) -> Problem:
-    return Problem("error", "settings", path, key, reason)
+def _origin(path: str, key: str = "") -> Origin:
+    return Origin("settings", path, key)
 
 
 def _unknown(name: str, known: dict[str, Any]) -> str:

@@ -8,10 +8,15 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pytest
+
+from guestagent.errors import Problem, Problems
+
+T = TypeVar("T")
 
 REPOSITORY = Path(__file__).parents[1]
 SAMPLES = REPOSITORY / "tests" / "cases" / "samples"
@@ -41,6 +46,13 @@ def agent(*arguments: str | Path, python: str = "python3") -> Result:
     argv = [interpreter, "-IBS", "-c", _START, str(REPOSITORY), LIBRARIES, *map(str, arguments)]
     done = subprocess.run(argv, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def collected(read: Callable[..., T], *given: object) -> tuple[T, list[Problem]]:
+    """Call a reader with a collector of problems; return what it returns, and the problems."""
+    problems = Problems()
+    found = read(*given, problems)
+    return found, problems.problems
 
 
 def need(condition: bool, reason: str) -> None:

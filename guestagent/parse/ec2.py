@@ -7,7 +7,7 @@ Sources: "Instance metadata categories" of the EC2 User Guide; Nova's ``api/meta
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Origin, Problem, internal
+from guestagent.errors import FieldError, Origin, Problems, internal
 from guestagent.model import InstanceData, Text
 from guestagent.parse import fields
 from guestagent.sources.bundle import Unreadable
@@ -28,26 +28,25 @@ _IDENTITY = "dynamic/instance-identity/document"
 
 def instance_id(bundle: Bundle) -> str | None:
     """The instance id of a source; None where it gives none that is good."""
-    data, _ = parse(bundle)
+    data = parse(bundle, Problems())
     return data.instance_id.value if data.instance_id else None
 
 
-def parse(bundle: Bundle) -> tuple[InstanceData, list[Problem]]:
-    """Everything the layout says, as far as it is sound; the rest as problems.
+def parse(bundle: Bundle, problems: Problems) -> InstanceData:
+    """Return what a source of this layout says; what is wrong with it goes to ``problems``.
 
     Raises SourceBroken, and nothing else.
     """
-    return _Reader(bundle).everything()
+    return _Reader(bundle, problems).everything()
 
 
 class _Reader:
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: Bundle, problems: Problems) -> None:
+        self.bundle, self.problems = bundle, problems
         versions = bundle.names("ec2")
         self.where = f"ec2/{_LATEST if _LATEST in versions else max(versions, default=_LATEST)}"
-        self.problems: list[Problem] = []
 
-    def everything(self) -> tuple[InstanceData, list[Problem]]:
+    def everything(self) -> InstanceData:
         """All documents."""
         document, values = self.values()
         identity = self.object_of(_IDENTITY)
@@ -87,9 +86,9 @@ class _Reader:
             except Exception as error:  # the guest must be reachable all the same
                 self.error("user-data", "", f"{internal(error)}; nothing of it is applied")
             else:
-                self.problems += more
+                self.problems.add(*more)
                 data = data._replace(config=config, scripts=scripts)
-        return data, self.problems
+        return data
 
     def values(self) -> tuple[str, dict[str, str]]:
         """The document's name, and the values in it by their keys in the service's tree."""
@@ -146,12 +145,10 @@ class _Reader:
         self, document: str, key: str, value: str, check: Callable[[str], str]
     ) -> Text | None:
         """The value through a validator; None and a problem where it does not fit."""
-        try:
-            return Text(check(value), Origin(self.bundle.label, document, key))
-        except FieldError as error:
-            self.error(document, key, str(error))
-            return None
+        origin = Origin(self.bundle.label, document, key)
+        found = self.problems.take(origin, check, value)
+        return None if found is None else Text(found, origin)
 
     def error(self, document: str, key: str, reason: str) -> None:
         """Note that a value is left out."""
-        self.problems.append(Problem("error", self.bundle.label, document, key, reason))
+        self.problems.error(Origin(self.bundle.label, document, key), reason)

@@ -6,7 +6,7 @@ from guestagent.parse import openstack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.errors import Problem
+    from guestagent.errors import Problems
     from guestagent.model import InstanceData
     from guestagent.sources.bundle import Bundle
 
@@ -20,16 +20,16 @@ def instance_id(bundle: Bundle) -> str | None:
     return openstack.instance_id(bundle)
 
 
-def parse(bundle: Bundle) -> tuple[InstanceData, list[Problem]]:
-    """Everything a bundle says, as far as it is sound; the rest as problems.
+def parse(bundle: Bundle, problems: Problems) -> InstanceData:
+    """Return what a source says; what is wrong with it goes to ``problems``.
 
     Raises SourceBroken where the source fails while it is read, and nothing else.
     """
     if _is_ec2(bundle):
         from guestagent.parse import ec2
 
-        return ec2.parse(bundle)
-    return openstack.parse(bundle)
+        return ec2.parse(bundle, problems)
+    return openstack.parse(bundle, problems)
 
 
 def _is_ec2(bundle: Bundle) -> bool:

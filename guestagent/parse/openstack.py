@@ -6,7 +6,7 @@ Sources: Nova's ``api/metadata/base.py`` and the metadata page of its user guide
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Origin, Problem, internal
+from guestagent.errors import FieldError, Origin, Problems, internal
 from guestagent.model import Blob, InjectedFile, InstanceData, Network, Password, Secret, Text
 from guestagent.parse import fields
 from guestagent.sources.bundle import Unreadable, is_dated
@@ -47,35 +47,31 @@ def instance_id(bundle: Bundle) -> str | None:
     where = folder(bundle)
     if where is None:
         return None
-    data, _ = _Reader(bundle, where).meta_data_only()
-    return data.instance_id.value if data.instance_id else None
+    reader = _Reader(bundle, where, Problems())
+    found = reader.uuid(reader.document(_META))
+    return found.value if found else None
 
 
-def parse(bundle: Bundle) -> tuple[InstanceData, list[Problem]]:
-    """Everything a bundle says, as far as it is sound; the rest as problems.
+def parse(bundle: Bundle, problems: Problems) -> InstanceData:
+    """Return what a source of this layout says; what is wrong with it goes to ``problems``.
 
     Raises SourceBroken where the source fails while it is read, and nothing else.
     """
     where = folder(bundle)
     if where is None:
-        reason = f"no version folder with {_META}"
-        return InstanceData(), [Problem("error", bundle.label, "openstack", "", reason)]
-    return _Reader(bundle, where).everything()
+        origin = Origin(bundle.label, "openstack", "")
+        problems.error(origin, f"no version folder with {_META}")
+        return InstanceData()
+    return _Reader(bundle, where, problems).everything()
 
 
 class _Reader:
     """Reads the documents of one version folder and collects problems on the way."""
 
-    def __init__(self, bundle: Bundle, where: str) -> None:
-        self.bundle, self.where = bundle, where
-        self.problems: list[Problem] = []
+    def __init__(self, bundle: Bundle, where: str, problems: Problems) -> None:
+        self.bundle, self.where, self.problems = bundle, where, problems
 
-    def meta_data_only(self) -> tuple[InstanceData, list[Problem]]:
-        """The instance id alone."""
-        meta = self.document(_META)
-        return InstanceData(instance_id=self.uuid(meta)), self.problems
-
-    def everything(self) -> tuple[InstanceData, list[Problem]]:
+    def everything(self) -> InstanceData:
         """All documents."""
         meta = self.document(_META)
         data = InstanceData(
@@ -92,7 +88,7 @@ class _Reader:
             devices=tuple(self.devices(meta)),
             password_url=self.password_url(),
         )
-        return self.with_user_data(data), self.problems
+        return self.with_user_data(data)
 
     def with_user_data(self, data: InstanceData) -> InstanceData:
         """The data with cloud-config and scripts, of the tenant and of the vendor."""
@@ -107,7 +103,7 @@ class _Reader:
         except Exception as error:  # the guest must be reachable all the same
             self.error("user_data", "", f"{internal(error)}; nothing of it is applied")
             return data
-        self.problems += problems
+        self.problems.add(*problems)
         return data._replace(config=config, scripts=scripts)
 
     def raw(self, name: str) -> bytes | None:
@@ -137,11 +133,11 @@ class _Reader:
 
     def error(self, document: str, key: str, reason: str) -> None:
         """Note that a value is left out."""
-        self.problems.append(Problem("error", self.bundle.label, document, key, reason))
+        self.problems.error(self.origin(document, key), reason)
 
     def warn(self, document: str, key: str, reason: str) -> None:
         """Note something odd."""
-        self.problems.append(Problem("warning", self.bundle.label, document, key, reason))
+        self.problems.warn(self.origin(document, key), reason)
 
     def document(self, name: str) -> dict[str, Any]:
         """A JSON object of the version folder; empty where it is missing or unsound."""
@@ -305,15 +301,13 @@ class _Reader:
     def network(self, meta: dict[str, Any]) -> Network | None:
         """``network_data.json``, else the interfaces(5) text that ``network_config`` names."""
         if _NETWORK in self.bundle.names(self.where):
-            before = len(self.problems)
+            before = len(self.problems.problems)
             document = self.document(_NETWORK)
-            if len(self.problems) > before:
+            if len(self.problems.problems) > before:
                 return None
-            from guestagent.parse.network.network_data import parse_network
+            from guestagent.parse.network.network_data import parse_network_data
 
-            network, problems = parse_network(document, lambda key: self.origin(_NETWORK, key))
-            self.problems += problems
-            return network
+            return parse_network_data(document, self.origin(_NETWORK, ""), self.problems)
         config = self.container(meta, "network_config", dict)
         return None if config is None else self.legacy_network(config)
 
@@ -322,9 +316,7 @@ class _Reader:
         content = self.content("network_config.content_path", config.get("content_path"))
         if content is None:
             return None
-        from guestagent.parse.network.eni import parse_eni
+        from guestagent.parse.network.interfaces_text import parse_interfaces_text
 
         text = content.decode("utf-8", "replace")
-        network, problems = parse_eni(text, self.origin("network_config", ""))
-        self.problems += problems
-        return network
+        return parse_interfaces_text(text, self.origin("network_config", ""), self.problems)

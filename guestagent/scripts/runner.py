@@ -11,7 +11,7 @@ import os
 import time
 
 from guestagent import defs, log
-from guestagent.errors import FieldError, GuestagentError, NoPermission, Problem, Refused
+from guestagent.errors import FieldError, GuestagentError, NoPermission, Problem, Problems, Refused
 from guestagent.memory import note, state
 from guestagent.scripts import process as scriptrun
 from guestagent.scripts.ledger import Entry, Ledger, Script
@@ -45,7 +45,8 @@ def run_verb(options: Options) -> int:
     from guestagent.settings import load
 
     root = Root("/")
-    settings, _ = load(root)  # what is wrong with them was told by the run that staged
+    # The run that staged the scripts has reported what is wrong with the settings.
+    settings = load(root, Problems())
     if options.verb == "run-late":
         return run_stage(root, "late", settings.scripts_late_limit)
     return run_stage(root, "early", settings.scripts_early_limit)

@@ -1,4 +1,4 @@
-"""System calls that the standard library does not offer, through ctypes."""
+"""Functions of the kernel and the C library, without the modules of Python that wrap them."""
 
 from __future__ import annotations
 
@@ -61,3 +61,21 @@ def permanent_mac(name: str) -> str:
     size = int.from_bytes(answer[4:8].tobytes(), byteorder)
     octets = answer[8 : 8 + size].tobytes() if size == 6 else b""
     return octets.hex(":") if any(octets) else ""
+
+
+def packed_address(text: str) -> bytes:
+    """inet_pton(3): return an IPv4 or IPv6 address as 4 or 16 bytes in network byte order.
+
+    Raises OSError or ValueError if the text is not an address.
+    """
+    # ``python3 -ISB -c "import _socket"`` takes 9.4 ms, ``socket`` 17.4 ms, ``ipaddress`` 13.0 ms.
+    from _socket import AF_INET, AF_INET6, inet_pton
+
+    return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+
+
+def address_text(packed: bytes) -> str:
+    """inet_ntop(3): return the text of an address of 4 or 16 bytes."""
+    from _socket import AF_INET, AF_INET6, inet_ntop
+
+    return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)

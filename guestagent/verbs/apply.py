@@ -7,7 +7,15 @@ import sys
 import time
 
 from guestagent import VERSION, defs, log
-from guestagent.errors import GuestagentError, NoPermission, Problem, TryAgain, UsageError, internal
+from guestagent.errors import (
+    GuestagentError,
+    NoPermission,
+    Problem,
+    Problems,
+    TryAgain,
+    UsageError,
+    internal,
+)
 from guestagent.memory import state
 from guestagent.settings import load as load_settings
 from guestagent.system.lock import lock
@@ -162,7 +170,9 @@ class _Run:
         from guestagent.report import plan as show
         from guestagent.system.jsontext import dumps
 
-        settings, self.problems = load_settings(self.root)
+        found = Problems()
+        settings = load_settings(self.root, found)
+        self.problems = found.problems
         bundle = self.open(settings).bundle
         plan = Plan((), (), (), {})
         if bundle is not None and not self.same_as_before(bundle):
@@ -207,7 +217,9 @@ class _Run:
         """From settings to state."""
         if self.root.exists(defs.ROLLBACK_FILE):
             self.roll_back()
-        settings, self.problems[:0] = load_settings(self.root)
+        found = Problems()
+        settings = load_settings(self.root, found)
+        self.problems[:0] = found.problems
         opened = self.open(settings)
         bundle = opened.bundle
         if opened.asked and not self.before.configured:
@@ -288,7 +300,7 @@ class _Run:
         from guestagent.verbs.planning import make_plan
 
         self.root.watched.clear()
-        load_settings(self.root)
+        load_settings(self.root, Problems())
         complete = not bundle.unchanged
         again, _ = make_plan(
             *(data, settings, self.root, record, False, complete, self.rejected, self.held)

@@ -6,12 +6,12 @@ import sys
 
 from guestagent import defs, log
 from guestagent.desired.network import plan
-from guestagent.errors import Problem
+from guestagent.errors import Origin, Problem, Problems
 from guestagent.facts import network as netfacts
 from guestagent.memory.state import State
 from guestagent.model import Facts
 from guestagent.parse import layouts
-from guestagent.settings import load as load_settings
+from guestagent.settings import load
 from guestagent.system.jsontext import dumps
 from guestagent.system.root import Root
 from guestagent.verbs.source import open_source
@@ -32,32 +32,35 @@ def show(options: Options) -> int:
     Raises GuestagentError where there is nothing to print.
     """
     root = Root("/")
-    settings, problems = load_settings(root)
+    problems = Problems()
+    settings = load(root, problems)
     opened = open_source(options, settings, root, State())
-    problems += opened.problems
+    problems.add(*opened.problems)
     if opened.bundle is None:
         log.error(opened.problems[-1].text())
         return defs.EXIT_ERRORS
     bundle = opened.bundle
-    data, more = layouts.parse(bundle)
-    problems += [problem for problem in more if _of_network(problem)]
+    found = Problems()
+    data = layouts.parse(bundle, found)
+    problems.add(*(problem for problem in found.problems if _of_network(problem)))
     if data.network is None:
-        problems.append(Problem("error", bundle.label, "", "", "describes no network"))
+        problems.error(Origin(bundle.label, "", ""), "describes no network")
     facts = _facts(options, root)
     resources, more = plan(data.network, facts, settings._replace(network_backend=options.render))
-    problems += more
+    problems.add(*more)
     files = [
         {"path": item.path, "mode": f"{item.mode:04o}", "content": item.content.decode()}
         for item in resources
         if item.kind == "file"
     ]
     if options.json:
-        print(dumps({"files": files, "problems": [problem._asdict() for problem in problems]}))
+        told = [problem._asdict() for problem in problems.problems]
+        print(dumps({"files": files, "problems": told}))
     else:
         sys.stdout.write("\n".join(_text(file) for file in files))
-        for problem in problems:
+        for problem in problems.problems:
             (log.error if problem.severity == "error" else log.warning)(problem.text())
-    failed = any(problem.severity == "error" for problem in problems)
+    failed = any(problem.severity == "error" for problem in problems.problems)
     return defs.EXIT_ERRORS if failed else defs.EXIT_OK
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent import facts as facts_of_tree
 from guestagent.desired import desired
-from guestagent.errors import Origin, Problem, WrongSource, internal
+from guestagent.errors import Origin, Problem, Problems, WrongSource, internal
 from guestagent.memory.applied import network_digest, of_network
 from guestagent.parse import layouts
 from guestagent.plan.difference import diff
@@ -29,13 +29,14 @@ def instance_data(bundle: Bundle, live: bool) -> tuple[InstanceData, list[Proble
     On a running system ssh-keygen reads the keys too; for an offline tree, whose own
     ssh-keygen may be another, the parser's checks are enough.
     """
-    data, problems = layouts.parse(bundle)
+    problems = Problems()
+    data = layouts.parse(bundle, problems)
     if not live or not data.ssh_keys:
-        return data, problems
+        return data, problems.problems
     from guestagent.facts.keycheck import check
 
     keys, more = check(data.ssh_keys)
-    return data._replace(ssh_keys=keys), [*problems, *more]
+    return data._replace(ssh_keys=keys), [*problems.problems, *more]
 
 
 def is_first(data: InstanceData, before: State, root: Root, service: bool) -> bool:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from guestagent.desired.network import plan
-from guestagent.errors import Origin, Problem
+from guestagent.errors import Origin, Problem, Problems
 from guestagent.model import Facts, Nic
-from guestagent.parse.network.network_data import parse_network
+from guestagent.parse.network.network_data import parse_network_data
 from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
 from guestagent.system.jsontext import loads
@@ -70,9 +70,9 @@ def produce_json(
         sshd_dropins=True,
         programs=frozenset(),
     )
-    network, problems = parse_network(
-        loads(content), lambda key: Origin("test", "network_data.json", key)
-    )
+    problems = Problems()
+    origin = Origin("test", "network_data.json", "")
+    network = parse_network_data(loads(content), origin, problems)
     settings = Settings(network_policy_routing=policy_routing)
     resources, more = plan(network, facts, settings)
     files, modes = {}, {}
@@ -80,7 +80,7 @@ def produce_json(
         assert isinstance(resource, File)
         files[resource.path] = resource.content.decode()
         modes[resource.path] = resource.mode
-    return Produced(files, modes, (*problems, *more))
+    return Produced(files, modes, (*problems.problems, *more))
 
 
 def write(files: dict[str, str], modes: dict[str, int], root: Path) -> None:

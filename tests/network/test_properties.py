@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from rig import need
 
-from guestagent.parse.network.interfaces import PROBLEM_LIMIT
+from guestagent.parse.network.drafts import PROBLEM_LIMIT
 
 from . import ifupdown_shell, keyfile_reader, netplan_generator, networkd_reader
 from .allowances import ALLOWANCES, allowed

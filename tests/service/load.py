@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import requests
+from rig import collected
 
 from guestagent.parse import layouts
 from guestagent.sources.documents import bundle
@@ -69,7 +70,7 @@ def _guest(service: Service) -> int:
     status = 1
     try:
         answer = ask(service, wait=_PATIENCE)
-        data, problems = layouts.parse(bundle(answer))
+        data, problems = collected(layouts.parse, bundle(answer))
         whole = {f"/{name}" for name in answer.documents} == set(FIVE)
         sound = not [problem for problem in problems if problem.severity == "error"]
         if whole and sound and data.instance_id and data.network and data.ssh_keys:

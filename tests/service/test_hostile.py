@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+from rig import collected
 
 from guestagent.errors import SourceBroken
 from guestagent.model import InstanceData
@@ -102,7 +103,7 @@ def _tree(chance: random.Random) -> dict[str, bytes]:
 def test_C10_an_ec2_tree_of_any_kind_raises_nothing() -> None:
     chance = random.Random(5)
     for _ in range(3_000):
-        data, problems = layouts.parse(bundle(Answer("http://x", _tree(chance))))
+        data, problems = collected(layouts.parse, bundle(Answer("http://x", _tree(chance))))
         assert isinstance(data, InstanceData)
         assert all(problem.text().isprintable() for problem in problems)
 
@@ -121,7 +122,7 @@ def test_C10_hostile_documents_end_as_problems_of_one_document(service: Service)
         if answer.error:
             assert answer.error.isprintable()
             continue
-        data, problems = layouts.parse(bundle(answer))
+        data, problems = collected(layouts.parse, bundle(answer))
         assert isinstance(data, InstanceData)
         assert all(problem.text().isprintable() for problem in problems)
 
@@ -163,7 +164,7 @@ def test_C10_an_odd_ec2_id_is_no_new_form_of_id(service: Service, content: str) 
     service.say({"documents": {**documents.ec2(), "/latest/meta-data/instance-id": content}})
     answer = ask(service, EC2._replace(tokens=False), wait=0.2)
     if not answer.error:
-        data, problems = layouts.parse(bundle(answer))
+        data, problems = collected(layouts.parse, bundle(answer))
         assert data.instance_id is None
         errors = [problem.key for problem in problems if problem.severity == "error"]
         assert errors == ["instance-id"]

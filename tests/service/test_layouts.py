@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from rig import collected
 
 from guestagent.parse import layouts
 from guestagent.sources.cloud import Cloud
@@ -46,7 +47,7 @@ def test_ec2_s_layout_is_read_with_a_token(service: Service) -> None:
 
 def test_what_ec2_s_layout_says_is_understood(service: Service) -> None:
     serve_ec2(service)
-    data, problems = layouts.parse(bundle(ask(service, EC2)))
+    data, problems = collected(layouts.parse, bundle(ask(service, EC2)))
     assert data.instance_id
     assert data.instance_id.value == EC2_ID
     assert data.hostname
@@ -151,7 +152,7 @@ def test_without_latest_the_newest_version_is_read(service: Service) -> None:
     answer = ask(service)
     assert {name.rpartition("/")[0] for name in answer.documents} == {new[1:]}
     assert service.paths()[:3] == [META, "/openstack", f"{new}/meta_data.json"]
-    data, _ = layouts.parse(bundle(answer))
+    data, _ = collected(layouts.parse, bundle(answer))
     assert data.instance_id
     assert data.instance_id.value == documents.UUID
 
@@ -171,7 +172,7 @@ def test_injected_files_are_read_wherever_they_are_sound(service: Service) -> No
     service.say({"documents": documents_and({META: meta, page: "<p>a page</p>"})})
     answer = ask(service)
     assert service.paths() == [*FIVE, page, "/openstack/content/0001"]
-    data, problems = layouts.parse(bundle(answer))
+    data, problems = collected(layouts.parse, bundle(answer))
     files = [(file.path, file.content) for file in data.files]
     assert files == [("/etc/page", b"<p>a page</p>"), ("/etc/copy", b"<p>a page</p>")]
     keys = [problem.key for problem in problems if problem.severity == "error"]
@@ -186,13 +187,13 @@ def test_injected_files_of_an_instance_that_is_unchanged_are_not_missed(service:
     digests = bundle_digests(ask(service))
     answer = ask(service, salt="0f", digests=digests)
     assert (answer.unchanged, answer.requests) == (True, 2)
-    _, problems = layouts.parse(bundle(answer))
+    _, problems = collected(layouts.parse, bundle(answer))
     assert problems == []
 
 
 def bundle_digests(answer: Answer) -> dict[str, str]:
     source = bundle(answer)
-    layouts.parse(source)
+    collected(layouts.parse, source)
     return source.digests("0f", False)
 
 

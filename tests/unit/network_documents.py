@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from network_samples import MAC, MAC2, MACS
+from rig import collected
 
-from guestagent.errors import Origin
+from guestagent.errors import Origin, Problem
 from guestagent.model import Interface, Network
-from guestagent.parse.network.network_data import parse_network
+from guestagent.parse.network.network_data import parse_network_data
 
 NOVA: dict[str, Any] = {
     "links": [
@@ -67,8 +68,12 @@ def origin_of(key: str) -> Origin:
     return Origin("test", "network_data.json", key)
 
 
+def read(document: object) -> tuple[Network, list[Problem]]:
+    return collected(parse_network_data, document, origin_of(""))
+
+
 def parse(document: object) -> tuple[Network, list[str]]:
-    network, problems = parse_network(document, origin_of)
+    network, problems = read(document)
     assert all(problem.severity == "error" for problem in problems)
     return network, [problem.key for problem in problems]
 
@@ -107,7 +112,7 @@ NICS = [nic(name, mac) for name, mac in zip("abc", MACS, strict=True)]
 def parse_links(*links: Any, networks: Any = ()) -> tuple[dict[str, Interface], list[str]]:
     """Id → interface of the links after the three NICs, and the keys of the errors."""
     document = {"links": [*NICS, *links], "networks": list(networks)}
-    network, problems = parse_network(document, origin_of)
+    network, problems = read(document)
     assert all(problem.severity == "error" for problem in problems)
     found = {interface.id: interface for interface in network.interfaces}
     assert len(found) == len(network.interfaces)

@@ -170,7 +170,6 @@ def test_the_paths_of_the_guest_stand_in_one_place() -> None:
 
 # To be gone when issue 11 is done.
 STILL_PRIVATE: set[str] = {
-    "guestagent.parse.network.address",
     "guestagent.stacks.networkmanager.render",
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import rig
+from rig import collected
 
 from guestagent import defs
 from guestagent.errors import Problem
@@ -60,7 +61,7 @@ def errors(problems: list[Problem]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("bundle", [tree(), file(FILE)], ids=["tree", "file"])
 def test_both_forms_say_the_same(bundle: Bundle) -> None:
-    data, problems = layouts.parse(bundle)
+    data, problems = collected(layouts.parse, bundle)
     assert problems == []
     assert data.instance_id
     assert data.instance_id.value == "i-00000042"
@@ -73,7 +74,7 @@ def test_both_forms_say_the_same(bundle: Bundle) -> None:
 
 
 def test_the_zone_comes_from_the_identity_document() -> None:
-    data, _ = ec2.parse(tree())
+    data, _ = collected(ec2.parse, tree())
     assert data.availability_zone
     assert data.availability_zone.value == "eu-1a"
     assert data.availability_zone.origin.document == "dynamic/instance-identity/document"
@@ -94,7 +95,7 @@ def test_a_directory_with_ec2_s_tree_is_a_source(tmp_path: Path) -> None:
         path = tmp_path / "ec2/latest" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    data, problems = layouts.parse(open_path(str(tmp_path)))
+    data, problems = collected(layouts.parse, open_path(str(tmp_path)))
     assert problems == []
     assert data.ssh_keys
 
@@ -118,7 +119,7 @@ MISSING = [
 
 @pytest.mark.parametrize(("bundle", "place"), MISSING, ids=range(len(MISSING)))
 def test_a_missing_id_is_one_error(bundle: Bundle, place: tuple[str, str]) -> None:
-    data, problems = ec2.parse(bundle)
+    data, problems = collected(ec2.parse, bundle)
     assert data.instance_id is None
     assert errors(problems) == [place]
 
@@ -158,8 +159,8 @@ BAD: list[tuple[dict[str, str | bytes | None], tuple[str, str]]] = [
 def test_a_bad_value_spoils_only_itself(
     changed: dict[str, str | bytes | None], place: tuple[str, str]
 ) -> None:
-    good, _ = ec2.parse(tree())
-    data, problems = ec2.parse(tree(changed))
+    good, _ = collected(ec2.parse, tree())
+    data, problems = collected(ec2.parse, tree(changed))
     assert errors(problems) == [place]
     others = {"instance_id", "hostname", "ssh_keys", "availability_zone"}
     same = {name for name in others if getattr(data, name) == getattr(good, name)}
@@ -171,13 +172,13 @@ def test_several_keys_and_several_lines_of_one() -> None:
     changed: dict[str, str | bytes | None] = {
         "meta-data/public-keys/1/openssh-key": f"{other}\n\n{rig.KEY}\n"
     }
-    data, problems = ec2.parse(tree(changed))
+    data, problems = collected(ec2.parse, tree(changed))
     assert problems == []
     assert [key.value for key in data.ssh_keys or ()] == [rig.KEY, other, rig.KEY]
 
 
 def test_without_keys_nothing_is_said_of_them() -> None:
-    data, _ = ec2.parse(tree({"meta-data/public-keys/0/openssh-key": None}))
+    data, _ = collected(ec2.parse, tree({"meta-data/public-keys/0/openssh-key": None}))
     assert data.ssh_keys is None
 
 
@@ -185,40 +186,40 @@ def test_without_keys_nothing_is_said_of_them() -> None:
     "value", [None, [], "x", {"0": None}, {"0": {}}, {"0": {"openssh-key": 1}}]
 )
 def test_keys_of_another_form_are_none(value: object) -> None:
-    data, _ = ec2.parse(file({**FILE, "public-keys": value}))
+    data, _ = collected(ec2.parse, file({**FILE, "public-keys": value}))
     assert data.ssh_keys is None
     assert data.hostname
 
 
 def test_a_key_may_stand_by_itself() -> None:
-    data, problems = ec2.parse(file({**FILE, "public-keys": {"mine": rig.KEY}}))
+    data, problems = collected(ec2.parse, file({**FILE, "public-keys": {"mine": rig.KEY}}))
     assert problems == []
     assert data.ssh_keys
 
 
 def test_the_number_of_keys_is_bounded() -> None:
     keys = {str(n): rig.KEY for n in range(defs.MAX_KEYS + 5)}
-    data, _ = ec2.parse(file({**FILE, "public-keys": keys}))
+    data, _ = collected(ec2.parse, file({**FILE, "public-keys": keys}))
     assert len(data.ssh_keys or ()) == defs.MAX_KEYS
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_C10_a_bad_document_is_told_and_says_nothing(content: bytes) -> None:
-    data, problems = ec2.parse(file(content))
+    data, problems = collected(ec2.parse, file(content))
     assert data == InstanceData()
     assert ("meta-data.json", "") in errors(problems)
 
 
 def test_user_data_is_read() -> None:
-    data, problems = ec2.parse(tree({"user-data": "#cloud-config\nhostname: [a]\n"}))
+    data, problems = collected(ec2.parse, tree({"user-data": "#cloud-config\nhostname: [a]\n"}))
     assert [(p.severity, p.document) for p in problems] == [("error", "user-data")]
     assert problems[0].key == "hostname (line 2, column 1)"
-    data, problems = ec2.parse(tree({"user-data": "#!/bin/sh\n"}))
+    data, problems = collected(ec2.parse, tree({"user-data": "#!/bin/sh\n"}))
     assert ([part.kind for part in data.scripts], problems) == (["script"], [])
 
 
 def test_credentials_are_not_read() -> None:
     name = "meta-data/iam/security-credentials/role"
     bundle = tree({name: "CANARY"})
-    ec2.parse(bundle)
+    collected(ec2.parse, bundle)
     assert not [seen for seen in bundle.seen if "iam" in seen]

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_documents import BOND_MAC, NICS, VLAN_MAC, Link, bond, nic, origin_of, vlan
+from network_documents import BOND_MAC, NICS, VLAN_MAC, Link, bond, nic, origin_of, read, vlan
 from network_documents import parse_links as parse
 from network_samples import HOSTILE, MAC, MACS, spoiled
 
 from guestagent import defs
 from guestagent.model import Bond, Vlan
-from guestagent.parse.network.network_data import parse_network
 
 
 def test_a_bond_and_a_vlan_as_ironic_passes_them() -> None:
@@ -49,7 +48,7 @@ def test_networks_may_be_on_nics_bonds_and_vlans() -> None:
 
 def test_a_bond_may_come_before_its_links_and_a_vlan_before_its_own() -> None:
     document = {"links": [vlan("bond"), bond("a"), NICS[0]]}
-    network, problems = parse_network(document, origin_of)
+    network, problems = read(document)
     assert [interface.id for interface in network.interfaces] == ["vlan", "bond", "a"]
     assert problems == []
 
@@ -153,7 +152,7 @@ def test_E5_a_hostile_name_is_left_out_alone(name: Any) -> None:
 
 @pytest.mark.parametrize("fields", [{"name": "eth9"}, {"name": "../x\n"}, {"name": 5}])
 def test_the_name_of_a_nic_is_of_no_meaning(fields: Link) -> None:
-    network, problems = parse_network({"links": [nic("a", MAC) | fields]}, origin_of)
+    network, problems = read({"links": [nic("a", MAC) | fields]})
     assert [(entry.mac, entry.name) for entry in network.interfaces] == [(MAC, "")]
     assert problems == []
 
@@ -200,7 +199,7 @@ def test_problems_never_quote_a_value() -> None:
         vlan("c", 5, id="u", name=canary, vlan_mac_address=canary),
         nic("v", canary),
     ]
-    _, problems = parse_network({"links": [*NICS, *links]}, origin_of)
+    _, problems = read({"links": [*NICS, *links]})
     assert len(problems) >= len(links)
     assert canary not in repr(problems)
 
@@ -243,7 +242,7 @@ LINKS = st.fixed_dictionaries(
 def test_E5_whatever_links_say_of_each_other_what_remains_is_sound(links: list[Link]) -> None:
     document = {"links": links}
     before = copy.deepcopy(document)
-    network, problems = parse_network(document, origin_of)
+    network, problems = read(document)
     assert json.dumps(document, default=str) == json.dumps(before, default=str)
     found = {interface.id: interface for interface in network.interfaces}
     assert len(found) == len(network.interfaces) <= len(links)

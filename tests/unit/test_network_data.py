@@ -6,13 +6,12 @@ import copy
 from typing import Any
 
 import pytest
-from network_documents import NOVA, origin_of, parse, static, with_network
+from network_documents import NOVA, origin_of, parse, read, static, with_network
 from network_samples import HOSTILE, MAC, MAC2
 
 from guestagent import defs
 from guestagent.model import Network, Route
-from guestagent.parse.network.interfaces import DNS_LIMIT, PROBLEM_LIMIT
-from guestagent.parse.network.network_data import parse_network
+from guestagent.parse.network.drafts import DNS_LIMIT, PROBLEM_LIMIT
 
 
 def test_what_nova_writes_is_understood() -> None:
@@ -255,7 +254,7 @@ def test_limits_are_kept_and_reported() -> None:
     ]
     document = static(routes=routes)
     document["networks"].append(document["networks"][0] | {"ip_address": "192.0.2.6"})
-    routes_kept = parse_network(document, origin_of)[0].interfaces[0].routes
+    routes_kept = read(document)[0].interfaces[0].routes
     assert len(routes_kept) <= defs.MAX_ROUTES
     assert "networks" in parse(document)[1]
 
@@ -263,7 +262,7 @@ def test_limits_are_kept_and_reported() -> None:
 def test_very_many_entries_stay_few() -> None:
     dns = [{"type": "dns", "address": f"10.0.{n >> 8}.{n & 255}"} for n in range(900)]
     assert len(parse(static(services=dns))[0].interfaces[0].dns) == DNS_LIMIT
-    network, problems = parse_network(static(routes=[1] * 1000), origin_of)
+    network, problems = read(static(routes=[1] * 1000))
     assert len(problems) == PROBLEM_LIMIT + 1
     assert network.interfaces[0].addresses == ("192.0.2.5/24",)
 
@@ -276,6 +275,6 @@ def test_problems_never_quote_a_value() -> None:
     document["networks"].append({"type": canary, "link": "a"})
     document["networks"].append({"type": "ipv4_dhcp", "link": canary})
     document["services"] = [{"type": "dns", "address": canary}]
-    _, problems = parse_network(document, origin_of)
+    _, problems = read(document)
     assert len(problems) >= 6
     assert canary not in repr(problems)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_documents import NOVA, origin_of, parse
+from network_documents import NOVA, parse, read
 from network_samples import (
     HOSTILE,
     MAC,
@@ -28,7 +28,6 @@ from network_samples import (
 from guestagent import defs
 from guestagent.desired.network import plan
 from guestagent.model import Network
-from guestagent.parse.network.network_data import parse_network
 from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
 
@@ -146,7 +145,7 @@ def test_E5_E7_no_field_carries_text_into_an_output(place: tuple[Any, ...], valu
         for step in place[:-1]:
             target = target[step]
         target[place[-1]] = bad
-        network = parse_network(document, origin_of)[0]
+        network = read(document)[0]
         for backend, usual in BASES.items():
             outputs = _outputs(network, backend)
             _assert_plain(outputs, backend)
@@ -197,7 +196,7 @@ def test_E5_any_document_is_parsed_without_raising(
     good = {"id": "a", "ethernet_mac_address": MAC}
     listed = [good, *links] if isinstance(links, list) else links
     document = {"links": listed, "networks": networks, "services": services}
-    network, _ = parse_network(document, origin_of)
+    network, _ = read(document)
     for backend in defs.NETWORK_BACKENDS:
         _assert_plain(_outputs(network, backend), backend)
-    parse_network(services, origin_of)
+    read(services)

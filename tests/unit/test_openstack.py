@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import rig
-from rig import KEY
+from rig import KEY, collected
 
 from guestagent import defs
 from guestagent.errors import Origin, Problem
@@ -53,7 +53,7 @@ class Drive:
         return self.put("latest/meta_data.json", {**GOOD, **changes})
 
     def parse(self) -> tuple[InstanceData, list[Problem]]:
-        return openstack.parse(self.bundle())
+        return collected(openstack.parse, self.bundle())
 
     def bundle(self) -> Bundle:
         return open_path(str(self.path))
@@ -262,7 +262,7 @@ def test_a_drive_without_meta_data_is_an_error(tmp_path: Path, names: tuple[str,
     for name in names:
         (tmp_path / "openstack" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "openstack" / name).write_text("")
-    data, problems = openstack.parse(open_path(str(tmp_path)))
+    data, problems = collected(openstack.parse, open_path(str(tmp_path)))
     assert data == InstanceData()
     assert [(problem.severity, problem.document) for problem in problems] == [
         ("error", "openstack")

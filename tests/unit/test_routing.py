@@ -10,7 +10,7 @@ from network_samples import LABEL, MAC, MAC2, MAC3, bond, interface, member, rou
 from guestagent.desired.network.routing import with_metrics, with_policy
 from guestagent.model import Interface, Route, Rule
 from guestagent.parse.network.address import KERNEL_METRICS
-from guestagent.parse.network.interfaces import settle
+from guestagent.parse.network.drafts import settle_routes
 from guestagent.stacks.check import check
 
 DEFAULT6 = route(destination="::/0", gateway="fe80::1")
@@ -85,7 +85,7 @@ def test_no_two_default_routes_of_one_family_have_the_same_metric(explicit: list
         )
     ]
     learning = [advertised(mac) for mac in (MAC, MAC2, MAC3)]
-    found = with_metrics(settle([*learning, *statics]))
+    found = with_metrics(settle_routes([*learning, *statics]))
     used = [entry.metric for entry in found if entry.accept_ra]
     for entry in found:
         used += [KERNEL_METRICS[6] if r.metric is None else r.metric for r in entry.routes]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import rig
+from rig import collected
 
 from guestagent import defs
 from guestagent.errors import Problem
@@ -28,7 +29,7 @@ class Files:
         return self
 
     def load(self) -> tuple[Settings, list[Problem]]:
-        return load(Root(str(self.tree)))
+        return collected(load, Root(str(self.tree)))
 
 
 @pytest.fixture
@@ -228,7 +229,8 @@ def test_a_file_of_comments_does_not_cost_tomllib(files: Files, text: str, impor
     files.put(text)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from guestagent.system.root import Root; "
-        "from guestagent.settings import load; load(Root(sys.argv[2])); "
+        "from guestagent.errors import Problems; from guestagent.settings import load; "
+        "load(Root(sys.argv[2]), Problems()); "
         "print('tomllib' in sys.modules)"
     )
     argv = [sys.executable, "-IBS", "-c", code, str(rig.REPOSITORY), str(files.tree)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import rig
 from pytest_mock import MockerFixture
+from rig import collected
 
 from guestagent import cli
 from guestagent.parse import ec2, openstack
@@ -52,13 +53,13 @@ def test_metadata_are_read_where_user_data_cannot_be(
 ) -> None:
     mocker.patch("guestagent.parse.userdata.reading.read", side_effect=RecursionError)
     if layout == "openstack":
-        data, problems = openstack.parse(open_path(str(make_drive(tmp_path, "a: b"))))
+        data, problems = collected(openstack.parse, open_path(str(make_drive(tmp_path, "a: b"))))
     else:
         tree = tmp_path / "ec2/latest"
         tree.mkdir(parents=True)
         (tree / "meta-data.json").write_text('{"instance-id": "i-1"}')
         (tree / "user-data").write_text("#cloud-config\n")
-        data, problems = ec2.parse(open_path(str(tmp_path)))
+        data, problems = collected(ec2.parse, open_path(str(tmp_path)))
     assert data.instance_id
     assert [problem.severity for problem in problems] == ["error"]
 

@@ -1,1 +1,1 @@
-"""Read descriptions of a network: OpenStack's JSON and interfaces(5) text."""
+"""Descriptions of the network: OpenStack's network_data.json, and interfaces(5) text."""

@@ -1,4 +1,4 @@
-"""Options of the Linux bonding driver, by the names and values that its sysfs files have.
+"""Options of the Linux bonding driver, with the names and values of its files in sysfs.
 
 Source: ``Documentation/networking/bonding.rst`` of the kernel, and ``drivers/net/bonding``
 for the modes that take an option.
@@ -13,28 +13,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# In the order of their numbers.
+# In the order of their numbers, by which the kernel takes them too.
 MODES = (
     *("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad"),
     *("balance-tlb", "balance-alb"),
 )
-# Ironic's network-data-schema.json allows this spelling alone.
+# The only spelling that Ironic's network-data-schema.json allows.
 _OTHER_MODES = {"802.1ad": "802.3ad"}
 _ONE_ACTIVE = ("active-backup", "balance-tlb", "balance-alb")
 _WITH_ARP = ("balance-rr", "active-backup", "balance-xor", "broadcast")
 _ARP = ("arp_interval", "arp_ip_target", "arp_validate", "arp_all_targets")
 _DELAYS = ("updelay", "downdelay")
 _MAX_TARGETS = 16
+_NOT_TARGETS = f"must be 1 to {_MAX_TARGETS} IPv4 addresses"
 _MILLISECONDS = 2**31 - 1
 
 
 def mode(value: object) -> str:
-    """A bonding mode by its name, given as name or number."""
-    return _choice(*MODES)(_OTHER_MODES.get(value, value) if isinstance(value, str) else value)
+    """Return the name of a bonding mode that is given by name or number."""
+    if isinstance(value, str):
+        value = _OTHER_MODES.get(value, value)
+    return _choice(*MODES)(value)
 
 
 def _choice(*names: str) -> Callable[[object], str]:
-    """One of the names, given as such or, as the kernel takes it too, by its number."""
+    """Return a validator of a word: one of the names, or a number that counts them from 0."""
 
     def check(value: object) -> str:
         text = _scalar(value)
@@ -48,6 +51,8 @@ def _choice(*names: str) -> Callable[[object], str]:
 
 
 def _number(low: int, high: int) -> Callable[[object], str]:
+    """Return a validator of a whole number, given as such or as text."""
+
     def check(value: object) -> str:
         text = _scalar(value)
         if text.isascii() and text.isdigit() and len(text) <= 10 and low <= int(text) <= high:
@@ -58,23 +63,30 @@ def _number(low: int, high: int) -> Callable[[object], str]:
 
 
 def _switch(value: object) -> str:
-    """0 or 1, also as a JSON boolean."""
-    return _number(0, 1)(int(value) if isinstance(value, bool) else value)
+    """Return "0" or "1", which may also be given as a JSON boolean."""
+    if isinstance(value, bool):
+        value = int(value)
+    return _number(0, 1)(value)
 
 
 def _targets(value: object) -> str:
-    """IPv4 addresses, separated by commas or in a list; the driver refuses one given twice."""
+    """Return IPv4 addresses, separated by commas, which may also be given as a list."""
     words = value.replace(",", " ").split() if isinstance(value, str) else value
     if not isinstance(words, list) or not 0 < len(words) <= _MAX_TARGETS:
-        raise FieldError(f"must be 1 to {_MAX_TARGETS} IPv4 addresses")
-    found = [address.host(word) if isinstance(word, str) else "" for word in words]
-    if any(address.family(word) != 4 or not word for word in found):
-        raise FieldError(f"must be 1 to {_MAX_TARGETS} IPv4 addresses")
-    return ",".join(dict.fromkeys(found))
+        raise FieldError(_NOT_TARGETS)
+    found: dict[str, None] = {}
+    for word in words:
+        if not isinstance(word, str):
+            raise FieldError(_NOT_TARGETS)
+        target = address.host(word)
+        if address.family(target) != 4:
+            raise FieldError(_NOT_TARGETS)
+        found[target] = None  # once: the driver refuses an address that is given twice
+    return ",".join(found)
 
 
 def _member(value: object) -> str:
-    """The id of a link; whether it is a member is for the caller to see."""
+    """Return the id of a link.  The caller checks that it is a member of the bond."""
     if not isinstance(value, str) or not value:
         raise FieldError("must be the id of a link")
     return value
@@ -82,12 +94,12 @@ def _member(value: object) -> str:
 
 def _scalar(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise FieldError("must be text or a whole number")
-    return value if isinstance(value, str) else str(value)
+        raise FieldError("must be a string or a whole number")
+    return str(value)
 
 
 class _Option:
-    """How an option's value is checked, and in which modes it has a meaning."""
+    """An option: the validator of its values, and the modes that support it."""
 
     def __init__(self, check: Callable[[object], str], modes: tuple[str, ...] = MODES) -> None:
         self.check = check
@@ -135,28 +147,37 @@ _OTHER_NAMES = {"num_unsol_na": "num_grat_arp"}
 
 
 def option(name: str, value: object, bond_mode: str) -> tuple[str, str]:
-    """An option's name and value as the kernel spells them.
+    """Return the name and the value of an option as the kernel spells them.
 
     Raises FieldError for a name or a value that the driver does not know, and for an option that
-    the mode has no use for.
+    the mode does not support.
     """
     name = _OTHER_NAMES.get(name, name)
     known = OPTIONS.get(name)
     if known is None:
-        raise FieldError("is not an option of bonds")
+        raise FieldError("is not a bonding option")
     text = known.check(value)
     if bond_mode not in known.modes:
-        raise FieldError(f"has no meaning in mode {bond_mode}")
+        raise FieldError(f"is not supported in mode {bond_mode}")
     return name, text
 
 
 def conflicts(options: dict[str, str]) -> list[str]:
-    """The names of the options that others of the same bond rule out.
+    """Return the names of the options that conflict with others of the same bond.
 
-    Links are watched either by MII or by ARP, ARP needs a target, and delays need MII.
+    Links are monitored either by MII or by ARP.  ARP needs a target; delays need MII.
     """
-    mii, arp = (options.get(name, "0") != "0" for name in ("miimon", "arp_interval"))
-    if arp and (mii or "arp_ip_target" not in options):
+    by_mii = _is_on(options, "miimon")
+    by_arp = _is_on(options, "arp_interval")
+    if by_arp and (by_mii or "arp_ip_target" not in options):
         return [name for name in _ARP if name in options]
-    bad = [] if arp else [name for name in _ARP if options.get(name, "0") != "0"]
-    return bad + ([] if mii else [name for name in _DELAYS if options.get(name, "0") != "0"])
+    found: list[str] = []
+    if not by_arp:
+        found += [name for name in _ARP if _is_on(options, name)]
+    if not by_mii:
+        found += [name for name in _DELAYS if _is_on(options, name)]
+    return found
+
+
+def _is_on(options: dict[str, str], name: str) -> bool:
+    return options.get(name, "0") != "0"

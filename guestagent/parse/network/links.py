@@ -9,13 +9,14 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.model import Bond, Vlan
+from guestagent.parse import fields
 from guestagent.parse.network import address
-from guestagent.parse.network.interfaces import Draft
-from guestagent.parse.network.items import BadItem, at, text_at
+from guestagent.parse.network.drafts import Draft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.parse.network.items import Object, Reader
+    from guestagent.errors import Origin, Problems
+    from guestagent.parse.network.items import Item
 
 # All of them are plain NICs to the guest, "bridge" too: they name what the host plugs it into.
 _NIC_TYPES = frozenset(
@@ -24,139 +25,139 @@ _NIC_TYPES = frozenset(
         *("ovs", "phy", "physical", "tap", "vhostuser", "vif"),
     )
 )
-# What the kernel's documentation recommends; by default no link is watched at all.
+# What the kernel's documentation recommends; by default the driver does not monitor links at all.
 _MII_MONITOR = ("miimon", "100")
 _KEY_LIMIT = 32
 # What the kernel has below /proc/sys/net and /sys/class/net, and what netplan takes for a setting.
-_TAKEN_WORDS = ("all", "default", "lo", "bonding_masters", "renderer")
+_RESERVED_NAMES = ("all", "default", "lo", "bonding_masters", "renderer")
 
 
-def read_links(reader: Reader, document: Object) -> dict[str, Draft]:
-    """A draft for each usable link, by its id, in the document's order."""
-    links = _Links(reader)
-    reader.each(document, "links", defs.MAX_INTERFACES, links.add)
+def read_links(document: Item) -> dict[str, Draft]:
+    """Return a draft for each usable link, by its id, in the document's order."""
+    links = _Links(document.problems)
+    document.read_each("links", defs.MAX_INTERFACES, links.read)
     links.resolve_bonds()
-    links.resolve_vlans()
+    links.drop_repeated_tags()
+    links.drop_vlans_without_link()
+    links.drop_circles()
     return links.drafts
 
 
 class _Links:
-    """The links while what they say of each other is still unproven."""
+    """The links, while what they say of each other is not checked yet."""
 
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
+    def __init__(self, problems: Problems) -> None:
+        self.problems = problems
         self.drafts: dict[str, Draft] = {}
-        self.keys: dict[str, str] = {}
-        self.member_keys: dict[tuple[str, str], str] = {}
+        self.items: dict[str, Item] = {}
+        # Where a bond names a member, by the ids of both.
+        self.member_origins: dict[tuple[str, str], Origin] = {}
 
-    def add(self, key: str, entry: Object) -> None:
+    def read(self, item: Item) -> None:
         """Read one link.  Raises BadItem."""
-        name = text_at(key, entry, "id")
+        name = item.text("id")
         if name in self.drafts:
-            raise BadItem(f"{key}.id", "is the id of an earlier link")
-        kind = entry.get("type")
+            raise item.bad("id", "is the id of an earlier link")
+        kind = item.get("type")
         if kind == "bond":
-            draft = self._bond(key, entry, name)
+            draft = self._bond(item, name)
         elif kind == "vlan":
-            draft = self._vlan(key, entry)
+            draft = _vlan(item)
         elif kind is None or (isinstance(kind, str) and kind in _NIC_TYPES):
-            draft = self._nic(key, entry)
+            draft = self._nic(item)
         else:
-            raise BadItem(f"{key}.type", "is not a known type of link")
+            raise item.bad("type", "is not a known type of link")
         draft.id = name
-        self.drafts[name], self.keys[name] = draft, key
-        if entry.get("mtu") is not None:
-            draft.mtu = self.reader.tried(f"{key}.mtu", address.mtu, entry["mtu"])
+        draft.mtu = item.optional("mtu", address.mtu)
+        self.drafts[name] = draft
+        self.items[name] = item
 
-    def _nic(self, key: str, entry: Object) -> Draft:
-        where = f"{key}.ethernet_mac_address"
-        mac = at(where, address.mac, text_at(key, entry, "ethernet_mac_address"))
+    def _nic(self, item: Item) -> Draft:
+        name = "ethernet_mac_address"
+        mac = item.check(name, address.mac, item.text(name))
         if any(draft.mac == mac for draft in self.drafts.values() if not draft.stacked):
-            raise BadItem(where, "is the MAC address of an earlier link")
-        return Draft(mac, self.reader.origin_of(key))
+            raise item.bad(name, "is the MAC address of an earlier link")
+        return Draft(mac, item.origin)
 
-    def _stacked(self, key: str, entry: Object, mac_key: str) -> Draft:
-        """A draft of what the guest makes; a bad address or name of it is only left out."""
-        mac = name = None
-        if entry.get(mac_key) is not None:
-            mac = self.reader.tried(f"{key}.{mac_key}", _mac, entry[mac_key])
-        if entry.get("name") is not None:
-            name = self.reader.tried(f"{key}.name", _new_name, entry["name"])
-        return Draft(mac or "", self.reader.origin_of(key), name or "")
+    def _bond(self, item: Item, bond: str) -> Draft:
+        from guestagent.parse.network import bonding  # few guests have bonds
 
-    def _bond(self, key: str, entry: Object, bond: str) -> Draft:
-        from guestagent.parse.network import bonding  # few guests have any
-
-        given = entry.get("bond_mode")
-        mode = bonding.MODES[0] if given is None else at(f"{key}.bond_mode", bonding.mode, given)
-        draft = self._stacked(key, entry, "ethernet_mac_address")
-        members: dict[str, str] = {}
-        for where, item in self.reader.items(entry, f"{key}.bond_links", defs.MAX_INTERFACES):
-            if isinstance(item, str) and item:
-                members.setdefault(item, where)
+        mode = bonding.MODES[0]
+        if item.get("bond_mode") is not None:
+            mode = item.check("bond_mode", bonding.mode, item.get("bond_mode"))
+        draft = _stacked(item, "ethernet_mac_address")
+        members: dict[str, Origin] = {}
+        for origin, member in item.entries("bond_links", defs.MAX_INTERFACES):
+            if isinstance(member, str) and member:
+                members.setdefault(member, origin)
             else:
-                self.reader.error(where, "must be the id of a link")
-        self.member_keys |= {(bond, member): where for member, where in members.items()}
-        draft.bond = Bond(tuple(members), mode, self._options(key, entry, mode))
+                self.problems.error(origin, "must be the id of a link")
+        for member, origin in members.items():
+            self.member_origins[bond, member] = origin
+        draft.bond = Bond(tuple(members), mode, self._bond_options(item, mode))
         return draft
 
-    def _options(self, key: str, entry: Object, mode: str) -> tuple[tuple[str, str], ...]:
+    def _bond_options(self, item: Item, mode: str) -> tuple[tuple[str, str], ...]:
+        """Return the usable options of a bond, in the order of their names."""
         from guestagent.parse.network import bonding
 
-        options = {}
-        for name, value in entry.items():
-            option = name.removeprefix("bond_")
-            if option == name or option in ("mode", "links") or value is None:
+        options: dict[str, str] = {}
+        for name, value in item.fields.items():
+            if not name.startswith("bond_") or name in ("bond_mode", "bond_links"):
                 continue
-            # A key of the source's own making is not repeated where it could not be read.
-            where = f"{key}.{name}" if name.isprintable() and len(name) <= _KEY_LIMIT else key
-            if found := self.reader.tried(where, bonding.option, option, value, mode):
-                options[found[0]] = found[1]
-        if options.get("arp_interval", "0") == "0" or "arp_ip_target" not in options:
+            if value is not None:
+                options.update(self._bond_option(item, name, value, mode))
+        monitored_by_arp = options.get("arp_interval", "0") != "0" and "arp_ip_target" in options
+        if not monitored_by_arp:
             options.setdefault(*_MII_MONITOR)
         for name in bonding.conflicts(options):
             del options[name]
-            self.reader.error(f"{key}.bond_{name}", "does not go with the bond's other options")
+            item.error(f"bond_{name}", "conflicts with other options of the bond")
         return tuple(sorted(options.items()))
 
-    def _vlan(self, key: str, entry: Object) -> Draft:
-        tag = at(f"{key}.vlan_id", _tag, entry.get("vlan_id"))
-        parent = text_at(key, entry, "vlan_link")
-        draft = self._stacked(key, entry, "vlan_mac_address")
-        draft.vlan = Vlan(parent, tag)
-        return draft
+    def _bond_option(self, item: Item, name: str, value: object, mode: str) -> dict[str, str]:
+        """Return one option as a mapping: empty if it cannot be used, which is reported."""
+        from guestagent.parse.network import bonding
+
+        def check(value: object) -> tuple[str, str]:
+            return bonding.option(name.removeprefix("bond_"), value, mode)
+
+        # The source may make up a key that is long or unprintable: the message names the link then.
+        readable = name.isprintable() and len(name) <= _KEY_LIMIT
+        origin = item.origin.under(name) if readable else item.origin
+        option = self.problems.take(origin, check, value)
+        return {} if option is None else dict([option])
 
     def resolve_bonds(self) -> None:
-        """Leave each bond the members that are there and free; drop a bond without any."""
+        """Leave each bond the members that exist and are free; drop a bond without members."""
         for name, draft in list(self.drafts.items()):
             if draft.bond is None:
                 continue
-            key = self.keys[name]
-            members = [member for member in draft.bond.members if self._joins(name, member)]
+            members = tuple(member for member in draft.bond.members if self._join(name, member))
             if not members:
-                self.reader.error(f"{key}.bond_links", "names no link that can be used")
-                del self.drafts[name]
+                self._drop(name, "bond_links", "names no link that can be used")
                 continue
             options = dict(draft.bond.options)
             if options.get("primary", members[0]) not in members:
-                self.reader.error(f"{key}.bond_primary", "is not a member of the bond")
+                self.items[name].error("bond_primary", "is not a member of the bond")
                 del options["primary"]
-            draft.bond = Bond(tuple(members), draft.bond.mode, tuple(options.items()))
+            draft.bond = Bond(members, draft.bond.mode, tuple(options.items()))
 
-    def _joins(self, bond: str, member: str) -> bool:
+    def _join(self, bond: str, member: str) -> bool:
+        """Make a link a member of a bond; return whether it can be one."""
         draft = self.drafts.get(member)
-        where = self.member_keys[bond, member]
+        origin = self.member_origins[bond, member]
         if draft is None or draft.stacked:
-            self.reader.error(where, "names no NIC that can be used")
+            self.problems.error(origin, "names no NIC that can be used")
             return False
         if draft.master:
-            self.reader.error(where, "names a member of another bond")
+            self.problems.error(origin, "names a member of another bond")
             return False
         draft.master = bond
         return True
 
-    def resolve_vlans(self) -> None:
-        """Drop each VLAN whose link is missing, in a bond, or in the end itself."""
+    def drop_repeated_tags(self) -> None:
+        """Drop each VLAN whose tag an earlier one has on the same link."""
         seen: set[Vlan] = set()
         for name, draft in list(self.drafts.items()):
             if draft.vlan is None:
@@ -164,15 +165,25 @@ class _Links:
             if draft.vlan in seen:
                 self._drop(name, "vlan_id", "is the tag of an earlier VLAN of that link")
             seen.add(draft.vlan)
-        while broken := [name for name, draft in self.drafts.items() if self._hangs(draft)]:
+
+    def drop_vlans_without_link(self) -> None:
+        """Drop each VLAN whose link is missing or a member of a bond."""
+        # To drop one may leave another, which is on top of it, without a link: until all have one.
+        while broken := [name for name, draft in self.drafts.items() if self._lacks_link(draft)]:
             for name in broken:
                 self._drop(name, "vlan_link", "names a link that is missing or cannot be used")
+
+    def _lacks_link(self, draft: Draft) -> bool:
+        if draft.vlan is None:
+            return False
+        parent = self.drafts.get(draft.vlan.parent)
+        return parent is None or bool(parent.master)
+
+    def drop_circles(self) -> None:
+        """Drop each VLAN that is, over other VLANs, on top of itself."""
+        # All of them are found before the first is dropped: it would open the circle.
         for name in [name for name, draft in self.drafts.items() if self._in_circle(draft)]:
             self._drop(name, "vlan_link", "leads back to the VLAN itself")
-
-    def _hangs(self, draft: Draft) -> bool:
-        parent = self.drafts.get(draft.vlan.parent) if draft.vlan else draft
-        return parent is None or (draft.vlan is not None and bool(parent.master))
 
     def _in_circle(self, draft: Draft) -> bool:
         here: Draft | None = draft
@@ -182,24 +193,35 @@ class _Links:
             here = self.drafts.get(here.vlan.parent)
         return True
 
-    def _drop(self, name: str, key: str, reason: str) -> None:
-        self.reader.error(f"{self.keys[name]}.{key}", reason)
+    def _drop(self, name: str, field: str, reason: str) -> None:
+        self.items[name].error(field, reason)
         del self.drafts[name]
 
 
+def _stacked(item: Item, mac_field: str) -> Draft:
+    """Return a draft of a bond or VLAN.  A bad MAC address or name is left out alone."""
+    mac = item.optional(mac_field, _mac)
+    name = item.optional("name", _new_name)
+    return Draft(mac or "", item.origin, name or "")
+
+
+def _vlan(item: Item) -> Draft:
+    tag = item.check("vlan_id", _tag, item.get("vlan_id"))
+    parent = item.text("vlan_link")
+    draft = _stacked(item, "vlan_mac_address")
+    draft.vlan = Vlan(parent, tag)
+    return draft
+
+
 def _mac(value: object) -> str:
-    if not isinstance(value, str):
-        raise FieldError("must be text")
-    return address.mac(value)
+    return address.mac(fields.string(value))
 
 
 def _new_name(value: object) -> str:
-    """A name for an interface that does not exist yet."""
-    if not isinstance(value, str):
-        raise FieldError("must be text")
-    name = address.interface_name(value)
-    if name in _TAKEN_WORDS or name.isdigit():
-        raise FieldError("is not a name for an interface")
+    """Return a name for an interface that does not exist yet."""
+    name = address.interface_name(fields.string(value))
+    if name in _RESERVED_NAMES or name.isdigit():
+        raise FieldError("is not a name for an interface: the system uses it otherwise")
     return name
 
 

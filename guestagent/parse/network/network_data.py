@@ -1,16 +1,17 @@
-"""network_data.json of OpenStack (Nova's ``virt/netutils.py``) to the network model.
+"""The networks of network_data.json, as OpenStack writes it (Nova's ``virt/netutils.py``).
 
-Every network of a link is added to the one interface of that link.  A bad item spoils only
-itself: an address its network, a route or a DNS entry only that entry.
+Each network of a link is added to the one interface of that link.  A bad value spoils as little as
+it can: an address its network, a route or a DNS server only itself.
 """
 
 from __future__ import annotations
 
 from guestagent import defs
+from guestagent.errors import Problems
 from guestagent.model import Network
 from guestagent.parse.network import address
-from guestagent.parse.network.interfaces import route, settle
-from guestagent.parse.network.items import BadItem, Reader, at, text_at
+from guestagent.parse.network.drafts import PROBLEM_LIMIT, make_route, settle_routes
+from guestagent.parse.network.items import BadItem, Item
 from guestagent.parse.network.links import read_links
 from guestagent.record import NamedTuple
 
@@ -19,16 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
-    from guestagent.errors import Origin, Problem
+    from guestagent.errors import Origin
     from guestagent.model import Route
-    from guestagent.parse.network.interfaces import Draft
-    from guestagent.parse.network.items import Object
+    from guestagent.parse.network.drafts import Draft
 
 _NETWORK_LIMIT = 4 * defs.MAX_INTERFACES
 
 
 class _Method(NamedTuple):
-    """How a network type gives an address: ``static`` in the document, else by protocol."""
+    """How a type of network gives an address: ``static`` in the document, else by protocol."""
 
     version: Literal[4, 6]
     static: bool = False
@@ -48,139 +48,157 @@ _METHODS = {
 }
 
 
-def parse_network(
-    document: object, origin_of: Callable[[str], Origin]
-) -> tuple[Network, list[Problem]]:
-    """Parse the decoded document; ``origin_of`` makes the origin of a key path.  Never raises."""
-    reader = _Networks(origin_of)
+def parse_network_data(document: object, origin: Origin, problems: Problems) -> Network:
+    """Return the network that the decoded document at ``origin`` describes.
+
+    What is wrong with it goes to ``problems``, at most PROBLEM_LIMIT and one.  Raises nothing.
+    """
+    found = Problems(limit=PROBLEM_LIMIT)
+    drafts: dict[str, Draft] = {}
     if isinstance(document, dict):
-        reader.read(document)
+        drafts = _Document(Item(document, origin, found)).read()
     else:
-        reader.error("", "must be an object")
-    interfaces = settle(draft.freeze() for draft in reader.drafts.values())
-    return Network(interfaces, origin_of("")), reader.notes.problems
+        found.error(origin, "must be an object")
+    problems.add(*found.problems)
+    return Network(settle_routes(draft.freeze() for draft in drafts.values()), origin)
 
 
-class _Networks(Reader):
-    """One pass over the document: links, the networks on them, the DNS servers for all."""
+class _Document:
+    """The document while its networks are read into the drafts of its links."""
 
-    def __init__(self, origin_of: Callable[[str], Origin]) -> None:
-        super().__init__(origin_of)
-        self.drafts: dict[str, Draft] = {}
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.drafts = read_links(item)
         self.route_count = 0
 
-    def read(self, document: Object) -> None:
-        """Fill the drafts."""
-        self.drafts = read_links(self, document)
-        self.each(document, "networks", _NETWORK_LIMIT, self._network)
-        servers, search = self._dns(document, "")
+    def read(self) -> dict[str, Draft]:
+        """Return the drafts of the usable links by the links' ids, with all their networks."""
+        self.item.read_each("networks", _NETWORK_LIMIT, self._read_network)
+        servers, search = _dns(self.item)
         for draft in self.drafts.values():
             if draft.networks:
                 draft.dns += servers
                 draft.search += search
+        return self.drafts
 
-    def _network(self, key: str, entry: Object) -> None:
-        method = _METHODS.get(text_at(key, entry, "type"))
+    def _read_network(self, network: Item) -> None:
+        method = _METHODS.get(network.text("type"))
         if method is None:
-            raise BadItem(f"{key}.type", "is not a known type of network")
-        draft = self.drafts.get(text_at(key, entry, "link"))
+            raise network.bad("type", "is not a known type of network")
+        draft = self.drafts.get(network.text("link"))
         if draft is None:
-            raise BadItem(f"{key}.link", "names a link that is missing or cannot be used")
+            raise network.bad("link", "names a link that is missing or cannot be used")
         if draft.master:
-            raise BadItem(f"{key}.link", "names a member of a bond, which has no address itself")
+            raise network.bad("link", "names a member of a bond, which has no address of its own")
         if method.static:
-            draft.addresses.append(_static_address(key, entry, method.version))
-        draft.add(method.dhcp4, method.dhcp6, method.accept_ra)
-        self._add_dns(draft, entry, key)
-        self._routes(key, entry, method, draft)
+            draft.addresses.append(_static_address(network, method.version))
+        draft.add_network(dhcp4=method.dhcp4, dhcp6=method.dhcp6, accept_ra=method.accept_ra)
+        _add_dns(draft, network)
+        if not method.accept_ra:
+            self._read_gateway(network, method.version, draft)
+        self._read_routes(network, method, draft)
 
-    def _routes(self, key: str, entry: Object, method: _Method, draft: Draft) -> None:
-        """Read the routes; where router advertisements bring them, only their DNS servers."""
+    def _read_gateway(self, network: Item, version: int, draft: Draft) -> None:
+        """Read the gateway of a network that has one outside of its routes."""
+        if network.get("gateway") is None:
+            return
+        everything = "0.0.0.0/0" if version == 4 else "::/0"
+        gateway = network.text("gateway")
+        try:
+            self._add_route(draft, network.check("gateway", make_route, everything, gateway, None))
+        except BadItem as bad:
+            network.problems.add(bad.problem)
 
-        def read(key: str, item: Object) -> None:
-            self._add_dns(draft, item, key)
+    def _read_routes(self, network: Item, method: _Method, draft: Draft) -> None:
+        def read(item: Item) -> None:
+            _add_dns(draft, item)
+            # Where routers advertise themselves they give the routes, and the document need not.
             if not method.accept_ra:
-                self._add_route(draft, _route(key, item))
+                self._add_route(draft, _route(item))
 
-        if entry.get("gateway") is not None and not method.accept_ra:
-            everything = "0.0.0.0/0" if method.version == 4 else "::/0"
-            gateway = text_at(key, entry, "gateway")
-            try:
-                default = at(f"{key}.gateway", route, everything, gateway, None)
-                self._add_route(draft, default)
-            except BadItem as bad:
-                self.error(bad.key, bad.reason)
-        self.each(entry, f"{key}.routes", defs.MAX_ROUTES, read)
+        network.read_each("routes", defs.MAX_ROUTES, read)
 
-    def _add_route(self, draft: Draft, entry: Route) -> None:
+    def _add_route(self, draft: Draft, route: Route) -> None:
         self.route_count += 1
         if self.route_count <= defs.MAX_ROUTES:
-            draft.routes.append(entry)
+            draft.routes.append(route)
         elif self.route_count == defs.MAX_ROUTES + 1:
-            self.error("networks", f"more than {defs.MAX_ROUTES} routes; the rest is left out")
-
-    def _add_dns(self, draft: Draft, parent: Object, path: str) -> None:
-        servers, search = self._dns(parent, path)
-        draft.dns += servers
-        draft.search += search
-
-    def _dns(self, parent: Object, path: str) -> tuple[list[str], list[str]]:
-        """DNS servers and search domains of an object, in their order.
-
-        Nova gives services; the two lists are what cloud-init reads besides.
-        """
-        servers: list[str] = []
-
-        def read(key: str, item: Object) -> None:
-            if item.get("type") == "dns":
-                servers.append(at(f"{key}.address", address.address, text_at(key, item, "address")))
-
-        self.each(parent, f"{path}.services".removeprefix("."), defs.MAX_ROUTES, read)
-        servers += self._list(parent, f"{path}.dns_nameservers", address.address)
-        search = self._list(parent, f"{path}.dns_search", address.domain)
-        # Neutron's way to say that a subnet shall have no DNS server.
-        return [server for server in servers if server not in address.UNSPECIFIED], search
-
-    def _list(self, parent: Object, path: str, check: Callable[[str], str]) -> list[str]:
-        found = []
-        for key, item in self.items(parent, path.removeprefix("."), defs.MAX_ROUTES):
-            value = self.tried(key, check, item) if isinstance(item, str) else None
-            if value:
-                found.append(value)
-            elif not isinstance(item, str):
-                self.error(key, "must be text")
-        return found
+            self.item.error("networks", f"more than {defs.MAX_ROUTES} routes; the rest is left out")
 
 
-def _mask(key: str, entry: Object) -> str | None:
-    value = entry.get("netmask")
+def _add_dns(draft: Draft, item: Item) -> None:
+    servers, search = _dns(item)
+    draft.dns += servers
+    draft.search += search
+
+
+def _dns(item: Item) -> tuple[list[str], list[str]]:
+    """Return the DNS servers and the search domains of an object, in their order.
+
+    Nova writes ``services``; cloud-init also reads the two lists.
+    """
+    servers: list[str] = []
+
+    def read(service: Item) -> None:
+        if service.get("type") == "dns":
+            text = service.text("address")
+            servers.append(service.check("address", address.address, text))
+
+    item.read_each("services", defs.MAX_ROUTES, read)
+    servers += _read_texts(item, "dns_nameservers", address.address)
+    search = _read_texts(item, "dns_search", address.domain)
+    # Neutron gives the unspecified address for a subnet that is to have no DNS server.
+    return [server for server in servers if server not in address.UNSPECIFIED], search
+
+
+def _read_texts(item: Item, name: str, check: Callable[[str], str]) -> list[str]:
+    """Return the usable strings of a list, in canonical form."""
+    found = []
+    for origin, entry in item.entries(name, defs.MAX_ROUTES):
+        if not isinstance(entry, str):
+            item.problems.error(origin, "must be a string")
+            continue
+        text = item.problems.take(origin, check, entry)
+        if text is not None:
+            found.append(text)
+    return found
+
+
+def _mask(item: Item) -> str | None:
+    """Return ``netmask``, which may be a number of bits, as text; None where it is not given."""
+    value = item.get("netmask")
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 128:
-        raise BadItem(f"{key}.netmask", "must be a netmask or a prefix length")
+        raise item.bad("netmask", "must be a netmask or a prefix length")
     return str(value)
 
 
-def _prefixed(key: str, entry: Object, name: str, function: Callable[..., str]) -> str:
-    """An address at ``name`` with its length, from the text itself or ``netmask``."""
-    text = text_at(key, entry, name)
-    mask = _mask(key, entry)
+def _prefixed(item: Item, name: str, function: Callable[[str, str | None], str]) -> str:
+    """Return the address of a field with its prefix length, made by a function of ``address``.
+
+    The length is in the field itself, or in ``netmask``.
+    """
+    text = item.text(name)
+    mask = _mask(item)
     if mask is not None and "/" not in text:
-        length = at(f"{key}.netmask", address.prefix_length, mask, address.family(text))
-        mask = str(length)
-    return at(f"{key}.{name}", function, text, mask)
+        family = address.family(text)
+        mask = str(item.check("netmask", address.prefix_length, mask, family))
+    return item.check(name, function, text, mask)
 
 
-def _static_address(key: str, entry: Object, version: int) -> str:
-    if address.family(text_at(key, entry, "ip_address")) != version:
-        raise BadItem(f"{key}.ip_address", f"is not an IPv{version} address")
-    return _prefixed(key, entry, "ip_address", address.interface_address)
+def _static_address(network: Item, version: int) -> str:
+    if address.family(network.text("ip_address")) != version:
+        raise network.bad("ip_address", f"is not an IPv{version} address")
+    return _prefixed(network, "ip_address", address.interface_address)
 
 
-def _route(key: str, entry: Object) -> Route:
-    name = "destination" if entry.get("destination") is not None else "network"
-    destination = _prefixed(key, entry, name, address.network)
-    gateway = None if entry.get("gateway") is None else text_at(key, entry, "gateway")
-    if entry.get("metric") is not None:
-        at(f"{key}.metric", address.metric, entry["metric"])
-    return at(f"{key}.gateway", route, destination, gateway, entry.get("metric"))
+def _route(item: Item) -> Route:
+    # Nova writes "network"; "destination" is the word of others.
+    name = "network" if item.get("destination") is None else "destination"
+    destination = _prefixed(item, name, address.network)
+    gateway = None if item.get("gateway") is None else item.text("gateway")
+    metric = None
+    if item.get("metric") is not None:
+        metric = item.check("metric", address.metric, item.get("metric"))
+    return item.check("gateway", make_route, destination, gateway, metric)

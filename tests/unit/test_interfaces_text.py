@@ -15,12 +15,13 @@ from network_samples import (
     spoiled,
     strange_lines,
 )
+from rig import collected
 
 from guestagent import defs
 from guestagent.desired.network import plan
 from guestagent.errors import Origin
 from guestagent.model import Network, Nic, Route
-from guestagent.parse.network.eni import parse_eni
+from guestagent.parse.network.interfaces_text import parse_interfaces_text
 from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
 
@@ -57,7 +58,7 @@ iface eth1 inet dhcp
 
 
 def parse(text: str) -> tuple[Network, list[tuple[str, str]]]:
-    network, problems = parse_eni(text, ORIGIN)
+    network, problems = collected(parse_interfaces_text, text, ORIGIN)
     return network, [(problem.severity, problem.key) for problem in problems]
 
 
@@ -200,7 +201,7 @@ def test_limits_are_kept() -> None:
 
 def test_problems_never_quote_a_value() -> None:
     text = NOVA.replace("192.0.2", "CANARY").replace("mtu", "CANARY") + "CANARY\niface CANARY!"
-    _, problems = parse_eni(text, ORIGIN)
+    _, problems = collected(parse_interfaces_text, text, ORIGIN)
     assert len(problems) >= 3
     assert "CANARY" not in repr(problems)
 
@@ -226,7 +227,7 @@ VALUES = ("eth0", "192.0.2.5", "255.255.255.0", "192.0.2.1", "192.0.2.53", "1450
 @pytest.mark.parametrize("value", [*VALUES, "Example.org", "2001:db8::5", "fe80::1", "static"])
 def test_E5_E7_no_value_carries_text_into_an_output(value: str) -> None:
     for bad in spoiled(value):
-        _assert_plain(parse_eni(NOVA.replace(value, bad), ORIGIN)[0])
+        _assert_plain(collected(parse_interfaces_text, NOVA.replace(value, bad), ORIGIN)[0])
 
 
 WORDS = st.sampled_from(
@@ -253,4 +254,4 @@ WORDS = st.sampled_from(
 @given(st.lists(WORDS, max_size=40).map(" ".join) | st.text())
 def test_E7_any_text_is_parsed_without_raising(text: str) -> None:
     for candidate in (text, f"iface eth0 inet static\n{text}", NOVA + text):
-        _assert_plain(parse_eni(candidate, ORIGIN)[0])
+        _assert_plain(collected(parse_interfaces_text, candidate, ORIGIN)[0])

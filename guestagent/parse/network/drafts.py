@@ -1,11 +1,11 @@
-"""What the two parsers of network descriptions share: drafts, routes, a bounded list of problems.
+"""Interfaces while a description of the network is read: drafts, and how they are finished.
 
-``settle`` is where routes of all interfaces become consistent with each other.
+Both parsers use them, that of network_data.json and that of interfaces(5) text.
 """
 
 from __future__ import annotations
 
-from guestagent.errors import FieldError, Problem
+from guestagent.errors import FieldError
 from guestagent.model import Interface, Route
 from guestagent.parse.network.address import (
     KERNEL_METRICS,
@@ -16,7 +16,6 @@ from guestagent.parse.network.address import (
     host,
     link_local,
 )
-from guestagent.parse.network.address import metric as checked_metric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,29 +25,16 @@ if TYPE_CHECKING:
     from guestagent.errors import Origin
     from guestagent.model import Bond, Vlan
 
+# How many problems of one document are reported.
 PROBLEM_LIMIT = 100
 DNS_LIMIT = 16
 
+# From the one that configures least to the one that configures most.
 _DHCP6_RANK = ("no", "slaac", "stateless", "stateful")
 
 
-class Notes:
-    """Problems found in one document; after PROBLEM_LIMIT only that there are more."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def add(self, severity: Literal["error", "warning"], at: Origin, reason: str) -> None:
-        """Note a problem with the value at an origin."""
-        if len(self.problems) > PROBLEM_LIMIT:
-            return
-        if len(self.problems) == PROBLEM_LIMIT:
-            severity, reason = "error", "there are more problems than can be listed"
-        self.problems.append(Problem(severity, at.source, at.document, at.key, reason))
-
-
 class Draft:
-    """An interface while the networks on it are still being added up.
+    """An interface to which networks are still added.
 
     ``master`` is the id of the bond that a NIC belongs to.
     """
@@ -73,16 +59,17 @@ class Draft:
 
     @property
     def stacked(self) -> bool:
-        """True for a bond or a VLAN."""
+        """Tell whether it is a bond or a VLAN."""
         return self.bond is not None or self.vlan is not None
 
-    def add(
+    def add_network(
         self,
+        *,
         dhcp4: bool = False,
         dhcp6: Literal["no", "slaac", "stateless", "stateful"] = "no",
         accept_ra: bool | None = None,
     ) -> None:
-        """Add one network's way of getting addresses; of two ways the one that does more wins."""
+        """Add how one network gives addresses; of two ways the one that configures more wins."""
         self.networks += 1
         self._dhcp4 |= dhcp4
         self._dhcp6 = max(self._dhcp6, dhcp6, key=_DHCP6_RANK.index)
@@ -90,7 +77,7 @@ class Draft:
             self._accept_ra = accept_ra or bool(self._accept_ra)
 
     def freeze(self) -> Interface:
-        """The finished interface, without duplicates, its order kept."""
+        """Return the interface, without duplicates, its order kept."""
         return Interface(
             mac=self.mac,
             mtu=self.mtu,
@@ -109,24 +96,28 @@ class Draft:
         )
 
 
-def route(destination: str, gateway: str | None, metric: object) -> Route:
-    """A route to a canonical prefix; an unspecified gateway is none.  ``settle`` finishes it.
+def make_route(destination: str, gateway: str | None, metric: int | None) -> Route:
+    """Return a route to a canonical prefix, which ``settle_routes`` has to finish.
 
-    Raises FieldError about the gateway or the metric.
+    An unspecified address as the gateway means that there is none.  Raises FieldError about the
+    gateway.
     """
     if gateway in UNSPECIFIED:
         gateway = None
     if gateway is not None:
         gateway = _without_zone(gateway)
         if family(gateway) != family(destination):
-            raise FieldError("is not of the family of the destination")
+            raise FieldError("is not of the address family of the destination")
     elif destination.endswith("/0"):
-        raise FieldError("is missing, for a default route")
-    return Route(destination, gateway, None if metric is None else checked_metric(metric), False)
+        raise FieldError("is missing; a default route needs one")
+    return Route(destination, gateway, metric, on_link=False)
 
 
 def _without_zone(gateway: str) -> str:
-    """A gateway's address; a link-local one may say its link, which is the interface's own."""
+    """Return the address of a gateway without its zone, which only a link-local one may have.
+
+    The zone names the interface of the route, which is known without it.
+    """
     bare, _, zone = gateway.partition("%")
     found = host(bare)
     if zone and not (family(found) == 6 and link_local(found)):
@@ -134,38 +125,37 @@ def _without_zone(gateway: str) -> str:
     return found
 
 
-def settle(interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
-    """Finish the routes: which gateways lie outside every subnet, which default route comes first.
+def settle_routes(interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
+    """Return the interfaces with routes that are consistent with each other.
 
-    Of several default routes of a family without a metric the first in the document keeps the
-    kernel's own (0 for IPv4, 1024 for IPv6); each further one gets 100 more, skipping
-    metrics that the document gives to another default route.
+    A gateway outside of every subnet of its interface is on-link.  Of the default routes of a
+    family that have no metric, the first in the document keeps the kernel's own (0 for IPv4, 1024
+    for IPv6); each further one gets 100 more, without the metrics that the document gives to
+    another default route.
     """
     listed = tuple(interfaces)
-    taken: set[tuple[int, int]] = {
-        (family(entry.destination), entry.metric)
-        for interface in listed
-        for entry in interface.routes
-        if entry.default and entry.metric is not None
-    }
-    return tuple(
-        interface._replace(
-            routes=tuple(
-                entry._replace(
-                    metric=_default_metric(entry, taken),
-                    on_link=_on_link(entry, interface.addresses),
-                )
-                for entry in interface.routes
-            )
-        )
-        for interface in listed
-    )
+    taken: set[tuple[int, int]] = set()
+    for interface in listed:
+        for route in interface.routes:
+            if route.default and route.metric is not None:
+                taken.add((family(route.destination), route.metric))
+    return tuple(_settled(interface, taken) for interface in listed)
 
 
-def _default_metric(entry: Route, taken: set[tuple[int, int]]) -> int | None:
-    if not entry.default or entry.metric is not None:
-        return entry.metric
-    version = family(entry.destination)
+def _settled(interface: Interface, taken: set[tuple[int, int]]) -> Interface:
+    routes = []
+    for route in interface.routes:
+        metric = _default_metric(route, taken)
+        on_link = _is_on_link(route, interface.addresses)
+        routes.append(route._replace(metric=metric, on_link=on_link))
+    return interface._replace(routes=tuple(routes))
+
+
+def _default_metric(route: Route, taken: set[tuple[int, int]]) -> int | None:
+    """Return the metric that a route gets, and note in ``taken`` the one that is chosen here."""
+    if not route.default or route.metric is not None:
+        return route.metric
+    version = family(route.destination)
     metric = KERNEL_METRICS[version]
     while (version, metric) in taken:
         metric += METRIC_STEP
@@ -173,8 +163,8 @@ def _default_metric(entry: Route, taken: set[tuple[int, int]]) -> int | None:
     return None if metric == KERNEL_METRICS[version] else metric
 
 
-def _on_link(entry: Route, addresses: tuple[str, ...]) -> bool:
-    gateway = entry.gateway
+def _is_on_link(route: Route, addresses: tuple[str, ...]) -> bool:
+    gateway = route.gateway
     if gateway is None or (family(gateway) == 6 and link_local(gateway)):
         return False
     return not any(contains(cidr, gateway) for cidr in addresses)

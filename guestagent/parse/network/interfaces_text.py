@@ -1,0 +1,230 @@
+"""Text in the syntax of interfaces(5), which old config drives carry, as Nova's template writes it.
+
+Only what describes addresses is read; commands in the text are never run.
+"""
+
+from __future__ import annotations
+
+from guestagent import defs
+from guestagent.errors import FieldError, Origin, Problems
+from guestagent.model import Network
+from guestagent.parse.network import address
+from guestagent.parse.network.drafts import PROBLEM_LIMIT, Draft, make_route, settle_routes
+from guestagent.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Literal, TypeVar
+
+    T = TypeVar("T")
+
+_AUTOMATIC = frozenset(("auto", "allow-auto", "allow-hotplug"))
+_HEADS = frozenset(("iface", "mapping", "rename", "source", "source-directory")) | _AUTOMATIC
+_METHODS = {
+    "inet": frozenset(("static", "dhcp", "manual")),
+    "inet6": frozenset(("static", "dhcp", "auto", "manual")),
+}
+_DHCP6: dict[str, Literal["no", "slaac", "stateful"]] = {
+    "static": "no",
+    "auto": "slaac",
+    "dhcp": "stateful",
+}
+_READ = frozenset(("address", "netmask", "gateway", "metric", "hwaddress", "mtu"))
+# The kernel derives it from the address.
+_SILENT = frozenset(("broadcast",))
+_DNS = frozenset(("dns-nameservers", "dns-nameserver"))
+_SEARCH = frozenset(("dns-search", "dns-domain"))
+
+
+class _Line(NamedTuple):
+    """A line that is not empty, as words.  It has the number of the last one joined to it."""
+
+    number: int
+    words: list[str]
+
+
+class _Stanza(NamedTuple):
+    """An ``iface`` stanza: its first line, and those of its options."""
+
+    head: _Line
+    options: list[_Line]
+
+
+def parse_interfaces_text(text: str, origin: Origin, problems: Problems) -> Network:
+    """Return the network that the text of the document at ``origin`` describes.
+
+    What is wrong with it goes to ``problems``, at most PROBLEM_LIMIT and one, each with its line as
+    the key.  An interface without ``hwaddress`` is known by its name only.  Raises nothing.
+    """
+    found = Problems(limit=PROBLEM_LIMIT)
+    reader = _Reader(origin, found)
+    for stanza in reader.stanzas(_lines(text)):
+        reader.read(stanza)
+    problems.add(*found.problems)
+    drafts = [draft for draft in reader.drafts.values() if draft.networks]
+    return Network(settle_routes(draft.freeze() for draft in drafts), origin)
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    """Yield the lines that are neither empty nor comments, joined where one ends in a backslash."""
+    words: list[str] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not words and line.lstrip().startswith("#"):
+            continue
+        words += line.removesuffix("\\").split()
+        if words and not line.endswith("\\"):
+            yield _Line(number, words)
+            words = []
+    if words:
+        yield _Line(number, words)
+
+
+class _Reader:
+    """Reads stanzas into drafts, by the names of the interfaces."""
+
+    def __init__(self, origin: Origin, problems: Problems) -> None:
+        self.origin = origin
+        self.problems = problems
+        self.drafts: dict[str, Draft] = {}
+
+    def _at(self, line: _Line) -> Origin:
+        return self.origin.under(f"line {line.number}")
+
+    def stanzas(self, lines: Iterator[_Line]) -> Iterator[_Stanza]:
+        """Yield each ``iface`` stanza; warn of all other lines but ``auto`` and its like."""
+        current: _Stanza | None = None
+        for line in lines:
+            word = line.words[0]
+            is_option = word not in _HEADS and not word.startswith(("allow-", "no-"))
+            if is_option and current:
+                current.options.append(line)
+            elif is_option:
+                self.problems.warn(self._at(line), "is ignored: it is outside of an iface stanza")
+            else:
+                if current:
+                    yield current
+                current = _Stanza(line, []) if word == "iface" else None
+                if not current and word not in _AUTOMATIC:
+                    self.problems.warn(self._at(line), "is ignored: only iface stanzas are read")
+        if current:
+            yield current
+
+    def read(self, stanza: _Stanza) -> None:
+        """Add a stanza to the interface that it names, all of it or nothing."""
+        if stanza.head.words[3:] == ["loopback"]:
+            return
+        try:
+            self._add(stanza, self._values(stanza))
+        except FieldError as error:
+            self.problems.error(self._at(stanza.head), f"the stanza is left out: {error}")
+
+    def _values(self, stanza: _Stanza) -> dict[str, str]:
+        """Return the options that have one value each; warn of those that are not read.
+
+        Raises FieldError.
+        """
+        words = stanza.head.words
+        if len(words) != 4 or words[3] not in _METHODS.get(words[2], ()):
+            raise FieldError("it is not 'iface NAME inet|inet6 static|dhcp|auto|manual'")
+        values: dict[str, str] = {}
+        for line in stanza.options:
+            name, *arguments = line.words
+            if name == "hwaddress" and arguments:
+                values[name] = arguments[-1]  # the word "ether" may come before the address
+            elif name in _READ and arguments:
+                values[name] = arguments[0]
+            elif name not in _DNS | _SEARCH | _SILENT:
+                self.problems.warn(self._at(line), "is ignored: the option is not supported")
+        return values
+
+    def _add(self, stanza: _Stanza, values: dict[str, str]) -> None:
+        _, name, inet, method = stanza.head.words
+        version = 4 if inet == "inet" else 6
+        # What may raise comes before the first change of the draft.
+        static = _static_address(values, version) if method == "static" else None
+        mtu = None
+        if "mtu" in values:
+            mtu = _checked("mtu", address.mtu, _number(values["mtu"]))
+        draft = self._draft(stanza, name, values.get("hwaddress"))
+        if mtu is not None:
+            draft.mtu = mtu
+        if static is not None:
+            draft.addresses.append(static)
+            self._add_gateway(stanza, values, version, draft)
+        self._add_dns(stanza, draft)
+        if version == 4:
+            draft.add_network(dhcp4=method == "dhcp")
+        elif method == "manual":
+            draft.add_network()
+        else:
+            draft.add_network(dhcp6=_DHCP6[method], accept_ra=method != "static")
+
+    def _draft(self, stanza: _Stanza, name: str, hwaddress: str | None) -> Draft:
+        """Return the draft of an interface, which a MAC address, once given, identifies.
+
+        Raises FieldError.
+        """
+        _checked("the name", address.interface_name, name)
+        mac = _checked("hwaddress", address.mac, hwaddress) if hwaddress else ""
+        for other, draft in self.drafts.items():
+            if other == name and mac and draft.mac not in ("", mac):
+                raise FieldError("hwaddress differs from that of an earlier stanza")
+            if other != name and mac and draft.mac == mac:
+                raise FieldError("hwaddress is that of an earlier interface")
+        if name not in self.drafts:
+            if len(self.drafts) >= defs.MAX_INTERFACES:
+                raise FieldError(f"there are more than {defs.MAX_INTERFACES} interfaces")
+            self.drafts[name] = Draft(mac, self._at(stanza.head), name)
+        draft = self.drafts[name]
+        draft.mac = draft.mac or mac
+        draft.name = "" if draft.mac else name
+        return draft
+
+    def _add_gateway(
+        self, stanza: _Stanza, values: dict[str, str], version: int, draft: Draft
+    ) -> None:
+        if "gateway" not in values:
+            return
+        everything = "0.0.0.0/0" if version == 4 else "::/0"
+        try:
+            metric = None
+            if "metric" in values:
+                metric = _checked("metric", address.metric, _number(values["metric"]))
+            route = _checked("gateway", make_route, everything, values["gateway"], metric)
+        except FieldError as error:
+            self.problems.error(self._at(stanza.head), f"the default route is left out: {error}")
+        else:
+            draft.routes.append(route)
+
+    def _add_dns(self, stanza: _Stanza, draft: Draft) -> None:
+        for line in stanza.options:
+            name, *arguments = line.words
+            for argument in arguments:
+                try:
+                    if name in _DNS:
+                        draft.dns.append(address.address(argument))
+                    elif name in _SEARCH:
+                        draft.search.append(address.domain(argument))
+                except FieldError as error:
+                    self.problems.error(self._at(line), f"an entry is left out: it {error}")
+
+
+def _static_address(values: dict[str, str], version: int) -> str:
+    text = values.get("address", "")
+    if not text or address.family(text) != version:
+        raise FieldError(f"it has no IPv{version} address")
+    return _checked("address", address.interface_address, text, values.get("netmask"))
+
+
+def _checked(what: str, function: Callable[..., T], *arguments: object) -> T:
+    """Call a validator; a FieldError of it says which option it is about."""
+    try:
+        return function(*arguments)
+    except FieldError as error:
+        raise FieldError(f"{what} {error}") from None
+
+
+def _number(text: str) -> object:
+    """Return the number in a short decimal text, else the text, which a validator refuses."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else text
