@@ -13,11 +13,11 @@ from errno import EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS
 from stat import S_ISDIR
 
 from guestagent import defs
-from guestagent.commit.user_files import account_of, is_users, new_homes, write_as_user
+from guestagent.commit.user_files import is_users, new_homes, write_as_user
 from guestagent.errors import AccountsLocked, FieldError, Problem, Refused
-from guestagent.facts import groups
 from guestagent.memory import note
 from guestagent.system import ownfiles
+from guestagent.system.accounts import find_account, find_group
 from guestagent.system.digest import digest
 from guestagent.system.jsontext import loads
 from guestagent.system.libc import sync_tree
@@ -245,13 +245,9 @@ class _Commit:
 
     def _ids(self, owner: str) -> tuple[int, int]:
         name, _, group = owner.partition(":")
-        account, gid = (account_of(self.root, name) if name else None), 0
-        if group:
-            gids = [int(parts[2]) for parts in groups(self.root) if parts[0] == group]
-            if not gids:
-                raise Refused(f"there is no group {group}")
-            gid = gids[0]
-        return account.uid if account else 0, gid
+        uid = find_account(self.root, name).uid if name else 0
+        gid = find_group(self.root, group) if group else 0
+        return uid, gid
 
     def _rename(self) -> None:
         if not self.staged:

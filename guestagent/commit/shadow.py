@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 
 from guestagent import defs
-from guestagent.commit.user_files import account_of
 from guestagent.errors import AccountsLocked, Refused
-from guestagent.facts import accounts, groups
+from guestagent.system.accounts import find_account, read_accounts, read_groups
 from guestagent.system.tools import program, run
 
 TYPE_CHECKING = False
@@ -69,10 +68,10 @@ class Shadow:
 
     def _user(self, change: AddUser) -> None:
         name = change.user.name
-        if any(account.name == name for account in accounts(self.root)):
+        if any(account.name == name for account in read_accounts(self.root)):
             self._tool("userdel", [name])  # a run that was killed came no further than its name
             own = change.user.option("--gid") == name
-            if own and not any(parts[0] == name for parts in groups(self.root)):
+            if own and not any(parts[0] == name for parts in read_groups(self.root)):
                 self._tool("groupadd", [name])  # it went with the account
         self._tool("useradd", useradd_arguments(change.user))
 
@@ -80,14 +79,14 @@ class Shadow:
         if change.form == "random":
             self._random_password(change)
         elif change.form == "hash":
-            account_of(self.root, change.name)
+            find_account(self.root, change.name)
             line = f"{change.name}:{change.secret.reveal()}\n".encode()
             self._tool("chpasswd", ["--encrypted"], line)
         else:
             self._plain_password(change.name, change.secret)
 
     def _plain_password(self, name: str, secret: Secret) -> None:
-        account_of(self.root, name)
+        find_account(self.root, name)
         line = f"{name}:{secret.reveal()}\n".encode()
         self._tool("chpasswd", self._crypt_method(), line)
 

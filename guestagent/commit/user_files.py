@@ -6,7 +6,7 @@ import os
 
 from guestagent import defs
 from guestagent.errors import Refused
-from guestagent.facts import accounts
+from guestagent.system.accounts import find_account, read_accounts
 from guestagent.system.privsep import as_user, replace
 from guestagent.system.root import read_at
 
@@ -14,7 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from guestagent.model import Account
     from guestagent.plan.changes import WriteFile
     from guestagent.plan.kinds.account import User
     from guestagent.system.root import Root
@@ -40,18 +39,10 @@ def is_users(root: Root, change: WriteFile, homes: tuple[str, ...]) -> bool:
     return change.kind == "write" and (change.path.startswith(homes) or user_owned(root, change))
 
 
-def account_of(root: Root, name: str) -> Account:
-    """The account of that name, as it is now.  Raises Refused."""
-    for account in accounts(root):
-        if account.name == name:
-            return account
-    raise Refused(f"there is no account {name}")
-
-
 def write_as_user(root: Root, change: WriteFile) -> None:
     """Write the file as the user who owns the directory.  Raises Refused, OSError."""
     if change.user not in ("", "root"):
-        account = account_of(root, change.user)
+        account = find_account(root, change.user)
         top, uid, gid = account.home.rstrip("/"), account.uid, account.gid
     else:
         top, uid, gid = _owner(root, change.path)
@@ -71,7 +62,7 @@ def write_as_user(root: Root, change: WriteFile) -> None:
 def _owner(root: Root, path: str) -> tuple[str, int, int]:
     """The lowest folder on the way that is there, and the user who owns it."""
     top, owner = _standing(root, path)
-    for account in accounts(root):
+    for account in read_accounts(root):
         if account.uid == owner:
             return top, account.uid, account.gid
     raise Refused("a directory on the way belongs to no account")

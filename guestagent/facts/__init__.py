@@ -5,7 +5,8 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.facts import network as netfacts
 from guestagent.memory import note
-from guestagent.model import Account, Facts
+from guestagent.model import Facts
+from guestagent.system.accounts import read_accounts, read_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,12 +17,12 @@ _WANTED_PROGRAMS = ("sshd", "ssh-keygen", "sudo")
 
 def gather(root: Root) -> Facts:
     """Read the facts of a tree.  Raises Refused and OSError where the tree is unsound."""
-    known = groups(root)
+    known = read_groups(root)
     return Facts(
         live=root.live,
         os_id=_os_id(root.text(defs.OS_RELEASE)),
         hostname=_kernel_name() if root.live else None,
-        accounts=tuple(_accounts(root.text(defs.ACCOUNTS_FILE))),
+        accounts=tuple(read_accounts(root)),
         groups=tuple(parts[0] for parts in known),
         nics=netfacts.nics(root) if root.live else None,
         backend=netfacts.backend(root),
@@ -54,26 +55,6 @@ def _os_id(text: str) -> str:
         if line.startswith("ID="):
             return line[3:].strip("\"'")
     return ""
-
-
-def _accounts(text: str) -> list[Account]:
-    """The lines of passwd(5) that are whole."""
-    found = []
-    for line in text.splitlines():
-        parts = line.split(":")
-        if len(parts) == 7 and parts[2].isdecimal() and parts[3].isdecimal():
-            found.append(Account(parts[0], int(parts[2]), int(parts[3]), parts[5]))
-    return found
-
-
-def groups(root: Root) -> list[list[str]]:
-    """The lines of group(5), split."""
-    return [line.split(":") for line in root.text(defs.GROUP_FILE).splitlines()]
-
-
-def accounts(root: Root) -> list[Account]:
-    """The accounts as they are now, after some may have been made."""
-    return _accounts(root.text(defs.ACCOUNTS_FILE))
 
 
 def _includes_dropins(text: str) -> bool:
