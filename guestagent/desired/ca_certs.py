@@ -1,123 +1,154 @@
-"""Authorities that the guest trusts: the system's own store of certificates."""
+"""``ca_certs``: certificates of authorities that the guest trusts, in the system's own store."""
 
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired import os_release as osrelease
-from guestagent.errors import FieldError, Problem
+from guestagent.desired import os_release
+from guestagent.errors import FieldError
 from guestagent.parse.fields import base64
 from guestagent.plan.kinds.file import File
 from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.model import Facts, InstanceData
-    from guestagent.plan.kinds import Resource
+    from guestagent.model import Facts, Setting
     from guestagent.plan.wanted import Ask, Wanted
-    from guestagent.settings import Settings
 
-_BEGIN, _END = "-----BEGIN ", "-----END "
-_FIRST, _LAST = f"{_BEGIN}CERTIFICATE-----", f"{_END}CERTIFICATE-----"
-# Programs, and whose they are.
-_TOOLS = {"update-ca-certificates": "debian", "update-ca-trust": "fedora"}
-_SEQUENCE = 0x30  # how DER begins
-_REMOVE_LISTED = """sed -i 's/^[^#!]/!&/' {path}
+_BEGIN = "-----BEGIN "
+_END = "-----END "
+_FIRST_LINE = f"{_BEGIN}CERTIFICATE-----"
+_LAST_LINE = f"{_END}CERTIFICATE-----"
+_LINE_LENGTH = 64  # RFC 7468, section 2
+_SEQUENCE = 0x30  # the tag of a SEQUENCE in DER, X.690
+
+_UPDATE_DEBIAN = "update-ca-certificates"
+_UPDATE_FEDORA = "update-ca-trust"
+_SCRIPT = """\
+#!/bin/sh
+# Have the system trust the certificates that are installed now.
+set -e
+{remove}exec {update}
+"""
+# On Debian: deselect all certificates of the package, and those of its later versions.
+_REMOVE_LISTED = """\
+sed -i 's/^[^#!]/!&/' {path}
 if command -v debconf-set-selections >/dev/null; then
     echo 'ca-certificates ca-certificates/trust_new_crts select no' | debconf-set-selections
 fi
 """
-_REMOVE_FILES = "find {path} -type f -delete\n"
+_REMOVE_FILES = """\
+find {path} -type f -delete
+"""
 
 
 def plan(ask: Ask, wanted: Wanted) -> None:
-    """Plan this module's keys."""
-    resources, problems = _plan(ask.data, ask.facts, ask.settings)
-    wanted.want(*resources)
-    wanted.problems += problems
+    """Plan a file for each certificate, and a script that has them trusted."""
+    setting = ask.data.setting("ca_certs")
+    if setting is None:
+        return
+    remove = bool(setting.value.get("remove_defaults"))
+    if not remove and not setting.value.get("trusted"):
+        return
+    family = _family(ask.facts)
+    if not family:
+        wanted.error(setting.at(), f"neither {_UPDATE_DEBIAN} nor {_UPDATE_FEDORA} is installed")
+        return
+    files = _files(setting, defs.CA_DIRS[family], wanted)
+    wanted.want(*files)
+    if remove and family == "suse":
+        wanted.error(setting.at("remove_defaults"), "is not supported on this distribution")
+        remove = False
+    if files or remove:
+        content = _script(family, ask.facts, remove=remove).encode()
+        name = "ca-certificates"
+        why = setting.at()
+        wanted.want(Script("script", "early", 70, "instance", name=name, content=content, why=why))
 
 
-def _plan(
-    data: InstanceData, facts: Facts, settings: Settings
-) -> tuple[list[Resource], list[Problem]]:
-    """The key ``ca_certs``: a file for each certificate, and a step that has them trusted."""
-    setting = data.setting("ca_certs")
-    if setting is None or not any(map(setting.value.get, ("trusted", "remove_defaults"))):
-        return [], []
-    tool = next((name for name in _TOOLS if name in facts.programs), "")
-    if not tool:
-        reason = "there is no update-ca-certificates and no update-ca-trust here"
-        return [], [Problem("error", *setting.at(), reason)]
-    family = "suse" if osrelease.like(facts, "suse") else _TOOLS[tool]
-    problems: list[Problem] = []
-    resources: list[Resource] = []
+def _family(facts: Facts) -> str:
+    """Return whose way of keeping certificates the guest has, a key of defs.CA_DIRS; or ""."""
+    has_debians = _UPDATE_DEBIAN in facts.programs
+    has_fedoras = _UPDATE_FEDORA in facts.programs
+    if not has_debians and not has_fedoras:
+        return ""
+    if os_release.is_like(facts, "suse"):
+        return "suse"
+    return "debian" if has_debians else "fedora"
+
+
+def _files(setting: Setting, folder: str, wanted: Wanted) -> list[File]:
+    """Return a file for each certificate that is valid."""
+    files: list[File] = []
     for index, text in enumerate(setting.value.get("trusted") or ()):
         why = setting.at("trusted", index)
-        try:
-            found = certificates(text)
-        except FieldError as error:
-            problems.append(Problem("error", *why, str(error)))
-            continue
-        for content in found:
-            path = f"{defs.CA_DIRS[family]}/guestagent-ca-cert-{len(resources) + 1}.crt"
-            resources.append(File("file", path, content.encode(), 0o644, why))
-    remove = bool(setting.value.get("remove_defaults"))
-    if remove and family == "suse":
-        reason = "is not supported on this distribution"
-        problems.append(Problem("error", *setting.at("remove_defaults"), reason))
-        remove = False
-    if resources or remove:
-        script = _script(tool, family, remove).encode()
-        name, why = "ca-certificates", setting.at()
-        resources.append(Script("script", "early", 70, "instance", name, script, why))
-    return resources, problems
+        for certificate in wanted.take(why, split_certificates, text) or ():
+            path = f"{folder}/guestagent-ca-cert-{len(files) + 1}.crt"
+            files.append(File("file", path, certificate.encode(), mode=0o644, why=why))
+    return files
 
 
-def certificates(text: str) -> list[str]:
-    """The certificates of PEM text, RFC 7468, each written anew, without what is around them.
+def split_certificates(text: str) -> list[str]:
+    """Return the certificates of PEM text, RFC 7468, each written again in its canonical form.
 
-    FieldError: there is none, another kind of thing, or one that is cut off or garbled.
+    Text outside of them is dropped.  Raise FieldError if there is none, if there is anything else
+    in PEM, or if one is cut off or garbled.
     """
-    found: list[str] = []
-    body: list[str] | None = None
-    for line in (line.strip() for line in text.splitlines()):
-        if line.startswith((_BEGIN, _END)) and line not in (_FIRST, _LAST):
+    certificates: list[str] = []
+    body = ""
+    inside = False
+    for line in text.splitlines():
+        line = line.strip()
+        if line == _FIRST_LINE:
+            body = ""
+            inside = True
+        elif line == _LAST_LINE:
+            if inside:
+                certificates.append(_canonical(body))
+            inside = False
+        elif line.startswith((_BEGIN, _END)):
             raise FieldError("holds something other than certificates")
-        if line == _FIRST:
-            body = []
-        elif line == _LAST and body is not None:
-            found.append(_written("".join(body)))
-            body = None
-        elif body is not None:
-            body.append(line)
-    if body is not None or not found:
+        elif inside:
+            body += line
+    if inside or not certificates:
         raise FieldError("must be certificates in PEM: -----BEGIN CERTIFICATE----- to its END")
-    return found
+    return certificates
 
 
-def _written(text: str) -> str:
-    """A certificate of base64 text.  Its DER must be one whole sequence of sequences."""
+def _canonical(text: str) -> str:
+    """Return the PEM text of a certificate, given its base64 text.  Raise FieldError if damaged."""
     text = "".join(text.split())
-    if not _whole(base64(text)):
+    if not _is_whole(base64(text)):
         raise FieldError("is cut off, or is not a certificate")
-    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
-    return "\n".join((_FIRST, *lines, _LAST, ""))
+    lines = [_FIRST_LINE]
+    for start in range(0, len(text), _LINE_LENGTH):
+        lines.append(text[start : start + _LINE_LENGTH])
+    lines.append(_LAST_LINE)
+    return "\n".join(lines) + "\n"
 
 
-def _whole(der: bytes) -> bool:
-    """True for a DER sequence whose length is that of the bytes, and that begins with another."""
+def _is_whole(der: bytes) -> bool:
+    """Tell whether the bytes are one DER SEQUENCE of their own length that begins with another.
+
+    That is what every certificate is: RFC 5280, section 4.1.
+    """
     if len(der) < 4 or der[0] != _SEQUENCE:
         return False
-    size = der[1] & 0x7F if der[1] & 0x80 else 0
-    length = int.from_bytes(der[2 : 2 + size], "big") if size else der[1]
-    start = 2 + size
-    return len(der) == start + length > start and der[start] == _SEQUENCE
+    length, start = der[1], 2
+    if length & 0x80:
+        # The long form: the number of bytes that hold the length.
+        size = length & 0x7F
+        start = 2 + size
+        length = int.from_bytes(der[2:start], "big")
+    return length > 0 and len(der) == start + length and der[start] == _SEQUENCE
 
 
-def _script(tool: str, family: str, remove: bool) -> str:
-    lines = "#!/bin/sh\n# Has the system trust the certificates that are there now.\nset -e\n"
-    if remove and family == "debian":
-        lines += _REMOVE_LISTED.format(path=defs.CA_LIST)
-    elif remove:
-        lines += _REMOVE_FILES.format(path=defs.CA_DEFAULTS_DIR)
-    fresh = " --fresh" if remove and family == "debian" else ""
-    return f"{lines}exec {tool}{fresh}\n"
+def _script(family: str, facts: Facts, *, remove: bool) -> str:
+    """Return the script that updates the store, and may remove the distribution's certificates."""
+    update = _UPDATE_DEBIAN if _UPDATE_DEBIAN in facts.programs else _UPDATE_FEDORA
+    if not remove:
+        return _SCRIPT.format(remove="", update=update)
+    if family == "debian":
+        commands = _REMOVE_LISTED.format(path=defs.CA_LIST)
+        return _SCRIPT.format(remove=commands, update=f"{update} --fresh")
+    commands = _REMOVE_FILES.format(path=defs.CA_DEFAULTS_DIR)
+    return _SCRIPT.format(remove=commands, update=update)

@@ -1,7 +1,16 @@
 """What cloud-config and scripts ask for: one small planner for each group of keys.
 
-``host name``, accounts and sshd are planned by the modules of the room above, which look at the
-same keys.  A planner's module is imported only where one of its keys is given.
+Host name, accounts and sshd have planners of their own, which read the keys of cloud-config beside
+what else the source says.  A planner's module is imported only where one of its keys is given.
+
+Scripts of a stage run in the order of their numbers, then of their names:
+
+early: 10 boothooks; 20 bootcmd; 30 grow; 40 mounts; 50 swap; 60 locale and keyboard; 70 what reads
+its configuration again: certificates, time client, resolver.
+
+late: 10 apt, an ntp client to install, packages; 20 mounts of the network, a look for the locale;
+40 the vendor's scripts; 41 to 43 those of the kinds per-once, per-boot and per-instance; 50 the
+user's scripts and runcmd; 80 phone_home; 90 final_message; 99 power_state.
 """
 
 from __future__ import annotations
@@ -12,21 +21,22 @@ if TYPE_CHECKING:
 
 # Module and its keys, in the order in which their resources are applied.
 PLANNERS: dict[str, tuple[str, ...]] = {
-    "files": ("write_files",),
-    "locale": ("timezone", "locale", "keyboard"),
+    "write_files": ("write_files",),
+    "timezone": ("timezone",),
+    "locale": ("locale",),
+    "keyboard": ("keyboard",),
     "ntp": ("ntp",),
     "resolv_conf": ("manage_resolv_conf",),
     "ca_certs": ("ca_certs",),
-    "disks": ("growpart", "resize_rootfs", "mounts", "mount_default_fields", "swap"),
+    # In an offline tree, where the size of the disk is not known, any key of disks makes it grow.
+    "grow": ("growpart", "resize_rootfs", "mounts", "mount_default_fields", "swap"),
+    "mounts": ("mounts", "swap"),
     "packages.apt": ("apt",),
-    "packages.install": (
-        "package_update",
-        "package_upgrade",
-        "package_reboot_if_required",
-        "packages",
-    ),
-    "commands": ("bootcmd", "runcmd"),
-    "finish": ("phone_home", "final_message", "power_state"),
+    "packages.install": ("package_update", "package_upgrade", "packages"),
+    "user_scripts": ("bootcmd", "runcmd"),
+    "phone_home": ("phone_home",),
+    "final_message": ("final_message",),
+    "power_state": ("power_state",),
 }
 
 
@@ -34,9 +44,9 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     """Plan all keys except those of the host name, accounts and sshd; and plan the scripts."""
     given = {setting.key for setting in ask.data.config}
     if ask.facts.room and ask.settings.disk_grow:
-        given.add("growpart")
+        given.add("growpart")  # as if it were asked for
     for name, keys in PLANNERS.items():
-        has_scripts = name == "commands" and bool(ask.data.scripts)
+        has_scripts = name == "user_scripts" and bool(ask.data.scripts)
         if has_scripts or given.intersection(keys):
             planner = __import__(f"guestagent.desired.{name}", fromlist=["plan"])
             planner.plan(ask, wanted)

@@ -1,71 +1,92 @@
-"""Growing: partitions to their disks' ends, and the root's file system to its device's."""
+"""``growpart`` and ``resize_rootfs``: use all of a disk that is larger than the image.
+
+Partitions grow to the end of their disks, and the file system of / to the end of its device.
+"""
 
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Origin, Problem
+from guestagent.desired.shell_quoting import quote
+from guestagent.errors import FieldError, Origin
 from guestagent.parse import fields
 from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Literal
+
     from guestagent.model import Setting
+    from guestagent.plan.wanted import Ask, Wanted
 
 _DEFAULT = Origin("settings", defs.SETTINGS_FILE, "disk.grow")
 
 
-def step(
-    growpart: Setting | None, resize: Setting | None, room: int | None, problems: list[Problem]
-) -> list[Script]:
-    """The script that grows: at each boot where user data ask for it, else once for each size.
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan a script that grows partitions and the file system of /.
 
-    ``room`` is that size, of the disk of /, in MiB; None or 0 if it is not known.  growpart(1)
-    is used where it is, else sfdisk(8); resize2fs(8), xfs_growfs(8), btrfs(8).
+    It runs at each boot where user data ask for it, else once for each size of the disk.
     """
-    from guestagent.desired.shell import quoted
-
-    value = growpart.value if growpart else {}
-    resized = resize.value if resize else True
-    places = []
-    for number, place in enumerate(value.get("devices", ["/"])):
-        try:
-            places.append(place if place == "/" else fields.plain(_absolute(place)))
-        except FieldError as error:
-            assert growpart is not None
-            problems.append(Problem("error", *growpart.at("devices", number), str(error)))
-    if value.get("mode") == "gpart":
-        assert growpart is not None
-        reason = "gpart is FreeBSD's; growpart or sfdisk is used"
-        problems.append(Problem("warning", *growpart.at("mode"), reason))
-    if value.get("mode") == "off":
-        places = []
+    growpart = ask.data.setting("growpart")
+    resize = ask.data.setting("resize_rootfs")
+    asked = growpart or resize
+    # The size of the disk in MiB; 0 if nothing can grow, None for an offline tree.
+    room = ask.facts.room
+    if asked is None and (room == 0 or not ask.settings.disk_grow):
+        return
+    places = _places(growpart, wanted)
+    resized: bool | Literal["noblock"] = resize.value if resize else True
     if not places and not resized:
+        return
+    options: dict[str, Any] = growpart.value if growpart else {}
+    calls = [f"wanted={int(asked is not None)}"]
+    if places and not options.get("ignore_growroot_disabled"):
+        calls.append(f"[ ! -e {defs.GROWROOT_DISABLED} ] || exit 0")
+    calls += [f"partition {quote(place)}" for place in places]
+    if resized == "noblock":
+        calls.append("file_system &")
+    elif resized:
+        calls.append("file_system")
+    calls.append("exit $failed")
+    content = (_SCRIPT + "\n".join(calls) + "\n").encode()
+    if asked:
+        why = asked.at()
+        script = Script("script", "early", 30, "boot", name="grow", content=content, why=why)
+    else:
+        name = f"grow-{room or 0}"
+        script = Script("script", "early", 30, "instance", name=name, content=content, why=_DEFAULT)
+    wanted.want(script)
+
+
+def _places(growpart: Setting | None, wanted: Wanted) -> list[str]:
+    """Return the mount points and devices whose partitions grow: / unless others are given."""
+    if growpart is None:
+        return ["/"]
+    places = []
+    for index, place in enumerate(growpart.value.get("devices", ["/"])):
+        checked = wanted.take(growpart.at("devices", index), _check_place, place)
+        if checked is not None:
+            places.append(checked)
+    mode = growpart.value.get("mode")
+    if mode == "gpart":
+        wanted.warn(growpart.at("mode"), "gpart is a tool of FreeBSD; growpart or sfdisk is used")
+    if mode == "off":
         return []
-    lines = [f"partition {quoted(place)}" for place in places]
-    if not value.get("ignore_growroot_disabled") and lines:
-        lines.insert(0, f"[ ! -e {defs.GROWROOT_DISABLED} ] || exit 0")
-    if resized:
-        lines.append("file_system" if resized is True else "file_system &")
-    given = growpart or resize
-    lines.insert(0, f"wanted={int(given is not None)}")
-    text = _SCRIPT + "\n".join([*lines, "exit $failed", ""])
-    why = given.at() if given else _DEFAULT
-    if given:
-        return [Script("script", "early", 30, "boot", "grow", text.encode(), why)]
-    return [Script("script", "early", 30, "instance", f"grow-{room or 0}", text.encode(), why)]
+    return places
 
 
-def _absolute(text: str) -> str:
+def _check_place(text: str) -> str:
+    """Return the path of a mount point or a device.  Raise FieldError if it is not a full path."""
     if not text.startswith("/"):
         raise FieldError("must be a mount point or a device, with its full path")
-    return text
+    return fields.plain(text)
 
 
+# growpart(1) is used where it is installed, else sfdisk(8); resize2fs(8), xfs_growfs(8), btrfs(8).
 _SCRIPT = """\
 #!/bin/sh
 failed=0
 
-# An image without the program is in order, unless user data want it.
+# A missing tool is an error only if user data ask to grow.
 have() {
     command -v "$1" >/dev/null && return
     echo "$1 is not installed"
@@ -73,7 +94,7 @@ have() {
     return 1
 }
 
-# The partition of a mount point or a device gets the room behind it.
+# Give the partition of a mount point or a device the free space behind it.
 partition() {
     device=$1
     [ -b "$device" ] || device=$(findmnt -nvo SOURCE "$1") || { failed=1; return; }
@@ -90,13 +111,14 @@ partition() {
     fi
 }
 
+# Grow the file system of / to the size of its device.
 file_system() {
     device=$(findmnt -nvo SOURCE /)
     case $(findmnt -no FSTYPE /) in
     ext[234]) set -- resize2fs "$device" ;;
     xfs) set -- xfs_growfs / ;;
     btrfs) set -- btrfs filesystem resize max / ;;
-    *) echo "the file system of / is of a kind that is not grown"; return ;;
+    *) echo "the file system of / is of a kind that cannot grow"; return ;;
     esac
     have "$1" || return
     "$@" || failed=1

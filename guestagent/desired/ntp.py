@@ -1,17 +1,17 @@
-"""Time servers, and the client that asks them: chrony or systemd-timesyncd.
+"""``ntp``: time servers, and the client that asks them: chrony or systemd-timesyncd.
 
 Without servers and pools the client keeps those of its distribution, which are what cloud-init
-would write: nothing but the service is seen to.  With some, these are the only ones in the
-configuration; what DHCP says may come besides.
+would write; the service is started, and that is all.  With some, these are the only ones in the
+configuration; servers by DHCP are used as well.
 """
 
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired import os_release as osrelease
+from guestagent.desired import os_release
 from guestagent.desired.packages.install import APT_GET
-from guestagent.desired.shell import quoted
-from guestagent.errors import FieldError, Problem
+from guestagent.desired.shell_quoting import quote
+from guestagent.errors import FieldError
 from guestagent.parse.fields import host_name
 from guestagent.parse.network.address import address
 from guestagent.plan.kinds.file import File
@@ -21,94 +21,96 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.kinds import Resource
+    from guestagent.model import Facts, Setting
     from guestagent.plan.wanted import Ask, Wanted
-    from guestagent.settings import Settings
 
-_CHRONY, _TIMESYNCD = "chrony", "systemd-timesyncd"
+_CHRONY = "chrony"
+_TIMESYNCD = "systemd-timesyncd"
+_CHRONY_PROGRAM = "chronyd"
+_USE_OTHERS = "use chrony or systemd-timesyncd"
+# Clients of cloud-init that guestagent does not set up.
 _OTHERS = ("ntp", "ntpdate", "openntpd", "ntpsec")
-_WORDS = {"servers": "server", "pools": "pool", "peers": "peer", "allow": "allow"}
+
+_DIRECTIVES = {"servers": "server", "pools": "pool", "peers": "peer", "allow": "allow"}
+# Directives of chrony.conf(5) that bring servers.
 _SOURCES = ("server", "pool", "peer", "sourcedir")
-_BEGIN, _END = "# guestagent: ntp of cloud-config", "# guestagent: end of ntp"
-_START = """#!/bin/sh
-# Has the time client read its configuration, now and at each boot.
+_BEGIN = "# guestagent: ntp of cloud-config"
+_END = "# guestagent: end of ntp"
+
+_START = """\
+#!/bin/sh
+# Have the time client read its configuration, now and at each boot.
 systemctl enable {service}
 exec systemctl --no-block restart {service}
 """
-_INSTALL = """#!/bin/sh
-# Installs chrony, and has it ask the servers of cloud-config.
+_INSTALL = """\
+#!/bin/sh
+# Install chrony, and have it ask the servers of cloud-config.
 set -e
 {install}
 {edit}systemctl enable {service}
 exec systemctl --no-block restart {service}
 """
-_INSTALL_APT = f"{APT_GET}\nupdate\napt install chrony"
+_INSTALL_APT = f"""\
+{APT_GET}
+update
+apt install chrony"""
 _INSTALL_DNF = "dnf -y install chrony"
-_REPLACE = r"""sed -i 's/^ *\(server\|pool\|peer\|sourcedir *\/etc\)/#&/' {path}
+# What _edit does, for a file that comes with the package.
+_COMMENT_OUT_SOURCES = r"""sed -i 's/^ *\(server\|pool\|peer\|sourcedir *\/etc\)/#&/' {path}
 """
-_ADD = """printf '%s\\n' {lines} >>{path}
+_ADD_LINES = r"""printf '%s\n' {lines} >>{path}
 """
 
 
 def plan(ask: Ask, wanted: Wanted) -> None:
-    """Plan this module's keys."""
-    resources, problems = _plan(ask.data, ask.facts, ask.settings)
-    wanted.want(*resources)
-    wanted.problems += problems
-
-
-def _plan(
-    data: InstanceData, facts: Facts, settings: Settings
-) -> tuple[list[Resource], list[Problem]]:
-    """The key ``ntp``: a client's configuration, and a step that starts it."""
-    setting = data.setting("ntp")
+    """Plan the configuration of a client, and a script that starts it, or first installs it."""
+    setting = ask.data.setting("ntp")
     if setting is None or setting.value.get("enabled") is False:
-        return [], []
-    problems: list[Problem] = []
-    client = _client(setting, facts, problems)
+        return
+    client = _choose_client(setting, ask.facts, wanted)
     if setting.value.get("config"):
         reason = "is not supported: write the file with write_files, and install with packages"
-        problems.append(Problem("error", *setting.at("config"), reason))
-        return [], problems
-    if client == _TIMESYNCD:
-        return _timesyncd(setting, problems), problems
-    if client == _CHRONY:
-        return _chrony(setting, facts, problems), problems
-    return [], problems
+        wanted.error(setting.at("config"), reason)
+    elif client == _TIMESYNCD:
+        _plan_timesyncd(setting, wanted)
+    elif client == _CHRONY:
+        _plan_chrony(setting, ask.facts, wanted)
 
 
-def _client(setting: Setting, facts: Facts, problems: list[Problem]) -> str:
-    """The client to set up, the one that is installed by choice; empty for none."""
-    wanted: str = setting.value.get("ntp_client") or "auto"
-    place = setting.at("ntp_client") if "ntp_client" in setting.value else setting.at()
-    apt = "apt-get" in facts.programs and osrelease.like(facts, "debian")
-    can_install = apt or "dnf" in facts.programs
-    if wanted == "auto":
-        if "chronyd" in facts.programs:
+def _choose_client(setting: Setting, facts: Facts, wanted: Wanted) -> str:
+    """Return the client to set up, an installed one if possible; empty if there is none."""
+    asked: str = setting.value.get("ntp_client") or "auto"
+    why = setting.at("ntp_client") if "ntp_client" in setting.value else setting.at()
+    has_chrony = _CHRONY_PROGRAM in facts.programs
+    has_timesyncd = _TIMESYNCD in facts.programs
+    has_apt = "apt-get" in facts.programs and os_release.is_like(facts, "debian")
+    can_install = has_apt or "dnf" in facts.programs
+    if asked == "auto":
+        if has_chrony:
             return _CHRONY
-        if _TIMESYNCD in facts.programs:
+        if has_timesyncd:
             return _TIMESYNCD
         if can_install:
             return _CHRONY
-        problems.append(Problem("error", *place, "neither chrony nor systemd-timesyncd is here"))
-    elif wanted == _CHRONY:
-        if "chronyd" in facts.programs or can_install:
+        wanted.error(why, "neither chrony nor systemd-timesyncd is installed")
+    elif asked == _CHRONY:
+        if has_chrony or can_install:
             return _CHRONY
-        problems.append(Problem("error", *place, "chrony is not installed"))
-    elif wanted == _TIMESYNCD:
-        if _TIMESYNCD in facts.programs:
+        wanted.error(why, "chrony is not installed")
+    elif asked == _TIMESYNCD:
+        if has_timesyncd:
             return _TIMESYNCD
-        problems.append(Problem("error", *place, "systemd-timesyncd is not installed"))
+        wanted.error(why, "systemd-timesyncd is not installed")
+    elif asked in _OTHERS:
+        wanted.error(why, f"is not supported: {_USE_OTHERS}")
     else:
-        known = wanted in _OTHERS
-        reason = "is not supported" if known else "is not a client that guestagent knows"
-        problems.append(Problem("error", *place, f"{reason}: use chrony or systemd-timesyncd"))
+        wanted.error(why, f"is unknown to guestagent: {_USE_OTHERS}")
     return ""
 
 
-def server(text: str) -> str:
-    """A host name, or an IPv4 or IPv6 address."""
+def _check_server(text: str) -> str:
+    """Return a host name, or an IPv4 or IPv6 address.  Raise FieldError for anything else."""
     try:
         return address(text)
     except FieldError:
@@ -119,103 +121,133 @@ def server(text: str) -> str:
         raise FieldError("is neither a host name nor an IP address") from None
 
 
-def network(text: str) -> str:
-    """A subnet as chrony's ``allow`` takes it: an address, with a prefix length or without; all."""
-    where, slash, length = text.partition("/")
+def _check_network(text: str) -> str:
+    """Return a subnet as ``allow`` of chrony.conf(5) takes it: "all", or ADDRESS[/LENGTH].
+
+    Raise FieldError for anything else.
+    """
     if text == "all":
         return text
-    found = address(where)
-    most = 128 if ":" in found else 32
-    if slash and not (length.isascii() and length.isdigit() and int(length[:4]) <= most):
-        raise FieldError("is not a network, such as 192.0.2.0/24")
-    return found + slash + length
+    base, slash, length = text.partition("/")
+    base = address(base)
+    longest = 128 if ":" in base else 32
+    if slash:
+        is_number = length.isascii() and length.isdigit()
+        # int() takes a long time for very many digits.
+        if not is_number or int(length[:4]) > longest:
+            raise FieldError("is not a network, such as 192.0.2.0/24")
+    return f"{base}{slash}{length}"
 
 
-def _checked(
-    setting: Setting, field: str, check: Callable[[str], str], problems: list[Problem]
+def _checked_list(
+    setting: Setting, field: str, check: Callable[[str], str], wanted: Wanted
 ) -> list[str]:
-    """The items of a list that are valid."""
+    """Return the items of a list that are valid."""
     found = []
     for index, text in enumerate(setting.value.get(field) or ()):
-        try:
-            found.append(check(text))
-        except FieldError as error:
-            problems.append(Problem("error", *setting.at(field, index), str(error)))
+        item = wanted.take(setting.at(field, index), check, text)
+        if item is not None:
+            found.append(item)
     return found
 
 
-def _timesyncd(setting: Setting, problems: list[Problem]) -> list[Resource]:
-    """A drop-in of timesyncd.conf(5); the empty assignment drops the image's servers."""
-    names = [*_checked(setting, "servers", server, problems)]
-    names += _checked(setting, "pools", server, problems)
+def _plan_timesyncd(setting: Setting, wanted: Wanted) -> None:
+    """Plan a drop-in of timesyncd.conf(5), and a script that restarts the service."""
+    servers = _checked_list(setting, "servers", _check_server, wanted)
+    servers += _checked_list(setting, "pools", _check_server, wanted)
     for field in ("peers", "allow"):
         if setting.value.get(field):
-            reason = "systemd-timesyncd has no such thing: use chrony"
-            problems.append(Problem("error", *setting.at(field), reason))
-    found: list[Resource] = []
-    if names:
-        text = f"[Time]\nNTP=\nNTP={' '.join(names)}\n".encode()
-        found.append(File("file", defs.TIMESYNCD_DROPIN, text, 0o644, setting.at()))
-    elif any(setting.value.get(field) for field in ("servers", "pools")):
-        return []  # all are wrong
-    script = _START.format(service="systemd-timesyncd.service").encode()
-    return [*found, Script("script", "early", 70, "instance", "ntp", script, setting.at())]
+            wanted.error(setting.at(field), "systemd-timesyncd has no such setting: use chrony")
+    why = setting.at()
+    if servers:
+        # The empty assignment drops the image's servers.
+        text = f"[Time]\nNTP=\nNTP={' '.join(servers)}\n"
+        wanted.want(File("file", defs.TIMESYNCD_DROPIN, text.encode(), mode=0o644, why=why))
+    elif setting.value.get("servers") or setting.value.get("pools"):
+        return  # not one of them is valid
+    _plan_start("systemd-timesyncd.service", setting, wanted)
 
 
-def _chrony(setting: Setting, facts: Facts, problems: list[Problem]) -> list[Resource]:
-    """chrony.conf(5) with these sources instead of others, or a step that installs chrony.
+def _plan_start(service: str, setting: Setting, wanted: Wanted) -> None:
+    """Plan a script that starts a service of an installed client."""
+    content = _START.format(service=service).encode()
+    why = setting.at()
+    wanted.want(Script("script", "early", 70, "instance", name="ntp", content=content, why=why))
 
-    An edit of the file, because none of chrony's directories can take a source away.
+
+def _plan_chrony(setting: Setting, facts: Facts, wanted: Wanted) -> None:
+    """Plan an edit of chrony.conf(5), or a script that installs chrony and makes the edit then.
+
+    The file itself is edited, because chrony's directories can only add servers to it.
     """
     lines: list[str] = []
-    for field, word in _WORDS.items():
-        values = _checked(setting, field, network if field == "allow" else server, problems)
-        option = " iburst" if word in ("server", "pool") else ""
-        lines += [f"{word} {value}{option}" for value in values]
-    if not lines and any(setting.value.get(field) for field in _WORDS):
-        return []  # all are wrong
-    debian = osrelease.like(facts, "debian")
-    path = defs.CHRONY_CONFS[0 if debian else 1]
-    service = "chrony.service" if debian else "chronyd.service"
+    for field, directive in _DIRECTIVES.items():
+        check = _check_network if field == "allow" else _check_server
+        option = " iburst" if directive in ("server", "pool") else ""
+        for value in _checked_list(setting, field, check, wanted):
+            lines.append(f"{directive} {value}{option}")
+    if not lines and any(setting.value.get(field) for field in _DIRECTIVES):
+        return  # not one of them is valid
+    if os_release.is_like(facts, "debian"):
+        path, service, install = defs.CHRONY_CONFS[0], "chrony.service", _INSTALL_APT
+    else:
+        path, service, install = defs.CHRONY_CONFS[1], "chronyd.service", _INSTALL_DNF
     why = setting.at()
-    if "chronyd" not in facts.programs:
-        install = _INSTALL_APT if debian else _INSTALL_DNF
-        text = _INSTALL.format(install=install, edit=_edit(lines, path), service=service)
-        script = text.encode()
-        return [Script("script", "late", 10, "instance", "ntp", script, why)]
-    found: list[Resource] = []
+    if _CHRONY_PROGRAM not in facts.programs:
+        edit = _edit_commands(lines, path)
+        content = _INSTALL.format(install=install, edit=edit, service=service).encode()
+        wanted.want(Script("script", "late", 10, "instance", name="ntp", content=content, why=why))
+        return
     if lines:
-        text = _edited(facts.texts.get(path, ""), lines)
-        found.append(File("file", path, text.encode(), 0o644, why))
-    script = _START.format(service=service).encode()
-    return [*found, Script("script", "early", 70, "instance", "ntp", script, why)]
+        text = _edit(facts.texts.get(path, ""), lines)
+        wanted.want(File("file", path, text.encode(), mode=0o644, why=why))
+    _plan_start(service, setting, wanted)
 
 
-def _replaced(lines: list[str]) -> bool:
-    """True if the lines name sources, in whose place the image's go."""
+def _bring_servers(lines: list[str]) -> bool:
+    """Tell whether the lines bring servers, which then are used instead of the image's."""
     return any(line.split()[0] in _SOURCES for line in lines)
 
 
-def _edited(text: str, lines: list[str]) -> str:
-    """The file with the lines at its end, in place of those of an earlier edit.
+def _edit(text: str, lines: list[str]) -> str:
+    """Return the text of chrony.conf(5) with the lines at its end, instead of an earlier edit's.
 
-    Other sources become comments.  A directory of them stays if DHCP fills it, below /run.
+    Where they bring servers, the image's become comments.
     """
-    kept, mine = [], False
+    replace = _bring_servers(lines)
+    kept = []
+    in_earlier_edit = False
     for line in text.splitlines():
-        mine = mine or line == _BEGIN
-        word, *rest = line.split() or [""]
-        source = word in _SOURCES and not (word == "sourcedir" and "".join(rest).startswith("/run"))
-        if not mine:
-            kept.append(f"#{line}" if source and _replaced(lines) else line)
-        mine = mine and line != _END
-    return "\n".join([*kept, _BEGIN, *lines, _END, ""])
+        if line == _BEGIN:
+            in_earlier_edit = True
+        if in_earlier_edit:
+            in_earlier_edit = line != _END
+        elif replace and _is_source(line):
+            kept.append(f"#{line}")
+        else:
+            kept.append(line)
+    return "\n".join([*kept, _BEGIN, *lines, _END]) + "\n"
 
 
-def _edit(lines: list[str], path: str) -> str:
-    """Commands for what ``_edited`` does, for a file that is not there yet."""
+def _is_source(line: str) -> bool:
+    """Tell whether a line of chrony.conf(5) brings servers that must not be used.
+
+    A directory below /run has those by DHCP, which may be used.
+    """
+    words = line.split()
+    if not words:
+        return False
+    if words[0] == "sourcedir":
+        return not "".join(words[1:]).startswith("/run")
+    return words[0] in _SOURCES
+
+
+def _edit_commands(lines: list[str], path: str) -> str:
+    """Return shell commands that do what ``_edit`` does."""
     if not lines:
         return ""
-    text = " ".join(quoted(line) for line in (_BEGIN, *lines, _END))
-    replace = _REPLACE if _replaced(lines) else ""
-    return (replace + _ADD).format(lines=text, path=path)
+    words = " ".join(quote(line) for line in (_BEGIN, *lines, _END))
+    commands = ""
+    if _bring_servers(lines):
+        commands = _COMMENT_OUT_SOURCES.format(path=path)
+    return commands + _ADD_LINES.format(lines=words, path=path)

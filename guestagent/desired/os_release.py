@@ -9,13 +9,15 @@ if TYPE_CHECKING:
     from guestagent.model import Facts
 
 
-def value(facts: Facts, key: str) -> str:
-    """The value of a key of os-release(5), empty where there is none."""
-    lines = facts.texts.get(defs.OS_RELEASE, "").splitlines()
-    found = (line.partition("=")[2] for line in lines if line.startswith(f"{key}="))
-    return next(found, "").strip().strip("\"'")
+def get(facts: Facts, key: str) -> str:
+    """Return the value of a key of os-release(5), empty if it has none."""
+    for line in facts.texts.get(defs.OS_RELEASE, "").splitlines():
+        name, _, value = line.partition("=")
+        if name == key:
+            return value.strip().strip("\"'")
+    return ""
 
 
-def like(facts: Facts, distribution: str) -> bool:
-    """True if the guest is of that distribution or made from it."""
-    return distribution in (facts.os_id, *value(facts, "ID_LIKE").split())
+def is_like(facts: Facts, distribution: str) -> bool:
+    """Tell whether the guest is of that distribution or a derivative of it."""
+    return distribution in (facts.os_id, *get(facts, "ID_LIKE").split())

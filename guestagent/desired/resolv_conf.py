@@ -1,9 +1,9 @@
-"""What resolv.conf(5) says, for whoever writes that file here."""
+"""``manage_resolv_conf``, ``resolv_conf``: name servers, for what writes resolv.conf(5) here."""
 
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Problem
+from guestagent.errors import FieldError
 from guestagent.parse.fields import host_name
 from guestagent.parse.network.address import address
 from guestagent.plan.kinds.file import File
@@ -14,159 +14,183 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.kinds import Resource
+    from guestagent.model import Setting
     from guestagent.plan.wanted import Ask, Wanted
-    from guestagent.settings import Settings
 
 _MOST_SERVERS = 3  # MAXNS of the C library
-_OPTION = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
-_RELOAD = """#!/bin/sh
-# Has the resolver's service read its configuration.
+_OPTION_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_LONGEST_MASK = len("255.255.255.255")
+_RELOAD = """\
+#!/bin/sh
+# Have the service read its configuration.
 exec systemctl --no-block try-reload-or-restart {service}
 """
 
 
-class _Wanted(NamedTuple):
+class _Resolver(NamedTuple):
+    """What is valid of ``resolv_conf``, by the keywords of resolv.conf(5)."""
+
     servers: list[str]
     search: list[str]
     domain: str
     sortlist: list[str]
     options: list[str]
 
+    def search_or_domain(self) -> list[str]:
+        """Return the domains that complete short names: those of "search", if there are any."""
+        if self.search or not self.domain:
+            return self.search
+        return [self.domain]
+
 
 def plan(ask: Ask, wanted: Wanted) -> None:
-    """Plan this module's keys."""
-    resources, problems = _plan(ask.data, ask.facts, ask.settings)
-    wanted.want(*resources)
-    wanted.problems += problems
-
-
-def _plan(
-    data: InstanceData, facts: Facts, settings: Settings
-) -> tuple[list[Resource], list[Problem]]:
-    """The keys ``manage_resolv_conf`` and ``resolv_conf``."""
-    switch, setting = data.setting("manage_resolv_conf"), data.setting("resolv_conf")
+    """Plan resolv.conf(5), or a drop-in for the service that writes it, and its reload."""
+    switch = ask.data.setting("manage_resolv_conf")
     if switch is None or not switch.value:
-        return [], []
+        return
+    setting = ask.data.setting("resolv_conf")
     if setting is None:
-        return [], [Problem("warning", *switch.at(), "does nothing without resolv_conf")]
-    problems: list[Problem] = []
-    wanted = _checked(setting, problems)
-    if not any(wanted):
-        return [], problems
-    if facts.resolver == "resolvconf":
-        reason = "resolvconf writes resolv.conf here: give name servers in the network data"
-        problems.append(Problem("error", *setting.at(), reason))
-        return [], problems
-    if facts.resolver == "file":
-        if len(wanted.servers) > _MOST_SERVERS:
-            reason = f"more than {_MOST_SERVERS}: the system asks only the first ones"
-            problems.append(Problem("warning", *setting.at("nameservers"), reason))
-        content = _resolv_conf(wanted)
-        return [File("file", defs.RESOLV_CONF, content, 0o644, setting.at())], problems
-    resolved = facts.resolver == "resolved"
-    service = "systemd-resolved.service" if resolved else "NetworkManager.service"
-    path = defs.RESOLVED_DROPIN if resolved else defs.NETWORKMANAGER_DROPIN
-    text = (_resolved if resolved else _networkmanager)(setting, wanted, problems)
-    if not text:
-        return [], problems
-    script = _RELOAD.format(service=service).encode()
-    return [
-        File("file", path, text.encode(), 0o644, setting.at()),
-        Script("script", "early", 70, "instance", "resolver", script, setting.at()),
-    ], problems
+        wanted.warn(switch.at(), "has no effect without resolv_conf")
+        return
+    resolver = _read(setting, wanted)
+    if not any(resolver):
+        return
+    match ask.facts.resolver:
+        case "file":
+            _plan_file(resolver, setting, wanted)
+        case "resolved":
+            text = _resolved_conf(resolver, setting, wanted)
+            _plan_drop_in(defs.RESOLVED_DROPIN, text, "systemd-resolved.service", setting, wanted)
+        case "networkmanager":
+            text = _networkmanager_conf(resolver, setting, wanted)
+            _plan_drop_in(
+                defs.NETWORKMANAGER_DROPIN, text, "NetworkManager.service", setting, wanted
+            )
+        case "resolvconf":
+            reason = "resolvconf writes resolv.conf here: give name servers in the network data"
+            wanted.error(setting.at(), reason)
 
 
-def _checked(setting: Setting, problems: list[Problem]) -> _Wanted:
-    """What is valid of the setting."""
-
-    def checked(check: Callable[[str], str], *path: str | int) -> list[str]:
-        value = setting.value
-        for step in path:
-            value = value[step]
-        try:
-            return [check(value)]
-        except FieldError as error:
-            problems.append(Problem("error", *setting.at(*path), str(error)))
-            return []
-
-    def each(field: str, check: Callable[[str], str]) -> list[str]:
-        count = len(setting.value.get(field) or ())
-        return [text for index in range(count) for text in checked(check, field, index)]
-
+def _read(setting: Setting, wanted: Wanted) -> _Resolver:
+    """Return what is valid of the setting."""
+    value = setting.value
+    domain = None
     options = []
-    for name, value in (setting.value.get("options") or {}).items():
-        if value is not False:
-            try:
-                options.append(_option(name, value))
-            except FieldError as error:
-                problems.append(Problem("error", *setting.at("options"), str(error)))
-    domain = checked(host_name, "domain") if setting.value.get("domain") else []
-    return _Wanted(
-        each("nameservers", address),
-        each("searchdomains", host_name),
-        "".join(domain),
-        each("sortlist", _sorted_network),
-        options,
+    for name, argument in (value.get("options") or {}).items():
+        if argument is False:
+            continue
+        option = wanted.take(setting.at("options"), _read_option, (name, argument))
+        if option is not None:
+            options.append(option)
+    if value.get("domain"):
+        domain = wanted.take(setting.at("domain"), host_name, value["domain"])
+    return _Resolver(
+        _checked_list(setting, "nameservers", address, wanted),
+        _checked_list(setting, "searchdomains", host_name, wanted),
+        domain or "",
+        sortlist=_checked_list(setting, "sortlist", _check_sortlist, wanted),
+        options=options,
     )
 
 
-def _option(name: str, value: bool | int | str) -> str:
-    """``NAME`` or ``NAME:VALUE`` of the options of resolv.conf(5)."""
-    text = "" if value is True else str(value)
-    if not name or not _OPTION.issuperset(name) or not _OPTION.issuperset(text):
-        raise FieldError("has an option that is none: small letters, digits and - only")
-    return f"{name}:{text}" if text else name
+def _checked_list(
+    setting: Setting, field: str, check: Callable[[str], str], wanted: Wanted
+) -> list[str]:
+    """Return the items of a list that are valid."""
+    found = []
+    for index, text in enumerate(setting.value.get(field) or ()):
+        item = wanted.take(setting.at(field, index), check, text)
+        if item is not None:
+            found.append(item)
+    return found
 
 
-def _sorted_network(text: str) -> str:
-    """An address of ``sortlist``, with a netmask or without: IPv4 only."""
-    where, slash, mask = text.partition("/")
-    digits = mask.replace(".", "")
-    if ":" in where or (slash and not (digits.isascii() and digits.isdigit() and len(mask) < 16)):
-        raise FieldError("is not an IPv4 address, with a netmask or without")
-    return address(where) + slash + mask
+def _read_option(pair: tuple[str, bool | int | str]) -> str:
+    """Return ``NAME`` or ``NAME:VALUE`` as an option of resolv.conf(5).
 
-
-def _resolv_conf(wanted: _Wanted) -> bytes:
-    """The file.  Of domain and search the last one counts: search is that, if there is any."""
-    lines = [f"nameserver {name}" for name in wanted.servers]
-    lines += [f"domain {wanted.domain}"] if wanted.domain else []
-    lines += [f"search {' '.join(wanted.search)}"] if wanted.search else []
-    lines += [f"sortlist {' '.join(wanted.sortlist)}"] if wanted.sortlist else []
-    lines += [f"options {' '.join(wanted.options)}"] if wanted.options else []
-    return "".join(f"{line}\n" for line in ("# Written by guestagent", *lines)).encode()
-
-
-def _search(wanted: _Wanted) -> list[str]:
-    return wanted.search or ([wanted.domain] if wanted.domain else [])
-
-
-def _resolved(setting: Setting, wanted: _Wanted, problems: list[Problem]) -> str:
-    """A drop-in of resolved.conf(5); an empty assignment drops what the image has."""
-    for field, given in (("sortlist", wanted.sortlist), ("options", wanted.options)):
-        if given:
-            reason = "systemd-resolved has no such setting"
-            problems.append(Problem("warning", *setting.at(field), reason))
-    lists = (("DNS", wanted.servers), ("Domains", _search(wanted)))
-    lines = [f"{key}=\n{key}={' '.join(values)}\n" for key, values in lists if values]
-    return "".join(("[Resolve]\n", *lines)) if lines else ""
-
-
-def _networkmanager(setting: Setting, wanted: _Wanted, problems: list[Problem]) -> str:
-    """A drop-in of NetworkManager.conf(5) whose global DNS goes before that of connections.
-
-    Such a section counts only with the servers of the domain ``*``.
+    Raise FieldError for letters that no option has.
     """
-    if wanted.sortlist:
-        reason = "NetworkManager has no such setting"
-        problems.append(Problem("warning", *setting.at("sortlist"), reason))
-    if not wanted.servers:
-        reason = "without nameservers, NetworkManager takes nothing of it"
-        problems.append(Problem("error", *setting.at(), reason))
+    name, argument = pair
+    value = "" if argument is True else str(argument)
+    if not name or not _OPTION_LETTERS.issuperset(name) or not _OPTION_LETTERS.issuperset(value):
+        raise FieldError("has an invalid option: only small letters, digits and - are allowed")
+    return f"{name}:{value}" if value else name
+
+
+def _check_sortlist(text: str) -> str:
+    """Return an IPv4 address with a netmask or without.  Raise FieldError for anything else."""
+    base, slash, mask = text.partition("/")
+    is_ipv4 = ":" not in base
+    digits = mask.replace(".", "")
+    is_mask = digits.isascii() and digits.isdigit() and len(mask) <= _LONGEST_MASK
+    if not is_ipv4 or (slash and not is_mask):
+        raise FieldError("is not an IPv4 address, with a netmask or without")
+    return f"{address(base)}{slash}{mask}"
+
+
+def _plan_file(resolver: _Resolver, setting: Setting, wanted: Wanted) -> None:
+    """Plan resolv.conf(5) itself."""
+    if len(resolver.servers) > _MOST_SERVERS:
+        reason = f"more than {_MOST_SERVERS}: the system asks only the first ones"
+        wanted.warn(setting.at("nameservers"), reason)
+    lines = ["# Written by guestagent"]
+    lines += [f"nameserver {server}" for server in resolver.servers]
+    # Of "domain" and "search" the last one counts.
+    if resolver.domain:
+        lines.append(f"domain {resolver.domain}")
+    if resolver.search:
+        lines.append(f"search {' '.join(resolver.search)}")
+    if resolver.sortlist:
+        lines.append(f"sortlist {' '.join(resolver.sortlist)}")
+    if resolver.options:
+        lines.append(f"options {' '.join(resolver.options)}")
+    content = ("\n".join(lines) + "\n").encode()
+    wanted.want(File("file", defs.RESOLV_CONF, content, mode=0o644, why=setting.at()))
+
+
+def _plan_drop_in(path: str, text: str, service: str, setting: Setting, wanted: Wanted) -> None:
+    """Plan a drop-in and a script that reloads its service, unless the text is empty."""
+    if not text:
+        return
+    why = setting.at()
+    content = _RELOAD.format(service=service).encode()
+    wanted.want(
+        File("file", path, text.encode(), mode=0o644, why=why),
+        Script("script", "early", 70, "instance", name="resolver", content=content, why=why),
+    )
+
+
+def _resolved_conf(resolver: _Resolver, setting: Setting, wanted: Wanted) -> str:
+    """Return a drop-in of resolved.conf(5), empty if there is nothing to say."""
+    for field, given in (("sortlist", resolver.sortlist), ("options", resolver.options)):
+        if given:
+            wanted.warn(setting.at(field), "systemd-resolved has no such setting")
+    text = ""
+    # The empty assignments drop what the image has.
+    if resolver.servers:
+        text += f"DNS=\nDNS={' '.join(resolver.servers)}\n"
+    domains = resolver.search_or_domain()
+    if domains:
+        text += f"Domains=\nDomains={' '.join(domains)}\n"
+    return f"[Resolve]\n{text}" if text else ""
+
+
+def _networkmanager_conf(resolver: _Resolver, setting: Setting, wanted: Wanted) -> str:
+    """Return a drop-in of NetworkManager.conf(5), empty if there are no name servers.
+
+    Its global DNS takes precedence over that of connections.
+    """
+    if resolver.sortlist:
+        wanted.warn(setting.at("sortlist"), "NetworkManager has no such setting")
+    if not resolver.servers:
+        # The section [global-dns] counts only with the servers of the domain "*".
+        wanted.error(setting.at(), "without nameservers, NetworkManager uses none of it")
         return ""
-    lists = (("searches", _search(wanted)), ("options", wanted.options))
-    lines = [f"{key}={','.join(values)}\n" for key, values in lists if values]
-    servers = f"[global-dns-domain-*]\nservers={','.join(wanted.servers)}\n"
-    return "".join(("[global-dns]\n", *lines, servers))
+    text = "[global-dns]\n"
+    domains = resolver.search_or_domain()
+    if domains:
+        text += f"searches={','.join(domains)}\n"
+    if resolver.options:
+        text += f"options={','.join(resolver.options)}\n"
+    servers = ",".join(resolver.servers)
+    return f"{text}[global-dns-domain-*]\nservers={servers}\n"

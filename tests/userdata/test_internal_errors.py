@@ -21,7 +21,7 @@ BROKEN = (
     "guestagent.desired.cloud_config.plan",
     "guestagent.desired.names.overlay",
     "guestagent.desired.accounts.users.read",
-    "guestagent.desired.files.plan",
+    "guestagent.desired.write_files.plan",
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.desired.ca_certs import certificates
+from guestagent.desired.ca_certs import split_certificates
 from guestagent.errors import FieldError
 from guestagent.model import Facts
 from userdata.planning import (
@@ -71,12 +71,12 @@ def test_each_certificate_is_a_file_where_the_system_looks(
 
 def test_what_stands_around_a_certificate_is_left_out(authority: str) -> None:
     text = f"Subject: $(id)\n\n{authority.replace(chr(10), chr(13) + chr(10))}\n# end"
-    assert certificates(text) == [authority]
+    assert split_certificates(text) == [authority]
 
 
 def test_a_certificate_is_whole_and_one_openssl_reads(authority: str) -> None:
     argv = ["openssl", "x509", "-noout", "-subject"]
-    text = certificates(authority.replace("\n", "\n\n"))[0]
+    text = split_certificates(authority.replace("\n", "\n\n"))[0]
     done = subprocess.run(argv, input=text, capture_output=True, text=True)
     assert "guestagent-test" in done.stdout
 
@@ -104,10 +104,10 @@ def damaged(text: str) -> dict[str, str]:
 def test_what_is_no_certificate_is_refused(what: str, authority: str) -> None:
     text = damaged(authority)[what]
     if what == "twice begun":
-        assert certificates(text) == [authority]
+        assert split_certificates(text) == [authority]
         return
     with pytest.raises(FieldError):
-        certificates(text)
+        split_certificates(text)
 
 
 def test_a_wrong_one_is_an_error_and_the_others_count(authority: str) -> None:

@@ -12,7 +12,7 @@ import rig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guestagent.desired.shell import command, quoted
+from guestagent.desired.shell_quoting import quote, quote_command
 from guestagent.errors import FieldError
 from guestagent.plan.kinds.script import Script
 from userdata.planning import apply_twice, clean_plan, dry_run, make_drive, places, plan_of, steps
@@ -43,14 +43,14 @@ def run(script: bytes, folder: Path, shell: str = "sh") -> str:
 
 @given(st.lists(st.text(st.characters(blacklist_characters="\0", codec="utf-8")), min_size=1))
 def test_quoted_words_reach_a_program_as_they_are(words: list[str]) -> None:
-    script = command(["printf", "%s\\0", *words]).encode()
+    script = quote_command(["printf", "%s\\0", *words]).encode()
     done = subprocess.run(["sh", "-c", script], capture_output=True, check=True)
     assert done.stdout == b"".join(word.encode() + b"\0" for word in words)
 
 
 def test_no_word_can_hold_a_nul() -> None:
     with pytest.raises(FieldError):
-        quoted("a\0b")
+        quote("a\0b")
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -124,7 +124,7 @@ def test_without_a_list_of_locales_a_step_says_whether_it_is_there(
     rig.need_tools("locale")
     step = steps(clean_plan("locale: xx_YY.UTF-8", facts=facts))["late/20-instance-locale"]
     done = subprocess.run(["sh", "-c", step.content], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, f"the locale xx_YY.UTF-8 is not there{advice}\n")
+    assert (done.returncode, done.stdout) == (1, f"the locale xx_YY.UTF-8 is missing{advice}\n")
     there = step.content.replace(b"xx_YY.UTF-8", b"C.UTF-8")
     done = subprocess.run(["sh", "-c", there], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")

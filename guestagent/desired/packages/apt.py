@@ -10,7 +10,7 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.desired.packages import apt_sources as aptsources
 from guestagent.desired.packages.install import APT_GET
-from guestagent.desired.shell import quoted
+from guestagent.desired.shell_quoting import quote
 from guestagent.errors import FieldError, Problem
 from guestagent.plan.kinds.file import File
 from guestagent.plan.kinds.script import Script
@@ -116,7 +116,7 @@ def _step(setting: Setting, facts: Facts, update: bool, problems: list[Problem])
         "#!/bin/sh\n# Answers for debconf, and lists of packages, as cloud-config asks.\nstatus=0\n"
     )
     if selections:
-        script += _SELECT.format(text=quoted("\n".join(selections)))
+        script += _SELECT.format(text=quote("\n".join(selections)))
     if update:
         script += _UPDATE
     script += "exit $status\n"

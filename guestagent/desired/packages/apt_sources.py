@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired import os_release as osrelease
+from guestagent.desired import os_release
 from guestagent.desired.packages import deb822
 from guestagent.desired.packages.openpgp import public_keys
 from guestagent.errors import FieldError, Problem
@@ -102,7 +102,7 @@ class _Work:
         Ubuntu's security updates come from the primary mirror where that one alone is given.
         """
         known, values = self.distribution, self.values
-        release = osrelease.value(self.facts, "VERSION_CODENAME")
+        release = os_release.get(self.facts, "VERSION_CODENAME")
         if release:
             values["RELEASE"] = values["codename"] = release
         found = {key: self._mirror(key) for key in ("primary", "security")}

@@ -7,7 +7,7 @@ that a bad name keeps no other from being installed.  The script then fails in t
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired.shell import command
+from guestagent.desired.shell_quoting import quote_command
 from guestagent.errors import FieldError, Problem
 from guestagent.parse import fields
 from guestagent.plan.kinds.script import Script
@@ -170,7 +170,7 @@ def _script(tool: str, upgrade: bool, packages: list[str], reboot: bool) -> str:
     if upgrade:
         parts.append("apt dist-upgrade || status=1" if tool == "apt" else "dnf upgrade || status=1")
     if packages:
-        parts.append(f"install {command(packages)} || status=1")
+        parts.append(f"install {quote_command(packages)} || status=1")
     text = "\n".join(parts) + "\n"
     if reboot and (upgrade or packages):
         text += _REBOOT.format(path=defs.REBOOT_REQUIRED)

@@ -1,0 +1,248 @@
+"""``mounts``, ``mount_default_fields`` and ``swap``: lines of fstab(5), and what they name at once.
+
+The lines are a block of guestagent's own.  Scripts mount what they name, as the next boot does by
+itself: early, except for file systems of the network, which need it and often a package.
+"""
+
+from __future__ import annotations
+
+from guestagent import defs
+from guestagent.desired import fstab
+from guestagent.desired.fstab import NO_MOUNT_POINT, Entry
+from guestagent.desired.shell_quoting import quote
+from guestagent.desired.swap import plan_swap
+from guestagent.errors import FieldError
+from guestagent.parse import fields
+from guestagent.plan.kinds.block import Block
+from guestagent.plan.kinds.script import Script
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.errors import Origin
+    from guestagent.model import Setting
+    from guestagent.plan.wanted import Ask, Wanted
+
+    Row = list[str | None]
+
+# With nofail, a guest whose disk is missing boots all the same.
+_DEFAULTS = Entry("", "", "auto", "defaults,nofail", "0", "2")
+_WORD = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-,+:=/@%~"')
+_MAPPED_NAMES = ("ephemeral", "ebs", "ami", "root")
+_KERNEL_NAMES = ("sd", "vd", "xvd", "hd", "nvme", "mmcblk", "md", "dm-", "loop")
+_NETWORK_KINDS = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.ceph", "fuse.glusterfs")
+)
+# systemd mounts these trees itself, with options of its own.
+_API_TREES = ("/dev/", "/proc/", "/run/", "/sys/")
+_REPLACED = "has no effect: a later item has the same mount point"
+_TAKEN = f"is in {defs.FSTAB} already; the line there stays as it is"
+_NO_MAPPING = "names a disk of a block device mapping, which no source of guestagent has"
+_CLOUD_INIT_OPTION = (
+    "has an option that waits for a unit of cloud-init, which does not run here: it is left out"
+)
+
+
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan the lines of fstab(5), and the scripts that mount and swap at once."""
+    mounts = ask.data.setting("mounts")
+    swap = ask.data.setting("swap")
+    entries: list[Entry] = []
+    if mounts is not None:
+        entries = _read_rows(mounts, ask, wanted)
+        _plan_scripts(entries, mounts.at(), wanted)
+    if swap is not None:
+        swap_entry = plan_swap(swap, wanted)
+        if swap_entry is not None:
+            entries.append(swap_entry)
+    source = mounts or swap
+    if entries and source is not None:
+        lines = tuple(entry.text() for entry in entries)
+        why = source.at()
+        wanted.want(
+            Block("block", defs.FSTAB, lines, style="block", user="root", mode=0o644, why=why)
+        )
+
+
+def _read_rows(mounts: Setting, ask: Ask, wanted: Wanted) -> list[Entry]:
+    """Return the entries of the rows that can be used."""
+    defaults = _read_defaults(ask.data.setting("mount_default_fields"), wanted)
+    taken = fstab.foreign_mount_points(ask.facts.texts.get(defs.FSTAB, ""))
+    entries: dict[str, Entry] = {}
+    origins: dict[str, Origin] = {}
+    for index, row in enumerate(mounts.value):
+        why = mounts.at(index)
+        try:
+            entry = _read_row(row, defaults)
+        except FieldError as error:
+            wanted.error(why, str(error))
+            continue
+        if entry is None:
+            continue
+        if len(row) > 3 and row[3]:
+            _warn_of_cloud_init(row[3], why, wanted)
+        place = entry.mount_point
+        if place == NO_MOUNT_POINT:
+            # The device of a swap space is what may not be there twice.
+            place = entry.device
+        elif fstab.escape(place) in taken:
+            wanted.error(why, _TAKEN)
+            continue
+        if place in entries:
+            wanted.warn(origins[place], _REPLACED)
+        entries[place] = entry
+        origins[place] = why
+    return list(entries.values())
+
+
+def _read_defaults(setting: Setting | None, wanted: Wanted) -> Entry:
+    """Return the values for fields that a row does not give."""
+    if setting is None:
+        return _DEFAULTS
+    values = []
+    for given, default in zip(setting.value, _DEFAULTS, strict=True):
+        # cloud-init's examples write None, which is a text in YAML.
+        values.append(str(default if given in (None, "None") else given))
+    defaults = Entry(*values)
+    _warn_of_cloud_init(defaults.options, setting.at(), wanted)
+    try:
+        # A row has its own device and mount point.
+        _check(defaults._replace(device="none", mount_point=NO_MOUNT_POINT))
+    except FieldError as error:
+        wanted.error(setting.at(), str(error))
+        return _DEFAULTS
+    return defaults
+
+
+def _read_row(row: Row, defaults: Entry) -> Entry | None:
+    """Return the entry of a row.  Raise FieldError if a field cannot be in fstab(5).
+
+    Return None for a row without a mount point.  In cloud-init it takes a mount of its own away;
+    guestagent adds none.
+    """
+    padded = [*row, *[None] * (6 - len(row))]
+    if padded[1] is None:
+        return None
+    values = []
+    for given, default in zip(padded, defaults, strict=True):
+        values.append(str(default if given is None else given))
+    entry = Entry(*values)
+    device = _full_device(entry.device)
+    options = _without_cloud_init(entry.options)
+    entry = entry._replace(device=device, options=options)
+    if entry.kind == "swap":
+        entry = entry._replace(mount_point=NO_MOUNT_POINT)
+    if _needs_network(entry) and not entry.has_option("_netdev"):
+        entry = entry._replace(options=f"{options},_netdev")
+    return _check(entry)
+
+
+def _full_device(name: str) -> str:
+    """Return the name in fstab(5) of a device that cloud-config may give by its short name.
+
+    Raise FieldError for the names of a block device mapping.
+    """
+    if "/" in name or "=" in name or ":" in name:
+        return name
+    if name.startswith(_MAPPED_NAMES) or name == "swap":
+        raise FieldError(_NO_MAPPING)
+    if name.startswith(_KERNEL_NAMES):
+        return f"/dev/{name}"
+    return name  # tmpfs, proc…
+
+
+def _needs_network(entry: Entry) -> bool:
+    """Tell whether a file system is mounted over the network, by its kind or ``HOST:/PATH``."""
+    is_remote_path = entry.device.startswith("//") or ":/" in entry.device.lstrip("/")
+    return entry.kind in _NETWORK_KINDS or is_remote_path
+
+
+def _without_cloud_init(options: str) -> str:
+    """Return the options without those of systemd.mount(5) that wait for a unit of cloud-init.
+
+    With them, systemd would not mount at the next boot.  cloud-init's documentation has such an
+    option in its default fields.
+    """
+    kept = []
+    for option in options.split(","):
+        name, _, unit = option.partition("=")
+        if not (name.startswith("x-systemd.") and unit.startswith("cloud-")):
+            kept.append(option)
+    if options and not kept:
+        return "defaults"
+    return ",".join(kept)
+
+
+def _warn_of_cloud_init(options: str, why: Origin, wanted: Wanted) -> None:
+    """Warn, once only, that an option is left out because it waits for a unit of cloud-init."""
+    told = any(problem.reason == _CLOUD_INIT_OPTION for problem in wanted.problems)
+    if not told and _without_cloud_init(options) != options:
+        wanted.warn(why, _CLOUD_INIT_OPTION)
+
+
+def _check(entry: Entry) -> Entry:
+    """Return the entry with a normalised mount point.
+
+    Raise FieldError if one of its fields cannot be in fstab(5).
+    """
+    mount_point = entry.mount_point
+    if mount_point != NO_MOUNT_POINT:
+        mount_point = _normalise_mount_point(mount_point)
+    for name, text in (("type", entry.kind), ("options", entry.options)):
+        if not text or not _WORD.issuperset(text):
+            raise FieldError(f"its {name} must be one word of fstab(5)")
+    for number in (entry.dump, entry.check_order):
+        if not (number.isascii() and number.isdigit() and len(number) < 3):
+            raise FieldError("its last two fields must be small numbers")
+    if not entry.device or entry.device.startswith("#"):
+        raise FieldError("its device must be one of fstab(5)")
+    fields.plain(entry.device)
+    return entry._replace(mount_point=mount_point)
+
+
+def _normalise_mount_point(text: str) -> str:
+    """Return an absolute path, without ``..``.  Raise FieldError if it is not one.
+
+    Unlike other paths of the source it may be below /dev or /run.
+    """
+    fields.plain(text)
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if not text.startswith("/") or ".." in parts:
+        raise FieldError("its mount point must begin with / and be without ..")
+    return "/" + "/".join(parts)
+
+
+def _plan_scripts(entries: list[Entry], why: Origin, wanted: Wanted) -> None:
+    """Plan the scripts that mount the entries at once: early, or late for those of the network."""
+    local = [entry for entry in entries if not entry.has_option("_netdev")]
+    remote = [entry for entry in entries if entry.has_option("_netdev")]
+    if local:
+        content = _mount_script(local)
+        wanted.want(
+            Script("script", "early", 40, "instance", name="mounts", content=content, why=why)
+        )
+    if remote:
+        content = _mount_script(remote)
+        wanted.want(
+            Script(
+                "script", "late", 20, "instance", name="mounts-network", content=content, why=why
+            )
+        )
+
+
+def _mount_script(entries: list[Entry]) -> bytes:
+    """Return a script that mounts the entries, and uses the swap spaces among them."""
+    lines = ["#!/bin/sh", "failed=0", "systemctl daemon-reload"]
+    for entry in entries:
+        place = quote(entry.mount_point)
+        if entry.has_option("noauto"):
+            continue
+        if entry.kind == "swap":
+            lines.append(f"swapon -- {quote(entry.device)} || failed=1")
+        elif entry.mount_point.startswith(_API_TREES):
+            lines.append(f"mkdir -p {place}")
+            lines.append(f"mount -o remount {place} 2>/dev/null || mount {place} || failed=1")
+        else:
+            lines.append(f"mkdir -p {place}")
+            lines.append(f"mountpoint -q {place} || mount {place} || failed=1")
+    lines.append("exit $failed")
+    return ("\n".join(lines) + "\n").encode()
