@@ -102,6 +102,13 @@ class Problems:
             self.error(origin, str(error))
             return otherwise
 
+    def take_text(self, origin: Origin, check: Callable[[str], T], value: object) -> T | None:
+        """Return what a validator makes of a value that must be a string, as ``take`` does."""
+        if isinstance(value, str):
+            return self.take(origin, check, value)
+        self.error(origin, "must be a string")
+        return None
+
 
 class FieldError(ValueError):
     """A value does not fit the syntax it goes into; the text says why, never the value."""

@@ -63,9 +63,11 @@ def _boolean(value: object) -> bool:
 
 
 def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise FieldError("must be a string")
     from guestagent.parse import fields  # only where a settings file says something
 
-    return fields.plain(fields.string(value))
+    return fields.plain(value)
 
 
 def _choice(*allowed: str) -> Callable[[object], str]:

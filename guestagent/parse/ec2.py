@@ -1,7 +1,8 @@
-"""EC2's layout: a metadata service's tree, or ``ec2/VERSION/meta-data.json`` of a config drive.
+"""The EC2 layout of a source: a metadata service's tree, or one JSON document of a config drive.
 
-Sources: "Instance metadata categories" of the EC2 User Guide; Nova's ``api/metadata/base.py``
-(``get_ec2_metadata``) for the form on a drive.  Credentials are never read.
+The tree is ``ec2/VERSION/meta-data/…``, the document ``ec2/VERSION/meta-data.json``.  Sources:
+"Instance metadata categories" of the EC2 User Guide for the tree; Nova's ``api/metadata/base.py``
+(``get_ec2_metadata``) for the document.  Credentials are never read.
 """
 
 from __future__ import annotations
@@ -24,12 +25,16 @@ _LATEST = "latest"
 _TREE = "meta-data"
 _FILE = "meta-data.json"
 _IDENTITY = "dynamic/instance-identity/document"
+_NAMES = ("instance-id", "local-hostname")
 
 
 def instance_id(bundle: Bundle) -> str | None:
-    """The instance id of a source; None where it gives none that is good."""
-    data = parse(bundle, Problems())
-    return data.instance_id.value if data.instance_id else None
+    """Return the instance id of a source; None where it has none that is valid.
+
+    Raises SourceBroken.
+    """
+    found = _Reader(bundle, Problems()).instance_id()
+    return found.value if found else None
 
 
 def parse(bundle: Bundle, problems: Problems) -> InstanceData:
@@ -37,118 +42,136 @@ def parse(bundle: Bundle, problems: Problems) -> InstanceData:
 
     Raises SourceBroken, and nothing else.
     """
-    return _Reader(bundle, problems).everything()
+    return _Reader(bundle, problems).read()
 
 
 class _Reader:
+    """Reads the documents of one version.
+
+    ``values`` are the values of the metadata, by their paths in a service's tree, whichever form
+    the source has; ``document`` is the document that they come from.
+    """
+
     def __init__(self, bundle: Bundle, problems: Problems) -> None:
-        self.bundle, self.problems = bundle, problems
+        self.bundle = bundle
+        self.problems = problems
         versions = bundle.names("ec2")
-        self.where = f"ec2/{_LATEST if _LATEST in versions else max(versions, default=_LATEST)}"
+        version = _LATEST if _LATEST in versions else max(versions, default=_LATEST)
+        self.where = f"ec2/{version}"
+        if _TREE in bundle.names(self.where):
+            self.document, self.values = _TREE, self._values_of_tree()
+        else:
+            self.document, self.values = _FILE, self._values_of_file()
 
-    def everything(self) -> InstanceData:
-        """All documents."""
-        document, values = self.values()
-        identity = self.object_of(_IDENTITY)
-
-        def text(key: str, check: Callable[[str], str]) -> Text | None:
-            value = values.get(key)
-            return None if value is None else self.checked(document, key, value, check)
-
-        name = text("instance-id", fields.instance_id)
-        if "instance-id" not in values:
-            reason = "missing: the run counts as one of the same instance"
-            self.error(document, "instance-id", reason)
-        zone = identity.get("availabilityZone")
-        keys = [
-            found
-            for key, value in values.items()
-            if key.startswith("public-keys/")
-            for line in value.splitlines()
-            if line.strip()
-            if (found := self.checked(document, key, line, fields.ssh_key))
-        ]
+    def read(self) -> InstanceData:
+        """Return what all documents say."""
         data = InstanceData(
-            instance_id=name,
-            hostname=text("local-hostname", fields.host_name),
-            ssh_keys=tuple(keys)[: defs.MAX_KEYS] if keys else None,
-            availability_zone=self.checked(_IDENTITY, "availabilityZone", zone, fields.plain)
-            if isinstance(zone, str)
-            else None,
+            instance_id=self.instance_id(),
+            hostname=self._text("local-hostname", fields.host_name),
+            ssh_keys=self._ssh_keys(),
+            availability_zone=self._availability_zone(),
         )
-        content = self.document("user-data") or b""
-        if content.strip():
-            from guestagent.parse.userdata.reading import read
+        return self._with_user_data(data)
 
-            names = ("user-data", "", "")
-            try:
-                config, scripts, more = read(content, None, None, self.bundle.label, names)
-            except Exception as error:  # the guest must be reachable all the same
-                self.error("user-data", "", f"{internal(error)}; nothing of it is applied")
-            else:
-                self.problems.add(*more)
-                data = data._replace(config=config, scripts=scripts)
-        return data
+    def instance_id(self) -> Text | None:
+        """Return the instance id."""
+        if "instance-id" not in self.values:
+            reason = "is missing; the run counts as one of the same instance"
+            self.problems.error(self._origin(self.document, "instance-id"), reason)
+        return self._text("instance-id", fields.instance_id)
 
-    def values(self) -> tuple[str, dict[str, str]]:
-        """The document's name, and the values in it by their keys in the service's tree."""
-        if _TREE not in self.bundle.names(self.where):
-            return _FILE, self.from_file()
+    def _text(self, name: str, check: Callable[[str], str]) -> Text | None:
+        if name not in self.values:
+            return None
+        return self._checked(self._origin(self.document, name), self.values[name], check)
+
+    def _ssh_keys(self) -> tuple[Text, ...] | None:
+        """Return the keys, one for each line of a value; None if there are none."""
+        found = []
+        for name, value in self.values.items():
+            if not name.startswith("public-keys/"):
+                continue
+            for line in value.splitlines():
+                if not line.strip():
+                    continue
+                key = self._checked(self._origin(self.document, name), line, fields.ssh_key)
+                if key is not None:
+                    found.append(key)
+        return tuple(found[: defs.MAX_KEYS]) if found else None
+
+    def _availability_zone(self) -> Text | None:
+        zone = self._json_object(_IDENTITY).get("availabilityZone")
+        if not isinstance(zone, str):
+            return None
+        return self._checked(self._origin(_IDENTITY, "availabilityZone"), zone, fields.plain)
+
+    def _with_user_data(self, data: InstanceData) -> InstanceData:
+        """Add cloud-config and scripts of user data."""
+        content = self._bytes("user-data") or b""
+        if not content.strip():
+            return data
+        from guestagent.parse.userdata.reading import read
+
+        names = ("user-data", "", "")
+        try:
+            config, scripts, problems = read(content, None, None, self.bundle.label, names)
+        except Exception as error:  # without user data one can still log in, and look
+            reason = f"{internal(error)}; nothing of it is applied"
+            self.problems.error(self._origin("user-data"), reason)
+            return data
+        self.problems.add(*problems)
+        return data._replace(config=config, scripts=scripts)
+
+    def _values_of_tree(self) -> dict[str, str]:
         found = {}
-        for key in ("instance-id", "local-hostname"):
-            content = self.document(f"{_TREE}/{key}")
+        for name in _NAMES:
+            content = self._bytes(f"{_TREE}/{name}")
             if content is not None:
-                found[key] = content.decode("utf-8", "replace").strip()
+                found[name] = content.decode("utf-8", "replace").strip()
         for number in self.bundle.names(f"{self.where}/{_TREE}/public-keys"):
-            key = f"public-keys/{number}/openssh-key"
-            found[key] = (self.document(f"{_TREE}/{key}") or b"").decode("utf-8", "replace")
-        return _TREE, found
+            name = f"public-keys/{number}/openssh-key"
+            content = self._bytes(f"{_TREE}/{name}") or b""
+            found[name] = content.decode("utf-8", "replace")
+        return found
 
-    def from_file(self) -> dict[str, str]:
-        """The same from the one JSON document of a drive."""
-        value = self.object_of(_FILE)
-        found = {
-            key: value[key]
-            for key in ("instance-id", "local-hostname")
-            if isinstance(value.get(key), str)
-        }
-        keys = value.get("public-keys")
-        for number, entry in keys.items() if isinstance(keys, dict) else ():
+    def _values_of_file(self) -> dict[str, str]:
+        given = self._json_object(_FILE)
+        found = {name: given[name] for name in _NAMES if isinstance(given.get(name), str)}
+        keys = given.get("public-keys")
+        if not isinstance(keys, dict):
+            return found
+        for number, entry in keys.items():
             line = entry.get("openssh-key") if isinstance(entry, dict) else entry
             if isinstance(line, str):
                 found[f"public-keys/{number}/openssh-key"] = line
         return found
 
-    def document(self, name: str) -> bytes | None:
-        """A document's bytes; None, and a problem, where it cannot be used."""
+    def _bytes(self, name: str) -> bytes | None:
+        """Return a document as it is; None where it is missing or unreadable."""
         try:
             return self.bundle.get(f"{self.where}/{name}", defs.JSON_LIMIT)
         except Unreadable as error:
-            self.error(name, "", str(error))
+            self.problems.error(self._origin(name), str(error))
             return None
 
-    def object_of(self, name: str) -> dict[str, Any]:
-        """A JSON object; empty where the document is missing or unsound."""
-        content = self.document(name)
+    def _json_object(self, name: str) -> dict[str, Any]:
+        """Return the JSON object of a document; an empty one where it is missing or bad."""
+        content = self._bytes(name)
         if content is None:
             return {}
         try:
             value = loads(content)
-            if not isinstance(value, dict):
-                raise FieldError("must be a JSON object")
         except FieldError as error:
-            self.error(name, "", str(error))
+            self.problems.error(self._origin(name), str(error))
+            return {}
+        if not isinstance(value, dict):
+            self.problems.error(self._origin(name), "must be a JSON object")
             return {}
         return value
 
-    def checked(
-        self, document: str, key: str, value: str, check: Callable[[str], str]
-    ) -> Text | None:
-        """The value through a validator; None and a problem where it does not fit."""
-        origin = Origin(self.bundle.label, document, key)
-        found = self.problems.take(origin, check, value)
-        return None if found is None else Text(found, origin)
+    def _checked(self, origin: Origin, text: str, check: Callable[[str], str]) -> Text | None:
+        value = self.problems.take(origin, check, text)
+        return None if value is None else Text(value, origin)
 
-    def error(self, document: str, key: str, reason: str) -> None:
-        """Note that a value is left out."""
-        self.problems.error(Origin(self.bundle.label, document, key), reason)
+    def _origin(self, document: str, key: str = "") -> Origin:
+        return Origin(self.bundle.label, document, key)

@@ -38,13 +38,6 @@ _CLOSED = (
 _CLOSED_TREES = ("/proc", "/sys", "/dev", defs.RUN_DIR, "/var" + defs.RUN_DIR, defs.STATE_DIR)
 
 
-def string(value: object) -> str:
-    """Return a value that is a string."""
-    if not isinstance(value, str):
-        raise FieldError("must be a string")
-    return value
-
-
 def plain(text: str) -> str:
     """Text of one line, without control characters or other unprintable ones."""
     if not text.isprintable():

@@ -1,4 +1,4 @@
-"""Which layout a source has; more than one, and the richer one counts."""
+"""Chooses the layout of a source: OpenStack's, or EC2's where a source has only that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def instance_id(bundle: Bundle) -> str | None:
-    """The instance that a source is for; None where it does not say.  Raises SourceBroken."""
+    """Return the id of the instance that a source is for; None where it has none that is valid.
+
+    Raises SourceBroken.
+    """
     if _is_ec2(bundle):
         from guestagent.parse import ec2
 

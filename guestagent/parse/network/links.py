@@ -9,14 +9,13 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.model import Bond, Vlan
-from guestagent.parse import fields
 from guestagent.parse.network import address
 from guestagent.parse.network.drafts import Draft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.errors import Origin, Problems
-    from guestagent.parse.network.items import Item
+    from guestagent.parse.items import Item
 
 # All of them are plain NICs to the guest, "bridge" too: they name what the host plugs it into.
 _NIC_TYPES = frozenset(
@@ -200,8 +199,8 @@ class _Links:
 
 def _stacked(item: Item, mac_field: str) -> Draft:
     """Return a draft of a bond or VLAN.  A bad MAC address or name is left out alone."""
-    mac = item.optional(mac_field, _mac)
-    name = item.optional("name", _new_name)
+    mac = item.optional_text(mac_field, address.mac)
+    name = item.optional_text("name", _new_name)
     return Draft(mac or "", item.origin, name or "")
 
 
@@ -213,13 +212,9 @@ def _vlan(item: Item) -> Draft:
     return draft
 
 
-def _mac(value: object) -> str:
-    return address.mac(fields.string(value))
-
-
-def _new_name(value: object) -> str:
+def _new_name(text: str) -> str:
     """Return a name for an interface that does not exist yet."""
-    name = address.interface_name(fields.string(value))
+    name = address.interface_name(text)
     if name in _RESERVED_NAMES or name.isdigit():
         raise FieldError("is not a name for an interface: the system uses it otherwise")
     return name

@@ -9,9 +9,9 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import Problems
 from guestagent.model import Network
+from guestagent.parse.items import BadItem, Item
 from guestagent.parse.network import address
 from guestagent.parse.network.drafts import PROBLEM_LIMIT, make_route, settle_routes
-from guestagent.parse.network.items import BadItem, Item
 from guestagent.parse.network.links import read_links
 from guestagent.record import NamedTuple
 
@@ -155,10 +155,7 @@ def _read_texts(item: Item, name: str, check: Callable[[str], str]) -> list[str]
     """Return the usable strings of a list, in canonical form."""
     found = []
     for origin, entry in item.entries(name, defs.MAX_ROUTES):
-        if not isinstance(entry, str):
-            item.problems.error(origin, "must be a string")
-            continue
-        text = item.problems.take(origin, check, entry)
+        text = item.problems.take_text(origin, check, entry)
         if text is not None:
             found.append(text)
     return found
