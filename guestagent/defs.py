@@ -169,7 +169,7 @@ OPENSTACK_ASSET_TAGS = (
 )
 
 # Where a metadata service is asked, and how long.
-CLOUD_ARGUMENT = "guestagent.sources.cloud="
+CLOUD_ARGUMENT = "guestagent.cloud="
 CLOUDS = ("openstack", "ec2")
 METADATA_ADDRESSES = ("169.254.169.254", "fe80::a9fe:a9fe", "fd00:ec2::254")
 METADATA_WAIT = 120.0

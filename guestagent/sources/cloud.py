@@ -55,7 +55,7 @@ def _named(word: str, evidence: str) -> Cloud:
 
 
 def _argument() -> str:
-    """``guestagent.sources.cloud=`` or, for images made for cloud-init, ``ds=``."""
+    """``guestagent.cloud=`` or, for images made for cloud-init, ``ds=``."""
     for name in (defs.CLOUD_ARGUMENT, "ds="):
         value = kernel_argument(name)
         if value is not None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LINK_SCOPE = "20"  # columns of if_inet6: scope, flags
 _GLOBAL_SCOPE = "00"
 _NOT_USABLE = 0x08 | 0x40  # failed duplicate address detection, or still in it
+_PATH_MARKS = "/%!$&'()*+,;=:@[]~"  # kept in the path of a URL (RFC 3986); the rest is quoted
 _UP = 0x1  # /sys/class/net/NAME/flags, netdevice(7)
 
 
@@ -48,6 +49,12 @@ class Endpoint(NamedTuple):
         # A zone may stand with "%25" or with "%" alone (RFC 6874): here only where it matters.
         mark = "%25" if self.interface.startswith("25") else "%"
         return self.url.replace(host, f"{host}{mark}{self.interface}", 1)
+
+    @property
+    def path(self) -> str:
+        """What the path of every request begins with."""
+        _, slash, path = self.url.partition("://")[2].partition("/")
+        return slash + path
 
     def open(self, timeout: float) -> socket.socket:
         """A connected socket.  Raises OSError."""
@@ -97,7 +104,7 @@ def by_url(url: str) -> Endpoint:
 
     A host may have a zone, the link to go out by, as in ``http://[fe80::a9fe:a9fe%eth0]``.
     """
-    from urllib.parse import urlsplit
+    from urllib.parse import quote, urlsplit
 
     try:
         parts = urlsplit(url)
@@ -109,7 +116,8 @@ def by_url(url: str) -> Endpoint:
         raise UsageError("the URL of the metadata service must be http://HOST[:PORT][/PATH]")
     shown = f"[{host}]" if ":" in host else host
     port_shown = f":{parts.port}" if parts.port else ""
-    base = f"http://{shown}{port_shown}{parts.path.rstrip('/')}"
+    path = quote(parts.path.rstrip("/"), safe=_PATH_MARKS)
+    base = f"http://{shown}{port_shown}{path}"
     return Endpoint(base, host, port, zone.removeprefix("25"))
 
 

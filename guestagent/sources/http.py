@@ -1,8 +1,10 @@
-"""One metadata service over HTTP: one connection, bounded in time, size and patience.
+"""Ask one metadata service over HTTP: one connection, bounded in time, size and patience.
 
-requests does the protocol.  The sockets are made here, so that a link can be chosen and every
-read has a deadline: its own timeouts are for each read, and a server that sends a byte now and
-then would hold it for ever.
+``http.client`` speaks the protocol, on sockets that are made here.  requests is for what needs TLS
+and redirects (``scripts.phone_home``).  Importing it costs as much CPU time as 14 starts of the
+interpreter, ``http.client`` and this module 5.  And as its documentation shows it, it cannot use a
+chosen link, take over the connection that won the race, or bound a whole document in time: its
+timeouts are for each read, so that a server that sends a byte now and then would hold it for ever.
 """
 
 from __future__ import annotations
@@ -10,12 +12,8 @@ from __future__ import annotations
 import random
 import socket
 import time
-from http.client import HTTPException
-
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection
+from http.client import HTTPConnection, HTTPException, IncompleteRead, RemoteDisconnected
+from select import POLLIN, poll
 
 from guestagent import VERSION, defs
 from guestagent.errors import SourceBroken, Unreachable
@@ -23,6 +21,7 @@ from guestagent.errors import SourceBroken, Unreachable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from http.client import HTTPResponse
     from typing import Any, TypeVar
 
     from guestagent.sources.endpoints import Endpoint
@@ -30,11 +29,16 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
-_CHUNK = 1 << 16
-_FREE_TEXT = ("/user_data", "/user-data")  # a user may give a page as his data
-_FREE_FOLDER = "/openstack/content/"  # and inject one as a file
+_FREE_TEXT = ("/user_data", "/user-data")  # user data may be a page of HTML
+_FREE_FOLDER = "/openstack/content/"  # and so may an injected file
 _TOKEN = "/latest/api/token"  # noqa: S105 - a path
 _TOKEN_HEADER = "X-aws-ec2-metadata-token"  # noqa: S105 - a name
+_HEADERS = {"User-Agent": f"guestagent/{VERSION}", "Accept": "*/*"}
+# What an answer may take on the wire: a head, and a body in chunks of one byte, six bytes each.
+_HEAD_ROOM = 1 << 20
+_BODY_ROOM = 8
+_TOO_LONG = "the document took too long"
+_CUT_OFF = "the connection ended in the middle of the document"
 
 
 class Transient(Exception):
@@ -45,82 +49,58 @@ class Transient(Exception):
         self.after = after
 
 
-class _Socket(socket.socket):
-    """A socket whose every read ends by the deadline of its client's present document."""
+class _TooLarge(Exception):
+    """An answer has more bytes than it may have."""
 
-    client: Client
+
+class _BoundedSocket(socket.socket):
+    """A socket that receives until a time and up to a number of bytes, however they come.
+
+    ``end`` is a time of the monotonic clock, ``room`` counts the bytes that may still come.
+    ``http.client`` reads through ``socket.makefile``, which calls recv_into() for every read.
+    """
+
+    end: float
+    room: int
 
     def recv_into(self, *arguments: Any) -> int:
-        """recv(2), at most until the deadline, and at most READ_TIMEOUT without a byte."""
-        left = self.client.until - time.monotonic()
+        """Receive into a buffer, and wait at most READ_TIMEOUT for it.
+
+        Raises _TooLarge without room, TimeoutError, OSError.
+        """
+        left = self.end - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the document took too long")
+            raise TimeoutError(_TOO_LONG)
+        if self.room <= 0:
+            raise _TooLarge
         self.settimeout(min(defs.READ_TIMEOUT, left))
-        return super().recv_into(*arguments)
-
-
-class _Adapter(HTTPAdapter):
-    """requests over connections that the client makes."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        super().__init__(pool_connections=1, pool_maxsize=1)
-
-    def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
-        super().init_poolmanager(*arguments, **more)
-        client = self._client
-
-        class Connection(HTTPConnection):
-            def _new_conn(self) -> socket.socket:
-                return client.connect()
-
-        class Pool(urllib3.HTTPConnectionPool):
-            ConnectionCls = Connection
-
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+        count = super().recv_into(*arguments)
+        self.room -= count
+        return count
 
 
 class Client:
-    """Asks one endpoint until ``end``, a time of the monotonic clock.
+    """Ask one endpoint until ``end``, a time of the monotonic clock.
 
-    ``plug`` is a connection that is there already.  With ``token`` each request carries the
-    session token that the service gives (IMDSv2).
+    ``plug`` is a connection that exists already.  ``requests`` counts the requests that were sent.
     """
 
     def __init__(self, endpoint: Endpoint, end: float, plug: socket.socket | None = None) -> None:
-        self.endpoint, self.end, self.until = endpoint, end, end
+        self.endpoint, self.end = endpoint, end
         self.requests, self.left = 0, defs.TOTAL_LIMIT
         self._plug = plug
+        self._connection: HTTPConnection | None = None
         self._token = ""
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxies, no .netrc, no other certificates
-        self._session.mount("http://", _Adapter(self))
-        self._session.headers.clear()
-        self._session.headers.update(
-            {"User-Agent": f"guestagent/{VERSION}", "Accept": "*/*", "Accept-Encoding": "identity"}
-        )
-
-    def connect(self) -> socket.socket:
-        """The connection that is there, once; later ones are made anew.  Raises OSError."""
-        plug, self._plug = self._plug, None
-        left = max(0.001, self.until - time.monotonic())
-        if plug is None:
-            plug = self.endpoint.open(min(defs.CONNECT_TIMEOUT, left))
-        plug.setblocking(True)
-        found = _Socket(fileno=plug.detach())
-        found.client = self
-        found.settimeout(min(defs.READ_TIMEOUT, left))
-        return found
 
     def get(self, path: str, limit: int) -> bytes | None:
-        """A document of at most ``limit`` bytes, with as many tries as the time allows.
+        """Return a document of at most ``limit`` bytes; None if the service has none.
 
-        None where the service says that there is none.  Raises SourceBroken, Unreachable.
+        It is tried as often as the time allows.  Raises SourceBroken, Unreachable.
         """
         return self.patiently(path, lambda: self.ask(path, limit))
 
     def patiently(self, path: str, work: Callable[[], T]) -> T:
-        """What ``work`` returns, tried as often as the time allows.  Raises Unreachable."""
+        """Return what ``work`` returns, tried as often as the time allows.  Raises Unreachable."""
         tries, reason = 0, ""
         while True:
             try:
@@ -130,15 +110,15 @@ class Client:
                 if not reason or time.monotonic() < self.end:
                     reason = str(error)
                 pause = back_off(tries, error.after)
-                if time.monotonic() + pause >= self.end:
-                    raise Unreachable(f"{self.endpoint.url}{path}: {reason}") from None
-                tries += 1
-                time.sleep(pause)
+            if time.monotonic() + pause >= self.end:
+                raise Unreachable(f"{self.endpoint.url}{path}: {reason}")
+            tries += 1
+            time.sleep(pause)
 
     def ask(self, path: str, limit: int) -> bytes | None:
-        """One try.  Raises Transient, SourceBroken."""
+        """Return a document as ``get`` does, with one try.  Raises Transient, SourceBroken."""
         status, content = self._request("GET", path, limit)
-        if status == 401 and self._token:
+        if status == 401 and self._token:  # it has expired
             self.get_token()
             status, content = self._request("GET", path, limit)
         if status == 404:
@@ -151,13 +131,13 @@ class Client:
         return content
 
     def get_token(self) -> bool:
-        """Get a session token; False where the service knows none.
+        """Get a session token (IMDSv2), which each request carries from then on.
 
-        Raises Transient, SourceBroken where it refuses.
+        Returns False if the service has no tokens.  Raises Transient, SourceBroken if it refuses.
         """
         self._token = ""
         headers = {f"{_TOKEN_HEADER}-ttl-seconds": str(defs.TOKEN_SECONDS)}
-        status, content = self._request("PUT", _TOKEN, defs.TOKEN_LIMIT, headers)
+        status, content = self._request("PUT", _TOKEN, defs.TOKEN_LIMIT, headers=headers)
         if status in (404, 405, 501):
             return False
         sound = content and content.isascii() and content.decode().isprintable()
@@ -167,104 +147,141 @@ class Client:
         return True
 
     def post(self, path: str, body: bytes) -> int:
-        """Send a body once; returns the HTTP status.  Raises Transient."""
-        return self._request("POST", path, defs.TOKEN_LIMIT, {}, body)[0]
+        """Send a body once, and return the HTTP status.  Raises Transient, SourceBroken."""
+        status, _ = self._request("POST", path, defs.TOKEN_LIMIT, body=body)
+        return status
 
     def _request(
         self,
         method: str,
         path: str,
         limit: int,
+        *,
         headers: dict[str, str] | None = None,
         body: bytes | None = None,
     ) -> tuple[int, bytes]:
-        """Status and body; for a redirect and the like the status alone counts."""
-        self.until = min(self.end, time.monotonic() + defs.DOCUMENT_TIMEOUT)
-        sent = dict(headers or {})
+        """Send a request; return the status and, if it is 200, the body of the answer.
+
+        The connection stays open for the next one if this one ended as it should.  Redirects are
+        not followed.  Raises Transient, SourceBroken.
+        """
+        end = min(self.end, time.monotonic() + defs.DOCUMENT_TIMEOUT)
+        limit = min(limit, self.left)
+        sent = {**_HEADERS, **(headers or {})}
         if self._token:
             sent[_TOKEN_HEADER] = self._token
         self.requests += 1
+        whole = False
         try:
-            with self._session.request(
-                method,
-                self.endpoint.url + path,
-                data=body,
-                headers=sent,
-                stream=True,
-                allow_redirects=False,
-                timeout=(defs.CONNECT_TIMEOUT, defs.READ_TIMEOUT),
-            ) as response:
-                return self._answer(response, limit)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            connection = self._connect(end, limit)
+            connection.request(method, self.endpoint.path + path or "/", body, sent)
+            with connection.getresponse() as response:
+                content, whole = self._read(response, limit)
+        except _TooLarge:
+            raise SourceBroken(f"{self.endpoint.url}{path}: larger than {limit} bytes") from None
+        except (HTTPException, OSError) as error:
             raise Transient(_reason(error)) from None
+        finally:
+            if not whole:
+                self.close()
+        if response.status in _TRANSIENT:
+            after = _seconds(response.getheader("Retry-After", ""))
+            raise Transient(f"HTTP status {response.status}", after)
+        return response.status, content
 
-    def _answer(self, response: requests.Response, limit: int) -> tuple[int, bytes]:
-        status = response.status_code
-        if status in _TRANSIENT:
-            self._read(response, defs.TOKEN_LIMIT)  # a short rest keeps the connection usable
-            raise Transient(f"HTTP status {status}", _seconds(response.headers.get("Retry-After")))
-        if status != 200:
-            self._read(response, defs.TOKEN_LIMIT)
-            return status, b""
-        coding = response.headers.get("Content-Encoding", "identity").lower()
-        transfer = response.headers.get("Transfer-Encoding", "chunked").lower()
+    def _connect(self, end: float, limit: int) -> HTTPConnection:
+        """Return the connection, for an answer until ``end`` with a body of ``limit`` bytes.
+
+        It is made again if the server has closed the one before.  Raises OSError, HTTPException.
+        """
+        connection = self._connection
+        if connection is None or connection.sock is None or not _is_idle(connection.sock):
+            self.close()
+            connection = HTTPConnection(self.endpoint.host, self.endpoint.port)
+            connection.sock = self._open(end)  # so that http.client makes none
+            self._connection = connection
+        plug: Any = connection.sock  # a _BoundedSocket
+        plug.end, plug.room = end, _HEAD_ROOM + _BODY_ROOM * limit
+        plug.settimeout(min(defs.READ_TIMEOUT, max(0.001, end - time.monotonic())))
+        return connection
+
+    def _open(self, end: float) -> _BoundedSocket:
+        """Return the connection that was given, and from the second time on a new one."""
+        plug, self._plug = self._plug, None
+        if plug is None:
+            left = max(0.001, end - time.monotonic())
+            plug = self.endpoint.open(min(defs.CONNECT_TIMEOUT, left))
+        return _BoundedSocket(fileno=plug.detach())
+
+    def _read(self, response: HTTPResponse, limit: int) -> tuple[bytes, bool]:
+        """Return the body of an answer, and whether all of the answer has been read.
+
+        Nothing but the status counts of an answer other than 200: its body is returned empty.
+        Raises _TooLarge, Transient, SourceBroken, HTTPException, OSError.
+        """
+        if response.status != 200:
+            rest = response.read(defs.TOKEN_LIMIT + 1)
+            return b"", len(rest) <= defs.TOKEN_LIMIT
+        coding = response.getheader("Content-Encoding", "identity").lower()
+        transfer = response.getheader("Transfer-Encoding", "chunked").lower()
         if (coding, transfer) != ("identity", "chunked"):
-            raise SourceBroken(f"{response.url}: compressed, which was not asked for")
-        limit = min(limit, self.left)
-        content = self._read(response, limit)
-        self.left -= len(content)
+            raise SourceBroken(f"{self.endpoint.url}: a compressed answer, which was not asked for")
+        content = response.read(limit + 1)
         if len(content) > limit:
-            raise SourceBroken(f"{response.url}: larger than {limit} bytes")
-        told = response.headers.get("Content-Length", "")
-        if told.isdecimal() and len(content) < int(told):
-            raise Transient("the connection ended in the middle of the document")
-        return status, content
-
-    def _read(self, response: requests.Response, limit: int) -> bytes:
-        """The body, up to one byte more than ``limit``."""
-        content = bytearray()
-        while len(content) <= limit:
-            size = min(_CHUNK, limit + 1 - len(content))
-            chunk = response.raw.read(size, decode_content=False)
-            if not chunk:
-                break
-            content += chunk
-        return bytes(content)
+            raise _TooLarge
+        self.left -= len(content)
+        lengths = {text.strip() for text in response.getheader("Content-Length", "").split(",")}
+        if len(lengths) > 1:
+            raise Transient("an answer with two lengths")
+        told = lengths.pop()
+        if told.isdecimal() and len(told) < 20 and len(content) < int(told):
+            raise Transient(_CUT_OFF)
+        return content, True
 
     def close(self) -> None:
-        """Close the connection."""
-        self._session.close()
+        """Close the connection; the next request makes another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _is_idle(plug: socket.socket) -> bool:
+    """Tell whether a connection waits for a request.
+
+    If it can be read, the server has closed it, or sent what is no answer to any request.
+    """
+    poller = poll()
+    poller.register(plug, POLLIN)
+    return not poller.poll(0)
 
 
 def back_off(tries: int, after: float = 0.0) -> float:
-    """Seconds to wait after so many failed tries: exponential, with full jitter.
+    """Return the seconds to wait after so many failed tries: exponential, with full jitter.
 
-    ``after`` is the least that the server asked for; guests that hear the same do not come back
-    at the same time.
+    ``after`` is the least that the server asked for.  It has jitter too, so that guests that were
+    told the same do not all come back at the same time.
     """
     most = min(defs.BACK_OFF_MOST, defs.BACK_OFF_FIRST * 2 ** min(tries, 64))
     jitter = random.uniform(0, most)  # noqa: S311 - not for secrets
     return min(after, defs.RETRY_AFTER_MOST) + jitter
 
 
-def _seconds(value: str | None) -> float:
-    """``Retry-After`` in seconds (RFC 9110); a date needs a clock that can be trusted."""
-    return float(value) if value and value.isascii() and value.isdigit() and len(value) < 6 else 0.0
+def _seconds(value: str) -> float:
+    """Return the seconds of a ``Retry-After`` header (RFC 9110), 0 for another form.
+
+    A date would need a clock that is right.
+    """
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0
 
 
-def _reason(error: BaseException) -> str:
-    """What went wrong, without the chain of objects that requests puts around it."""
-    while True:
-        inner = (
-            error.__cause__
-            or error.__context__
-            or next((item for item in error.args if isinstance(item, BaseException)), None)
-        )
-        if inner is None or isinstance(error, TimeoutError | HTTPException):
-            break
-        error = inner
+def _reason(error: HTTPException | OSError) -> str:
+    """Return what went wrong, in words that hold nothing of what the server sent."""
     if isinstance(error, TimeoutError):
-        return str(error) if "document" in str(error) else "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__
+        return _TOO_LONG if _TOO_LONG in str(error) else "no answer in time"
+    if isinstance(error, RemoteDisconnected):
+        return "the connection was closed without an answer"
+    if isinstance(error, IncompleteRead):
+        return _CUT_OFF
+    if isinstance(error, HTTPException):
+        return f"not a valid HTTP answer ({type(error).__name__})"
+    return error.strerror or type(error).__name__

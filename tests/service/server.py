@@ -214,7 +214,9 @@ def _send(
     if step.get("reset") == "before":
         _reset(plug)
     if "raw" in step:
-        plug.sendall(step["raw"].encode("latin-1"))
+        raw = step["raw"].encode("latin-1")
+        for _ in range(step.get("repeat", 1)):
+            plug.sendall(raw)
         raise _Ended
     head = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}"]
     head += [f"{name}: {value}" for name, value in step.get("headers", {}).items()]

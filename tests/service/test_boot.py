@@ -204,7 +204,7 @@ def test_a_guest_that_had_a_drive_asks_the_service_that_somebody_names(
     state = json.loads(path.read_text())
     path.write_text(json.dumps({**state, "drive": True}))
     configured.service.forget()
-    limits = {"LOADED": ["requests", "guestagent.sources.service", "encodings.ascii"]}
+    limits = {"LOADED": ["encodings.idna", "guestagent.sources.service", "encodings.ascii"]}
     run = lab.guest.agent("apply", "--source", "http://169.254.169.254", limits=limits)
     assert run.status == 0, run.err
     assert configured.service.paths() == list(FIVE)
@@ -253,7 +253,7 @@ def test_a_dry_run_by_hand_shows_the_same_and_changes_nothing(scene: Scene, lab:
     scene.machine.boot()
     scene.say({NETWORK: json.dumps(documents.network_data("192.0.2.77"))})
     before = rig.snapshot(scene.machine.tree)
-    limits = {"LOADED": ["requests", "guestagent.sources.service", "encodings.ascii"]}
+    limits = {"LOADED": ["encodings.idna", "guestagent.sources.service", "encodings.ascii"]}
     run = lab.guest.agent("apply", "--dry-run", limits=limits)
     assert run.status == defs.EXIT_CHANGES, run.err
     assert b"192.0.2.77" in run.out

@@ -134,6 +134,13 @@ def test_a_service_that_closes_each_connection_is_read(service: Service) -> None
     assert len(service.log()) == 5
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_service_that_closes_connections_without_a_word_is_read(service: Service) -> None:
+    service.say({"steps": {"*": [{"close": True}]}})
+    answer = ask(service)
+    assert (answer.error, len(answer.documents)) == ("", 5)
+
+
 _YEAR = 365.0 * 86400
 
 

@@ -15,6 +15,8 @@ from .lab import EC2, Guest, Service, ask, documents_and
 
 _MOST = 64 << 10  # KiB
 _BIG = " " * (1 << 10)
+# http.client takes it for a chunk that goes on until the connection ends.
+_NEGATIVE = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n{_BIG}"
 
 # A step, if the service may still be all right later, and a part of what is told.
 BAD: dict[str, tuple[dict[str, Any], bool, str]] = {
@@ -23,6 +25,7 @@ BAD: dict[str, tuple[dict[str, Any], bool, str]] = {
     "256 MiB": ({"body": _BIG, "repeat": 1 << 18}, False, "larger than"),
     "a length far too high": ({"length": 1 << 30}, True, "Incomplete|middle"),
     "a length of many digits": ({"headers": {"Content-Length": "9" * 5000}}, True, ""),
+    "a chunk of a negative size": ({"raw": _NEGATIVE, "repeat": 1 << 16}, False, "larger than"),
     "10 000 headers": ({"many": 10_000}, True, "HTTPException"),
     "a header line of 1 MiB": ({"long": 1 << 20}, True, "LineTooLong|reset|time"),
 }
@@ -78,6 +81,14 @@ def test_C5_a_short_length_in_the_middle_spoils_no_other_document(service: Servi
 def test_C5_an_empty_document_is_one(service: Service) -> None:
     service.say({"documents": documents_and({USER: ""})})
     assert ask(service).documents[USER[1:]] == b""
+
+
+@pytest.mark.usefixtures("quick")
+def test_C5_an_answer_with_two_lengths_is_asked_for_again(service: Service) -> None:
+    service.say({"steps": {USER: [{"headers": {"Content-Length": "3"}}, {}]}})
+    answer = ask(service)
+    assert answer.documents[USER[1:]].decode() == documents.openstack()[USER]
+    assert service.paths().count(USER) == 2
 
 
 def test_C5_keys_without_end_are_bounded(service: Service, here: Guest) -> None:

@@ -54,7 +54,7 @@ def test_C1_without_dmi_nobody_is_asked(machine: Machine, lab: Lab) -> None:
     assert service.log() == []
 
 
-@pytest.mark.parametrize("word", ["guestagent.sources.cloud=openstack", "ds=OpenStack"])
+@pytest.mark.parametrize("word", ["guestagent.cloud=openstack", "ds=OpenStack"])
 def test_C1_without_dmi_the_command_line_can_say_so(machine: Machine, lab: Lab, word: str) -> None:
     service = lab.serve(lab.link())
     lab.space.sh(f"rm {lab.space.top}/sys/class/dmi/id/*")
@@ -184,6 +184,12 @@ def test_C6_a_compressed_document_is_refused(service: Service, here: Guest, codi
     assert "compressed" in run.answer.error
     assert not run.answer.again
     assert run.peak < 64 << 10
+
+
+def test_the_link_s_service_is_asked_without_requests(service: Service, here: Guest) -> None:
+    run = here.fetch(urls=[service.url])
+    assert run.answer.error == ""
+    assert not {"requests", "urllib3"} & set(run.loaded)
 
 
 def test_C6_nobody_asks_for_compression(service: Service) -> None:

@@ -111,7 +111,7 @@ def test_C1_without_a_mark_there_is_no_cloud(machine: Machine, values: dict[str,
     assert not identify().name
 
 
-@pytest.mark.parametrize("word", ["guestagent.sources.cloud=", "ds="])
+@pytest.mark.parametrize("word", ["guestagent.cloud=", "ds="])
 @pytest.mark.parametrize("value", ["openstack", "OpenStack", "ec2", "Ec2"])
 def test_the_command_line_can_name_a_cloud(machine: Machine, word: str, value: str) -> None:
     machine.put("cmdline", f"quiet {word}{value} ro\n")
@@ -121,17 +121,15 @@ def test_the_command_line_can_name_a_cloud(machine: Machine, word: str, value: s
 
 
 def test_the_agent_s_own_word_goes_first_and_the_last_of_one_kind(machine: Machine) -> None:
-    machine.put(
-        "cmdline", "guestagent.sources.cloud=none ds=ec2 guestagent.sources.cloud=openstack"
-    )
+    machine.put("cmdline", "guestagent.cloud=none ds=ec2 guestagent.cloud=openstack")
     assert identify().name == "openstack"
-    machine.put("cmdline", "guestagent.sources.cloud=none ds=ec2")
+    machine.put("cmdline", "guestagent.cloud=none ds=ec2")
     assert identify("openstack").name == ""
 
 
 @pytest.mark.parametrize("word", ["", "auto", "azure", "1", "openstack,ec2"])
 def test_another_word_says_nothing(machine: Machine, word: str) -> None:
-    machine.put("cmdline", f"guestagent.sources.cloud={word}")
+    machine.put("cmdline", f"guestagent.cloud={word}")
     assert identify() == NO_CLOUD
     assert identify("ec2").name == "ec2"
 

@@ -55,6 +55,19 @@ def test_an_endpoint_is_found_again_by_its_own_url(name: str, host: str, rest: s
     assert (without.zoned, by_url(without.zoned)) == (without.url, without)
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://10.0.0.1", ""),
+        ("http://[fe80::1%eth0]:81/a/b/", "/a/b"),
+        ("http://x/\u00fc", "/%C3%BC"),
+        ("http://x/a b/%c3%bc", "/a%20b/%c3%bc"),
+    ],
+)
+def test_every_request_begins_with_the_path_of_the_url(url: str, path: str) -> None:
+    assert by_url(url).path == path
+
+
 BAD = [
     *("", "x", "169.254.169.254", "http://", "http:///x", "https://169.254.169.254", "file:///etc"),
     *(
