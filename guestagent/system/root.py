@@ -1,9 +1,13 @@
 """The only door to the guest's files: a tree that is never left.
 
 Every path is walked one component at a time from the root's directory descriptor
-(openat(2)).  A symbolic link is followed only where root owns it and nobody else may
-write to the directory it stands in; ``..`` and absolute targets stay inside the root.
+(openat(2)).  A symbolic link is followed only where root owns it and no one else may
+write to its directory; ``..`` and absolute targets stay inside the root.
 The running system is the tree ``/``; an offline image is the same code with another root.
+
+Looking at files (``look``, ``stat``, ``read``) keeps directories open that belong to root all the
+way and are exposed to no one else: only root could exchange them, so that a name in them is
+reached again without another walk.  What is about to be written is always walked to (``place``).
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
 
 from guestagent import defs
 from guestagent.errors import Refused
+from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,19 +30,36 @@ _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _VOLATILE = ("/proc/", "/sys/", "/run/", "/dev/")
 _MAX_LINKS = 40
+_MAX_KEPT = 64  # directories; a process may have 1024 files open
+_NOT_NAMES = ("", ".", "..")
+
+
+class Entry(NamedTuple):
+    """What a path leads to, a last link not followed.
+
+    ``owner`` is as in ``Place``; ``content`` is that of a regular file, else None.
+    """
+
+    stat: os.stat_result
+    owner: int | None
+    content: bytes | None
 
 
 class Place:
     """The last component of a path: its directory, open, and its name there.
 
     ``owner`` is the user id of the first directory on the way that an untrusted user owns,
-    or None: what such a user owns must be written as that user.
+    or None: what such a user owns must be written as that user.  ``exposed`` tells that everybody
+    may write to a directory on the way.  A place that is ``kept`` leaves its directory open.
     """
 
-    __slots__ = ("exposed", "fd", "name", "owner")
+    __slots__ = ("exposed", "fd", "kept", "name", "owner")
 
-    def __init__(self, fd: int, name: str, owner: int | None, exposed: bool) -> None:
-        self.fd, self.name, self.owner, self.exposed = fd, name, owner, exposed
+    def __init__(
+        self, fd: int, name: str, owner: int | None, *, exposed: bool, kept: bool = False
+    ) -> None:
+        self.fd, self.name, self.owner = fd, name, owner
+        self.exposed, self.kept = exposed, kept
 
     def __enter__(self) -> Place:
         return self
@@ -48,10 +70,11 @@ class Place:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self.fd)
+        if not self.kept:
+            os.close(self.fd)
 
     def stat(self) -> os.stat_result | None:
-        """What stands at the place itself, a link not followed; None where nothing does."""
+        """Return lstat(2) of the place; None where nothing has that name."""
         try:
             return os.stat(self.name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -59,7 +82,7 @@ class Place:
 
 
 class _Walk:
-    """The directories from the root down to where a walk stands, all open."""
+    """The directories from the root down to where a walk has come, all open."""
 
     def __init__(self, root: int, trusted: frozenset[int]) -> None:
         self.trusted = trusted
@@ -68,14 +91,14 @@ class _Walk:
         self.exposed = [False]
 
     def enter(self, name: str) -> None:
-        """Go down into a directory; raises OSError, ELOOP or ENOTDIR for a link."""
+        """Go down into a directory.  Raises OSError: ELOOP or ENOTDIR for a link."""
         fd = os.open(name, _SEARCH, dir_fd=self.fds[-1])
         self.fds.append(fd)
         found = os.fstat(fd)
         above = self.owners[-1]
         mine = above is None and found.st_uid in self.trusted
         self.owners.append(None if mine else above if above is not None else found.st_uid)
-        self.exposed.append(bool(found.st_mode & 0o002 and not found.st_mode & S_ISVTX))
+        self.exposed.append(_is_exposed(found))
 
     def leave(self, levels: int) -> None:
         """Go up, at most to the root."""
@@ -86,9 +109,9 @@ class _Walk:
             levels -= 1
 
     def trusted_link(self, name: str) -> str | None:
-        """Where a link leads; None if ``name`` is no link.
+        """Return the target of a link; None if ``name`` is no link.
 
-        Raises Refused for a link that somebody else made or could exchange.
+        Raises Refused for a link that someone other than root made or could exchange.
         """
         here = os.fstat(self.fds[-1])
         found = os.stat(name, dir_fd=self.fds[-1], follow_symlinks=False)
@@ -97,7 +120,7 @@ class _Walk:
         writable = here.st_mode & 0o022 and not here.st_mode & S_ISVTX
         owned = found.st_uid in self.trusted and here.st_uid in self.trusted
         if writable or not owned or self.owners[-1] is not None:
-            raise Refused("a symbolic link that somebody other than root controls is in the way")
+            raise Refused("a symbolic link that a user other than root controls is in the way")
         return os.readlink(name, dir_fd=self.fds[-1])
 
     def close(self) -> None:
@@ -106,8 +129,9 @@ class _Walk:
             os.close(fd)
 
     def place(self, name: str) -> Place:
-        """Hand out the directory the walk stands in."""
-        return Place(os.dup(self.fds[-1]), name, self.owners[-1], any(self.exposed))
+        """Hand out the directory to which the walk has come."""
+        exposed = any(self.exposed)
+        return Place(os.dup(self.fds[-1]), name, self.owners[-1], exposed=exposed)
 
 
 class Root:
@@ -115,21 +139,22 @@ class Root:
 
     All paths given to the methods are absolute paths inside the tree.  Whatever is looked
     up is remembered in ``watched``, so that ``fingerprint`` can tell later, cheaply, that
-    nothing looked at has changed since.
+    nothing looked at has changed since.  ``trusted`` are the users who may do all that root may.
     """
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         self.live = self.path == "/"
-        self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.trusted = frozenset((0, os.geteuid()))
         self.watched: dict[str, None] = {}
+        self._kept: dict[str, int] = {}  # directories that are root's alone, open, by their paths
+        self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def outside(self, path: str) -> str:
-        """The path by which other programs of this machine reach the file."""
+        """Return the path by which other programs of this machine reach the file."""
         return path if self.live else self.path + path
 
-    def place(self, path: str, make: bool = False, follow: bool = False) -> Place:
+    def place(self, path: str, *, make: bool = False, follow: bool = False) -> Place:
         """Walk to ``path``; ``make`` creates missing directories, ``follow`` a last link.
 
         Raises FileNotFoundError for a missing directory, Refused for a way that is not
@@ -137,11 +162,53 @@ class Root:
         """
         walk = _Walk(self.fd, self.trusted)
         try:
-            return self._walk(walk, path, make, follow)
+            return self._walk(walk, path, make=make, follow=follow)
         finally:
             walk.close()
 
-    def _walk(self, walk: _Walk, path: str, make: bool, follow: bool) -> Place:
+    def _find(self, path: str, *, follow: bool = False) -> Place:
+        """Return the place of a path that is only looked at.  Raises as ``place``."""
+        folder, _, name = path.rpartition("/")
+        fd = None if name in _NOT_NAMES else self._folder(folder)
+        if fd is None or (follow and _is_link(name, fd)):
+            return self.place(path, follow=follow)
+        return Place(fd, name, None, exposed=False, kept=True)
+
+    def _folder(self, folder: str) -> int | None:
+        """Return a directory that is kept open; None if others than root may exchange it.
+
+        Raises OSError, Refused.
+        """
+        if not folder:
+            return self.fd
+        if folder in self._kept:
+            return self._kept[folder]
+        parent, _, name = folder.rpartition("/")
+        above = None if name in _NOT_NAMES else self._folder(parent)
+        if above is None or len(self._kept) >= _MAX_KEPT:
+            return None
+        try:
+            fd = os.open(name, _SEARCH, dir_fd=above)
+        except OSError as error:
+            if error.errno not in (ELOOP, ENOTDIR):
+                raise
+            return self._linked_folder(folder)
+        found = os.fstat(fd)
+        if found.st_uid not in self.trusted or _is_exposed(found):
+            os.close(fd)
+            return None
+        self._kept[folder] = fd
+        return fd
+
+    def _linked_folder(self, folder: str) -> int | None:
+        """Do the same for a directory to which a link leads, such as /sbin."""
+        with self.place(f"{folder}/x") as place:
+            if place.owner is not None or place.exposed:
+                return None
+            fd = self._kept[folder] = os.dup(place.fd)
+        return fd
+
+    def _walk(self, walk: _Walk, path: str, *, make: bool, follow: bool) -> Place:
         todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         links = 0
         while todo:
@@ -189,48 +256,71 @@ class Root:
         return None
 
     def stat(self, path: str) -> os.stat_result | None:
-        """lstat(2) of a path; None where it, or a directory on the way, is missing."""
+        """Return lstat(2) of a path; None where it, or a directory on the way, is missing."""
         self.watched[path] = None
         try:
-            with self.place(path) as place:
+            with self._find(path) as place:
                 return place.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def exists(self, path: str) -> bool:
-        """True if something stands at the path, a link included."""
+        """Tell whether the path exists; a link does wherever it leads."""
         return self.stat(path) is not None
 
-    def readlink(self, path: str) -> str | None:
-        """The target of a symbolic link; None for anything else."""
-        found = self.stat(path)
-        if found is None or not S_ISLNK(found.st_mode):
-            return None
-        with self.place(path) as place:
-            return os.readlink(place.name, dir_fd=place.fd)
+    def look(self, path: str) -> Entry | None:
+        """Return all that a plan must know of a path; None where it is missing.
 
-    def read(self, path: str, follow: bool = True) -> bytes | None:
-        """The content of a regular file; None where it is missing.
+        Raises Refused for a regular file that ``read`` refuses, and for an unsafe way; OSError
+        where reading fails.
+        """
+        self.watched[path] = None
+        try:
+            with self._find(path) as place:
+                found = place.stat()
+                if found is None:
+                    return None
+                content = None
+                if S_ISREG(found.st_mode):
+                    content = _read_place(place)
+                return Entry(found, place.owner, content)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def readlink(self, path: str) -> str | None:
+        """Return the target of a symbolic link; None for anything else."""
+        self.watched[path] = None
+        try:
+            with self._find(path) as place:
+                found = place.stat()
+                if found is None or not S_ISLNK(found.st_mode):
+                    return None
+                return os.readlink(place.name, dir_fd=place.fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read(self, path: str, *, follow: bool = True) -> bytes | None:
+        """Return the content of a regular file; None where it is missing.
 
         Raises Refused for anything that is not a regular file, for one larger than
         ``defs.GUEST_FILE_LIMIT`` and for an unsafe way; OSError where reading fails.
         """
         self.watched[path] = None
         try:
-            with self.place(path, follow=follow) as place:
-                return read_at(place.fd, place.name, defs.GUEST_FILE_LIMIT, place.owner)
+            with self._find(path, follow=follow) as place:
+                return _read_place(place)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def text(self, path: str) -> str:
-        """A file's text with undecodable bytes replaced; empty where it is missing."""
+        """Return a file's text with undecodable bytes replaced; empty where it is missing."""
         return (self.read(path) or b"").decode("utf-8", "replace")
 
     def listdir(self, path: str) -> list[str]:
-        """The sorted names in a directory; none where it is missing."""
+        """Return the sorted names in a directory; none where it is missing."""
         self.watched[path.rstrip("/") + "/"] = None
         try:
-            with self.place(path, follow=True) as place:
+            with self._find(path, follow=True) as place:
                 fd = os.open(place.name, _READ | os.O_DIRECTORY, dir_fd=place.fd)
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -239,12 +329,24 @@ class Root:
         finally:
             os.close(fd)
 
+    def lowest_folder(self, path: str) -> tuple[str, int | None]:
+        """Return the lowest directory on the way to a path that exists, and who owns it.
+
+        The owner is as in ``Place``.  Raises Refused, OSError.
+        """
+        folder = path.rpartition("/")[0]
+        try:
+            with self._find(path) as place:
+                return folder, place.owner
+        except FileNotFoundError:
+            return self.lowest_folder(folder)
+
     def program(self, name: str) -> bool:
-        """True if the tree has a program of that base name."""
+        """Tell whether the tree has a program of that base name."""
         return any(self.exists(f"{directory}/{name}") for directory in defs.PROGRAM_DIRS)
 
     def fingerprint(self, watched: Iterable[str], salt: bytes) -> str:
-        """A keyed digest of the present state of the paths that were looked at."""
+        """Return a keyed digest of the present state of the paths that were looked at."""
         digest = blake2b(key=salt, digest_size=16)
         for path in watched:
             digest.update(f"{path}\0{self._signature(path)}\n".encode("utf-8", "surrogateescape"))
@@ -265,9 +367,40 @@ class Root:
             return who
         return f"{who} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
+    def start_over(self) -> None:
+        """Forget what was looked at, and close what was kept open for that."""
+        self.watched.clear()
+        for fd in self._kept.values():
+            os.close(fd)
+        self._kept.clear()
+
     def close(self) -> None:
-        """Give the descriptor back."""
-        os.close(self.fd)
+        """Close the tree, unless it is closed already."""
+        self.start_over()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __del__(self) -> None:
+        """Close what a caller left open."""
+        if hasattr(self, "fd"):  # else there was no such directory
+            self.close()
+
+
+def _is_exposed(folder: os.stat_result) -> bool:
+    """Tell whether everybody may rename what is in a directory."""
+    return bool(folder.st_mode & 0o002 and not folder.st_mode & S_ISVTX)
+
+
+def _is_link(name: str, folder: int) -> bool:
+    try:
+        return S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _read_place(place: Place) -> bytes:
+    return read_at(place.fd, place.name, defs.GUEST_FILE_LIMIT, place.owner)
 
 
 def _make_folder(name: str, parent: int) -> None:
@@ -292,8 +425,8 @@ def _content(path: str) -> str:
 def read_at(dir_fd: int, name: str, limit: int, owner: int | None = None) -> bytes:
     """Read a regular file below a directory, no link followed, at most ``limit`` bytes.
 
-    ``owner`` is the user the file must belong to, so that a hard link made in a user's
-    directory gives nobody else's content.  Raises Refused for another kind of file, a
+    ``owner`` is the user the file must belong to, so that a hard link in a user's directory does
+    not give the content of another user's file.  Raises Refused for another kind of file, a
     larger or a foreign one, OSError where reading fails.
     """
     try:

@@ -299,7 +299,7 @@ class _Run:
         from guestagent.memory import note
         from guestagent.verbs.planning import make_plan
 
-        self.root.watched.clear()
+        self.root.start_over()
         load_settings(self.root, Problems())
         complete = not bundle.unchanged
         again, _ = make_plan(

@@ -241,3 +241,75 @@ def test_no_descriptor_is_left_open(root: Root, tree: Path) -> None:
             except (OSError, Refused):
                 pass
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+class TestWhatIsKeptOpen:
+    """Directories that are root's alone are not opened again for each look."""
+
+    def test_a_folder_is_opened_once(
+        self, root: Root, tree: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tree / "etc/deep").mkdir(parents=True)
+        (tree / "sbin").symlink_to("etc/deep")
+        (tree / "etc/deep/file").write_text("x")
+        opened = []
+        real = os.open
+
+        def count(path: str, *arguments: object, **options: object) -> int:
+            opened.append(path)
+            return real(path, *arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(os, "open", count)
+        for path in ("/etc/deep/file", "/sbin/file"):
+            assert root.read(path) == b"x"
+            del opened[:]
+            assert root.read(path) == b"x"
+            assert root.stat(f"{path}-none") is None
+            assert opened == ["file"]
+
+    def test_a_new_file_in_a_kept_folder_is_seen(self, root: Root, tree: Path) -> None:
+        (tree / "etc").mkdir()
+        assert root.look("/etc/new") is None
+        (tree / "etc/new").write_text("new")
+        found = root.look("/etc/new")
+        assert found is not None
+        assert found.content == b"new"
+
+    @pytest.mark.parametrize("mode", [0o777, 0o755])
+    def test_B1_what_others_may_exchange_is_walked_to_each_time(
+        self, root: Root, tree: Path, mode: int
+    ) -> None:
+        rig.need_root()
+        owner = USER if mode == 0o755 else None
+        for name in ("one", "two"):
+            (tree / "open" / name).mkdir(parents=True)
+            (tree / "open" / name / "file").write_text(name)
+            os.chown(tree / "open" / name / "file", owner or 0, 0)
+        os.chmod(tree / "open", mode)
+        os.chown(tree / "open", owner or 0, 0)
+        assert root.read("/open/one/file") == b"one"
+        os.rename(tree / "open/one", tree / "open/old")
+        os.rename(tree / "open/two", tree / "open/one")
+        assert root.read("/open/one/file") == b"two"
+        found = root.look("/open/one/file")
+        assert found is not None
+        assert found.owner == owner
+
+    def test_B1_what_is_written_is_always_walked_to(self, root: Root, tree: Path) -> None:
+        (tree / "etc").mkdir()
+        assert root.stat("/etc/file") is None
+        (tree / "etc").rename(tree / "old")
+        (tree / "etc").mkdir()
+        with root.place("/etc/file") as place:
+            assert os.fstat(place.fd).st_ino == (tree / "etc").stat().st_ino
+
+    def test_no_more_folders_are_kept_than_a_process_may_open(self, root: Root, tree: Path) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(200):
+            (tree / f"folder{number}").mkdir()
+            (tree / f"folder{number}/file").write_text(str(number))
+            assert root.text(f"/folder{number}/file") == str(number)
+        assert len(os.listdir("/proc/self/fd")) <= before + 64
+        root.start_over()
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert root.watched == {}
