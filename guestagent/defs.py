@@ -126,19 +126,18 @@ SYSTEM_FILES = (
     f"{APT_SOURCES_DIR}/ubuntu.sources",
 )
 NETPLAN_FILE = "/etc/netplan/90-guestagent.yaml"
-# What guestagent owns of the network's files: they begin so.
-NETWORK_FILES = (
-    f"{NETWORKD_DIR}/10-guestagent-",
-    f"{NETWORKMANAGER_DIR}/guestagent-",
-    f"{IFUPDOWN_DIR}/50-guestagent",
-    NETPLAN_FILE,
-    RESOLV_CONF,
-)
+# The network stacks, and how the paths of the files begin that guestagent owns of each.
+NETWORK_STACK_FILES = {
+    "networkd": f"{NETWORKD_DIR}/10-guestagent-",
+    "networkmanager": f"{NETWORKMANAGER_DIR}/guestagent-",
+    "netplan": NETPLAN_FILE,
+    "ifupdown": f"{IFUPDOWN_DIR}/50-guestagent",
+}
+NETWORK_BACKENDS = tuple(NETWORK_STACK_FILES)
+NETWORK_FILES = (*NETWORK_STACK_FILES.values(), RESOLV_CONF)
 CONSOLE_DEVICE = "/dev/console"
 RANDOM_DEVICE = "/dev/urandom"
 UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
-
-NETWORK_BACKENDS = ("networkd", "networkmanager", "ifupdown", "netplan")
 
 # Programs, by their base name: each is looked for in PROGRAM_DIRS.
 PROGRAM_DIRS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")

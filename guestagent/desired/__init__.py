@@ -67,9 +67,11 @@ def _network(
         return [], []  # a configured guest keeps what it has
     from guestagent.desired import network
 
-    found, problems = network.plan(data.network, facts, settings)
+    wanted = Wanted()
+    network.plan(Ask(data, facts, settings, first), wanted)
     paths = {item.path for item in further if item.kind == "file"}
-    return [item for item in found if item.kind != "file" or item.path not in paths], problems
+    kept = [item for item in wanted.resources if item.kind != "file" or item.path not in paths]
+    return kept, wanted.problems
 
 
 def _files(

@@ -1,4 +1,4 @@
-"""Whether the file system of / can have more of its disk: read from sysfs, no program started."""
+"""Find out from sysfs whether the file system of / can grow on its disk; starts no program."""
 
 from __future__ import annotations
 
@@ -13,41 +13,44 @@ if TYPE_CHECKING:
 _SECTOR = 512
 # What growpart(1) leaves at a disk's end, for the second GPT and for alignment.
 _SLACK = 2 << 20
-_TENTH = 10  # ext4 keeps up to this part of a small file system for itself
+# ext4 keeps up to a tenth of a small file system for itself.
+_TENTH = 10
 
 
 def room(root: Root) -> int:
-    """The size in MiB of the disk of /, if it has room that / does not use; else 0.
+    """Return the size in MiB of the disk of /, if the disk has room that / does not use; else 0.
 
-    The room may lie behind its partition, or in that and not in the file system.  A file system
-    that is smaller than its device by less than a tenth counts as whole.
+    The room may be behind the partition of /, or in that partition and not in the file system.
+    A file system that is smaller than its device by less than a tenth counts as whole.
     """
     device = os.stat("/").st_dev
     where = f"{defs.BLOCK_NUMBERS_DIR}/{os.major(device)}:{os.minor(device)}"
     size = _number(root, f"{where}/size")
     if not size:
-        return 0  # no block device, or one of several
-    disk = _number(root, f"{where}/../size") if _number(root, f"{where}/start") else size
+        return 0  # / is on no block device, or on several
     found = os.statvfs("/")
-    whole = found.f_blocks * found.f_frsize >= size - size // _TENTH
-    return 0 if whole and _room_behind(root, where, size) <= _SLACK else disk >> 20
+    is_whole = found.f_blocks * found.f_frsize >= size - size // _TENTH
+    if is_whole and _room_behind(root, where, size) <= _SLACK:
+        return 0
+    is_partition = _number(root, f"{where}/start") != 0
+    disk = _number(root, f"{where}/../size") if is_partition else size
+    return disk >> 20
 
 
 def _room_behind(root: Root, where: str, size: int) -> int:
-    """Bytes between a partition's end and that of the disk; 0 if another lies there."""
+    """Return the bytes between a partition's end and that of the disk; 0 before another one."""
     start = _number(root, f"{where}/start")
     disk = _number(root, f"{where}/../size")
     if not start or not disk:
         return 0
-    others = (
-        _number(root, f"{where}/../{name}/start")
-        for name in root.listdir(f"{where}/..")
-        if root.exists(f"{where}/../{name}/partition")
-    )
-    return 0 if any(other > start for other in others) else disk - start - size
+    for name in root.listdir(f"{where}/.."):
+        other = f"{where}/../{name}"
+        if root.exists(f"{other}/partition") and _number(root, f"{other}/start") > start:
+            return 0
+    return disk - start - size
 
 
 def _number(root: Root, path: str) -> int:
-    """A number of sectors, as bytes; 0 where there is none."""
+    """Return a number of sectors in bytes; 0 where there is none."""
     text = root.text(path).strip()
     return int(text) * _SECTOR if text.isdecimal() else 0

@@ -1,27 +1,34 @@
-"""A second opinion on public keys: ssh-keygen(1), where it is installed."""
+"""Have ssh-keygen(1), where it is installed, give a second opinion on public keys."""
 
 from __future__ import annotations
 
-from guestagent.errors import Problem
 from guestagent.system.tools import program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guestagent.errors import Problems
     from guestagent.model import Text
 
 
-def check(keys: tuple[Text, ...]) -> tuple[tuple[Text, ...], list[Problem]]:
-    """The keys that ssh-keygen can read, and a problem for each of the others."""
+def usable_keys(keys: tuple[Text, ...], problems: Problems) -> tuple[Text, ...]:
+    """Return the keys that ssh-keygen can read; each other one becomes a problem."""
     tool = program("ssh-keygen")
-    if tool is None or not keys or _readable(tool, keys):
-        return keys, []
-    good = tuple(key for key in keys if _readable(tool, (key,)))
-    reason = "is not a public key that ssh-keygen can read"
-    bad = [Problem("error", *key.origin, reason) for key in keys if key not in good]
-    return good, bad
+    # All keys at once are enough where all are good: a process for each would take its time.
+    if tool is None or not keys or _can_read(tool, keys):
+        return keys
+    usable = []
+    for key in keys:
+        if _can_read(tool, [key]):
+            usable.append(key)
+        else:
+            problems.error(key.origin, "is not a public key that ssh-keygen can read; ignored")
+    return tuple(usable)
 
 
-def _readable(tool: str, keys: tuple[Text, ...]) -> bool:
+def _can_read(tool: str, keys: Sequence[Text]) -> bool:
     text = "".join(f"{key.value}\n" for key in keys).encode()
     result = run([tool, "-l", "-f", "-"], text)
+    # It prints a fingerprint for each key that it can read, and ignores other lines.
     return result.status == 0 and result.output.count(b"\n") == len(keys)

@@ -1,4 +1,4 @@
-"""What only cloud-config's keys need to know of the guest: gathered where there is cloud-config."""
+"""Gather what only the keys of cloud-config need to know of the guest."""
 
 from __future__ import annotations
 
@@ -11,33 +11,37 @@ if TYPE_CHECKING:
 
 # Programs that planners look for in ``Facts.programs``.
 _PROGRAMS = (
-    *("apt-get", "dnf", "chronyd", "locale-gen", "localedef", "setupcon"),
-    "debconf-set-selections",
-    "doas",
-    *("update-ca-certificates", "update-ca-trust", "growpart", "sfdisk"),
+    *("apt-get", "debconf-set-selections", "dnf"),
+    *("chronyd", "locale-gen", "localedef", "setupcon"),
+    *("doas", "growpart", "sfdisk"),
+    *("update-ca-certificates", "update-ca-trust"),
 )
 # Small files whose text planners look at in ``Facts.texts``.
 _TEXTS = (
-    defs.SELINUX_CONFIG,
+    *(defs.FSTAB, defs.OS_RELEASE, defs.SELINUX_CONFIG),
     *(f"{defs.SSH_DIR}/ssh_host_{kind}_key.pub" for kind in ("rsa", "ecdsa", "ed25519")),
-    defs.FSTAB,
-    defs.OS_RELEASE,
     *(defs.TIMEZONE_FILE, defs.SUPPORTED_LOCALES),
     *defs.SYSTEM_FILES,
 )
+# Symbolic links whose targets planners look at in ``Facts.links``.
 _LINKS = (defs.DEFAULT_LOCALE,)
 
 
 def extend(facts: Facts, root: Root) -> Facts:
-    """The facts with programs and texts of the tree.  Raises Refused, OSError."""
+    """Return the facts with further programs, texts and links.  Raises Refused, OSError."""
     from os import uname
 
     programs = {name for name in _PROGRAMS if root.program(name)}
-    if root.exists(defs.TIMESYNCD):
+    if root.exists(defs.TIMESYNCD):  # in no directory of programs
         programs.add("systemd-timesyncd")
+    links = {}
+    for path in _LINKS:
+        target = root.readlink(path)
+        if target:
+            links[path] = target
     return facts._replace(
         programs=facts.programs | programs,
         texts={path: root.text(path) for path in _TEXTS},
-        links={path: target for path in _LINKS if (target := root.readlink(path))},
+        links=links,
         machine=uname().machine,
     )

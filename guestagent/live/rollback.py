@@ -12,7 +12,7 @@ import os
 from guestagent import commit as apply
 from guestagent import defs, log
 from guestagent.errors import FieldError, GuestagentError, NoPermission, Origin, Refused
-from guestagent.live.network import network_changes, old_content, packed, reload
+from guestagent.live.network import network_changes, pack, reload, unpack
 from guestagent.memory import applied, state
 from guestagent.plan.changes import RemoveFile, WriteFile
 from guestagent.system import ownfiles
@@ -40,7 +40,8 @@ def prepare(root: Root, plan: Plan, record: dict[str, str], seconds: int) -> Non
     """
     kept = [
         {
-            **packed(change),
+            "path": change.path,
+            "old": pack(change.old),
             "mode": change.old_mode,
             "recorded": record.get(applied.file(change.path)),
         }
@@ -111,7 +112,7 @@ def _read(root: Root) -> dict[str, Any]:
 def _back(root: Root, item: dict[str, Any]) -> list[Change]:
     """The change that makes a file what it was; none if it is that."""
     path, mode = item["path"], item["mode"]
-    old = old_content(item)
+    old = unpack(item["old"])
     now = root.read(path, follow=False)
     if now == old:
         return []

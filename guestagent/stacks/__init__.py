@@ -1,1 +1,94 @@
-"""The network stacks that guestagent can configure, one folder each."""
+"""The network stacks that guestagent writes files for, one package for each.
+
+A package holds all that is special to its stack: ``in_use`` tells whether it runs at boot,
+``render`` makes the text of its files, ``read_back`` finds in such a text what a change of it
+means, and ``reload`` has a running guest carry out that change.  All but ``reload`` is free of
+effects.  A package is imported only where its stack is in use.
+"""
+
+from __future__ import annotations
+
+from guestagent import defs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Literal
+
+    from guestagent.errors import Problems
+    from guestagent.model import Interface
+    from guestagent.stacks.rendered import RenderedFile
+    from guestagent.system.root import Root
+
+    Render = Callable[[Sequence[Interface], Problems], list[RenderedFile]]
+
+_BOOT_TARGETS = ("sysinit", "multi-user", "network", "network-online")
+
+
+def in_use(root: Root) -> Literal["networkd", "networkmanager", "ifupdown", "netplan", ""]:
+    """Return the stack that will configure the network at boot, or "" if there is none.
+
+    A stack that is merely installed does not count.
+    """
+    # netplan comes first because it writes files for the next two.
+    from guestagent.stacks import netplan
+
+    if netplan.in_use(root):
+        return "netplan"
+
+    # NetworkManager takes every NIC, networkd only those that it has a file for.
+    from guestagent.stacks import networkmanager
+
+    if networkmanager.in_use(root):
+        return "networkmanager"
+
+    # Debian's image with networkd keeps the files of ifupdown.
+    from guestagent.stacks import networkd
+
+    if networkd.in_use(root):
+        return "networkd"
+
+    from guestagent.stacks import ifupdown
+
+    if ifupdown.in_use(root):
+        return "ifupdown"
+    return ""
+
+
+def renderer(stack: str) -> Render:
+    """Return the function that renders interfaces for a stack."""
+    match stack:
+        case "networkd":
+            from guestagent.stacks.networkd import render as networkd
+
+            return networkd.render
+        case "networkmanager":
+            from guestagent.stacks.networkmanager import render as networkmanager
+
+            return networkmanager.render
+        case "ifupdown":
+            from guestagent.stacks.ifupdown import render as ifupdown
+
+            return ifupdown.render
+        case "netplan":
+            from guestagent.stacks.netplan import render as netplan
+
+            return netplan.render
+    raise AssertionError(stack)
+
+
+def starts_at_boot(root: Root, unit: str) -> bool:
+    """Tell whether a target of the boot wants a unit of systemd, and the unit is not masked."""
+    return _is_wanted(root, unit) and not _is_masked(root, unit)
+
+
+def _is_wanted(root: Root, unit: str) -> bool:
+    for directory in defs.UNIT_DIRS:
+        for target in _BOOT_TARGETS:
+            if root.exists(f"{directory}/{target}.target.wants/{unit}"):
+                return True
+    return False
+
+
+def _is_masked(root: Root, unit: str) -> bool:
+    return any(root.readlink(f"{where}/{unit}") == "/dev/null" for where in defs.UNIT_DIRS)

@@ -1,7 +1,7 @@
-"""The one door to the renderers: interfaces whose every value is proven to fit.
+"""Check that every value of an interface fits the syntax of the files that it goes into.
 
-The parsers give valid values already.  The files written here are read by a shell and by
-services of root, so nothing depends on that: each value must equal its own canonical form.
+Each renderer checks what it is given.  The parsers give valid values already, but the files are
+read by a shell and by services of root: so each value must equal its own canonical form here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from guestagent.parse.network import address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from guestagent.model import Bond, Interface, Route, Rule, Vlan
 
@@ -19,17 +19,18 @@ _DHCP6 = ("no", "slaac", "stateless", "stateful")
 
 
 def check(interface: Interface) -> Interface:
-    """The interface itself; FieldError names the first field that is not canonical."""
+    """Return the interface itself.
+
+    Raises FieldError, which names the field, for the first value that is not canonical.
+    """
     if not interface.mac and not interface.name:
         raise FieldError("the interface has neither a MAC address nor a name")
     if interface.stacked and not interface.name:
-        raise FieldError("the interface is to be made, and has no name")
-    _same("mac", address.mac, *filter(None, (interface.mac,)))
-    _same("name", address.interface_name, *filter(None, (interface.name,)))
-    _same("id", address.interface_name, *filter(None, (interface.id,)))
-    _same("addresses", address.interface_address, *interface.addresses)
-    _same("dns", address.address, *interface.dns)
-    _same("search", address.domain, *interface.search)
+        raise FieldError("the bond or VLAN has no name")
+    _check_names(interface)
+    _check_canonical("addresses", address.interface_address, interface.addresses)
+    _check_canonical("dns", address.address, interface.dns)
+    _check_canonical("search", address.domain, interface.search)
     if interface.mtu is not None:
         address.mtu(interface.mtu)
     if interface.metric is not None:
@@ -42,54 +43,67 @@ def check(interface: Interface) -> Interface:
         _check_bond(interface.bond)
     if interface.vlan is not None:
         _check_vlan(interface.vlan)
-    flags = (interface.dhcp4, interface.accept_ra, interface.required, interface.link_local)
-    if interface.dhcp6 not in _DHCP6 or not _are_flags(*flags):
-        raise FieldError("the interface has a setting that is not known")
+    if interface.dhcp6 not in _DHCP6:
+        raise FieldError("dhcp6 has an unknown value")
+    _check_flag("dhcp4", interface.dhcp4)
+    _check_flag("accept_ra", interface.accept_ra)
+    _check_flag("required", interface.required)
+    _check_flag("link_local", interface.link_local)
     return interface
 
 
-def _are_flags(*values: object) -> bool:
-    return all(value is True or value is False or value is None for value in values)
+def _check_names(interface: Interface) -> None:
+    """Check what the interface is known by; each of the three may be empty."""
+    if interface.mac:
+        _check_canonical("mac", address.mac, [interface.mac])
+    if interface.name:
+        _check_canonical("name", address.interface_name, [interface.name])
+    if interface.id:
+        _check_canonical("id", address.interface_name, [interface.id])
+
+
+def _check_flag(field: str, value: object) -> None:
+    if value is not True and value is not False and value is not None:
+        raise FieldError(f"{field} has an unknown value")
 
 
 def _check_route(route: Route) -> None:
-    _same("destination", address.network, route.destination)
+    _check_canonical("destination", address.network, [route.destination])
     if route.gateway is not None:
-        _same("gateway", address.host, route.gateway)
+        _check_canonical("gateway", address.host, [route.gateway])
         if address.family(route.gateway) != address.family(route.destination):
-            raise FieldError("gateway is not of the family of the destination")
+            raise FieldError("gateway is not of the address family of the destination")
     if route.metric is not None:
         address.metric(route.metric)
     if route.table is not None:
         address.table(route.table)
-    if not _are_flags(route.on_link):
-        raise FieldError("the interface has a setting that is not known")
+    _check_flag("on_link", route.on_link)
 
 
 def _check_rule(rule: Rule) -> None:
-    _same("source", address.network, rule.source)
+    _check_canonical("source", address.network, [rule.source])
     address.table(rule.table)
 
 
 def _check_bond(bond: Bond) -> None:
     from guestagent.parse.network import bonding
 
-    _same("members", address.interface_name, *bond.members)
+    _check_canonical("members", address.interface_name, bond.members)
     if not bond.members or bonding.mode(bond.mode) != bond.mode:
         raise FieldError("the bond has no members or an unknown mode")
     for name, value in bond.options:
         if bonding.option(name, value, bond.mode) != (name, value):
             raise FieldError("an option of the bond is not in canonical form")
         if name == "primary":
-            _same("primary", address.interface_name, value)
+            _check_canonical("primary", address.interface_name, [value])
 
 
 def _check_vlan(vlan: Vlan) -> None:
-    _same("parent", address.interface_name, vlan.parent)
+    _check_canonical("parent", address.interface_name, [vlan.parent])
     address.vlan_tag(vlan.tag)
 
 
-def _same(field: str, canonical: Callable[[str], str], *values: str) -> None:
+def _check_canonical(field: str, canonical: Callable[[str], str], values: Iterable[str]) -> None:
     for value in values:
         if not isinstance(value, str) or canonical(value) != value:
             raise FieldError(f"{field} is not in canonical form")

@@ -1,4 +1,4 @@
-"""What all renderers share: the form of their results, and a few numbers."""
+"""What the renderers share: the form of their results and of INI-like files, and a few numbers."""
 
 from __future__ import annotations
 
@@ -11,24 +11,42 @@ RULE_PRIORITY = 30000
 UNKNOWN_TO_SYSTEMD = ("filter", "filter_active", "filter_backup", "vlan+srcmac")
 
 
-class Rendered(NamedTuple):
-    """Files for one network stack, as ``(path, text, origin)``; and what it cannot express.
+class RenderedFile(NamedTuple):
+    """A file of a network stack; ``origin`` is where the source asks for it."""
 
-    ``lost`` holds an origin and a reason for each setting that the stack has no word for.
-    """
+    path: str
+    text: str
+    mode: int
+    origin: Origin
 
-    files: tuple[tuple[str, str, Origin], ...]
-    lost: tuple[tuple[Origin, str], ...] = ()
+
+class FileChange(NamedTuple):
+    """The text of a rendered file before and after a run; None where the file does not exist."""
+
+    path: str
+    old: str | None
+    new: str | None
 
 
 def section(name: str, pairs: list[tuple[str, str]]) -> str:
-    """One section of an INI-like file, after an empty line; nothing without pairs.
+    """Return one section of an INI-like file, after an empty line; "" without pairs.
 
-    FieldError: a value would not stay on its line.
+    Raises FieldError for a value that would not stay on its line.
     """
     if not pairs:
         return ""
+    lines = ["", f"[{name}]"]
     for key, value in pairs:
         if not (value.isascii() and value.isprintable()):
-            raise FieldError(f"{key} holds a character that cannot stand in the file")
-    return "\n".join(["", f"[{name}]", *(f"{key}={value}" for key, value in pairs), ""])
+            raise FieldError(f"{key} has a character that the file cannot hold")
+        lines.append(f"{key}={value}")
+    return "\n".join([*lines, ""])
+
+
+def first_value(text: str, key: str) -> str:
+    """Return the first value of a key in an INI-like file, in any section; "" without one."""
+    for line in text.splitlines():
+        name, _, value = line.partition("=")
+        if name == key:
+            return value
+    return ""

@@ -110,14 +110,15 @@ class _Run:
 
     def wait_for_nics(self, data: InstanceData | None) -> None:
         """Let udev name the NICs that the data speak of; without data, those of the last run."""
-        from guestagent.facts import nics
+        from guestagent.facts.wait_for_nics import nics_of_last_run, wait_for_nics
 
         if data is None:
-            wanted = nics.named(self.before.watched)
-            waited = bool(wanted) and nics.wait(wanted)
+            wanted = nics_of_last_run(self.before.watched)
+            waited = bool(wanted) and wait_for_nics(wanted)
         else:
             interfaces = data.network.interfaces if data.network else ()
-            waited = nics.wait({item.mac for item in interfaces if item.mac and not item.stacked})
+            wanted = {item.mac for item in interfaces if item.mac and not item.stacked}
+            waited = wait_for_nics(wanted)
         if waited:
             self.step("nics")
 
@@ -232,12 +233,12 @@ class _Run:
 
     def fall_back(self, settings: Settings) -> None:
         """Give a guest that has no configuration yet the means to ask the metadata service."""
-        from guestagent.facts import nics
+        from guestagent.facts.wait_for_nics import wait_for_nics
         from guestagent.verbs.planning import fallback_plan
 
         if not settings.network_manage:
             return
-        nics.wait(())
+        wait_for_nics(())
         plan, problems = fallback_plan(settings, self.root, self.before.record)
         self.problems += problems
         self.changes = plan.changes

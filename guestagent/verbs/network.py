@@ -7,10 +7,11 @@ import sys
 from guestagent import defs, log
 from guestagent.desired.network import plan
 from guestagent.errors import Origin, Problem, Problems
-from guestagent.facts import network as netfacts
+from guestagent.facts.network import find_nics, find_resolver
 from guestagent.memory.state import State
-from guestagent.model import Facts
+from guestagent.model import Facts, InstanceData
 from guestagent.parse import layouts
+from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import load
 from guestagent.system.jsontext import dumps
 from guestagent.system.root import Root
@@ -46,11 +47,13 @@ def show(options: Options) -> int:
     if data.network is None:
         problems.error(Origin(bundle.label, "", ""), "describes no network")
     facts = _facts(options, root)
-    resources, more = plan(data.network, facts, settings._replace(network_backend=options.render))
-    problems.add(*more)
+    settings = settings._replace(network_backend=options.render)
+    wanted = Wanted()
+    plan(Ask(InstanceData(network=data.network), facts, settings), wanted)
+    problems.add(*wanted.problems)
     files = [
         {"path": item.path, "mode": f"{item.mode:04o}", "content": item.content.decode()}
-        for item in resources
+        for item in wanted.resources
         if item.kind == "file"
     ]
     if options.json:
@@ -77,9 +80,9 @@ def _facts(options: Options, root: Root) -> Facts:
         hostname=None,
         accounts=(),
         groups=(),
-        nics=netfacts.nics(root) if here else None,
+        nics=find_nics(root) if here else None,
         backend="",
-        resolver=netfacts.resolver(root) if here else "resolved",
+        resolver=find_resolver(root) if here else "resolved",
         sshd_dropins=False,
         programs=frozenset(),
     )

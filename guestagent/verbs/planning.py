@@ -7,6 +7,7 @@ from guestagent import facts as facts_of_tree
 from guestagent.desired import desired
 from guestagent.errors import Origin, Problem, Problems, WrongSource, internal
 from guestagent.memory.applied import network_digest, of_network
+from guestagent.model import InstanceData
 from guestagent.parse import layouts
 from guestagent.plan.difference import diff
 from guestagent.plan.wanted import Ask, Wanted
@@ -16,7 +17,6 @@ from guestagent.system.machine import product_uuid
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.memory.state import State
-    from guestagent.model import InstanceData
     from guestagent.plan.changes import Change, Plan
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
@@ -33,10 +33,10 @@ def instance_data(bundle: Bundle, live: bool) -> tuple[InstanceData, list[Proble
     data = layouts.parse(bundle, problems)
     if not live or not data.ssh_keys:
         return data, problems.problems
-    from guestagent.facts.keycheck import check
+    from guestagent.facts.keycheck import usable_keys
 
-    keys, more = check(data.ssh_keys)
-    return data._replace(ssh_keys=keys), [*problems.problems, *more]
+    keys = usable_keys(data.ssh_keys, problems)
+    return data._replace(ssh_keys=keys), problems.problems
 
 
 def is_first(data: InstanceData, before: State, root: Root, service: bool) -> bool:
@@ -98,9 +98,10 @@ def fallback_plan(
     from guestagent.desired import network
 
     facts = facts_of_tree.gather(root)
-    resources, problems = network.plan(None, facts, settings)
-    plan = diff(resources, root, facts, record, False, True)
-    errors = [problem for problem in problems if problem.severity == "error"]
+    wanted = Wanted()
+    network.plan(Ask(InstanceData(), facts, settings), wanted)
+    plan = diff(wanted.resources, root, facts, record, False, True)
+    errors = [problem for problem in wanted.problems if problem.severity == "error"]
     return plan, [*errors, *plan.problems]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from rig import REPOSITORY
 
+from guestagent.errors import Problems
 from guestagent.model import Interface
 from guestagent.stacks.ifupdown import render as ifupdown
 
@@ -62,8 +63,8 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from guestagent import defs
 defs.PROGRAM_DIRS = ("/usr/local/sbin",)
-from guestagent.stacks.ifupdown.reload import reload
-print(json.dumps(reload(*json.load(sys.stdin))))
+from guestagent.stacks.ifupdown.reload import carry_out
+print(json.dumps(carry_out(*json.load(sys.stdin))))
 """
 
 
@@ -103,8 +104,8 @@ class Sandbox:
     def write(self, *interfaces: Interface) -> str:
         """Put the file in place; the text that it had."""
         before = self.text
-        files = ifupdown.render(interfaces).files
-        self.text = files[0][1] if files else ""
+        files = ifupdown.render(interfaces, Problems())
+        self.text = files[0].text if files else ""
         (self.directory / "interfaces.d/50-guestagent").write_text(self.text)
         return before
 

@@ -8,9 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 from guestagent.desired.network import plan
 from guestagent.errors import Origin, Problem, Problems
-from guestagent.model import Facts, Nic
+from guestagent.model import Facts, InstanceData, Nic
 from guestagent.parse.network.network_data import parse_network_data
 from guestagent.plan.kinds.file import File
+from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
 from guestagent.system.jsontext import loads
 
@@ -74,13 +75,14 @@ def produce_json(
     origin = Origin("test", "network_data.json", "")
     network = parse_network_data(loads(content), origin, problems)
     settings = Settings(network_policy_routing=policy_routing)
-    resources, more = plan(network, facts, settings)
+    wanted = Wanted()
+    plan(Ask(InstanceData(network=network), facts, settings), wanted)
     files, modes = {}, {}
-    for resource in resources:
+    for resource in wanted.resources:
         assert isinstance(resource, File)
         files[resource.path] = resource.content.decode()
         modes[resource.path] = resource.mode
-    return Produced(files, modes, (*problems.problems, *more))
+    return Produced(files, modes, (*problems.problems, *wanted.problems))
 
 
 def write(files: dict[str, str], modes: dict[str, int], root: Path) -> None:

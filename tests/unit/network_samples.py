@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from guestagent.errors import Origin
-from guestagent.model import Bond, Facts, Interface, Network, Nic, Route, Rule, Vlan
-from guestagent.stacks.networkd import render as networkd
+from guestagent import stacks
+from guestagent.desired.network import plan
+from guestagent.errors import Origin, Problem, Problems
+from guestagent.model import (
+    Bond,
+    Facts,
+    InstanceData,
+    Interface,
+    Network,
+    Nic,
+    Route,
+    Rule,
+    Vlan,
+)
+from guestagent.plan.wanted import Ask, Wanted
+from guestagent.settings import Settings
+from guestagent.stacks.rendered import RenderedFile
+
+if TYPE_CHECKING:
+    from guestagent.plan.kinds import Resource
 
 ORIGIN = Origin("test", "network_data.json", "")
 MAC, MAC2, MAC3 = MACS = tuple(f"52:54:00:00:01:0{number}" for number in (1, 2, 3))
@@ -73,6 +90,21 @@ def route(**changes: Any) -> Route:
 def network(*interfaces: Interface) -> Network:
     """A network of the interfaces."""
     return Network(interfaces, ORIGIN)
+
+
+def rendered(stack: str, *interfaces: Interface) -> tuple[list[RenderedFile], list[Problem]]:
+    """Return the files of a network stack, and what it cannot do."""
+    problems = Problems()
+    return stacks.renderer(stack)(interfaces, problems), problems.problems
+
+
+def planned(
+    data: Network | None, given: Facts, settings: Settings
+) -> tuple[list[Resource], list[Problem]]:
+    """Return what is planned for a network, and what cannot be."""
+    wanted = Wanted()
+    plan(Ask(InstanceData(network=data), given, settings), wanted)
+    return wanted.resources, wanted.problems
 
 
 def facts(**changes: Any) -> Facts:
@@ -188,7 +220,7 @@ NETWORKD_HEADER = (
 def networkd_files(*interfaces: Interface) -> dict[str, str]:
     """File name → text below the header."""
     found = {}
-    for path, text, _ in networkd.render(interfaces).files:
+    for path, text, _, _ in rendered("networkd", *interfaces)[0]:
         assert (path[: len(NETWORKD_STEM)], text[: len(NETWORKD_HEADER)]) == (
             NETWORKD_STEM,
             NETWORKD_HEADER,

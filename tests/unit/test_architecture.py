@@ -28,7 +28,8 @@ FLOORS = (
     ("live", "scripts"),
     ("commit", "report"),
     ("desired",),
-    ("facts", "plan", "stacks"),
+    ("facts", "plan"),
+    ("stacks",),
     ("settings",),
     ("parse",),
     ("memory", "sources"),
@@ -73,6 +74,20 @@ def imports(name: str) -> set[str]:
     return {module for module in found if module in TREES}
 
 
+def outside(name: str) -> set[str]:
+    """The modules of others that a module imports when it runs, late ones too."""
+    skipped = _for_types_only(TREES[name])
+    found: set[str] = set()
+    for node in ast.walk(TREES[name]):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return {name for name in found if name.partition(".")[0] not in ("__future__", "guestagent")}
+
+
 def room_of(name: str) -> str:
     """The room of a module: the package below guestagent, or the module itself."""
     return name.split(".")[1] if "." in name else ""
@@ -98,9 +113,34 @@ STACKS = [f"guestagent.stacks.{name}" for name in defs.NETWORK_BACKENDS]
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_stack_knows_no_other_stack(stack: str) -> None:
     for name in TREES:
-        if name.startswith(f"{stack}."):
+        if f"{name}.".startswith(f"{stack}."):
             others = {other for other in STACKS if other != stack}
-            assert not [o for o in imports(name) if o.rpartition(".")[0] in others], name
+            wrong = {o for o in imports(name) for s in others if f"{o}.".startswith(f"{s}.")}
+            assert not wrong, name
+
+
+# What a renderer may import: what computes, and nothing that touches the machine.
+PURE = {f"guestagent.{name}" for name in ("defs", "errors", "model", "record", "parse", "stacks")}
+PURE_STANDINS = {"guestagent.system.digest"}
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name in TREES if f"{name}.".startswith("guestagent.stacks."))
+)
+def test_only_the_reload_of_a_stack_has_effects(name: str) -> None:
+    effects = {f"{stack}.reload" for stack in STACKS} | {"guestagent.stacks.programs"}
+    if name in effects:
+        return
+    loaded = imports(name)
+    assert not loaded & effects
+    rooms = {f"guestagent.{room_of(other)}" for other in loaded - PURE_STANDINS}
+    assert rooms <= PURE
+    assert not outside(name) - {"yaml"}
+
+
+def test_only_live_reloads_a_stack() -> None:
+    reloads = {f"{stack}.reload" for stack in STACKS}
+    assert {name for name in TREES if imports(name) & reloads} == {"guestagent.live.network"}
 
 
 WRITERS = {
@@ -167,12 +207,6 @@ def test_the_paths_of_the_guest_stand_in_one_place() -> None:
         assert [text for text in found if text.rstrip("/").count("/") > 1] == [], name
 
 
-# To be gone when issue 11 is done.
-STILL_PRIVATE: set[str] = {
-    "guestagent.stacks.networkmanager.render",
-}
-
-
 @pytest.mark.parametrize("name", sorted(TREES))
 def test_only_system_imports_private_modules(name: str) -> None:
     tree = TREES[name]
@@ -183,5 +217,5 @@ def test_only_system_imports_private_modules(name: str) -> None:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
     private = {module for module in found if module.startswith("_") and module != "__future__"}
-    if room_of(name) != "system" and name not in STILL_PRIVATE:
+    if room_of(name) != "system":
         assert not private, name

@@ -20,14 +20,13 @@ from network_samples import (
     bond,
     interface,
     member,
+    rendered,
     route,
     vlan,
 )
 
-from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
-from guestagent.stacks.ifupdown import render as ifupdown
 
 NAME, NAME2 = "enp0s3", "enp0s4"
 BAD = BAD_FIELDS + BAD_LABELS
@@ -61,8 +60,9 @@ def nic(**changes: object) -> Interface:
 
 
 def text(*interfaces: Interface) -> str:
-    ((path, content, _),) = ifupdown.render(interfaces).files
-    assert path == "/etc/network/interfaces.d/50-guestagent"
+    ((path, content, mode, origin),) = rendered("ifupdown", *interfaces)[0]
+    assert (path, mode) == ("/etc/network/interfaces.d/50-guestagent", 0o644)
+    assert origin == interfaces[0].origin
     return content
 
 
@@ -322,20 +322,19 @@ def test_a_member_without_a_name_joins_in_the_same_way() -> None:
 
 @pytest.mark.parametrize("given", SAMPLES.values(), ids=SAMPLES.keys())
 def test_nothing_is_lost_and_no_trace_left_for_the_next_time(given: list[Interface]) -> None:
-    first = ifupdown.render(given)
-    assert (first.lost, ifupdown.render(given)) == ((), first)
+    first = rendered("ifupdown", *given)
+    assert (first[1], rendered("ifupdown", *given)) == ([], first)
 
 
 @pytest.mark.parametrize("bad", [b for _, b in BAD], ids=[name for name, _ in BAD])
 def test_E7_a_model_with_a_bad_field_is_not_rendered(bad: Interface) -> None:
     with pytest.raises(FieldError) as caught:
-        ifupdown.render([bad])
+        rendered("ifupdown", bad)
     assert "\n" not in str(caught.value)
 
 
-def test_the_one_file_is_for_everybody_to_read_and_guestagents_own() -> None:
-    assert (ifupdown.MODE, ifupdown.render([]).files) == (0o644, ())
-    assert ifupdown.PATH.startswith(defs.NETWORK_FILES)
+def test_without_an_interface_there_is_no_file() -> None:
+    assert rendered("ifupdown") == ([], [])
 
 
 @pytest.mark.skipif(not shutil.which("ifquery"), reason="ifupdown is not installed")

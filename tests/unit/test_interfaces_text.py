@@ -12,13 +12,13 @@ from network_samples import (
     NETWORKD_LINE,
     RESOLV_LINE,
     facts,
+    planned,
     spoiled,
     strange_lines,
 )
 from rig import collected
 
 from guestagent import defs
-from guestagent.desired.network import plan
 from guestagent.errors import Origin
 from guestagent.model import Network, Nic, Route
 from guestagent.parse.network.interfaces_text import parse_interfaces_text
@@ -211,7 +211,7 @@ def _assert_plain(network: Network) -> None:
     for backend in defs.NETWORK_BACKENDS:
         for nics in (None, (Nic("eth0", MAC), Nic("eth1", MAC2))):
             given = facts(nics=nics, resolver="file")
-            for resource in plan(network, given, Settings(network_backend=backend))[0]:
+            for resource in planned(network, given, Settings(network_backend=backend))[0]:
                 assert isinstance(resource, File)
                 text = resource.content.decode("ascii")
                 assert all(line.isprintable() for line in text.split("\n"))

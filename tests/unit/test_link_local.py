@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from network_samples import facts, interface, network
+from network_samples import facts, interface, network, planned
 
-from guestagent.desired.network import plan
 from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
 
@@ -19,7 +18,7 @@ WORDS = {
 
 def text(backend: str, settings: Settings, known: bool = False) -> str:
     data = network(interface(dhcp4=True)) if known else None
-    found, _ = plan(data, facts(backend=backend), settings)
+    found, _ = planned(data, facts(backend=backend), settings)
     return "".join(item.content.decode() for item in found if isinstance(item, File))
 
 
@@ -35,7 +34,7 @@ def test_a_network_of_the_source_does_not(backend: str) -> None:
 
 
 def test_ifupdown_says_that_it_cannot() -> None:
-    _, problems = plan(None, facts(backend="ifupdown"), WANTED)
-    assert any("169.254/16" in problem.reason for problem in problems)
-    _, problems = plan(None, facts(backend="ifupdown"), Settings())
-    assert not any("169.254/16" in problem.reason for problem in problems)
+    _, problems = planned(None, facts(backend="ifupdown"), WANTED)
+    assert any("link-local IPv4" in problem.reason for problem in problems)
+    _, problems = planned(None, facts(backend="ifupdown"), Settings())
+    assert not any("link-local IPv4" in problem.reason for problem in problems)

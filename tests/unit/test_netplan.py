@@ -18,6 +18,7 @@ from network_samples import (
     bond,
     interface,
     member,
+    rendered,
     route,
     vlan,
 )
@@ -25,7 +26,6 @@ from network_samples import (
 from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
 from guestagent.parse.network import bonding
-from guestagent.stacks.netplan import render as netplan
 
 PATH = "/etc/netplan/90-guestagent.yaml"
 HEADER = "# Written by guestagent; settings of your own belong in a file whose name sorts later.\n"
@@ -33,8 +33,9 @@ HEADER = "# Written by guestagent; settings of your own belong in a file whose n
 
 def text(*interfaces: Interface) -> str:
     """The file below its header."""
-    ((path, found, origin),) = netplan.render(interfaces).files
+    ((path, found, mode, origin),) = rendered("netplan", *interfaces)[0]
     assert (path, found[: len(HEADER)], origin) == (PATH, HEADER, interfaces[0].origin)
+    assert mode == 0o600
     return found[len(HEADER) :]
 
 
@@ -48,15 +49,11 @@ def body(given: Interface) -> dict[str, Any]:
 
 def lost(*interfaces: Interface) -> list[str]:
     """What netplan cannot express."""
-    return [reason for _, reason in netplan.render(interfaces).lost]
-
-
-def test_only_root_may_read_the_file() -> None:
-    assert netplan.MODE == 0o600
+    return [problem.reason for problem in rendered("netplan", *interfaces)[1]]
 
 
 def test_no_interfaces_are_no_file() -> None:
-    assert netplan.render([]).files == ()
+    assert rendered("netplan") == ([], [])
 
 
 FULL = """\
@@ -316,9 +313,9 @@ def test_what_netplan_has_no_word_for_is_told_and_left_out(
     origin = ORIGIN._replace(key="links[2]")
     given = bond(LABEL, mode=mode, options=((name, value),), origin=origin)
     assert body(given)["parameters"] == {"mode": mode}
-    ((where, reason),) = netplan.render([given]).lost
-    assert where == origin
-    assert name in reason
+    (problem,) = rendered("netplan", given)[1]
+    assert problem == origin.warning(problem.reason)
+    assert name in problem.reason
 
 
 def test_every_option_of_the_driver_is_written_or_told() -> None:
@@ -334,7 +331,7 @@ def test_every_text_is_quoted() -> None:
 
 def test_a_name_that_netplan_keeps_for_itself_is_refused() -> None:
     with pytest.raises(FieldError):
-        netplan.render([vlan(name="renderer", id="renderer")])
+        rendered("netplan", vlan(name="renderer", id="renderer"))
 
 
 @pytest.mark.parametrize(
@@ -342,7 +339,7 @@ def test_a_name_that_netplan_keeps_for_itself_is_refused() -> None:
 )
 def test_E5_a_model_with_a_bad_field_is_not_rendered(bad: Interface) -> None:
     with pytest.raises(FieldError) as caught:
-        netplan.render([interface(), bad])
+        rendered("netplan", interface(), bad)
     assert "\n" not in str(caught.value)
 
 
@@ -351,4 +348,4 @@ def test_E5_a_model_with_a_bad_field_is_not_rendered(bad: Interface) -> None:
 )
 def test_E5_a_model_with_a_bad_label_is_not_rendered(bad: Interface) -> None:
     with pytest.raises(FieldError):
-        netplan.render([bad])
+        rendered("netplan", bad)

@@ -21,12 +21,12 @@ from network_samples import (
     NICS,
     RESOLV_LINE,
     facts,
+    planned,
     spoiled,
     strange_lines,
 )
 
 from guestagent import defs
-from guestagent.desired.network import plan
 from guestagent.model import Network
 from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
@@ -84,7 +84,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
 @cache
 def _outputs(network: Network, backend: str) -> list[tuple[str, str]]:
     offered = facts(resolver="file", nics=NICS)
-    resources, _ = plan(network, offered, Settings(network_backend=backend))
+    resources, _ = planned(network, offered, Settings(network_backend=backend))
     files = [entry for entry in resources if isinstance(entry, File)]
     return [(entry.path, entry.content.decode("ascii")) for entry in files]
 

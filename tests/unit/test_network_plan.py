@@ -19,13 +19,13 @@ from network_samples import (
     interface,
     member,
     network,
+    planned,
     route,
     strange_lines,
     vlan,
 )
 
 from guestagent import defs
-from guestagent.desired.network import plan, renderer
 from guestagent.errors import Problem
 from guestagent.model import Facts, Interface, Network, Nic
 from guestagent.plan.kinds.file import File
@@ -44,9 +44,9 @@ def resources(
 ) -> tuple[list[File], list[Problem]]:
     """What is planned with a back end of the settings, and what is said."""
     settings = SETTINGS._replace(network_backend=backend, network_policy_routing=policy)
-    planned, problems = plan(data, given, settings)
+    wanted, problems = planned(data, given, settings)
     found = []
-    for resource in planned:
+    for resource in wanted:
         assert isinstance(resource, File)
         assert (resource.kind, resource.secret) == ("file", False)
         found.append(resource)
@@ -57,9 +57,9 @@ def files(
     data: Network | None, given: Facts, backend: str = "", policy: bool = False
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """Path → text of what is planned, and severity and origin key of the problems."""
-    planned, problems = resources(data, given, backend, policy)
-    found = {file.path: file.content.decode() for file in planned}
-    assert len(found) == len(planned)
+    wanted, problems = resources(data, given, backend, policy)
+    found = {file.path: file.content.decode() for file in wanted}
+    assert len(found) == len(wanted)
     return found, [(problem.severity, problem.key) for problem in problems]
 
 
@@ -81,11 +81,11 @@ def test_a_backend_that_is_asked_for_wins_over_the_facts() -> None:
 def test_files_are_those_of_the_back_end_and_guestagents_own(backend: str, asked: bool) -> None:
     data = network(interface(), interface(mac=MAC2, addresses=(), dhcp4=True))
     given = facts(backend="" if asked else backend)
-    planned, problems = resources(data, given, backend if asked else "")
-    assert (bool(planned), problems) == (True, [])
-    for file in planned:
-        assert file.path.startswith(defs.NETWORK_FILES)
-        assert file.mode == renderer(backend)[1] == SECRET_MODES.get(backend, 0o644)
+    wanted, problems = resources(data, given, backend if asked else "")
+    assert (bool(wanted), problems) == (True, [])
+    for file in wanted:
+        assert file.path.startswith(defs.NETWORK_STACK_FILES[backend])
+        assert file.mode == SECRET_MODES.get(backend, 0o644)
         assert file.content.endswith(b"\n")
 
 
@@ -162,9 +162,9 @@ def test_fallback_is_dhcp_on_every_nic_and_the_report_says_so(
     data: Network | None, backend: str
 ) -> None:
     expected, _ = files(None, facts(), backend)
-    planned, problems = resources(data, facts(), backend)
-    assert {file.path: file.content.decode() for file in planned} == expected
-    told = [problem for problem in problems if "all of them get DHCP" in problem.reason]
+    wanted, problems = resources(data, facts(), backend)
+    assert {file.path: file.content.decode() for file in wanted} == expected
+    told = [problem for problem in problems if "every NIC gets DHCP" in problem.reason]
     assert [(problem.severity, problem.key) for problem in told] == [
         ("warning", "network" if data is None else "")
     ]
@@ -188,8 +188,8 @@ def test_fallback_has_link_local_ipv4_only_where_no_source_was_read(
     data: Network | None, asked: bool
 ) -> None:
     settings = SETTINGS._replace(metadata_link_local_ipv4=asked)
-    planned, _ = plan(data, facts(), settings)
-    texts = [file.content for file in planned if isinstance(file, File)]
+    wanted, _ = planned(data, facts(), settings)
+    texts = [file.content for file in wanted if isinstance(file, File)]
     has = {b"LinkLocalAddressing=yes\n" in text for text in texts}
     assert (len(texts), has) == (len(NICS), {asked and data is None})
 

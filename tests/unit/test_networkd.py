@@ -12,6 +12,7 @@ from network_samples import (
     MAC,
     NETWORKD_LINE,
     interface,
+    rendered,
     route,
     strange_lines,
 )
@@ -19,7 +20,6 @@ from network_samples import networkd_files as files
 
 from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
-from guestagent.stacks.networkd import render as networkd
 
 
 def body(given: Interface) -> dict[str, list[str]]:
@@ -193,5 +193,5 @@ def test_every_line_is_one_that_guestagent_writes() -> None:
 )
 def test_E5_a_model_with_a_bad_field_is_not_rendered(bad: Any) -> None:
     with pytest.raises(FieldError) as caught:
-        networkd.render([interface(), bad])
+        rendered("networkd", interface(), bad)
     assert "\n" not in str(caught.value)

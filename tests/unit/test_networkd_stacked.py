@@ -15,13 +15,13 @@ from network_samples import (
     bond,
     interface,
     member,
+    rendered,
     strange_lines,
     vlan,
 )
 from network_samples import networkd_files as files
 
 from guestagent.parse.network import bonding
-from guestagent.stacks.networkd import render as networkd
 
 STACK = {
     f"{LABEL}.network": """
@@ -146,7 +146,8 @@ def test_every_file_has_the_origin_of_its_interface() -> None:
         bond(LABEL, origin=origins[1]),
         vlan("bond0", origin=origins[2]),
     )
-    found = [(path[len(NETWORKD_STEM) :], why) for path, _, why in networkd.render(stack).files]
+    files, _ = rendered("networkd", *stack)
+    found = [(file.path[len(NETWORKD_STEM) :], file.origin) for file in files]
     assert found == [
         (f"{LABEL}.network", origins[0]),
         ("bond0.netdev", origins[1]),
@@ -223,15 +224,15 @@ def test_what_networkd_has_no_word_for_is_told_and_left_out(
 ) -> None:
     origin = ORIGIN._replace(key="links[2]")
     options = (("miimon", "100"), (name, value))
-    rendered = networkd.render([bond(LABEL, mode=mode, options=options, origin=origin)])
-    ((where, reason),) = rendered.lost
-    assert (where, name in reason) == (origin, True)
+    given = bond(LABEL, mode=mode, options=options, origin=origin)
+    (problem,) = rendered("networkd", given)[1]
+    assert (problem, name in problem.reason) == (origin.warning(problem.reason), True)
     assert netdev(mode, *options) == ["MIIMonitorSec=100ms"]
 
 
 def test_nothing_is_lost_otherwise() -> None:
     given = [bond(LABEL, mode=mode, options=((name, value),)) for mode, name, value, _ in WORDS]
-    assert all(networkd.render([entry]).lost == () for entry in given)
+    assert all(rendered("networkd", entry)[1] == [] for entry in given)
 
 
 def test_every_line_is_one_that_guestagent_writes() -> None:

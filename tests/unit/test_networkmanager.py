@@ -19,6 +19,7 @@ from network_samples import (
     bond,
     interface,
     member,
+    rendered,
     route,
     vlan,
 )
@@ -26,7 +27,6 @@ from network_samples import (
 from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
 from guestagent.parse.network import bonding
-from guestagent.stacks.networkmanager import render as networkmanager
 
 STEM = "/etc/NetworkManager/system-connections/guestagent-"
 HEADER = "# Written by guestagent; settings of your own belong in a profile of higher priority.\n"
@@ -40,7 +40,8 @@ UUIDS = {
 def files(*interfaces: Interface) -> dict[str, str]:
     """Label → the text of its profile below the header."""
     found = {}
-    for path, text, _ in networkmanager.render(interfaces).files:
+    for path, text, mode, _ in rendered("networkmanager", *interfaces)[0]:
+        assert mode == 0o600  # NetworkManager ignores what others may read
         assert (path[: len(STEM)], text[: len(HEADER)]) == (STEM, HEADER)
         assert path.endswith(".nmconnection")
         found[path[len(STEM) :].removesuffix(".nmconnection")] = text[len(HEADER) :]
@@ -56,11 +57,7 @@ def body(given: Interface, *others: Interface) -> dict[str, list[str]]:
 
 def lost(*interfaces: Interface) -> list[str]:
     """What NetworkManager cannot express."""
-    return [reason for _, reason in networkmanager.render(interfaces).lost]
-
-
-def test_only_root_may_read_the_files() -> None:
-    assert networkmanager.MODE == 0o600
+    return [problem.reason for problem in rendered("networkmanager", *interfaces)[1]]
 
 
 FULL = """
@@ -314,7 +311,7 @@ def test_options_of_a_bond_are_the_drivers_own_words(mode: str) -> None:
 def test_every_file_has_the_origin_of_its_interface() -> None:
     origins = [ORIGIN._replace(key=f"links[{n}]") for n in range(2)]
     given = (interface(origin=origins[0]), vlan(LABEL, 7, origin=origins[1]))
-    assert [why for _, _, why in networkmanager.render(given).files] == origins
+    assert [file.origin for file in rendered("networkmanager", *given)[0]] == origins
 
 
 def test_a_primary_member_without_a_known_name_is_told_and_left_out() -> None:
@@ -322,9 +319,9 @@ def test_a_primary_member_without_a_known_name_is_told_and_left_out() -> None:
     bonded = bond(options=(("miimon", "100"), ("primary", LABEL2)), origin=origin)
     stack = (bonded, member(MAC, name=""), member(MAC2, name=""))
     assert body(*stack)["bond"] == ["mode=active-backup", "miimon=100"]
-    ((where, reason),) = networkmanager.render(stack).lost
-    assert where == origin
-    assert "primary" in reason
+    (problem,) = rendered("networkmanager", *stack)[1]
+    assert problem == origin.warning(problem.reason)
+    assert "primary" in problem.reason
 
 
 def dns_lines(given: Interface) -> list[str]:
@@ -384,7 +381,7 @@ def test_that_the_boot_may_wait_for_an_interface_is_told(
 )
 def test_E5_a_model_with_a_bad_field_is_not_rendered(bad: Interface) -> None:
     with pytest.raises(FieldError) as caught:
-        networkmanager.render([interface(), bad])
+        rendered("networkmanager", interface(), bad)
     assert "\n" not in str(caught.value)
 
 
@@ -393,4 +390,4 @@ def test_E5_a_model_with_a_bad_field_is_not_rendered(bad: Interface) -> None:
 )
 def test_E5_a_model_with_a_bad_label_is_not_rendered(bad: Interface) -> None:
     with pytest.raises(FieldError):
-        networkmanager.render([bad])
+        rendered("networkmanager", bad)

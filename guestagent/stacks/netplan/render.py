@@ -1,12 +1,13 @@
-"""All interfaces as one file of netplan, netplan(5), for version 0.106 and later.
+"""Render all interfaces as one file of netplan, netplan(5), for version 0.106 and later.
 
 The file says what both of netplan's back ends, systemd-networkd and NetworkManager, understand
 alike, and leaves the choice to the guest.  No NIC is renamed.  NICs are known by labels, bonds
 and VLANs by their names.
 
-Wherever routers are heeded there is ``dhcp6: true``: it does what their M and O flags say.
-Without it NetworkManager would not ask for IPv6 at all, and ``route-metric`` would not be
-had for the routes that they advertise.  Netplan cannot insist on DHCPv6, nor do without.
+Wherever router advertisements are accepted the file says ``dhcp6: true``, which does what their
+M and O flags say.  Without it NetworkManager would not configure IPv6 at all, and
+``route-metric`` would not apply to the routes that routers advertise.  Netplan can neither
+require DHCPv6 nor do without it.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.parse.network.address import KERNEL_METRICS, family
 from guestagent.stacks.check import check
-from guestagent.stacks.rendered import RULE_PRIORITY, UNKNOWN_TO_SYSTEMD, Rendered
+from guestagent.stacks.rendered import RULE_PRIORITY, UNKNOWN_TO_SYSTEMD, RenderedFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guestagent.errors import Origin
-    from guestagent.model import Bond, Interface, Route
+    from guestagent.errors import Problems
+    from guestagent.model import Bond, Interface, Route, Rule
 
     Mapping = dict[str, object]
 
-MODE = 0o600
+_MODE = 0o600
 _HEADER = "# Written by guestagent; settings of your own belong in a file whose name sorts later.\n"
 _PARAMETERS = {
     "ad_select": "ad-select",
@@ -49,96 +50,103 @@ _PARAMETERS = {
     "updelay": "up-delay",
     "xmit_hash_policy": "transmit-hash-policy",
 }
-# Options whose value 0 netplan takes for "not given", which to the driver means 1.
+# Options for which netplan treats 0 as "not given"; the driver's default is 1.
 _NEVER_ZERO = ("num_grat_arp", "packets_per_slave", "resend_igmp")
-# Netplan writes higher ones as negative numbers, and takes the highest for none.
+# Netplan writes higher metrics as negative numbers, and treats the highest of all as none.
 _HIGHEST_METRIC = 2**31 - 1
 _NO_FAMILY = (
-    "netplan takes DNS servers only of a family in which it gives the interface addresses;"
-    " the others are left out"
+    "netplan accepts DNS servers only of an address family that the interface has addresses of;"
+    " the others are ignored"
 )
-# What netplan takes for a setting where an interface should be named.
-_NO_NAME = "renderer"
+# Where an interface should be named, netplan takes this word for a setting.
+_RESERVED_NAME = "renderer"
 
 
-def render(interfaces: Sequence[Interface]) -> Rendered:
-    """The file.  FieldError: a value does not fit."""
-    kinds: dict[str, Mapping] = {}
-    lost: list[tuple[Origin, str]] = []
-    for interface in interfaces:
-        if check(interface).id == _NO_NAME:
-            raise FieldError("the interface has a name that netplan keeps for itself")
-        kind = "bonds" if interface.bond else "vlans" if interface.vlan else "ethernets"
-        kinds.setdefault(kind, {})[_quoted(interface.id)] = _interface(interface)
-        lost += _lost(interface)
+def render(interfaces: Sequence[Interface], problems: Problems) -> list[RenderedFile]:
+    """Return the file, if there is an interface; note what netplan cannot do as problems.
+
+    Raises FieldError for a value that does not fit.
+    """
     if not interfaces:
-        return Rendered(())
+        return []
+    kinds: dict[str, Mapping] = {}
+    for interface in interfaces:
+        if check(interface).id == _RESERVED_NAME:
+            raise FieldError("the interface has a name that netplan reserves for itself")
+        of_kind = kinds.setdefault(_kind(interface), {})
+        of_kind[_quote(interface.id)] = _interface(interface)
+        _report_losses(interface, problems)
     lines = _lines({"network": {"version": 2, **kinds}})
     text = _HEADER + "\n".join(lines) + "\n"
-    return Rendered(((defs.NETPLAN_FILE, text, interfaces[0].origin),), tuple(lost))
+    return [RenderedFile(defs.NETPLAN_FILE, text, _MODE, interfaces[0].origin)]
+
+
+def _kind(interface: Interface) -> str:
+    if interface.bond:
+        return "bonds"
+    return "vlans" if interface.vlan else "ethernets"
 
 
 def _lines(mapping: Mapping, indent: str = "") -> list[str]:
-    """A mapping as YAML in block style, sequences of scalars in flow style."""
+    """Return a mapping as lines of YAML: in block style, but sequences of strings in flow style."""
     lines = []
     for key, value in mapping.items():
-        inner = f"{indent}  "
         if isinstance(value, dict):
-            lines += [f"{indent}{key}:", *_lines(value, inner)]
+            lines += [f"{indent}{key}:", *_lines(value, f"{indent}  ")]
         elif not isinstance(value, list):
             lines.append(f"{indent}{key}: {_scalar(value)}")
         elif all(isinstance(item, str) for item in value):
-            lines.append(f"{indent}{key}: [{', '.join(_scalar(item) for item in value)}]")
+            items = ", ".join(_scalar(item) for item in value)
+            lines.append(f"{indent}{key}: [{items}]")
         else:
             lines.append(f"{indent}{key}:")
             for item in value:
-                first, *rest = _lines(item, f"{inner}  ")
-                lines += [f"{inner}- {first.strip()}", *rest]
+                lines += _list_item(item, f"{indent}  ")
     return lines
+
+
+def _list_item(mapping: Mapping, indent: str) -> list[str]:
+    first, *rest = _lines(mapping, f"{indent}  ")
+    return [f"{indent}- {first.strip()}", *rest]
 
 
 def _scalar(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, int) else _quoted(str(value))
+    return str(value) if isinstance(value, int) else _quote(str(value))
 
 
-def _quoted(text: str) -> str:
-    """A double-quoted scalar, of text that needs no escapes in it."""
+def _quote(text: str) -> str:
+    """Return a double-quoted scalar.  Raises FieldError for text that would need escapes in it."""
     if not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text:
-        raise FieldError("the interface has a value that cannot stand in the file")
+        raise FieldError("the interface has a value that the file cannot hold")
     return f'"{text}"'
 
 
 def _interface(interface: Interface) -> Mapping:
-    described = {**_kind(interface), **_link(interface), **_protocols(interface)}
+    described = {**_device(interface), **_link(interface), **_protocols(interface)}
     if interface.addresses:
         described["addresses"] = list(interface.addresses)
     if interface.routes:
         described["routes"] = [_route(route) for route in interface.routes]
     if interface.rules:
-        described["routing-policy"] = [
-            {"from": rule.source, "table": rule.table, "priority": RULE_PRIORITY}
-            for rule in interface.rules
-        ]
-    servers: Mapping = {}
-    if addresses := [server for server in interface.dns if _takes(interface, server)]:
-        servers["addresses"] = addresses
-    if interface.search:
-        servers["search"] = list(interface.search)
-    if servers:
-        described["nameservers"] = servers
+        described["routing-policy"] = [_rule(rule) for rule in interface.rules]
+    nameservers = _nameservers(interface)
+    if nameservers:
+        described["nameservers"] = nameservers
     return described
 
 
-def _kind(interface: Interface) -> Mapping:
-    """What the interface is, or which one."""
+def _device(interface: Interface) -> Mapping:
+    """Return which NIC the interface is, or what the bond or VLAN is made of."""
     if interface.bond:
         members = list(interface.bond.members)
         return {"interfaces": members, "parameters": _parameters(interface.bond)}
     if interface.vlan:
         return {"id": interface.vlan.tag, "link": interface.vlan.parent}
-    return {"match": {"macaddress": interface.mac} if interface.mac else {"name": interface.name}}
+    if interface.mac:
+        return {"match": {"macaddress": interface.mac}}
+    return {"match": {"name": interface.name}}
 
 
 def _link(interface: Interface) -> Mapping:
@@ -147,23 +155,10 @@ def _link(interface: Interface) -> Mapping:
         described["macaddress"] = interface.mac
     if interface.mtu is not None:
         described["mtu"] = interface.mtu
-    if not interface.required or not (interface.addresses or _dynamic(interface)):
+    gets_address = interface.addresses or interface.dhcp4 or interface.accept_ra
+    if not interface.required or not gets_address:
         described["optional"] = True
     return described
-
-
-def _takes(interface: Interface, server: str) -> bool:
-    """Whether a DNS server is of a family of the interface.
-
-    NetworkManager refuses the whole profile that netplan writes for it otherwise.
-    """
-    version = family(server)
-    dynamic = interface.dhcp4 if version == 4 else interface.accept_ra
-    return bool(dynamic) or any(family(address) == version for address in interface.addresses)
-
-
-def _dynamic(interface: Interface) -> bool:
-    return interface.dhcp4 or bool(interface.accept_ra)
 
 
 def _protocols(interface: Interface) -> Mapping:
@@ -173,12 +168,13 @@ def _protocols(interface: Interface) -> Mapping:
     if interface.link_local:
         described["link-local"] = ["ipv4", "ipv6"]
     if interface.accept_ra:
-        # The address that a cloud expects; networkd makes no other.
-        described.update({"dhcp6": True, "ipv6-address-generation": "eui64"})
+        described["dhcp6"] = True
+        # The address that clouds expect, and the only one that networkd makes.
+        described["ipv6-address-generation"] = "eui64"
     if interface.accept_ra is not None:
         described["accept-ra"] = interface.accept_ra
     if interface.metric is not None:
-        # Both or none: networkd's side of netplan insists on it.
+        # netplan refuses different values for the two protocols where it writes for networkd.
         for protocol in ("dhcp4", "dhcp6"):
             if protocol in described:
                 described[f"{protocol}-overrides"] = {"route-metric": interface.metric}
@@ -193,36 +189,66 @@ def _route(route: Route) -> Mapping:
         described["scope"] = "link"
     if route.on_link:
         described["on-link"] = True
-    # Said in any case: NetworkManager would choose one of its own.
-    default = KERNEL_METRICS[family(route.destination)]
-    described["metric"] = default if route.metric is None else min(route.metric, _HIGHEST_METRIC)
+    # Always written out: NetworkManager would choose another default.
+    if route.metric is None:
+        described["metric"] = KERNEL_METRICS[family(route.destination)]
+    else:
+        described["metric"] = min(route.metric, _HIGHEST_METRIC)
     if route.table is not None:
         described["table"] = route.table
     return described
 
 
+def _rule(rule: Rule) -> Mapping:
+    return {"from": rule.source, "table": rule.table, "priority": RULE_PRIORITY}
+
+
+def _nameservers(interface: Interface) -> Mapping:
+    nameservers: Mapping = {}
+    addresses = [server for server in interface.dns if _accepts_server(interface, server)]
+    if addresses:
+        nameservers["addresses"] = addresses
+    if interface.search:
+        nameservers["search"] = list(interface.search)
+    return nameservers
+
+
+def _accepts_server(interface: Interface, server: str) -> bool:
+    """Tell whether a DNS server is of an address family that the interface has addresses of.
+
+    NetworkManager refuses the whole profile that netplan writes for it otherwise.
+    """
+    version = family(server)
+    is_dynamic = interface.dhcp4 if version == 4 else interface.accept_ra
+    return bool(is_dynamic) or any(family(address) == version for address in interface.addresses)
+
+
 def _parameters(bond: Bond) -> Mapping:
-    """Options of a bond; times without a unit are in that of the driver."""
-    described: Mapping = {"mode": bond.mode}
+    """Return the options of a bond; times have no unit, which means that of the driver."""
+    parameters: Mapping = {"mode": bond.mode}
     for name, value in bond.options:
-        if _known(name, value):
-            several = name == "arp_ip_target"
-            switch = name == "all_slaves_active"
-            described[_PARAMETERS[name]] = (
-                value.split(",") if several else value == "1" if switch else value
-            )
-    return described
+        if not _can_set(name, value):
+            continue
+        if name == "arp_ip_target":
+            parameters[_PARAMETERS[name]] = value.split(",")
+        elif name == "all_slaves_active":
+            parameters[_PARAMETERS[name]] = value == "1"
+        else:
+            parameters[_PARAMETERS[name]] = value
+    return parameters
 
 
-def _known(name: str, value: str) -> bool:
-    zero = name in _NEVER_ZERO and value == "0"
-    return name in _PARAMETERS and value not in UNKNOWN_TO_SYSTEMD and not zero
+def _can_set(name: str, value: str) -> bool:
+    if name in _NEVER_ZERO and value == "0":
+        return False
+    return name in _PARAMETERS and value not in UNKNOWN_TO_SYSTEMD
 
 
-def _lost(interface: Interface) -> list[tuple[Origin, str]]:
-    options = interface.bond.options if interface.bond else ()
-    reason = "netplan cannot set the bonding option {}, or not to this value; it is left out"
-    lost = [reason.format(name) for name, value in options if not _known(name, value)]
-    if not all(_takes(interface, server) for server in interface.dns):
-        lost.append(_NO_FAMILY)
-    return [(interface.origin, reason) for reason in lost]
+def _report_losses(interface: Interface, problems: Problems) -> None:
+    """Note what the source asks for and netplan cannot do."""
+    for name, value in interface.bond.options if interface.bond else ():
+        if not _can_set(name, value):
+            reason = f"netplan does not support bonding option {name}, or not this value; ignored"
+            problems.warn(interface.origin, reason)
+    if not all(_accepts_server(interface, server) for server in interface.dns):
+        problems.warn(interface.origin, _NO_FAMILY)

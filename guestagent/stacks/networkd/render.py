@@ -1,22 +1,24 @@
-"""Interfaces as systemd.network(5) and systemd.netdev(5) files, for systemd 252 and later."""
+"""Render interfaces as systemd.network(5) and systemd.netdev(5) files, from systemd 252 on."""
 
 from __future__ import annotations
 
 from guestagent import defs
 from guestagent.stacks.check import check
-from guestagent.stacks.rendered import RULE_PRIORITY, UNKNOWN_TO_SYSTEMD, Rendered, section
+from guestagent.stacks.rendered import RULE_PRIORITY, UNKNOWN_TO_SYSTEMD, RenderedFile, section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guestagent.errors import Origin
-    from guestagent.model import Bond, Interface, Route
+    from guestagent.errors import Problems
+    from guestagent.model import Bond, Interface, Route, Rule
 
     Pairs = list[tuple[str, str]]
 
-MODE = 0o644
+_MODE = 0o644
 _HEADER = "# Written by guestagent; settings of your own belong in a drop-in of this file.\n"
+# DHCPv6Client=: "always" asks for an address as soon as a router is found, whether or not its
+# M flag says so; "yes" does what the flags say; "no" does without DHCPv6.
 _DHCP6_CLIENT = {"slaac": "no", "stateless": "yes", "stateful": "always"}
 _BOND_KEYS = {
     "ad_actor_sys_prio": "AdActorSystemPriority",
@@ -46,116 +48,111 @@ _MILLISECONDS = ("arp_interval", "downdelay", "miimon", "updelay")
 _SWITCHES = ("all_slaves_active", "tlb_dynamic_lb")
 
 
-def render(interfaces: Sequence[Interface]) -> Rendered:
-    """A .network file for each interface, a .netdev file too for each bond and VLAN.
+def render(interfaces: Sequence[Interface], problems: Problems) -> list[RenderedFile]:
+    """Return a .network file for each interface, and a .netdev file for each bond and VLAN.
 
-    FieldError: a value does not fit.
+    Note what networkd cannot do as problems.  Raises FieldError for a value that does not fit.
     """
     files = []
-    lost: list[tuple[Origin, str]] = []
     for interface in interfaces:
-        stem = f"{defs.NETWORKD_DIR}/10-guestagent-{check(interface).id}"
+        stem = defs.NETWORK_STACK_FILES["networkd"] + check(interface).id
         if interface.stacked:
-            files.append((f"{stem}.netdev", _netdev(interface), interface.origin))
-            lost += _lost(interface)
-        files.append((f"{stem}.network", _network_file(interface, interfaces), interface.origin))
-    return Rendered(tuple(files), tuple(lost))
+            text = _netdev_file(interface, problems)
+            files.append(RenderedFile(f"{stem}.netdev", text, _MODE, interface.origin))
+        text = _network_file(interface, interfaces)
+        files.append(RenderedFile(f"{stem}.network", text, _MODE, interface.origin))
+    return files
 
 
-def _netdev(interface: Interface) -> str:
-    kind = "bond" if interface.bond else "vlan"
-    pairs = [("Name", interface.name), ("Kind", kind)]
+def _netdev_file(interface: Interface, problems: Problems) -> str:
+    pairs = [("Name", interface.name), ("Kind", "bond" if interface.bond else "vlan")]
     if interface.mac:
         pairs.append(("MACAddress", interface.mac))
+    text = _HEADER + section("NetDev", pairs)
     if interface.bond:
-        inner = section("Bond", _bond(interface.bond))
-    else:
-        assert interface.vlan is not None
-        inner = section("VLAN", [("Id", str(interface.vlan.tag))])
-    return _HEADER + section("NetDev", pairs) + inner
+        text += section("Bond", _bond(interface, interface.bond, problems))
+    if interface.vlan:
+        text += section("VLAN", [("Id", str(interface.vlan.tag))])
+    return text
 
 
-def _bond(bond: Bond) -> Pairs:
+def _bond(interface: Interface, bond: Bond, problems: Problems) -> Pairs:
     pairs = [("Mode", bond.mode)]
     for name, value in bond.options:
-        if name not in _BOND_KEYS or value in UNKNOWN_TO_SYSTEMD:
-            continue
-        if name in _MILLISECONDS:
-            value += "ms"
-        elif name in _SWITCHES:
-            value = "yes" if value == "1" else "no"
-        pairs.append((_BOND_KEYS[name], value.replace(",", " ")))
+        if value in UNKNOWN_TO_SYSTEMD:
+            reason = f"networkd does not support this value of bonding option {name}; ignored"
+            problems.warn(interface.origin, reason)
+        elif name in _BOND_KEYS:  # the primary member is named in its own file
+            pairs.append((_BOND_KEYS[name], _bond_value(name, value)))
     return pairs
 
 
-def _lost(interface: Interface) -> list[tuple[Origin, str]]:
-    options = interface.bond.options if interface.bond else ()
-    reason = "systemd-networkd cannot set the bonding option {} to this value; it is left out"
-    return [
-        (interface.origin, reason.format(name))
-        for name, value in options
-        if value in UNKNOWN_TO_SYSTEMD
-    ]
+def _bond_value(name: str, value: str) -> str:
+    if name in _MILLISECONDS:
+        return f"{value}ms"
+    if name in _SWITCHES:
+        return "yes" if value == "1" else "no"
+    return value.replace(",", " ")
 
 
 def _network_file(interface: Interface, others: Sequence[Interface]) -> str:
     sections = [
         section("Match", _match(interface)),
         section("Link", _link(interface)),
-        section("Network", [*_network(interface), *_joined(interface, others)]),
-        *(section("Route", _route(route)) for route in interface.routes),
-        *(
-            section(
-                "RoutingPolicyRule",
-                [
-                    ("From", rule.source),
-                    ("Table", str(rule.table)),
-                    ("Priority", str(RULE_PRIORITY)),
-                ],
-            )
-            for rule in interface.rules
-        ),
-        *_protocols(interface),
+        section("Network", [*_network(interface), *_stacking(interface, others)]),
     ]
+    for route in interface.routes:
+        sections.append(section("Route", _route(route)))
+    for rule in interface.rules:
+        sections.append(section("RoutingPolicyRule", _rule(rule)))
+    sections.append(section("DHCPv4", _dhcpv4(interface)))
+    sections.append(section("IPv6AcceptRA", _ipv6_accept_ra(interface)))
     return _HEADER + "".join(sections)
 
 
 def _match(interface: Interface) -> Pairs:
-    """The NIC itself, not what is stacked on it under the same address.
-
-    The permanent address stays when a bond or an administrator sets another; emulated,
-    virtio and SR-IOV devices all report it.  Only stacked devices have a kind.
-    """
     if interface.mac and not interface.stacked:
+        # The permanent address stays when a bond or an administrator sets another.  Emulated,
+        # virtio and SR-IOV devices all report it.  What is stacked on a NIC may show the same
+        # address, but has a kind, which NICs do not have.
         return [("PermanentMACAddress", interface.mac), ("Kind", "!*")]
     return [("Name", interface.name)]
 
 
 def _link(interface: Interface) -> Pairs:
-    pairs = [] if interface.mtu is None else [("MTUBytes", str(interface.mtu))]
+    pairs = []
+    if interface.mtu is not None:
+        pairs.append(("MTUBytes", str(interface.mtu)))
     dynamic = interface.dhcp4 or interface.dhcp6 != "no" or interface.accept_ra
-    if not interface.required or not (interface.addresses or dynamic):
+    gets_address = interface.addresses or dynamic
+    if not interface.required or not gets_address:
         pairs.append(("RequiredForOnline", "no"))
     return pairs
 
 
 def _network(interface: Interface) -> Pairs:
-    dhcp6 = interface.dhcp6 == "stateful"
-    dhcp = ("ipv4" if interface.dhcp4 else "no", "yes" if interface.dhcp4 else "ipv6")[dhcp6]
-    pairs = [("DHCP", dhcp)]
+    pairs = [("DHCP", _dhcp(interface))]
     if interface.link_local:
         pairs.append(("LinkLocalAddressing", "yes"))
     if interface.accept_ra is not None:
         pairs.append(("IPv6AcceptRA", _yes_no(interface.accept_ra)))
-    pairs += [("Address", address) for address in interface.addresses]
-    pairs += [("DNS", server) for server in interface.dns]
+    for address in interface.addresses:
+        pairs.append(("Address", address))
+    for server in interface.dns:
+        pairs.append(("DNS", server))
     if interface.search:
         pairs.append(("Domains", " ".join(interface.search)))
     return pairs
 
 
-def _joined(interface: Interface, others: Sequence[Interface]) -> Pairs:
-    """The bond that the interface belongs to, and the VLANs on it."""
+def _dhcp(interface: Interface) -> str:
+    if interface.dhcp6 == "stateful":
+        return "yes" if interface.dhcp4 else "ipv6"
+    return "ipv4" if interface.dhcp4 else "no"
+
+
+def _stacking(interface: Interface, others: Sequence[Interface]) -> Pairs:
+    """Name the bond that the interface is a member of, and the VLANs on it."""
     pairs = []
     for other in others:
         if other.bond and interface.id in other.bond.members:
@@ -180,20 +177,29 @@ def _route(route: Route) -> Pairs:
     return pairs
 
 
-def _protocols(interface: Interface) -> list[str]:
-    """The sections of the protocols in use.
-
-    ``always`` asks for an address by DHCPv6 as soon as there is a router, whether or not its
-    M flag says so; ``yes`` does what the flags say; ``no`` stays with the router alone.
-    """
-    metric = [] if interface.metric is None else [("RouteMetric", str(interface.metric))]
-    advertised = list(metric) if interface.accept_ra else []
-    if interface.dhcp6 in _DHCP6_CLIENT:
-        advertised.insert(0, ("DHCPv6Client", _DHCP6_CLIENT[interface.dhcp6]))
+def _rule(rule: Rule) -> Pairs:
     return [
-        section("DHCPv4", metric if interface.dhcp4 else []),
-        section("IPv6AcceptRA", advertised),
+        ("From", rule.source),
+        ("Table", str(rule.table)),
+        ("Priority", str(RULE_PRIORITY)),
     ]
+
+
+def _dhcpv4(interface: Interface) -> Pairs:
+    return _route_metric(interface) if interface.dhcp4 else []
+
+
+def _ipv6_accept_ra(interface: Interface) -> Pairs:
+    pairs = []
+    if interface.dhcp6 in _DHCP6_CLIENT:
+        pairs.append(("DHCPv6Client", _DHCP6_CLIENT[interface.dhcp6]))
+    if interface.accept_ra:
+        pairs += _route_metric(interface)
+    return pairs
+
+
+def _route_metric(interface: Interface) -> Pairs:
+    return [] if interface.metric is None else [("RouteMetric", str(interface.metric))]
 
 
 def _yes_no(value: bool) -> str:

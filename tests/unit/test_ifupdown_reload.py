@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from network_samples import LABEL2, MAC, MAC2, bond, interface, member, vlan
+from network_samples import LABEL2, MAC, MAC2, bond, interface, member, rendered, vlan
 
 from guestagent import defs
 from guestagent.model import Interface
-from guestagent.stacks.ifupdown import reload as ifchange
-from guestagent.stacks.ifupdown import render as ifupdown
+from guestagent.stacks.ifupdown import reload
 from guestagent.system.tools import TIMED_OUT, Result
 
 NAME, NAME2 = "enp0s3", "enp0s4"
@@ -57,13 +56,13 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
     for name in (NAME, NAME2, "bond0", "vlan7"):
         (tmp_path / name).touch()
     monkeypatch.setattr(defs, "NET_DIR", str(tmp_path))
-    monkeypatch.setattr(ifchange, "program", made.program)
-    monkeypatch.setattr(ifchange, "run", made.run)
+    monkeypatch.setattr(reload, "program", made.program)
+    monkeypatch.setattr(reload, "run", made.run)
     return made
 
 
 def text(*interfaces: Interface) -> str:
-    return "".join(content for _, content, _ in ifupdown.render(interfaces).files)
+    return "".join(file.text for file in rendered("ifupdown", *interfaces)[0])
 
 
 def nic(**changes: object) -> Interface:
@@ -81,13 +80,13 @@ def stacked(options: object = (("miimon", "100"),), **changes: object) -> tuple[
 
 
 def test_the_same_text_needs_nothing(guest: Guest) -> None:
-    assert ifchange.reload(text(nic()), text(nic())) == []
-    assert ifchange.reload("", "") == []
+    assert reload.carry_out(text(nic()), text(nic())) == []
+    assert reload.carry_out("", "") == []
     assert guest.told == []
 
 
 def test_a_new_interface_comes_up(guest: Guest) -> None:
-    assert ifchange.reload(text(nic()), text(nic(), second())) == []
+    assert reload.carry_out(text(nic()), text(nic(), second())) == []
     assert guest.told == ["ifup enp0s4"]
 
 
@@ -95,32 +94,32 @@ def test_interfaces_that_are_gone_go_down_by_their_old_text_the_topmost_first(
     guest: Guest,
 ) -> None:
     old = text(*stacked())
-    assert ifchange.reload(old, "") == []
+    assert reload.carry_out(old, "") == []
     assert guest.told == ["ifdown vlan7", "ifdown bond0", "ifdown enp0s4", "ifdown enp0s3"]
     assert guest.texts == [old] * 4
 
 
 def test_only_what_the_new_text_lacks_is_undone_and_then_ifup_sets_the_rest(guest: Guest) -> None:
     old = nic(addresses=("192.0.2.5/24", "192.0.2.6/24"))
-    ifchange.reload(text(old, second()), text(nic(addresses=("192.0.2.5/24",)), second()))
+    reload.carry_out(text(old, second()), text(nic(addresses=("192.0.2.5/24",)), second()))
     undo = 'ip -4 addr del 192.0.2.6/24 dev "$IFACE" 2>/dev/null || true'
     assert guest.told == [f"enp0s3: {undo}", "ifup enp0s3"]
 
 
 def test_an_address_leaves_one_interface_before_it_comes_to_another(guest: Guest) -> None:
     both = text(nic(), second())
-    ifchange.reload(both, text(nic(addresses=("198.51.100.7/24",)), second(addresses=())))
+    reload.carry_out(both, text(nic(addresses=("198.51.100.7/24",)), second(addresses=())))
     kinds = [line.split()[0] for line in guest.told]
     assert kinds == ["enp0s4:", "enp0s3:", "ifup", "ifup"]
 
 
 def test_a_client_that_stays_is_left_alone(guest: Guest) -> None:
-    ifchange.reload(text(nic(dhcp4=True)), text(nic(dhcp4=True, mtu=1400)))
+    reload.carry_out(text(nic(dhcp4=True)), text(nic(dhcp4=True, mtu=1400)))
     assert guest.told == ["ifup enp0s3"]
 
 
 def test_what_a_client_left_goes_after_the_new_addresses_have_come(guest: Guest) -> None:
-    ifchange.reload(text(nic(dhcp4=True, addresses=())), text(nic()))
+    reload.carry_out(text(nic(dhcp4=True, addresses=())), text(nic()))
     first, forgotten, then, last = guest.told
     assert first.startswith("enp0s3: kill -9 ")
     assert "/etc/network/if-down.d/resolved" in forgotten
@@ -129,7 +128,7 @@ def test_what_a_client_left_goes_after_the_new_addresses_have_come(guest: Guest)
 
 
 def test_a_client_with_another_metric_is_ended_and_keeps_its_address(guest: Guest) -> None:
-    ifchange.reload(text(nic(dhcp4=True)), text(nic(dhcp4=True, metric=1074)))
+    reload.carry_out(text(nic(dhcp4=True)), text(nic(dhcp4=True, metric=1074)))
     first, forgotten, then = guest.told
     assert first.startswith("enp0s3: kill -9 ")
     assert "/etc/network/if-down.d/resolved" in forgotten
@@ -137,25 +136,25 @@ def test_a_client_with_another_metric_is_ended_and_keeps_its_address(guest: Gues
 
 
 def test_name_servers_that_are_no_more_are_forgotten(guest: Guest) -> None:
-    ifchange.reload(text(nic(dns=("192.0.2.53",))), text(nic()))
+    reload.carry_out(text(nic(dns=("192.0.2.53",))), text(nic()))
     forgotten, then = guest.told
     assert "/etc/network/if-down.d/resolved" in forgotten
     assert then == "ifup enp0s3"
 
 
 def test_name_servers_of_a_client_that_stays_are_kept(guest: Guest) -> None:
-    ifchange.reload(text(nic(dhcp4=True, dns=("192.0.2.53",))), text(nic(dhcp4=True)))
+    reload.carry_out(text(nic(dhcp4=True, dns=("192.0.2.53",))), text(nic(dhcp4=True)))
     assert guest.told == ["ifup enp0s3"]
 
 
 def test_a_vlan_with_another_tag_is_made_anew(guest: Guest) -> None:
     old, new = (text(nic(), vlan(tag=tag, name="vlan7")) for tag in (7, 8))
-    ifchange.reload(old, new)
+    reload.carry_out(old, new)
     assert guest.told == ["vlan7: ip link del dev vlan7 || true", "ifup vlan7"]
 
 
 def test_a_bond_with_other_options_is_made_anew_and_all_on_it_is_done_again(guest: Guest) -> None:
-    ifchange.reload(text(*stacked()), text(*stacked(options=(("miimon", "200"),))))
+    reload.carry_out(text(*stacked()), text(*stacked(options=(("miimon", "200"),))))
     told = [line for line in guest.told if line.startswith(("ifup", "bond0:"))]
     assert told == [
         "bond0: ip link del dev bond0 || true",
@@ -167,7 +166,7 @@ def test_a_bond_with_other_options_is_made_anew_and_all_on_it_is_done_again(gues
 
 def test_a_member_leaves_its_bond_without_the_bond_being_made_anew(guest: Guest) -> None:
     members = (member(MAC, name=NAME), member(MAC2, name=NAME2))
-    ifchange.reload(text(*members, bond()), text(*members, bond(LABEL2)))
+    reload.carry_out(text(*members, bond()), text(*members, bond(LABEL2)))
     assert guest.told == ['enp0s3: ip link set dev "$IFACE" nomaster || true', "ifup enp0s3"]
 
 
@@ -176,7 +175,7 @@ def test_another_primary_member_is_a_change_of_the_members_only(guest: Guest) ->
         text(*stacked(options=(("miimon", "100"), ("primary", label))))
         for label in (LABEL2, "nic525400000101")
     )
-    ifchange.reload(old, new)
+    reload.carry_out(old, new)
     assert guest.told == [
         f"enp0s4: echo >{defs.NET_DIR}/bond0/bonding/primary || true",
         *("ifup enp0s3", "ifup enp0s4"),
@@ -184,7 +183,7 @@ def test_another_primary_member_is_a_change_of_the_members_only(guest: Guest) ->
 
 
 def test_nics_that_had_no_name_are_done_again_and_nothing_is_undone(guest: Guest) -> None:
-    ifchange.reload(text(nic(name="")), text(nic(mtu=1400), second(name=NAME2)))
+    reload.carry_out(text(nic(name="")), text(nic(mtu=1400), second(name=NAME2)))
     assert guest.told == ["ifup enp0s3", "ifup enp0s4"]
 
 
@@ -201,7 +200,7 @@ def test_failures_name_the_interface_and_the_rest_goes_on(
     guest: Guest, answer: Result, reason: str
 ) -> None:
     guest.answers["ifup enp0s3"] = answer
-    (failure,) = ifchange.reload("", text(nic(), second()))
+    (failure,) = reload.carry_out("", text(nic(), second()))
     assert failure.startswith("ifup enp0s3: ")
     assert reason in failure
     assert guest.told[-1] == "ifup enp0s4"
@@ -212,21 +211,21 @@ def test_failures_name_the_interface_and_the_rest_goes_on(
 )
 def test_what_is_there_already_is_no_failure(guest: Guest, said: bytes) -> None:
     guest.answers["ifup enp0s3"] = Result(0, b"", said)
-    assert ifchange.reload("", text(nic())) == []
+    assert reload.carry_out("", text(nic())) == []
 
 
 def test_a_failed_ifdown_is_a_failure(guest: Guest) -> None:
     guest.answers["ifdown enp0s3"] = Result(1, b"", b"ifdown: no such file\n")
-    (failure,) = ifchange.reload(text(nic()), "")
+    (failure,) = reload.carry_out(text(nic()), "")
     assert failure.startswith("ifdown enp0s3: ")
 
 
 def test_without_ifup_there_is_a_failure(guest: Guest) -> None:
     guest.tools.clear()
-    assert ifchange.reload("", text(nic())) == ["ifup is not installed"]
+    assert reload.carry_out("", text(nic())) == ["ifup is not installed"]
 
 
 def test_lines_of_a_person_between_ours_are_no_settings(guest: Guest) -> None:
     changed = text(nic()).replace("    up", "# a note\n\n    up", 1)
-    ifchange.reload(changed, text(nic()))
+    reload.carry_out(changed, text(nic()))
     assert guest.told == []

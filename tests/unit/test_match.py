@@ -23,7 +23,8 @@ from network_samples import (
     vlan,
 )
 
-from guestagent.desired.network.select import select
+from guestagent.desired.network.match import match
+from guestagent.errors import Problems
 from guestagent.model import Interface, Nic
 from guestagent.stacks.check import check
 
@@ -41,10 +42,11 @@ def chosen(
 ) -> tuple[list[Interface], list[str]]:
     """The selection, and the ids of the interfaces that problems name."""
     named = [entry._replace(origin=ORIGIN._replace(key=entry.id)) for entry in interfaces]
-    found, problems = select(named, nics)
+    problems = Problems()
+    found = match(named, nics, problems)
     assert [check(entry) for entry in found] == found
-    assert all(problem.severity == "error" for problem in problems)
-    return found, [problem.key for problem in problems]
+    assert all(problem.severity == "error" for problem in problems.problems)
+    return found, [problem.key for problem in problems.problems]
 
 
 def names(*interfaces: Interface, nics: Sequence[Nic] | None = NICS) -> list[str]:
@@ -97,10 +99,12 @@ def test_what_the_guest_lacks_is_left_out_and_the_rest_goes_on() -> None:
 
 
 def test_the_reason_says_what_was_looked_for() -> None:
-    _, problems = select([interface(mac=OTHER), interface(mac="", name="eth0")], NICS)
-    assert ["MAC address" in problem.reason for problem in problems] == [True, False]
-    assert ["has its name" in problem.reason for problem in problems] == [False, True]
-    assert not any(OTHER in problem.reason for problem in problems)
+    found = Problems()
+    match([interface(mac=OTHER), interface(mac="", name="eth0")], NICS, found)
+    reasons = [problem.reason for problem in found.problems]
+    assert ["this MAC address" in reason for reason in reasons] == [True, False]
+    assert ["this name" in reason for reason in reasons] == [False, True]
+    assert not any(OTHER in reason for reason in reasons)
 
 
 def test_two_interfaces_for_one_nic_are_an_error() -> None:

@@ -1,4 +1,4 @@
-"""Which programs of a network stack are told of which change."""
+"""Which programs of which network stack run for which change of its files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pytest_mock import MockerFixture
 
 from guestagent import defs
 from guestagent.errors import Origin
-from guestagent.live import network as netreload
+from guestagent.live import network as live
 from guestagent.plan.changes import RemoveFile, WriteFile
+from guestagent.stacks import programs as stack_programs
 from guestagent.system.tools import TIMED_OUT, Result
 
 WHY = Origin("test", "", "")
@@ -49,8 +50,8 @@ class Programs:
 def programs(mocker: MockerFixture) -> Programs:
     """No program is really started."""
     found = Programs()
-    mocker.patch.object(netreload, "program", found.find)
-    mocker.patch.object(netreload, "run", found.run)
+    mocker.patch.object(stack_programs, "program", found.find)
+    mocker.patch.object(stack_programs, "run", found.run)
     return found
 
 
@@ -71,21 +72,21 @@ def test_files_of_other_kinds_start_nothing(programs: Programs) -> None:
         write("/etc/network/interfaces"),
         remove("/etc/motd"),
     ]
-    assert netreload.network_changes(changes) == []
-    assert netreload.reload(changes) == []
+    assert live.network_changes(changes) == []
+    assert live.reload(changes) == []
     assert programs.started == []
 
 
 def test_resolv_conf_belongs_to_the_network_and_needs_no_program(programs: Programs) -> None:
     changes = [write(defs.RESOLV_CONF)]
-    assert netreload.network_changes(changes) == changes
-    assert netreload.reload(changes) == []
+    assert live.network_changes(changes) == changes
+    assert live.reload(changes) == []
     assert programs.started == []
 
 
 def test_networkd_reads_its_files_again(programs: Programs) -> None:
     changes = [write(f"{NETWORKD}nic1.network"), write(f"{NETWORKD}bond0.netdev", "[NetDev]")]
-    assert netreload.reload(changes) == []
+    assert live.reload(changes) == []
     assert programs.changing() == ["networkctl reload"]
 
 
@@ -93,13 +94,13 @@ def test_networkd_reads_its_files_again(programs: Programs) -> None:
 def test_networkd_makes_a_changed_device_anew(programs: Programs, gone: bool) -> None:
     path, old = f"{NETWORKD}bond0.netdev", "[NetDev]\nName=bond0\nKind=bond\n"
     change = remove(path, old) if gone else write(path, "other", old)
-    assert netreload.reload([change]) == []
+    assert live.reload([change]) == []
     assert programs.changing()[:2] == ["networkctl delete bond0", "networkctl reload"]
 
 
 def test_a_stack_that_does_not_run_is_told_nothing(programs: Programs) -> None:
     programs.fails["systemctl --quiet is-active"] = 3
-    assert netreload.reload([remove(f"{NETWORKD}a.network"), remove(f"{MANAGER}a")]) == []
+    assert live.reload([remove(f"{NETWORKD}a.network"), remove(f"{MANAGER}a")]) == []
     assert programs.changing() == []
 
 
@@ -108,13 +109,13 @@ def test_new_files_for_a_stack_that_does_not_run_are_a_failure(
     programs: Programs, path: str
 ) -> None:
     programs.fails["systemctl --quiet is-active"] = 3
-    (failure,) = netreload.reload([write(path)])
-    assert "does not run" in failure
+    (failure,) = live.reload([write(path)])
+    assert "is not running" in failure
     assert programs.changing() == []
 
 
 def test_networkmanager_brings_a_new_profile_up(programs: Programs) -> None:
-    assert netreload.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n")]) == []
+    assert live.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n")]) == []
     assert programs.changing() == [
         "nmcli connection reload",
         "nmcli --wait 10 connection up uuid 7",
@@ -125,31 +126,31 @@ def test_networkmanager_applies_a_changed_profile_to_the_device_as_it_is(
     programs: Programs,
 ) -> None:
     programs.output["nmcli -g GENERAL.DEVICES"] = "enp0s3\n"
-    assert netreload.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n", "uuid=7\n#")]) == []
+    assert live.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n", "uuid=7\n#")]) == []
     assert programs.changing() == ["nmcli connection reload", "nmcli device reapply enp0s3"]
 
 
 def test_where_that_cannot_be_the_profile_comes_up_anew(programs: Programs) -> None:
     programs.output["nmcli -g GENERAL.DEVICES"] = "enp0s3\n"
     programs.fails["nmcli device reapply"] = 4
-    assert netreload.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n", "uuid=7\n#")]) == []
+    assert live.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n", "uuid=7\n#")]) == []
     assert programs.changing()[-1] == "nmcli --wait 10 connection up uuid 7"
 
 
 def test_a_profile_that_nobody_answers_is_no_failure(programs: Programs) -> None:
     programs.fails["nmcli --wait"] = 3
-    assert netreload.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n")]) == []
+    assert live.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n")]) == []
     programs.fails["nmcli --wait"] = 4
-    assert len(netreload.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n")])) == 1
+    assert len(live.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n")])) == 1
 
 
 def test_a_profile_that_is_gone_needs_only_the_reload(programs: Programs) -> None:
-    assert netreload.reload([remove(f"{MANAGER}nic1.nmconnection")]) == []
+    assert live.reload([remove(f"{MANAGER}nic1.nmconnection")]) == []
     assert programs.changing() == ["nmcli connection reload"]
 
 
 def test_netplan_applies_its_file(programs: Programs) -> None:
-    assert netreload.reload([write(defs.NETPLAN_FILE)]) == []
+    assert live.reload([write(defs.NETPLAN_FILE)]) == []
     assert programs.changing() == ["netplan apply"]
 
 
@@ -158,7 +159,7 @@ def test_netplans_networkd_hears_only_of_what_changed(
 ) -> None:
     mocker.patch.object(os, "access", return_value=False)
     programs.fails["systemctl --quiet is-active NetworkManager.service"] = 3
-    assert netreload.reload([write(defs.NETPLAN_FILE)]) == []
+    assert live.reload([write(defs.NETPLAN_FILE)]) == []
     assert programs.changing() == ["netplan generate", "networkctl reload"]
 
 
@@ -169,7 +170,7 @@ def test_netplans_networkd_finds_its_new_files_if_it_crashes_as_a_bond_goes(
     programs.fails["systemctl --quiet is-active NetworkManager.service"] = 3
     programs.fails["networkctl"] = 1
     old = 'network:\n  bonds:\n    "bond0":\n      parameters:\n        mode: "802.3ad"\n'
-    assert len(netreload.reload([write(defs.NETPLAN_FILE, "network:\n", old)])) == 1
+    assert len(live.reload([write(defs.NETPLAN_FILE, "network:\n", old)])) == 1
     assert programs.changing() == [
         *("netplan generate", "ip link delete dev bond0", "networkctl reload"),
         *("systemctl start systemd-networkd.service", "networkctl reload"),
@@ -183,38 +184,38 @@ def test_netplans_bonds_and_vlans_are_made_again(programs: Programs) -> None:
     bond = '  bonds:\n    "bond0":\n      parameters:\n        mode: "{}"\n'
     old = head + stays + goes + bond.format("802.3ad")
     new = head + stays.replace("192.0.2.1", "192.0.2.2") + bond.format("balance-rr")
-    assert netreload.reload([write(defs.NETPLAN_FILE, new, old)]) == []
+    assert live.reload([write(defs.NETPLAN_FILE, new, old)]) == []
     deleted = ["ip link delete dev b", "ip link delete dev bond0"]
     assert programs.changing() == [*deleted, "netplan apply"]
 
 
 def test_a_failure_tells_command_and_reason(programs: Programs) -> None:
     programs.fails["netplan"] = 78
-    (failure,) = netreload.reload([write(defs.NETPLAN_FILE)])
+    (failure,) = live.reload([write(defs.NETPLAN_FILE)])
     assert failure == "netplan apply: exit status 78: it does not work"
 
 
 def test_a_program_that_hangs_is_a_failure(programs: Programs) -> None:
     programs.fails["netplan"] = TIMED_OUT
-    (failure,) = netreload.reload([write(defs.NETPLAN_FILE)])
+    (failure,) = live.reload([write(defs.NETPLAN_FILE)])
     assert failure == f"netplan apply: took longer than {defs.NETWORK_TIMEOUT:.0f} s"
 
 
 def test_a_missing_program_is_a_failure(programs: Programs) -> None:
     programs.missing.add("netplan")
-    assert netreload.reload([write(defs.NETPLAN_FILE)]) == ["netplan is not installed"]
+    assert live.reload([write(defs.NETPLAN_FILE)]) == ["netplan is not installed"]
 
 
 def test_at_boot_the_stacks_read_their_files_by_themselves(programs: Programs) -> None:
     paths = (f"{NETWORKD}a.network", f"{MANAGER}a.nmconnection", defs.RESOLV_CONF)
-    assert netreload.at_boot([write(path) for path in paths]) == []
+    assert live.at_boot([write(path) for path in paths]) == []
     assert programs.started == []
 
 
 def test_at_boot_netplans_generator_runs_again(programs: Programs, mocker: MockerFixture) -> None:
     mocker.patch.object(os, "access", lambda path, mode: path == "/usr/lib/netplan/generate")
-    assert netreload.at_boot([write(defs.NETPLAN_FILE)]) == []
+    assert live.at_boot([write(defs.NETPLAN_FILE)]) == []
     assert programs.started == ["/usr/lib/netplan/generate"]
     mocker.patch.object(os, "access", return_value=False)
-    assert netreload.at_boot([remove(defs.NETPLAN_FILE)]) == []
+    assert live.at_boot([remove(defs.NETPLAN_FILE)]) == []
     assert programs.started[1:] == ["netplan generate"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.facts import nics
+from guestagent.facts.wait_for_nics import nics_of_last_run, wait_for_nics
 
 MAC = "52:54:00:12:34:56"
 
@@ -41,7 +41,7 @@ def test_a_named_nic_is_ready_at_once(system: Path, wanted: set[str]) -> None:
     add_nic(system, "eth0")
     name_it(system)
     before = time.monotonic()
-    assert nics.wait(wanted, 30)
+    assert wait_for_nics(wanted, 30)
     assert time.monotonic() - before < 5
 
 
@@ -49,29 +49,29 @@ def test_a_named_nic_is_ready_at_once(system: Path, wanted: set[str]) -> None:
 def test_a_nic_that_udev_has_not_named_yet_is_waited_for(system: Path, wanted: set[str]) -> None:
     add_nic(system, "eth0")
     threading.Timer(0.1, name_it, [system]).start()
-    assert not nics.wait(wanted, 0)
-    assert nics.wait(wanted, 30)
+    assert not wait_for_nics(wanted, 0)
+    assert wait_for_nics(wanted, 30)
 
 
 def test_all_wanted_nics_are_waited_for(system: Path) -> None:
     add_nic(system, "eth0")
     name_it(system)
-    assert not nics.wait({MAC, "52:54:00:00:00:01"}, 0.05)
+    assert not wait_for_nics({MAC, "52:54:00:00:00:01"}, 0.05)
 
 
 def test_what_is_no_device_is_no_nic(system: Path) -> None:
     add_nic(system, "lo", 1, device=False)
     name_it(system, 1)
-    assert not nics.wait((), 0.05)
+    assert not wait_for_nics((), 0.05)
 
 
 def test_without_udev_nothing_is_waited_for(system: Path) -> None:
     (system / "udev").rmdir()
     before = time.monotonic()
-    assert not nics.wait({MAC}, 30)
+    assert not wait_for_nics({MAC}, 30)
     assert time.monotonic() - before < 5
 
 
 def test_nics_of_the_last_run_are_those_whose_address_it_read() -> None:
     watched = ("/etc/hosts", f"{defs.NET_DIR}/", f"{defs.NET_DIR}/lo/device")
-    assert nics.named((*watched, f"{defs.NET_DIR}/eth0/address")) == {"eth0"}
+    assert nics_of_last_run((*watched, f"{defs.NET_DIR}/eth0/address")) == {"eth0"}

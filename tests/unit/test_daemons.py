@@ -9,7 +9,7 @@ from pytest_mock import MockerFixture
 
 from guestagent import defs
 from guestagent.errors import Origin
-from guestagent.live import daemons as aftermath
+from guestagent.live import daemons
 from guestagent.options import Options
 from guestagent.plan.changes import MakeHostKeys, SetConsolePassword, WriteFile
 from guestagent.system.root import Root
@@ -33,13 +33,13 @@ def started(mocker: MockerFixture) -> list[str]:
         lines.append(" ".join(argv))
         return Result(0, b"", b"")
 
-    mocker.patch.object(aftermath, "program", lambda name: name)
-    mocker.patch.object(aftermath, "run", run)
+    mocker.patch.object(daemons, "program", lambda name: name)
+    mocker.patch.object(daemons, "run", run)
     return lines
 
 
 def tell(*changes: Change, **options: bool) -> None:
-    assert aftermath.tell(changes, Options(**options), Root("/")) == []  # type: ignore[arg-type]
+    assert daemons.tell(changes, Options(**options), Root("/")) == []  # type: ignore[arg-type]
 
 
 def test_without_changes_nothing_is_started(started: list[str]) -> None:
