@@ -13,7 +13,7 @@ from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from typing import Any
 
     from guestagent.model import Setting
     from guestagent.plan.wanted import Ask, Wanted
@@ -33,22 +33,13 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     room = ask.facts.room
     if asked is None and (room == 0 or not ask.settings.disk_grow):
         return
-    places = _places(growpart, wanted)
-    resized: bool | Literal["noblock"] = resize.value if resize else True
-    if not places and not resized:
+    partitions = _partition_calls(growpart, wanted)
+    file_system = _file_system_calls(resize)
+    if not partitions and not file_system:
         return
-    options: dict[str, Any] = growpart.value if growpart else {}
-    calls = [f"wanted={int(asked is not None)}"]
-    if places and not options.get("ignore_growroot_disabled"):
-        calls.append(f"[ ! -e {defs.GROWROOT_DISABLED} ] || exit 0")
-    calls += [f"partition {quote(place)}" for place in places]
-    if resized == "noblock":
-        calls.append("file_system &")
-    elif resized:
-        calls.append("file_system")
-    calls.append("exit $failed")
-    content = (_SCRIPT + "\n".join(calls) + "\n").encode()
-    if asked:
+    lines = [f"wanted={int(asked is not None)}", *partitions, *file_system, "exit $failed"]
+    content = (_SCRIPT + "\n".join(lines) + "\n").encode()
+    if asked is not None:
         why = asked.at()
         script = Script("script", "early", 30, "boot", name="grow", content=content, why=why)
     else:
@@ -57,21 +48,29 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     wanted.want(script)
 
 
-def _places(growpart: Setting | None, wanted: Wanted) -> list[str]:
-    """Return the mount points and devices whose partitions grow: / unless others are given."""
-    if growpart is None:
-        return ["/"]
-    places = []
-    for index, place in enumerate(growpart.value.get("devices", ["/"])):
-        checked = wanted.take(growpart.at("devices", index), _check_place, place)
-        if checked is not None:
-            places.append(checked)
-    mode = growpart.value.get("mode")
-    if mode == "gpart":
+def _partition_calls(growpart: Setting | None, wanted: Wanted) -> list[str]:
+    """Return the lines that grow partitions: that of / unless others are given."""
+    options: dict[str, Any] = growpart.value if growpart else {}
+    places = ["/"]
+    if growpart and "devices" in options:
+        places = wanted.take_each(growpart, "devices", _check_place)
+    if growpart and options.get("mode") == "gpart":
         wanted.warn(growpart.at("mode"), "gpart is a tool of FreeBSD; growpart or sfdisk is used")
-    if mode == "off":
+    if not places or options.get("mode") == "off":
         return []
-    return places
+    calls = [f"partition {quote(place)}" for place in places]
+    if not options.get("ignore_growroot_disabled"):
+        calls.insert(0, f"[ ! -e {defs.GROWROOT_DISABLED} ] || exit 0")
+    return calls
+
+
+def _file_system_calls(resize: Setting | None) -> list[str]:
+    """Return the line that grows the file system of /, which "noblock" does not wait for."""
+    if resize is None or resize.value is True:
+        return ["file_system"]
+    if resize.value == "noblock":
+        return ["file_system &"]
+    return []
 
 
 def _check_place(text: str) -> str:

@@ -19,8 +19,6 @@ from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from guestagent.model import Facts, Setting
     from guestagent.plan.wanted import Ask, Wanted
 
@@ -47,15 +45,16 @@ _INSTALL = """\
 #!/bin/sh
 # Install chrony, and have it ask the servers of cloud-config.
 set -e
-{install}
-{edit}systemctl enable {service}
+{install}{edit}systemctl enable {service}
 exec systemctl --no-block restart {service}
 """
 _INSTALL_APT = f"""\
-{APT_GET}
-update
-apt install chrony"""
-_INSTALL_DNF = "dnf -y install chrony"
+{APT_GET}update
+apt install chrony
+"""
+_INSTALL_DNF = """\
+dnf -y install chrony
+"""
 # What _edit does, for a file that comes with the package.
 _COMMENT_OUT_SOURCES = r"""sed -i 's/^ *\(server\|pool\|peer\|sourcedir *\/etc\)/#&/' {path}
 """
@@ -139,22 +138,10 @@ def _check_network(text: str) -> str:
     return f"{base}{slash}{length}"
 
 
-def _checked_list(
-    setting: Setting, field: str, check: Callable[[str], str], wanted: Wanted
-) -> list[str]:
-    """Return the items of a list that are valid."""
-    found = []
-    for index, text in enumerate(setting.value.get(field) or ()):
-        item = wanted.take(setting.at(field, index), check, text)
-        if item is not None:
-            found.append(item)
-    return found
-
-
 def _plan_timesyncd(setting: Setting, wanted: Wanted) -> None:
     """Plan a drop-in of timesyncd.conf(5), and a script that restarts the service."""
-    servers = _checked_list(setting, "servers", _check_server, wanted)
-    servers += _checked_list(setting, "pools", _check_server, wanted)
+    servers = wanted.take_each(setting, "servers", _check_server)
+    servers += wanted.take_each(setting, "pools", _check_server)
     for field in ("peers", "allow"):
         if setting.value.get(field):
             wanted.error(setting.at(field), "systemd-timesyncd has no such setting: use chrony")
@@ -184,7 +171,7 @@ def _plan_chrony(setting: Setting, facts: Facts, wanted: Wanted) -> None:
     for field, directive in _DIRECTIVES.items():
         check = _check_network if field == "allow" else _check_server
         option = " iburst" if directive in ("server", "pool") else ""
-        for value in _checked_list(setting, field, check, wanted):
+        for value in wanted.take_each(setting, field, check):
             lines.append(f"{directive} {value}{option}")
     if not lines and any(setting.value.get(field) for field in _DIRECTIVES):
         return  # not one of them is valid

@@ -12,8 +12,6 @@ from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from guestagent.model import Setting
     from guestagent.plan.wanted import Ask, Wanted
 
@@ -85,24 +83,12 @@ def _read(setting: Setting, wanted: Wanted) -> _Resolver:
     if value.get("domain"):
         domain = wanted.take(setting.at("domain"), host_name, value["domain"])
     return _Resolver(
-        _checked_list(setting, "nameservers", address, wanted),
-        _checked_list(setting, "searchdomains", host_name, wanted),
+        wanted.take_each(setting, "nameservers", address),
+        wanted.take_each(setting, "searchdomains", host_name),
         domain or "",
-        sortlist=_checked_list(setting, "sortlist", _check_sortlist, wanted),
+        sortlist=wanted.take_each(setting, "sortlist", _check_sortlist),
         options=options,
     )
-
-
-def _checked_list(
-    setting: Setting, field: str, check: Callable[[str], str], wanted: Wanted
-) -> list[str]:
-    """Return the items of a list that are valid."""
-    found = []
-    for index, text in enumerate(setting.value.get(field) or ()):
-        item = wanted.take(setting.at(field, index), check, text)
-        if item is not None:
-            found.append(item)
-    return found
 
 
 def _read_option(pair: tuple[str, bool | int | str]) -> str:

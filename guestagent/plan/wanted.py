@@ -7,9 +7,14 @@ from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.model import Facts, InstanceData
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from guestagent.model import Facts, InstanceData, Setting
     from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
+
+    T = TypeVar("T")
 
 
 class Ask(NamedTuple):
@@ -34,3 +39,15 @@ class Wanted(Problems):
     def want(self, *resources: Resource) -> None:
         """Have resources be true of the guest when the run is over."""
         self.resources += resources
+
+    def take_each(self, setting: Setting, field: str, check: Callable[[Any], T]) -> list[T]:
+        """Return what a validator makes of the items of a list in a setting, which may be missing.
+
+        Where the validator raises FieldError, keep that as an error at the item.
+        """
+        found = []
+        for index, value in enumerate(setting.value.get(field) or ()):
+            item = self.take(setting.at(field, index), check, value)
+            if item is not None:
+                found.append(item)
+        return found

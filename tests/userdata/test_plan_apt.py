@@ -10,7 +10,7 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.desired.packages.openpgp import public_keys
+from guestagent.desired.packages.openpgp import unarmor
 from guestagent.errors import FieldError
 from userdata.planning import (
     FACTS,
@@ -190,10 +190,10 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_key_without_its_armour_is_what_gpg_makes_of_it(key: str, tmp_path: Path) -> None:
     argv = ["gpg", "--homedir", str(tmp_path), "--dearmor"]
     done = subprocess.run(argv, input=key.encode(), capture_output=True, check=True)
-    assert public_keys(key) == done.stdout
-    assert public_keys(f"{key}\n{key}") == done.stdout * 2
+    assert unarmor(key) == done.stdout
+    assert unarmor(f"{key}\n{key}") == done.stdout * 2
     headers = key.replace("\n", "\nVersion: 1\nComment: x y\n", 1).replace("\n", "\r\n")
-    assert public_keys(headers) == done.stdout
+    assert unarmor(headers) == done.stdout
 
 
 def test_what_is_no_public_key_is_refused(key: str) -> None:
@@ -210,4 +210,4 @@ def test_what_is_no_public_key_is_refused(key: str) -> None:
     )
     for text in texts:
         with pytest.raises(FieldError):
-            public_keys(text)
+            unarmor(text)

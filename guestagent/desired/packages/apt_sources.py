@@ -1,12 +1,12 @@
-"""The sources of apt: the distribution's own from mirrors, and those that come besides."""
+"""The sources of apt: the distribution's own, from mirrors, and further ones."""
 
 from __future__ import annotations
 
 from guestagent import defs
 from guestagent.desired import os_release
-from guestagent.desired.packages import deb822
-from guestagent.desired.packages.openpgp import public_keys
-from guestagent.errors import FieldError, Problem
+from guestagent.desired.packages import sources_list
+from guestagent.desired.packages.openpgp import unarmor
+from guestagent.errors import FieldError
 from guestagent.plan.kinds.file import File
 from guestagent.record import NamedTuple
 
@@ -14,12 +14,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from guestagent.desired.packages.deb822 import Stanza
+    from guestagent.desired.packages.sources_list import Stanza
     from guestagent.errors import Origin
     from guestagent.model import Facts, Setting
-    from guestagent.plan.kinds import Resource
+    from guestagent.plan.wanted import Wanted
 
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_NAME_LENGTH = 64
+_FILE_LENGTH = 200
+# Debian's names of what uname(2) says.
 _ARCHITECTURES = {
     "x86_64": "amd64",
     "i686": "i386",
@@ -27,270 +30,334 @@ _ARCHITECTURES = {
     "armv7l": "armhf",
     "ppc64le": "ppc64el",
 }
-_KNOWN_SUITES = ("updates", "backports", "security", "proposed")
+# What ``disable_suites`` may give without the release before it.
+_SHORT_SUITES = ("updates", "backports", "security", "proposed")
 _KEY_SERVER = (
     "has only a keyid, and nothing is fetched from key servers: give key "
     "(gpg --armor --export KEYID)"
 )
 _WITHOUT_SOURCE = "; the source is left out, so its packages will be missing"
-_REPLACED_FILE = "is of no effect: another source replaces its file"
-_REPLACED = b"# The sources of this system are in sources.list.d, written by guestagent.\n"
+_REPLACED_FILE = "has no effect: a later source replaces its file"
+_EMPTY_LIST = "# The sources of this system are in sources.list.d, written by guestagent."
 
 
 class _Distribution(NamedTuple):
-    """What the sources of a distribution say: mirrors, suites besides the release, the rest."""
+    """The sources of a distribution.
+
+    ``suites`` are those of the primary mirror, but for the release itself.  ``security_follows``
+    says that the primary mirror has the security updates, too.
+    """
 
     primary: str
     security: str
     suites: tuple[str, ...]
     types: str
     components: str
-    security_follows: bool  # security updates are on the primary mirror, too
+    security_follows: bool
 
 
 _DISTRIBUTIONS = {
     "debian": _Distribution(
-        "http://deb.debian.org/debian",
-        "http://deb.debian.org/debian-security",
-        ("-updates", "-backports"),
-        "deb deb-src",
-        "main",
-        False,
+        primary="http://deb.debian.org/debian",
+        security="http://deb.debian.org/debian-security",
+        suites=("-updates", "-backports"),
+        types="deb deb-src",
+        components="main",
+        security_follows=False,
     ),
     "ubuntu": _Distribution(
-        "http://archive.ubuntu.com/ubuntu",
-        "http://security.ubuntu.com/ubuntu",
-        ("-updates", "-backports"),
-        "deb",
-        "main restricted universe multiverse",
-        True,
+        primary="http://archive.ubuntu.com/ubuntu",
+        security="http://security.ubuntu.com/ubuntu",
+        suites=("-updates", "-backports"),
+        types="deb",
+        components="main restricted universe multiverse",
+        security_follows=True,
     ),
 }
 _UBUNTU_PORTS = "http://ports.ubuntu.com/ubuntu-ports"
+_UBUNTU_ARCHIVE_ARCHITECTURES = ("amd64", "i386")
 
 
-def plan(setting: Setting, facts: Facts, problems: list[Problem]) -> list[Resource]:
-    """Files of sources and keys; problems are added to the list."""
-    work = _Work(setting, facts, problems)
-    work.mirrors()
+class _Context(NamedTuple):
+    """What the sources are made from.
+
+    ``variables`` are those of templates.  ``keyring`` is that of the distribution's own sources,
+    empty for all keys that apt trusts.
+    """
+
+    setting: Setting
+    facts: Facts
+    variables: dict[str, str]
+    keyring: str
+
+
+class _Entry(NamedTuple):
+    """One entry of ``sources``: stanzas for a file, and a key in its armour; both may be empty."""
+
+    path: str
+    stanzas: list[Stanza]
+    key: str
+    keyring: str
+
+
+def plan_sources(setting: Setting, facts: Facts, wanted: Wanted) -> None:
+    """Plan the files of sources and their keys."""
+    primary, primary_has_key = _read_mirror("primary", setting, facts, wanted)
+    security, security_has_key = _read_mirror("security", setting, facts, wanted)
+    keyring = f"{defs.ARCHIVE_KEYRINGS_DIR}/{facts.os_id}-archive-keyring.gpg"
+    if primary_has_key or security_has_key:
+        keyring = ""
+    context = _Context(setting, facts, _variables(primary, security, facts), keyring)
     if setting.value.get("preserve_sources_list"):
-        work.preserved()
+        _warn_of_preserved(setting, wanted)
+    elif setting.value.get("sources_list"):
+        _plan_main("sources_list", context, wanted)
+    elif primary:
+        _plan_main("primary", context, wanted)
+    elif security:
+        _plan_main("security", context, wanted)
+    elif setting.value.get("disable_suites"):
+        _plan_main("disable_suites", context, wanted)
+    _plan_others(context, wanted)
+
+
+def _read_mirror(key: str, setting: Setting, facts: Facts, wanted: Wanted) -> tuple[str, bool]:
+    """Plan the key of a mirror.  Return the mirror's address, or "", and if it has a key."""
+    items: list[dict[str, Any]] = setting.value.get(key) or []
+    index = _index_for_machine(items, facts)
+    if index is None:
+        return "", False
+    item = items[index]
+    if item.get("keyid") and not item.get("key"):
+        wanted.error(setting.at(key, index, "keyid"), f"{_KEY_SERVER}; the mirror is left out")
+        return "", False
+    has_key = False
+    if item.get("key"):
+        path = f"{defs.APT_TRUSTED_DIR}/guestagent-{key}.gpg"
+        has_key = _plan_key(item["key"], path, setting.at(key, index, "key"), wanted)
+        if not has_key:
+            return "", False
+    address = None
+    if item.get("uri"):
+        uri_origin = setting.at(key, index, "uri")
+        address = wanted.take(uri_origin, sources_list.check_uri, item["uri"])
+    elif item.get("search") or item.get("search_dns"):
+        wanted.error(setting.at(key, index), "search is not supported: give the uri")
+    return address or "", has_key
+
+
+def _index_for_machine(items: list[dict[str, Any]], facts: Facts) -> int | None:
+    """Return which of the mirrors is for this machine; None if there is none.
+
+    The first one for its architecture comes before the last default one, as in cloud-init.
+    """
+    architecture = _architecture(facts)
+    default = None
+    for index, item in enumerate(items):
+        if architecture in item["arches"]:
+            return index
+        if "default" in item["arches"]:
+            default = index
+    return default
+
+
+def _architecture(facts: Facts) -> str:
+    """Return Debian's name of the machine's architecture."""
+    return _ARCHITECTURES.get(facts.machine, facts.machine)
+
+
+def _plan_key(armored: str, path: str, why: Origin, wanted: Wanted) -> bool:
+    """Plan the file of a key.  Return False if it is not one."""
+    content = wanted.take(why, unarmor, armored)
+    if content is None:
+        return False
+    wanted.want(File("file", path, content, mode=0o644, why=why))
+    return True
+
+
+def _variables(primary: str, security: str, facts: Facts) -> dict[str, str]:
+    """Return the values of the variables of templates, from the mirrors that are given."""
+    variables: dict[str, str] = {}
+    release = os_release.get(facts, "VERSION_CODENAME")
+    if release:
+        variables["RELEASE"] = variables["codename"] = release
+    distribution = _DISTRIBUTIONS.get(facts.os_id)
+    if distribution is not None:
+        default_primary, default_security = distribution.primary, distribution.security
+        is_port = _architecture(facts) not in _UBUNTU_ARCHIVE_ARCHITECTURES
+        if facts.os_id == "ubuntu" and is_port:
+            default_primary = default_security = _UBUNTU_PORTS
+        if primary and distribution.security_follows:
+            default_security = primary
+        primary = primary or default_primary
+        security = security or default_security
+    if primary:
+        variables["PRIMARY"] = variables["primary"] = primary
+        variables["MIRROR"] = variables["mirror"] = primary
+    if security:
+        variables["SECURITY"] = variables["security"] = security
+    return variables
+
+
+def _warn_of_preserved(setting: Setting, wanted: Wanted) -> None:
+    """Warn of the keys on the distribution's own sources, which are left as they are."""
+    for key in ("primary", "security"):
+        if setting.value.get(key):
+            reason = "only fills in variables of sources: preserve_sources_list is true"
+            wanted.warn(setting.at(key), reason)
+    for key in ("sources_list", "disable_suites"):
+        if setting.value.get(key):
+            wanted.warn(setting.at(key), "has no effect: preserve_sources_list is true")
+
+
+def _plan_main(key: str, context: _Context, wanted: Wanted) -> None:
+    """Plan the distribution's own sources, because this key says something of them."""
+    why = context.setting.at(key)
+    try:
+        stanzas = _main_stanzas(context)
+    except FieldError as error:
+        wanted.error(why, str(error))
+        return
+    facts = context.facts
+    name = facts.os_id if facts.os_id in _DISTRIBUTIONS else "guestagent"
+    wanted.want(_sources_file(f"{defs.APT_SOURCES_DIR}/{name}.sources", stanzas, why))
+    lines = facts.texts.get(defs.APT_SOURCES_LIST, "").splitlines()
+    has_sources = any(line.strip() and not line.lstrip().startswith("#") for line in lines)
+    # A list that guestagent has emptied stays so.
+    if has_sources or _EMPTY_LIST in lines:
+        content = f"{_EMPTY_LIST}\n".encode()
+        wanted.want(File("file", defs.APT_SOURCES_LIST, content, mode=0o644, why=why))
+
+
+def _main_stanzas(context: _Context) -> list[Stanza]:
+    """Return the distribution's own sources, without the suites that are disabled.
+
+    Raise FieldError if the template is wrong, or is missing for an unknown distribution.
+    """
+    template = context.setting.value.get("sources_list")
+    if template:
+        stanzas = sources_list.parse(sources_list.fill_in(template, context.variables))
     else:
-        work.main()
-    work.others()
-    return work.resources
+        stanzas = _default_stanzas(context)
+    disabled = []
+    for name in context.setting.value.get("disable_suites") or []:
+        if name == "release":
+            name = "$RELEASE"
+        elif name in _SHORT_SUITES:
+            name = f"$RELEASE-{name}"
+        disabled.append(sources_list.fill_in(name, context.variables))
+    return sources_list.remove_suites(stanzas, disabled)
 
 
-class _Work:
-    """One plan as it grows: what is written, and what variables stand for."""
+def _default_stanzas(context: _Context) -> list[Stanza]:
+    """Return the sources of a distribution.  Raise FieldError if it or its release is unknown."""
+    distribution = _DISTRIBUTIONS.get(context.facts.os_id)
+    release = context.variables.get("RELEASE")
+    if distribution is None or not release:
+        raise FieldError("needs sources_list: this distribution's sources are not known")
+    suites = " ".join([release, *(f"{release}{suite}" for suite in distribution.suites)])
+    primary: Stanza = {
+        "Types": distribution.types,
+        "URIs": context.variables["PRIMARY"],
+        "Suites": suites,
+        "Components": distribution.components,
+    }
+    if context.keyring:
+        primary["Signed-By"] = context.keyring
+    security = primary | {
+        "URIs": context.variables["SECURITY"],
+        "Suites": f"{release}-security",
+    }
+    return [primary, security]
 
-    def __init__(self, setting: Setting, facts: Facts, problems: list[Problem]) -> None:
-        self.setting, self.facts, self.problems = setting, facts, problems
-        self.resources: list[Resource] = []
-        self.values: dict[str, str] = {}
-        self.given: set[str] = set()  # of primary and security
-        self.own_key = False
-        self.distribution = _DISTRIBUTIONS.get(facts.os_id)
 
-    def wrong(self, reason: str, *path: str | int) -> None:
-        """Note an error of a part of the setting."""
-        self.problems.append(Problem("error", *self.setting.at(*path), reason))
+def _plan_others(context: _Context, wanted: Wanted) -> None:
+    """Plan the further sources.
 
-    def mirrors(self) -> None:
-        """Find the mirrors and what the variables stand for.
-
-        Ubuntu's security updates come from the primary mirror where that one alone is given.
-        """
-        known, values = self.distribution, self.values
-        release = os_release.get(self.facts, "VERSION_CODENAME")
-        if release:
-            values["RELEASE"] = values["codename"] = release
-        found = {key: self._mirror(key) for key in ("primary", "security")}
-        self.given = {key for key, address in found.items() if address}
-        primary, security = found["primary"], found["security"]
-        if known is not None:
-            ports = self.facts.os_id == "ubuntu" and self._architecture() not in ("amd64", "i386")
-            follows = primary if known.security_follows else ""
-            primary = primary or (_UBUNTU_PORTS if ports else known.primary)
-            security = security or follows or (_UBUNTU_PORTS if ports else known.security)
-        for name, address in (("PRIMARY", primary), ("SECURITY", security), ("MIRROR", primary)):
-            if address:
-                values[name] = values[name.lower()] = address
-
-    def _architecture(self) -> str:
-        return _ARCHITECTURES.get(self.facts.machine, self.facts.machine)
-
-    def _mirror(self, key: str) -> str:
-        """The mirror for this machine; empty for none."""
-        items = self.setting.value.get(key) or []
-        own = [index for index, item in enumerate(items) if self._architecture() in item["arches"]]
-        rest = [index for index, item in enumerate(items) if "default" in item["arches"]]
-        if not own and not rest:
-            return ""
-        index = own[0] if own else rest[-1]
-        item = items[index]
-        if item.get("keyid") and not item.get("key"):
-            self.wrong(f"{_KEY_SERVER}; the mirror is left out", key, index, "keyid")
-            return ""
-        if item.get("key"):
-            path = f"{defs.APT_TRUSTED_DIR}/guestagent-{key}.gpg"
-            if not self._key(item["key"], path, key, index, "key"):
-                return ""
-            self.own_key = True
-        if not item.get("uri"):
-            if item.get("search") or item.get("search_dns"):
-                self.wrong("search is not supported: give the uri", key, index)
-            return ""
+    Those of one file are put together, unless one of them says not to append.
+    """
+    setting = context.setting
+    stanzas_of: dict[str, list[Stanza]] = {}
+    origins: dict[str, Origin] = {}
+    for name, item in (setting.value.get("sources") or {}).items():
+        place = _place(name)
+        why = setting.at(*place)
         try:
-            return deb822.uri(item["uri"])
+            entry = _read_entry(name, item, context.variables)
         except FieldError as error:
-            self.wrong(str(error), key, index, "uri")
-            return ""
-
-    def _key(self, text: str, path: str, *place: str | int) -> bool:
-        """Have a key written; False if it is none."""
-        try:
-            content = public_keys(text)
-        except FieldError as error:
-            self.wrong(str(error), *place)
-            return False
-        self.resources.append(File("file", path, content, 0o644, self.setting.at(*place)))
-        return True
-
-    def main(self) -> None:
-        """The distribution's own sources, where something is said of them."""
-        template = self.setting.value.get("sources_list")
-        disabled = self.setting.value.get("disable_suites") or []
-        reasons: list[str] = [key for key in ("primary", "security") if key in self.given]
-        reasons += ["sources_list"] if template else []
-        reasons += ["disable_suites"] if disabled else []
-        if not reasons:
-            return
-        place = reasons[0] if not template else "sources_list"
-        try:
-            items = (
-                deb822.stanzas(deb822.filled(template, self.values)) if template else self._own()
-            )
-            items = deb822.without_suites(items, self._suites(disabled))
-        except FieldError as error:
-            self.wrong(str(error), place)
-            return
-        why = self.setting.at(place)
-        name = self.facts.os_id if self.distribution is not None else "guestagent"
-        path = f"{defs.APT_SOURCES_DIR}/{name}.sources"
-        self.resources.append(_file(path, items, why))
-        lines = self.facts.texts.get(defs.APT_SOURCES_LIST, "").splitlines()
-        if any(line.strip() and not line.lstrip().startswith("#") for line in lines) or (
-            _REPLACED.decode().rstrip() in lines
-        ):
-            self.resources.append(File("file", defs.APT_SOURCES_LIST, _REPLACED, 0o644, why))
-
-    def _own(self) -> list[Stanza]:
-        """The distribution's sources.  FieldError: it, or its release, is not known."""
-        known, release = self.distribution, self.values.get("RELEASE")
-        if known is None or not release:
-            raise FieldError("needs sources_list: this distribution's sources are not known")
-        keyring = f"{defs.ARCHIVE_KEYRINGS_DIR}/{self.facts.os_id}-archive-keyring.gpg"
-        signed = {} if self.own_key else {"Signed-By": keyring}
-        suites = " ".join((release, *(release + suite for suite in known.suites)))
-        places = (
-            (self.values["PRIMARY"], suites),
-            (self.values["SECURITY"], f"{release}-security"),
-        )
-        return [
-            {"Types": known.types, "URIs": address, "Suites": names}
-            | {"Components": known.components}
-            | signed
-            for address, names in places
-        ]
-
-    def _suites(self, disabled: list[str]) -> list[str]:
-        """The suites that names stand for: some are short for ``$RELEASE-NAME``."""
-        found = []
-        for name in disabled:
-            text = f"$RELEASE-{name}" if name in _KNOWN_SUITES else name
-            found.append(deb822.filled("$RELEASE" if name == "release" else text, self.values))
-        return found
-
-    def preserved(self) -> None:
-        """Warn of what is said of the distribution's own sources, which are left alone."""
-        mirrors = "only fills in variables of sources: preserve_sources_list is true"
-        nothing = "is of no effect: preserve_sources_list is true"
-        for key, reason in (
-            ("primary", mirrors),
-            ("security", mirrors),
-            ("sources_list", nothing),
-            ("disable_suites", nothing),
-        ):
-            if self.setting.value.get(key):
-                self.problems.append(Problem("warning", *self.setting.at(key), reason))
-
-    def others(self) -> None:
-        """The sources that come besides the distribution's own.
-
-        Those of one file are put together, unless one says not to append.
-        """
-        found: dict[str, tuple[list[Stanza], Origin]] = {}
-        for name, item in (self.setting.value.get("sources") or {}).items():
-            try:
-                path, items = self._other(name, item)
-            except FieldError as error:
-                self.wrong(str(error), *_place(name))
+            wanted.error(why, str(error))
+            continue
+        if entry.key:
+            key_origin = setting.at(*place, "key")
+            if not _plan_key(entry.key, entry.keyring, key_origin, wanted):
                 continue
-            if items:
-                before, why = found.get(path, ([], None))
-                if why is not None and not item.get("append", True):
-                    before = []
-                    self.problems.append(Problem("warning", *why, _REPLACED_FILE))
-                found[path] = [*before, *items], self.setting.at(*_place(name))
-        for path, (items, why) in found.items():
-            self.resources.append(_file(path, items, why))
-
-    def _other(self, name: str, item: dict[str, Any]) -> tuple[str, list[Stanza]]:
-        """Path and stanzas of one entry, its key being seen to.  FieldError: it is left out."""
-        source, key = item.get("source") or "", item.get("key") or ""
-        if item.get("keyid") and not key:
-            raise FieldError(f"{_KEY_SERVER}{_WITHOUT_SOURCE}")
-        if _short(source):
-            raise FieldError("is for add-apt-repository: give the line of the source, and its key")
-        label = "".join(char if char in _NAME else "-" for char in name)[:64]
-        folder = defs.APT_KEYRINGS_DIR if source else defs.APT_TRUSTED_DIR
-        keyring = f"{folder}/guestagent-{label.removesuffix('.list')}.gpg"
-        values = self.values | ({"KEY_FILE": keyring} if key else {})
-        items = deb822.stanzas(deb822.filled(source, values)) if source else []
-        path = _path(item.get("filename") or name) if source else ""
-        if key and not self._key(key, keyring, *_place(name), "key"):
-            return "", []
-        if key:
-            items = [{**stanza, "Signed-By": stanza.get("Signed-By", keyring)} for stanza in items]
-        return path, items
+        if not entry.stanzas:
+            continue
+        if entry.path in stanzas_of and not item.get("append", True):
+            wanted.warn(origins[entry.path], _REPLACED_FILE)
+            stanzas_of[entry.path] = []
+        stanzas_of[entry.path] = [*stanzas_of.get(entry.path, []), *entry.stanzas]
+        origins[entry.path] = why
+    for path, stanzas in stanzas_of.items():
+        wanted.want(_sources_file(path, stanzas, origins[path]))
 
 
-def _file(path: str, items: list[Stanza], why: Origin) -> File:
-    """A file of stanzas.  With a password in a URI only root may read it, and none is shown."""
-    secret = any("@" in stanza["URIs"] for stanza in items)
-    return File("file", path, deb822.written(items), 0o600 if secret else 0o644, why, secret)
+def _read_entry(name: str, item: dict[str, Any], variables: dict[str, str]) -> _Entry:
+    """Return one entry of ``sources``.  Raise FieldError if it must be left out."""
+    source = item.get("source") or ""
+    key = item.get("key") or ""
+    if item.get("keyid") and not key:
+        raise FieldError(f"{_KEY_SERVER}{_WITHOUT_SOURCE}")
+    if _is_shortcut(source):
+        raise FieldError("is for add-apt-repository: give the line of the source, and its key")
+    # A key without a source is trusted for all sources.
+    folder = defs.APT_KEYRINGS_DIR if source else defs.APT_TRUSTED_DIR
+    plain = "".join(char if char in _NAME_LETTERS else "-" for char in name)
+    label = plain[:_NAME_LENGTH].removesuffix(".list")
+    keyring = f"{folder}/guestagent-{label}.gpg"
+    if not source:
+        return _Entry("", [], key, keyring)
+    if key:
+        variables = variables | {"KEY_FILE": keyring}
+    stanzas = sources_list.parse(sources_list.fill_in(source, variables))
+    path = _sources_path(item.get("filename") or name)
+    if key:
+        for stanza in stanzas:
+            stanza.setdefault("Signed-By", keyring)
+    return _Entry(path, stanzas, key, keyring)
+
+
+def _is_shortcut(source: str) -> bool:
+    """Tell whether a source is ``ppa:NAME`` or the like, which add-apt-repository(1) expands."""
+    source = source.strip()
+    word, _, rest = source.partition(":")
+    is_word = (_NAME_LETTERS - {"."}).issuperset(word)
+    return "\n" not in source and is_word and rest[:1].isalnum()
 
 
 def _place(name: str) -> tuple[str, ...]:
-    """Where an entry stands; names that are no plain ones are not repeated to people."""
-    return ("sources", name) if _NAME.issuperset(name) and len(name) <= 64 else ("sources",)
+    """Return the path of an entry in the setting; a name that is not plain is not shown."""
+    if _NAME_LETTERS.issuperset(name) and len(name) <= _NAME_LENGTH:
+        return ("sources", name)
+    return ("sources",)
 
 
-def _short(source: str) -> bool:
-    """True for ``ppa:NAME`` and the like, which add-apt-repository(1) makes a source of."""
-    head, _, rest = source.strip().partition(":")
-    one_line = "\n" not in source.strip()
-    return one_line and rest[:1].isalnum() and (_NAME - {"."}).issuperset(head)
-
-
-def _path(name: str) -> str:
-    """The file of an entry: apt reads only plain names."""
+def _sources_path(name: str) -> str:
+    """Return the path of an entry's file.  Raise FieldError for a name that apt would not read."""
     stem = name.removeprefix(f"{defs.APT_SOURCES_DIR}/")
     stem = stem.removesuffix(".list").removesuffix(".sources")
-    if not 0 < len(stem) <= 200 or not _NAME.issuperset(stem) or stem.startswith("."):
+    is_plain = _NAME_LETTERS.issuperset(stem) and not stem.startswith(".")
+    if not is_plain or not 0 < len(stem) <= _FILE_LENGTH:
         raise FieldError("has the name of a file that apt would not read in its directory")
     path = f"{defs.APT_SOURCES_DIR}/{stem}.sources"
-    return (
-        f"{defs.APT_SOURCES_DIR}/cloud-config-{stem}.sources" if path in defs.SYSTEM_FILES else path
-    )
+    if path in defs.SYSTEM_FILES:
+        # The distribution's own file is not replaced by an entry that has its name.
+        return f"{defs.APT_SOURCES_DIR}/cloud-config-{stem}.sources"
+    return path
+
+
+def _sources_file(path: str, stanzas: list[Stanza], why: Origin) -> File:
+    """Return a file of stanzas; only root may read one with a password in a URI."""
+    secret = any("@" in stanza["URIs"] for stanza in stanzas)
+    mode = 0o600 if secret else 0o644
+    return File("file", path, sources_list.render(stanzas), mode, why=why, secret=secret)
