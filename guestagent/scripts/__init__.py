@@ -1,1 +1,1 @@
-"""Run the scripts of user data, each once, whatever interrupts them."""
+"""Run the scripts of user data, each once, also when the system stops meanwhile."""

@@ -1,7 +1,7 @@
 """Which scripts began and how they ended, so that none is run twice.
 
-``/var/lib/guestagent/ledger.json`` is on the disk before a script starts and after it ended; an
-entry without an end is one that the system or the runner did not live to see.
+``/var/lib/guestagent/ledger.json`` is on the disk before a script starts and after it ended.  An
+entry without an end is that of a script which was running when the system or the runner died.
 """
 
 from __future__ import annotations
@@ -11,31 +11,21 @@ import os
 from guestagent import defs
 from guestagent.errors import FieldError, Refused
 from guestagent.record import NamedTuple
+from guestagent.scripts.staged import Script
 from guestagent.system.jsontext import dumps, loads
 from guestagent.system.ownfiles import open_folder
 from guestagent.system.privsep import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from typing import Any
 
+    from guestagent.scripts.staged import Stage
     from guestagent.system.root import Root
 
 _VERSION = 1
 # A run of apply may write its own state to the same directory at the same time.
 _TEMPORARY = f"{defs.TEMPORARY_PREFIX}ledger.tmp"
-
-
-class Script(NamedTuple):
-    """A staged script: ``name`` is its file's, ``digest`` of its content.
-
-    ``frequency`` says when it runs: once per instance, at each boot, or once in all.
-    """
-
-    stage: Literal["early", "late"]
-    name: str
-    frequency: Literal["instance", "boot", "once"]
-    digest: str
 
 
 class Entry(NamedTuple):
@@ -67,7 +57,7 @@ class Ledger:
             self.entries = _decode(loads(content))
 
     def find(self, script: Script) -> Entry | None:
-        """The entry because of which a script is not to run, or None."""
+        """Return the entry because of which a script must not run, or None if it must."""
         return next((entry for entry in self.entries if self._settles(entry, script)), None)
 
     def _settles(self, entry: Entry, script: Script) -> bool:
@@ -77,19 +67,25 @@ class Ledger:
             return entry.instance == self.instance
         return script.frequency == "once" or entry.boot == self.boot
 
-    def interrupted(self, stage: str) -> list[Entry]:
-        """Give an end to what began in a stage and has none, to be written with the next entry."""
+    def close_interrupted(self, stage: Stage) -> list[Entry]:
+        """Give an end to what began in a stage and has none, and return those entries.
+
+        They are written with the next entry, or by ``write``.
+        """
         found = [e for e in self.entries if e.script.stage == stage and e.status is None]
         for entry in found:
             self.entries[self.entries.index(entry)] = entry._replace(status="interrupted")
         return found
 
     def begin(self, script: Script) -> Entry:
-        """Write durably that a script is about to run.  Raises OSError, Refused: then it is not."""
+        """Write durably that a script is about to run.
+
+        Raises OSError, Refused; nothing has changed then.
+        """
         entry = Entry(script, self.instance, self.boot)
         before = self.entries
-        self.entries = [e for e in before if not _outdated(e, script)][1 - defs.LEDGER_ENTRIES :]
-        self.entries.append(entry)
+        kept = [known for known in before if not _is_outdated(known, script)]
+        self.entries = [*kept[1 - defs.LEDGER_ENTRIES :], entry]
         try:
             self.write()
         except (OSError, Refused):
@@ -100,12 +96,12 @@ class Ledger:
     def end(self, entry: Entry, status: int | str, seconds: float) -> None:
         """Write how a script ended.  Raises OSError, Refused."""
         ended = entry._replace(status=status, seconds=seconds)
-        self.entries = [ended if found is entry else found for found in self.entries]
+        self.entries = [ended if known is entry else known for known in self.entries]
         self.write()
 
     def forget(self, entry: Entry) -> None:
-        """A script that began did not run after all.  Raises OSError, Refused."""
-        self.entries = [found for found in self.entries if found is not entry]
+        """Remove the entry of a script that did not run after all.  Raises OSError, Refused."""
+        self.entries = [known for known in self.entries if known is not entry]
         self.write()
 
     def write(self) -> None:
@@ -120,25 +116,30 @@ class Ledger:
             os.close(directory)
 
 
-def _outdated(entry: Entry, script: Script) -> bool:
-    """True for an earlier boot's run of a script that runs at each boot."""
-    place = (entry.script.stage, entry.script.name)
-    return script.frequency == "boot" and place == (script.stage, script.name)
+def _is_outdated(entry: Entry, script: Script) -> bool:
+    """Tell whether an entry is of an earlier run of a script that runs at each boot."""
+    same = (entry.script.stage, entry.script.name) == (script.stage, script.name)
+    return same and script.frequency == "boot"
 
 
 def _decode(value: Any) -> list[Entry]:
+    """Return the entries that a ledger's JSON holds.  Raises FieldError."""
     try:
         if value["version"] != _VERSION:
-            raise FieldError("of another version")
-        return [
-            Entry(
-                Script(*(str(item["script"][field]) for field in Script._fields)),  # type: ignore[arg-type]
-                str(item["instance"]),
-                str(item["boot"]),
-                item["status"],
-                float(item["seconds"]),
-            )
-            for item in value["entries"]
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError):
+            raise FieldError("written by another version of guestagent")
+        return [_decode_entry(item) for item in value["entries"]]
+    except FieldError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise FieldError("not a ledger") from None
+
+
+def _decode_entry(item: dict[str, Any]) -> Entry:
+    fields = [str(item["script"][field]) for field in Script._fields]
+    return Entry(
+        Script(*fields),  # type: ignore[arg-type]
+        str(item["instance"]),
+        str(item["boot"]),
+        item["status"],
+        float(item["seconds"]),
+    )

@@ -1,7 +1,7 @@
-"""The log file of the scripts, and what of it goes on to the journal.
+"""What scripts print: to a log file of their own, and from there to the journal.
 
-Scripts write to the file itself, so that what they leave running keeps a valid output and
-holds nobody up.
+Scripts write to the file itself and not to a pipe of the runner, so that the processes that they
+leave running keep a valid output when the runner has ended.
 """
 
 from __future__ import annotations
@@ -20,28 +20,35 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.system.root import Root
 
+# Without O_NONBLOCK a pipe in its place would hold up the runner for ever: fifo(7).
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 16
-_BEHIND = 1 << 20
-_LINE = 4 << 10  # longer ones are broken: the journal has a limit too
+_FLOOD = 1 << 20  # bytes that may wait to be forwarded
+_LINE = 4 << 10  # bytes of one line of the journal, which has a limit too
 
 
 class ScriptLog:
-    """``fd`` is what scripts write to; a reader follows it from where it ended at first."""
+    """The log file, and how far it has been forwarded to standard output.
+
+    ``fd`` is what scripts write to.
+    """
 
     def __init__(self, root: Root) -> None:
-        """Raises Refused for a file that is not root's alone, OSError where it cannot be made."""
+        """Open the file, for what is written from now on.
+
+        Raises Refused for a file that is not root's alone, OSError if it cannot be made.
+        """
         self.fd = _open(root)
-        # A second description: a script must not be able to read what others wrote.
+        # A script inherits the first description, and must not read what others wrote.
         self._reader = os.open(f"{defs.OWN_FILES}/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
         self._offset = self._size()
-        self._rest = b""
+        self._rest = b""  # the start of a line whose end is not written yet
 
     def _size(self) -> int:
         return os.fstat(self._reader).st_size
 
-    def header(self, name: str) -> None:
-        """Begin a script's part of the file."""
+    def begin(self, name: str) -> None:
+        """Write a header, which is not forwarded, before a script's part of the file."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
             os.write(self.fd, f"== {now} {name}\n".encode())
@@ -50,8 +57,8 @@ class ScriptLog:
         self._offset = self._size()
 
     def forward(self, name: str) -> bool:
-        """Print what is new, a line at a time; True if more is there already."""
-        self._keep_up(name)
+        """Print the new lines of a script; return True if there are more already."""
+        self._skip_flood(name)
         found = os.pread(self._reader, _CHUNK, self._offset)
         self._offset += len(found)
         *lines, self._rest = (self._rest + found).split(b"\n")
@@ -63,7 +70,7 @@ class ScriptLog:
 
     def finish(self, name: str) -> None:
         """Print what was written up to now, a last line without an end included."""
-        self._keep_up(name)
+        self._skip_flood(name)
         end = self._size()
         while self._offset < end and self.forward(name):
             pass
@@ -71,17 +78,19 @@ class ScriptLog:
             _print(name, [self._rest])
             self._rest = b""
 
-    def _keep_up(self, name: str) -> None:
+    def _skip_flood(self, name: str) -> None:
+        """Go on at the end of the file where a script writes faster than the journal reads."""
         size = self._size()
         if size < self._offset:  # a script emptied the file
             self._offset = 0
-        elif size - self._offset > _BEHIND:  # a flood: only its end goes on
+        elif size - self._offset > _FLOOD:
             skipped = size - _CHUNK - self._offset
-            _print(name, [f"({skipped} bytes stand only in {defs.SCRIPTS_LOG})".encode()])
+            _print(name, [f"({skipped} bytes are only in {defs.SCRIPTS_LOG})".encode()])
             self._offset += skipped
 
 
 def _open(root: Root) -> int:
+    """Open the log file, and begin a new one where the old one is too large."""
     with root.place(defs.SCRIPTS_LOG, make=True) as place:
         found = place.stat()
         if found and S_ISREG(found.st_mode) and found.st_size > defs.SCRIPTS_LOG_LIMIT:
@@ -90,20 +99,21 @@ def _open(root: Root) -> int:
         try:
             fd = os.open(place.name, _FLAGS, 0o600, dir_fd=place.fd)
         except OSError as error:
-            if error.errno in (ELOOP, ENXIO):
+            if error.errno in (ELOOP, ENXIO):  # a symbolic link; a pipe that no process reads
                 raise Refused("not a regular file") from None
             raise
     opened = os.fstat(fd)
-    mine = opened.st_uid in root.trusted and opened.st_nlink == 1
-    if not mine or not S_ISREG(opened.st_mode):
+    is_roots = opened.st_uid in root.trusted and opened.st_nlink == 1
+    if not is_roots or not S_ISREG(opened.st_mode):
         os.close(fd)
-        raise Refused("not a regular file that only root has")
+        raise Refused("not a regular file that belongs to root and has one name only")
     os.fchmod(fd, 0o600)
     os.set_blocking(fd, True)
     return fd
 
 
 def _print(name: str, lines: list[bytes]) -> None:
+    """Print lines of a script to standard output, long ones in parts."""
     try:
         for line in lines:
             for start in range(0, max(len(line), 1), _LINE):
@@ -112,4 +122,4 @@ def _print(name: str, lines: list[bytes]) -> None:
                 sys.stdout.buffer.write(f"{name}: {text}\n".encode())
         sys.stdout.buffer.flush()
     except OSError:
-        pass  # nobody listens any more; the file has it
+        pass  # whoever read standard output has gone; the file has all of it

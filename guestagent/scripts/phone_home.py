@@ -1,7 +1,9 @@
-"""``phone_home``: a form posted to a server once all is done, as cloud-init posts it.
+"""``phone_home``: a form posted to a server once everything is done, as cloud-init posts it.
 
-The body is application/x-www-form-urlencoded; what is not there is sent as ``N/A``.  A redirect
-is followed with the same form, and only to the same scheme.
+The body is application/x-www-form-urlencoded; what is not known is sent as ``N/A``.  requests is
+used because the server may want TLS.  Redirects are followed here, because requests would turn
+the POST of some of them into a GET (RFC 9110, 15.4): with the same form, and to the same scheme
+only.
 """
 
 from __future__ import annotations
@@ -17,49 +19,52 @@ from guestagent.system.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from requests import Session
 
-_MISSING = "N/A"
+_UNKNOWN = "N/A"
+_REDIRECTS = (301, 302, 307, 308)
+_SEE_OTHER = 303  # the form was taken; the target is a page to show
 
 
 def run_verb() -> int:
-    """``phone-home``, for a script of the late stage; returns the exit status.
+    """Carry out ``phone-home``, for a script of the late stage; return the exit status.
 
-    The parameters are a JSON object on standard input: ``url``, where ``$INSTANCE_ID`` stands for
+    The parameters are a JSON object on standard input: ``url``, where ``$INSTANCE_ID`` means
     that variable of the environment; ``post``, the names of what is sent; ``tries``; ``hostname``
     and ``fqdn``, empty for those of the running system.  Raises UsageError.
     """
+    running = os.uname().nodename
     try:
         given = loads(sys.stdin.buffer.read(defs.JSON_LIMIT))
-        url, names, tries = str(given["url"]), [str(name) for name in given["post"]], given["tries"]
-        known = os.uname().nodename
-        told = {
+        url, tries = str(given["url"]), given["tries"]
+        names = [str(name) for name in given["post"]]
+        known = {
             "instance_id": os.environ.get("INSTANCE_ID", ""),
-            "hostname": given["hostname"] or known.split(".")[0],
-            "fqdn": given["fqdn"] or known,
+            "hostname": given["hostname"] or running.split(".")[0],
+            "fqdn": given["fqdn"] or running,
         }
     except (FieldError, KeyError, TypeError) as error:
         raise UsageError(f"phone-home: {error}") from None
     for variable in ("${INSTANCE_ID}", "$INSTANCE_ID"):
-        url = url.replace(variable, told["instance_id"])
+        url = url.replace(variable, known["instance_id"])
     root = Root("/")
-    form = {name: told.get(name) or _key(root, name) or _MISSING for name in names}
-    reason = call(url, form, tries)
+    form = {name: known.get(name) or _host_key(root, name) or _UNKNOWN for name in names}
+    reason = post_form(url, form, tries)
     if reason:
         log.error(f"phone_home: {_shown(url)}: {reason}")
-    else:
-        log.notice(f"phone_home: {_shown(url)} was told")
-    return defs.EXIT_ERRORS if reason else defs.EXIT_OK
+        return defs.EXIT_ERRORS
+    log.notice(f"phone_home: posted to {_shown(url)}")
+    return defs.EXIT_OK
 
 
-def _key(root: Root, name: str) -> str:
-    """A public host key as its file has it; empty where there is none."""
+def _host_key(root: Root, name: str) -> str:
+    """Return a public host key as its file has it, for ``pub_key_KIND``; empty if it is missing."""
     kind = name.removeprefix("pub_key_")
     return root.text(f"{defs.SSH_DIR}/ssh_host_{kind}_key.pub")
 
 
-def call(url: str, form: dict[str, str], tries: int) -> str:
-    """Post a form until a try succeeds; returns why the last one did not, or nothing."""
+def post_form(url: str, form: dict[str, str], tries: int) -> str:
+    """Post a form until a try succeeds; return why the last one failed, or an empty string."""
     import requests
 
     reason = ""
@@ -70,7 +75,7 @@ def call(url: str, form: dict[str, str], tries: int) -> str:
             if number:
                 time.sleep(defs.PHONE_HOME_PAUSE)
             try:
-                reason = _post(session, url, form)
+                reason = _try(session, url, form)
             except (requests.RequestException, ValueError) as error:
                 reason = _reason(error)
             if not reason:
@@ -78,28 +83,36 @@ def call(url: str, form: dict[str, str], tries: int) -> str:
     return reason
 
 
-def _post(session: Any, url: str, form: dict[str, str]) -> str:
-    """One try; returns what is wrong with the answer.  Raises requests.RequestException."""
+def _try(session: Session, url: str, form: dict[str, str]) -> str:
+    """Post once, redirects included; return what is wrong with the answer, or an empty string.
+
+    Raises requests.RequestException, ValueError.
+    """
     from urllib.parse import urljoin
 
-    scheme = url.partition(":")[0].lower()
+    scheme = _scheme(url)
     for _ in range(defs.PHONE_HOME_REDIRECTS + 1):
+        # With ``stream`` the body, which does not matter, is not read.
         with session.post(
             url, data=form, timeout=defs.PHONE_HOME_TIMEOUT, allow_redirects=False, stream=True
-        ) as response:  # the body is of no interest, and not read
+        ) as response:
             status, target = response.status_code, response.headers.get("Location")
-        if 200 <= status < 300 or status == 303:
+        if 200 <= status < 300 or status == _SEE_OTHER:
             return ""
-        if not (status in (301, 302, 307, 308) and target):
+        if status not in _REDIRECTS or not target:
             return f"HTTP status {status}"
         url = urljoin(url, target)
-        if url.partition(":")[0].lower() != scheme:
+        if _scheme(url) != scheme:
             return "a redirect to another scheme, which is not followed"
     return "too many redirects"
 
 
+def _scheme(url: str) -> str:
+    return url.partition(":")[0].lower()
+
+
 def _reason(error: Exception) -> str:
-    """What went wrong, in words that hold nothing of the URL."""
+    """Return what went wrong, in words that hold nothing of the URL."""
     import requests
 
     if isinstance(error, requests.exceptions.SSLError):
@@ -112,7 +125,7 @@ def _reason(error: Exception) -> str:
 
 
 def _shown(url: str) -> str:
-    """Scheme and host: the user, the path and the query may be secret."""
+    """Return scheme and host of a URL: user, path and query may be secret."""
     scheme, _, rest = url.partition("://")
     host = rest.replace("?", "/").replace("#", "/").partition("/")[0]
     return f"{scheme}://{host.rpartition('@')[2]}"

@@ -1,6 +1,7 @@
-"""One script as a process: started in a scope of its own, waited for, ended when it takes too long.
+"""One script as a process: started in a scope, waited for, ended when it takes too long.
 
-A scope (systemd.scope(5)) keeps what a script leaves running apart from the unit that ran it.
+A scope (systemd.scope(5)) keeps what a script leaves running apart from the unit that ran it: when
+that unit ends, the service manager would kill it.
 """
 
 from __future__ import annotations
@@ -17,25 +18,31 @@ from guestagent.system.tools import program, run
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal
 
-_PAUSE = 0.25  # seconds between looks at the log file, whose growth poll(2) does not tell
-# What Python ignores, and a shell's pipelines need.
+_PAUSE = 0.25  # seconds between looks at the log file: poll(2) does not report that a file grew
+# Python ignores these, and a child inherits that; pipelines of a shell need them.
 _DEFAULT_SIGNALS = (SIGPIPE, SIGXFSZ)
+_LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
 
 
 class NeverBegan(GuestagentError):
-    """The service manager gave no scope: nothing of the script has run."""
+    """Nothing of the script has run: it got no scope, or the system is about to stop."""
 
 
-class Ended(GuestagentError):
-    """The script's end was not awaited; the text is "timeout" or "interrupted"."""
+class CutShort(GuestagentError):
+    """The script was told to end; ``how`` says why."""
+
+    def __init__(self, how: Literal["timeout", "interrupted"]) -> None:
+        super().__init__(how)
+        self.how = how
 
 
-def command(content: bytes, path: str) -> list[str]:
-    """The command line that runs a script, as execve(2) reads its first line.
+def command_line(content: bytes, path: str) -> list[str]:
+    """Return the command line that runs a script, as execve(2) makes it from the first line.
 
-    A script without ``#!`` is the shell's.  So a script whose interpreter is missing is known
-    beforehand, and a file system without ``exec`` is no hindrance.  Raises OSError.
+    Without ``#!`` it is a script for the shell.  Running the interpreter by its own name works on
+    a file system without ``exec`` too, and shows a missing one beforehand.  Raises OSError.
     """
     if content.startswith(b"\x7fELF"):
         return [path]
@@ -47,22 +54,24 @@ def command(content: bytes, path: str) -> list[str]:
     return [interpreter, *(word.strip() for word in argument), path]
 
 
-def going_down() -> bool:
-    """True if this system is about to stop: nothing new can begin."""
-    tool, bus = program("systemctl"), program("busctl")
-    if tool and run([tool, "is-system-running"]).output.strip() == b"stopping":
+def is_system_stopping() -> bool:
+    """Tell whether this system is about to stop, so that nothing new can begin."""
+    systemctl = program("systemctl")
+    if systemctl and run([systemctl, "is-system-running"]).output.strip() == b"stopping":
         return True
-    # logind(8) lets programs delay a shutdown that is decided.
-    manager = ("org.freedesktop.login1", "/org/freedesktop/login1")
-    ask = ("get-property", *manager, f"{manager[0]}.Manager", "PreparingForShutdown")
-    return bool(bus) and run([str(bus), "--timeout=2", *ask]).output.strip() == b"b true"
+    # logind(8) lets programs delay a shutdown that is decided already.
+    busctl = program("busctl")
+    if not busctl:
+        return False
+    answer = run([busctl, "--timeout=2", "get-property", *_LOGIND, "PreparingForShutdown"])
+    return answer.output.strip() == b"b true"
 
 
 class Process:
     """A running script.  Raises OSError if it cannot be started."""
 
     def __init__(self, argv: list[str], environment: dict[str, str], out: int, scope: str) -> None:
-        """``out`` is where it writes; ``scope`` the unit to make, empty for none."""
+        """Start a script that writes to ``out``; ``scope`` is the unit to make, empty for none."""
         self.scope = scope
         if scope:
             options = ("--scope", "--quiet", "--collect", f"--unit={scope}", "--")
@@ -82,11 +91,11 @@ class Process:
         self._fd = os.pidfd_open(self.pid)
 
     def wait(self, limit: float, stop: int, look: Callable[[], bool]) -> int:
-        """The exit status, negative for a signal.
+        """Return the exit status, negative for a signal, once the script has ended.
 
-        ``look`` is called again and again meanwhile, and tells if it has more to do at once.
-        After ``limit`` seconds (0: never) the script is ended; once ``stop`` can be read it is
-        told to end.  Raises Ended then, and NeverBegan.
+        ``look`` is called again and again until then, and returns True if it has more to do at
+        once.  After ``limit`` seconds (0: never) the script is killed; once the descriptor
+        ``stop`` can be read, it is told to end.  Raises CutShort for both, and NeverBegan.
         """
         poller = poll()
         poller.register(self._fd, POLLIN)
@@ -96,50 +105,53 @@ class Process:
             more = look()
             left = deadline - time.monotonic()
             if left <= 0:
-                self._end()
-                raise Ended("timeout")
-            ready = [fd for fd, _ in poller.poll(0 if more else min(_PAUSE, left) * 1000)]
+                self._kill()
+                raise CutShort("timeout")
+            pause = 0.0 if more else min(_PAUSE, left)
+            ready = [fd for fd, _ in poller.poll(pause * 1000)]
             if self._fd in ready:
-                return self._status()
+                return self._exit_status()
             if stop in ready:
-                self._signal(SIGTERM)
-                raise Ended("interrupted")
+                self._send(SIGTERM)
+                raise CutShort("interrupted")
 
-    def _status(self) -> int:
-        mine = _control_group(os.getpid()) if self.scope else ""
-        never = bool(mine) and _control_group(self.pid) == mine
+    def _exit_status(self) -> int:
+        """Return the exit status of the script, which has ended.  Raises NeverBegan."""
+        # systemd-run(1) also fails if it gets no scope, and is then still in this process's group.
+        own = _control_group(os.getpid()) if self.scope else ""
+        never_began = bool(own) and _control_group(self.pid) == own
         _, status = os.waitpid(self.pid, 0)
         os.close(self._fd)
-        if never:
-            raise NeverBegan("the service manager gave no scope")
+        if never_began:
+            raise NeverBegan("the service manager made no scope")
         return os.waitstatus_to_exitcode(status)
 
-    def _end(self) -> None:
-        """Ask all of the script's processes to end; those that have not after a while must."""
+    def _kill(self) -> None:
+        """Tell all of the script's processes to end, and kill those that have not after a while."""
         poller = poll()
         poller.register(self._fd, POLLIN)
-        for number in (SIGTERM, SIGKILL):
-            self._signal(number)
-            if poller.poll(defs.SCRIPT_GRACE * 1000) and number == SIGTERM:
-                self._signal(SIGKILL)  # what it left behind
-                break
+        self._send(SIGTERM)
+        poller.poll(defs.SCRIPT_GRACE * 1000)
+        self._send(SIGKILL)  # also where the script has ended: it may have left processes behind
+        poller.poll(defs.SCRIPT_GRACE * 1000)
         os.waitpid(self.pid, os.WNOHANG)
         os.close(self._fd)
 
-    def _signal(self, number: int) -> None:
-        tool = program("systemctl") if self.scope else None
-        if tool:
-            run([tool, "kill", f"--signal={number}", self.scope])
+    def _send(self, signal: int) -> None:
+        """Send a signal to all of the script's processes."""
+        systemctl = program("systemctl") if self.scope else None
+        if systemctl:
+            run([systemctl, "kill", f"--signal={signal}", self.scope])
         try:
-            os.killpg(self.pid, number)
+            os.killpg(self.pid, signal)
         except ProcessLookupError:
             pass
 
 
 def _control_group(pid: int) -> str:
-    """The control group of a process, also of one that ended and is not reaped: cgroups(7).
+    """Return the control group of a process, also of one that ended and is not reaped: cgroups(7).
 
-    Empty where that cannot be known: the first version of control groups forgets the dead.
+    Returns an empty string where that is not known: version 1 of control groups forgets the dead.
     """
     try:
         with open(f"{defs.PROCESS_DIR}/{pid}/cgroup") as file:

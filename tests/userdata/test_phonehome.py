@@ -20,7 +20,7 @@ import rig
 
 from guestagent import VERSION, defs
 from guestagent.cli import main
-from guestagent.scripts.phone_home import call
+from guestagent.scripts.phone_home import post_form
 from userdata.planning import METADATA, clean_plan, steps
 
 
@@ -128,20 +128,20 @@ def test_without_a_host_name_the_running_one_is_sent(
 
 def test_it_tries_until_the_server_takes_the_form(server: Server) -> None:
     server.answers = [(500, ""), (404, "")]
-    assert call(f"http://{server.host}/", {"a": "b"}, 5) == ""
+    assert post_form(f"http://{server.host}/", {"a": "b"}, 5) == ""
     assert [request.form for request in server.got] == [{"a": ["b"]}] * 3
 
 
 def test_after_the_last_try_the_last_reason_is_told(server: Server) -> None:
     server.answers = [(500, ""), (503, ""), (404, "")]
-    assert call(f"http://{server.host}/", {}, 2) == "HTTP status 503"
+    assert post_form(f"http://{server.host}/", {}, 2) == "HTTP status 503"
     assert len(server.got) == 2
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_gets_the_form_again(server: Server, status: int) -> None:
     server.answers = [(status, "/there")]
-    assert call(f"http://{server.host}/here", {"a": "b"}, 1) == ""
+    assert post_form(f"http://{server.host}/here", {"a": "b"}, 1) == ""
     assert [(request.path, request.form) for request in server.got] == [
         ("/here", {"a": ["b"]}),
         ("/there", {"a": ["b"]}),
@@ -151,19 +151,19 @@ def test_a_redirect_gets_the_form_again(server: Server, status: int) -> None:
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "https://127.0.0.1:1/", "ftp://a/"])
 def test_a_redirect_to_another_scheme_is_not_followed(server: Server, target: str) -> None:
     server.answers = [(302, target)]
-    assert call(f"http://{server.host}/", {}, 1).startswith("a redirect to another scheme")
+    assert post_form(f"http://{server.host}/", {}, 1).startswith("a redirect to another scheme")
 
 
 def test_redirects_come_to_an_end(server: Server) -> None:
     server.answers = [(307, "/")] * 20
-    assert call(f"http://{server.host}/", {}, 1) == "too many redirects"
+    assert post_form(f"http://{server.host}/", {}, 1) == "too many redirects"
 
 
 def test_the_environment_s_proxy_is_not_asked(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1/")
-    assert call(f"http://{server.host}/", {}, 1) == ""
+    assert post_form(f"http://{server.host}/", {}, 1) == ""
 
 
 def test_the_url_s_user_is_for_the_server_alone(
@@ -194,7 +194,9 @@ def test_a_server_that_says_nothing_is_not_awaited_for_ever(
 ) -> None:
     monkeypatch.setattr(defs, "PHONE_HOME_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert call(f"http://127.0.0.1:{silent.getsockname()[1]}/", {}, 2) == "no answer in time"
+        assert (
+            post_form(f"http://127.0.0.1:{silent.getsockname()[1]}/", {}, 2) == "no answer in time"
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"{", b'{"url": "http://a/"}'])

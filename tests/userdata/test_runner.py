@@ -13,7 +13,7 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.scripts.process import command
+from guestagent.scripts.process import command_line
 
 from .stage import Stage
 
@@ -155,7 +155,7 @@ class TestSurroundings:
     def test_the_first_line_is_read_as_the_kernel_does(
         self, content: bytes, argv: list[str]
     ) -> None:
-        assert command(content, "P") == argv
+        assert command_line(content, "P") == argv
 
 
 class TestTimes:

@@ -64,7 +64,7 @@ class TestOutput:
         stage.put("10-instance-a", f"truncate -s +4000000 {stage.log}; echo; echo end")
         lines = stage.run().stdout.splitlines()
         assert stage.log.stat().st_size > 4000000
-        assert re.fullmatch(r"10-instance-a: \(39\d{5} bytes stand only in .*\)", lines[0])
+        assert re.fullmatch(r"10-instance-a: \(39\d{5} bytes are only in .*\)", lines[0])
         assert lines[-1] == "10-instance-a: end"
 
     def test_a_script_that_empties_the_log_is_followed_on(self, stage: Stage) -> None:
@@ -158,7 +158,7 @@ class TestTrust:
         assert stage.run().returncode == 1
         assert stage.ran() == {}
         (reason,) = stage.reasons().values()
-        assert "not root's alone" in reason
+        assert "writable by root only" in reason
 
     def test_a_linked_directory_is_refused(self, stage: Stage) -> None:
         late = stage.put("10-instance-a").parent

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.scripts import process as scriptrun
-from guestagent.scripts import runner
+from guestagent.scripts import process, runner
 from guestagent.system.root import Root
 from guestagent.system.signals import Termination
 from guestagent.system.tools import Result
@@ -31,7 +30,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         path.chmod(0o755)
         return str(path)
 
-    for module in (runner, scriptrun):
+    for module in (runner, process):
         monkeypatch.setattr(module, "program", program)
     return found
 
@@ -40,13 +39,13 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def no_scopes(programs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The service manager refuses: what was started stays in this process's control group."""
     programs["systemd-run"] = "exit 1"
-    monkeypatch.setattr(scriptrun, "_control_group", lambda pid: "/system.slice/x.service")
+    monkeypatch.setattr(process, "_control_group", lambda pid: "/system.slice/x.service")
 
 
 @pytest.fixture
-def late(stage: Stage) -> Iterator[runner._Runner]:
+def late(stage: Stage) -> Iterator[runner.Runner]:
     reader, writer = os.pipe()
-    found = runner._Runner(Root(str(stage.tree)), "late", 0, Termination(reader))
+    found = runner.Runner(Root(str(stage.tree)), "late", 0, Termination(reader))
     found.systemd = True
     yield found
     os.close(reader)
@@ -55,7 +54,7 @@ def late(stage: Stage) -> Iterator[runner._Runner]:
 
 def test_each_script_gets_a_scope(
     stage: Stage,
-    late: runner._Runner,
+    late: runner.Runner,
     programs: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -63,7 +62,7 @@ def test_each_script_gets_a_scope(
     programs["systemd-run"] = f'echo "$@" >>{called}; while [ "$1" != -- ]; do shift; done\n' + (
         'shift; exec "$@"'
     )
-    monkeypatch.setattr(scriptrun, "_control_group", str)
+    monkeypatch.setattr(process, "_control_group", str)
     for name in ("10-instance-a", "20-instance-b"):
         stage.put(name)
     late.run()
@@ -74,7 +73,7 @@ def test_each_script_gets_a_scope(
 
 
 @pytest.mark.usefixtures("no_scopes")
-def test_without_a_scope_a_script_runs_all_the_same(stage: Stage, late: runner._Runner) -> None:
+def test_without_a_scope_a_script_runs_all_the_same(stage: Stage, late: runner.Runner) -> None:
     stage.put("10-instance-a", "exit 3")
     late.run()
     assert stage.ran() == {"10-instance-a": 1}
@@ -83,7 +82,7 @@ def test_without_a_scope_a_script_runs_all_the_same(stage: Stage, late: runner._
 
 @pytest.mark.usefixtures("no_scopes")
 def test_a_script_that_could_not_begin_before_the_system_stops_runs_at_its_next_start(
-    stage: Stage, late: runner._Runner, programs: dict[str, str]
+    stage: Stage, late: runner.Runner, programs: dict[str, str]
 ) -> None:
     programs["systemctl"] = "echo stopping"
     stage.put("10-instance-a")
@@ -103,7 +102,7 @@ def test_a_script_that_could_not_begin_before_the_system_stops_runs_at_its_next_
     ],
 )
 def test_after_a_script_that_reboots_no_other_begins(
-    stage: Stage, late: runner._Runner, programs: dict[str, str], answers: dict[str, str]
+    stage: Stage, late: runner.Runner, programs: dict[str, str], answers: dict[str, str]
 ) -> None:
     programs |= answers
     stage.put("10-instance-reboots")
@@ -118,7 +117,7 @@ def test_after_a_script_that_reboots_no_other_begins(
 )
 def test_the_early_stage_starts_the_late_one_where_something_waits(
     stage: Stage,
-    late: runner._Runner,
+    late: runner.Runner,
     programs: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     names: list[str],
@@ -134,7 +133,7 @@ def test_the_early_stage_starts_the_late_one_where_something_waits(
     programs["systemctl"] = ""
     for name in names:
         stage.put(name)
-    late.start_late()
+    late.start_late_unit()
     assert calls == [["--no-block", "start", "guestagent-late.service"]] * started
 
 
@@ -144,10 +143,10 @@ def test_a_time_limit_ends_the_whole_scope(
     called = stage.marks / "called"
     programs["systemd-run"] = 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"'
     programs["systemctl"] = f'echo "$@" >>{called}'
-    process = scriptrun.Process(["/bin/sleep", "1000"], {"PATH": defs.SCRIPT_PATH}, 2, "x.scope")
+    script = process.Process(["/bin/sleep", "1000"], {"PATH": defs.SCRIPT_PATH}, 2, "x.scope")
     reader, writer = os.pipe()
-    with pytest.raises(scriptrun.Ended, match="timeout"):
-        process.wait(0.1, reader, bool)
+    with pytest.raises(process.CutShort, match="timeout"):
+        script.wait(0.1, reader, bool)
     os.close(reader)
     os.close(writer)
     assert called.read_text().splitlines() == [
