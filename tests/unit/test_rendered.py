@@ -6,7 +6,7 @@ import pytest
 from network_samples import HOSTILE
 
 from guestagent.errors import FieldError
-from guestagent.stacks.rendered import section
+from guestagent.stacks.rendered import first_value, section
 
 CONTROL = ("\n", "\r", "\0", "\t", "\u2028", "\ud800", "١", "a\n[Network]", "\x1b", "\x7f", "ä")
 
@@ -38,3 +38,14 @@ def test_E5_a_hostile_value_is_refused_or_stays_one_value(value: str) -> None:
     except FieldError:
         return
     assert text.splitlines() == ["", "[Network]", f"DNS={value}"]
+
+
+@pytest.mark.parametrize("value", ["1", "a=b", "", "x y"])
+def test_a_value_is_read_back_as_it_was_written(value: str) -> None:
+    text = section("Match", [("Kind", "!*")]) + section("Link", [("Name", value), ("Name", "2")])
+    assert first_value(text, "Name") == value
+
+
+def test_a_key_that_is_not_in_the_file_has_no_value() -> None:
+    text = section("Link", [("Name", "Kind=bond")])
+    assert first_value(text, "Kind") == first_value("", "Kind") == ""
