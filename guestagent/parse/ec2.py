@@ -110,7 +110,7 @@ class _Reader:
         content = self._bytes("user-data") or b""
         if not content.strip():
             return data
-        from guestagent.parse.userdata.reading import read
+        from guestagent.parse.userdata.read import read
 
         names = ("user-data", "", "")
         try:

@@ -265,7 +265,7 @@ class _Reader:
         vendor, vendor2 = (self._vendor_data(name) for name in _VENDORS)
         if not user.strip() and vendor is None and vendor2 is None:
             return data
-        from guestagent.parse.userdata.reading import read
+        from guestagent.parse.userdata.read import read
 
         try:
             config, scripts, problems = read(user, vendor, vendor2, self.bundle.label)

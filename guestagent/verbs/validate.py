@@ -18,7 +18,7 @@ from guestagent.desired.accounts.users import NO_MEMBER
 from guestagent.errors import FieldError, Origin, Problem, UsageError
 from guestagent.log import printable
 from guestagent.model import Account, Facts, InstanceData, Text
-from guestagent.parse.userdata.reading import read
+from guestagent.parse.userdata.read import read
 from guestagent.plan.changes import Plan
 from guestagent.plan.difference import diff
 from guestagent.plan.wanted import Ask, Wanted
@@ -95,7 +95,7 @@ def run_verb(options: Options) -> int:
     Raises UsageError for a distribution that is not known.
     """
     if options.verb == "schema":
-        from guestagent.parse.userdata.schema import json_schema
+        from guestagent.parse.userdata.json_schema import json_schema
 
         print(dumps(json_schema()))
         return defs.EXIT_OK

@@ -7,9 +7,9 @@ import gzip
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 
-from guestagent.errors import Problem
+from guestagent.errors import Origin, Problem, Problems
 from guestagent.model import Part
-from guestagent.parse.userdata import parts
+from guestagent.parse.userdata import split_parts
 
 CONFIG = b"#cloud-config\nhostname: web\n"
 SCRIPT = b"#!/bin/sh\necho hello\n"
@@ -17,8 +17,10 @@ WHERE = ("config drive", "user_data")
 
 
 def split(content: bytes) -> tuple[list[Part], list[Problem]]:
-    """What is in a document."""
-    return parts.split(content, *WHERE)
+    """The parts of a document, and what is wrong with it."""
+    problems = Problems()
+    found = split_parts.split(content, Origin(*WHERE, ""), problems)
+    return found, problems.problems
 
 
 def only(content: bytes) -> Part:

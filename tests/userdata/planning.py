@@ -11,7 +11,7 @@ import rig
 from guestagent.desired import desired
 from guestagent.errors import Origin, Problem
 from guestagent.model import Account, Facts, InstanceData, Text
-from guestagent.parse.userdata.reading import read
+from guestagent.parse.userdata.read import read
 from guestagent.plan.kinds.file import File
 from guestagent.plan.kinds.script import Script
 from guestagent.plan.wanted import Ask, Wanted

@@ -17,7 +17,7 @@ from .planning import make_drive
 
 CANARY = "CANARY"
 BROKEN = (
-    "guestagent.parse.userdata.reading.read",
+    "guestagent.parse.userdata.read.read",
     "guestagent.desired.cloud_config.plan",
     "guestagent.desired.names.overlay",
     "guestagent.desired.accounts.users.read",
@@ -51,7 +51,7 @@ def test_the_guest_is_configured_without_its_user_data(
 def test_metadata_are_read_where_user_data_cannot_be(
     tmp_path: Path, mocker: MockerFixture, layout: str
 ) -> None:
-    mocker.patch("guestagent.parse.userdata.reading.read", side_effect=RecursionError)
+    mocker.patch("guestagent.parse.userdata.read.read", side_effect=RecursionError)
     if layout == "openstack":
         data, problems = collected(openstack.parse, open_path(str(make_drive(tmp_path, "a: b"))))
     else:

@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from guestagent.model import Setting
-from guestagent.parse.userdata import keys, schema
-from userdata.schema_samples import ORIGIN, VALID
-from userdata.schema_samples import settings as settings_of
+from guestagent.parse.userdata import keys
+from guestagent.parse.userdata.json_schema import json_schema
+from userdata.key_samples import ORIGIN, VALID, check
+from userdata.key_samples import settings as settings_of
 
-SCHEMA = schema.json_schema()
+SCHEMA = json_schema()
 JUNK: tuple[Any, ...] = (
     *(None, True, False, 0, 7, -1, 2.5, 5.0, "", "junk", "yes", "12", "+3", "-3", "all", "off"),
     *([], [None], ["a"], [["a"]], [{}], ["a", "b", "c", "d", "e", "f", "g"]),
@@ -83,10 +84,10 @@ def _fits_inside(schema_: dict[str, Any], value: Any) -> bool:
 
 def takes(document: dict[str, Any]) -> bool:
     """True if check() takes all of the document, but for unknown names at the top."""
-    _, problems = schema.check([Setting(key, item, ORIGIN, {}) for key, item in document.items()])
+    _, problems = check([Setting(key, item, ORIGIN, {}) for key, item in document.items()])
     return not any(
         problem.severity == "error"
-        or (problem.reason.startswith("is not known") and problem.key not in document)
+        or (problem.reason.startswith("is unknown") and problem.key not in document)
         for problem in problems
     )
 
@@ -142,10 +143,10 @@ def test_unknown_names_fit_at_the_top_and_not_below() -> None:
 
 
 def test_each_key_is_described_and_old_spellings_are_deprecated() -> None:
-    for name in (*keys.KEYS, *keys.OLD, *keys.OLD_APT, *keys.UNSUPPORTED, *keys.IGNORED):
+    for name in (*keys.KEYS, *keys.OLD_NAMES, *keys.OLD_APT, *keys.UNSUPPORTED, *keys.IGNORED):
         described = SCHEMA["properties"][name]
         assert described["description"].endswith("."), name
-        old = name in keys.OLD or name in keys.OLD_APT
+        old = name in keys.OLD_NAMES or name in keys.OLD_APT
         assert described.get("deprecated", False) == old, name
     user = json.dumps(SCHEMA["properties"]["users"])
     assert '"lock-passwd": {"description": "No login by password.  Default: true.", "dep' in user
@@ -200,6 +201,6 @@ def test_what_fits_the_schema_has_no_problem(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(keys.KEYS)))
     value = data.draw(documents(SCHEMA["properties"][name]))
     assume(fits(SCHEMA, {name: value}))
-    found, problems = schema.check([Setting(name, value, ORIGIN, {})])
+    found, problems = check([Setting(name, value, ORIGIN, {})])
     assert [problem.text() for problem in problems] == []
     assert {setting.key for setting in found} <= {name}

@@ -19,10 +19,10 @@ Leaf = tuple[str, str, bytes]
 
 def ours(raw: bytes) -> list[Leaf]:
     """Type, file name and decoded body of all parts, as we read them."""
-    entity = mime.entity(raw)
+    entity = mime.read_entity(raw)
     if not entity.type.startswith("multipart/"):
-        return [(entity.type, entity.file_name, mime.decoded(entity))]
-    return [leaf for body in mime.bodies(entity, 100)[0] for leaf in ours(body)]
+        return [(entity.type, entity.file_name, mime.decode_body(entity))]
+    return [leaf for body in mime.split_bodies(entity, 100)[0] for leaf in ours(body)]
 
 
 def theirs(raw: bytes) -> list[Leaf]:
@@ -140,13 +140,15 @@ def test_a_message_is_told_by_its_first_lines(content: bytes, result: bool) -> N
 
 
 def test_E10_no_more_parts_are_looked_for_than_asked() -> None:
-    entity = mime.entity(b"Content-Type: multipart/mixed; boundary=B\n\n" + b"--B\n\nx\n" * 1000)
-    assert [len(mime.bodies(entity, most)[0]) for most in (1, 16, 999)] == [2, 17, 1000]
+    entity = mime.read_entity(
+        b"Content-Type: multipart/mixed; boundary=B\n\n" + b"--B\n\nx\n" * 1000
+    )
+    assert [len(mime.split_bodies(entity, most)[0]) for most in (1, 16, 999)] == [2, 17, 1000]
 
 
 @pytest.mark.parametrize("tail", [b"\n\nbody", b"", b"\nY: z"])
 def test_a_header_is_bounded(tail: bytes) -> None:
     fits = b"X: " + b"y" * (defs.MIME_HEADER_LIMIT - 6) + b"\n\n" + tail
-    assert mime.entity(fits).headers["x"].startswith("yyy")
+    assert mime.read_entity(fits).headers["x"].startswith("yyy")
     with pytest.raises(FieldError):
-        mime.entity(b"X: " + b"y" * defs.MIME_HEADER_LIMIT + tail)
+        mime.read_entity(b"X: " + b"y" * defs.MIME_HEADER_LIMIT + tail)

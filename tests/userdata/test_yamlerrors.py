@@ -12,33 +12,33 @@ from hypothesis import strategies as st
 from guestagent.errors import FieldError
 from guestagent.parse.userdata.yamltree import load
 
-QUOTES = "must stand in quotes"
+QUOTES = "must be in quotes"
 MISTAKES = [
     ("CANARY:\n\tCANARY: 1\n", 2, 1, "found a tab where indentation must be spaces"),
     ("a:\n  CANARY: 1\n\tCANARY: 2\n", 3, 1, "found a tab where indentation must be spaces"),
     ("CANARY: 1\n CANARY: 2\n", 2, 8, "indentation is wrong"),
     ("CANARY\nb: 1\n", 2, 2, "a colon is missing above"),
-    ("a: CANARY: x\n", 1, 10, "text with a colon and a space in it must stand in quotes"),
+    ("a: CANARY: x\n", 1, 10, "text with a colon and a space in it must be in quotes"),
     ("a:\n  CANARY: 1\n c: 2\n", 3, 2, "indentation does not fit"),
     ("a:\n  - CANARY\n y\n", 3, 2, "indentation does not fit"),
     ("a: |\n  CANARY\nCANARY\nb: 1\n", 4, 1, "a colon is missing after a key"),
     ("a: 1\nCANARY\n", 3, 1, "a colon is missing after a key"),
-    ("a: - CANARY\n", 1, 4, "a list item (-) where none can stand"),
+    ("a: - CANARY\n", 1, 4, "a list item (-) where none can be"),
     ("a: [1, CANARY\nb: 3\n", 2, 2, "the list in [ ] above is not closed"),
     ("a: {b: 1, CANARY\n", None, None, "the mapping in { } above is not closed"),
     ("a: 'CANARY\nb: 1\n", 1, 4, "text in quotes that begins here is not closed"),
     ('a: "CANARY\n---\n', 1, 4, "text in quotes that begins here is not closed"),
     ("a: 'b'CANARY\n", 1, 7, "indentation does not fit"),
-    ("a: {{ CANARY }}\n", 1, 5, "text that begins with { or [ must stand in quotes"),
+    ("a: {{ CANARY }}\n", 1, 5, "text that begins with { or [ must be in quotes"),
     ("a: @CANARY", 1, 4, QUOTES),
     ("a: `CANARY`", 1, 4, QUOTES),
     ("a: %CANARY", 1, 4, QUOTES),
-    ("- *.CANARY.org", 1, 3, "text that begins with * or & must stand in quotes"),
-    ("a: *CANARY", 1, 4, "text that begins with * must stand in quotes"),
-    ("a: !CANARY x", 1, 4, "text that begins with ! must stand in quotes"),
-    ("a: !<CANARY x", 1, None, "text that begins with ! must stand in quotes"),
-    ("a: !CANARY!x y", 1, 4, "text that begins with ! must stand in quotes"),
-    ("a: &x 1\nCANARY: &x 2", 2, 9, "an anchor (&) has the name of an earlier one"),
+    ("- *.CANARY.org", 1, 3, "text that begins with * or & must be in quotes"),
+    ("a: *CANARY", 1, 4, "text that begins with * must be in quotes"),
+    ("a: !CANARY x", 1, 4, "text that begins with ! must be in quotes"),
+    ("a: !<CANARY x", 1, None, "text that begins with ! must be in quotes"),
+    ("a: !CANARY!x y", 1, 4, "text that begins with ! must be in quotes"),
+    ("a: &x 1\nCANARY: &x 2", 2, 9, "an anchor (&) with the name of an earlier one"),
     ('a: "CANARY\\d"', 1, None, "an unknown escape (\\) in double quotes"),
     ('a: "CANARY\\xzz"', 1, None, "an unknown escape (\\) in double quotes"),
     ('a: "CANARY\\ud800"', 1, None, "an unknown escape (\\) in double quotes"),
@@ -52,7 +52,7 @@ MISTAKES = [
     ("? [CANARY]\n: 1\n", 1, 3, "a key cannot be a list or a mapping"),
     ("a: CANARY\nb: \x07\n", 2, 4, "holds a control character"),
     ("a: CANARY\x00", 1, 10, "holds a control character"),
-    ("a: CANARY\n\n b\uffff", 3, 3, "holds a code that is no character"),
+    ("a: CANARY\n\n b\uffff", 3, 3, "holds a code that is not a character"),
 ]
 
 

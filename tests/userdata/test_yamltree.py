@@ -124,14 +124,16 @@ def test_tags_of_the_safe_loader_count_and_others_are_refused(parser: str) -> No
     assert load(b"!!python/unicode CANARY").value == "CANARY"  # cloud-init's own exception
     for tag in (b"!!python/object:os.system", b"!CANARY", b"!!set", b"!!omap", b"!!python/name:x"):
         for content in (b"a: %s x", b"a: %s [x]", b"a: %s {x: y}", b"%s a: x"):
-            assert "tag that is not known" in error(content % tag)
+            assert "unknown tag" in error(content % tag)
 
 
 @pytest.mark.parametrize(
     "value", ["!!int CANARY", "!!bool CANARY", "!!binary CANAR", "!!binary ä", "!!int ''"]
 )
 def test_what_does_not_fit_its_tag_is_an_error(value: str) -> None:
-    assert error(b"a: " + value.encode()).startswith("line 1, column 4: is badly written")
+    assert error(b"a: " + value.encode()).startswith(
+        "line 1, column 4: is not a number, or not what its tag"
+    )
 
 
 def test_numbers_beyond_what_json_and_the_machine_hold_stay_text(parser: str) -> None:
@@ -156,7 +158,7 @@ def test_a_byte_order_mark_and_crlf_change_nothing(parser: str) -> None:
 def test_of_a_key_that_stands_twice_the_last_counts_and_it_is_told() -> None:
     tree = load(b"a: {x: 1}\nb:\n- k: 1\n  k: {y: 2}\na: 5\na: 6\n")
     assert tree.value == {"a": 6, "b": [{"k": {"y": 2}}]}
-    reason = "stands twice; the last one counts"
+    reason = "duplicate key; the last one wins"
     assert sorted(tree.notes, key=str) == [(("a",), reason), (("b", 0, "k"), reason)]
     assert tree.marks[("a",)] == (6, 1)
     assert ("a", "x") not in tree.marks
@@ -179,7 +181,7 @@ def test_thousands_of_repeated_keys_are_told_of_a_few_times() -> None:
     "content", [b"a: &a {b: *a}", b"&a [*a]", b"a: &a\n  <<: *a\n", b"&a {*a : 1}"]
 )
 def test_an_alias_inside_of_its_own_anchor_is_refused(content: bytes) -> None:
-    assert "an alias (*) stands inside of what it means" in error(content)
+    assert "an alias (*) inside of what it refers to" in error(content)
 
 
 def test_a_document_that_would_expand_is_refused_before_it_does(parser: str) -> None:

@@ -1,7 +1,7 @@
-"""MIME messages, RFC 2045 and RFC 2046, as far as user data needs them, bounded and linear.
+"""MIME messages (RFC 2045, RFC 2046), as far as user data needs them, in bounded time and memory.
 
-The standard library's email package builds all parts before anybody can count them, and its
-import costs more than all else that is done with user data.
+The standard library's email package builds all parts before they can be counted, and its import
+costs more than everything else that is done with user data.
 """
 
 from __future__ import annotations
@@ -17,88 +17,94 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# RFC 5322, section 2.2: a field's name is of printable ASCII but the colon.
+# RFC 5322, section 2.2: the name of a header field is printable ASCII without the colon.
 _NAME_BYTES = frozenset(range(33, 127)) - {ord(":")}
-# Of lines that begin like a boundary: enough for any script that has such lines of its own.
-_MAX_LINES = 10_000
-_PLAIN_ENCODINGS = frozenset(("", "7bit", "8bit", "binary"))
+# Lines that begin like a boundary: enough for any script that has such lines of its own.
+_MAX_BOUNDARY_LINES = 10_000
+_NO_ENCODINGS = frozenset(("", "7bit", "8bit", "binary"))
 
 
 class Entity(NamedTuple):
-    """A message or a part of one: header fields by names in small letters, and the body."""
+    """A message or a part of one: header fields by their names in lower case, and the body."""
 
     headers: Mapping[str, str]
     body: bytes
 
     @property
     def type(self) -> str:
-        """The media type in small letters; text/plain where none is given, or a wrong one."""
-        value, _ = parameters(self.headers.get("content-type", ""))
+        """The media type in lower case; text/plain if it is missing or malformed."""
+        value, _ = split_parameters(self.headers.get("content-type", ""))
         return value if value.count("/") == 1 else "text/plain"
 
     @property
     def file_name(self) -> str:
-        """The file name that the header gives, unchecked; empty for none."""
-        for field, key in (("content-disposition", "filename"), ("content-type", "name")):
-            _, found = parameters(self.headers.get(field, ""))
-            if found.get(key):
-                return found[key]
+        """The file name in the header, unchecked; empty if there is none."""
+        for field, parameter in (("content-disposition", "filename"), ("content-type", "name")):
+            _, found = split_parameters(self.headers.get(field, ""))
+            if found.get(parameter):
+                return found[parameter]
         return ""
 
 
 def is_message(content: bytes) -> bool:
-    """True if the content begins with a header that has MIME-Version or a multipart type."""
-    headers, _ = _header(content)
-    return "mime-version" in headers or headers.get("content-type", "").lower().startswith(
-        "multipart/"
-    )
+    """Tell whether content begins with a header that has MIME-Version or a multipart type."""
+    headers, _ = _read_header(content)
+    if "mime-version" in headers:
+        return True
+    return headers.get("content-type", "").lower().startswith("multipart/")
 
 
-def entity(content: bytes) -> Entity:
-    """Header and body of a message or part.
+def read_entity(content: bytes) -> Entity:
+    """Return header and body of a message or part.
 
-    FieldError: the header is too large.  As email does it, the first line that can be no part
-    of a header begins the body.
+    As in the email package, the body begins at the first line that cannot belong to a header.
+    Raises FieldError for a header of more than ``defs.MIME_HEADER_LIMIT`` bytes.
     """
-    headers, end = _header(content)
+    headers, end = _read_header(content)
     if end is None:
         raise FieldError(f"has a MIME header of more than {defs.MIME_HEADER_LIMIT >> 10} KiB")
     return Entity(headers, content[end:])
 
 
-def _header(content: bytes) -> tuple[dict[str, str], int | None]:
-    """Header fields, the first of each name, and where the body begins, None beyond the limit."""
+def _read_header(content: bytes) -> tuple[dict[str, str], int | None]:
+    """Return the header fields, the first of each name, and the offset of the body.
+
+    The offset is None for a header that goes beyond the limit.
+    """
     fields: dict[str, str] = {}
-    name, at = "", 0
-    while at < len(content):
-        end = content.find(b"\n", at, defs.MIME_HEADER_LIMIT) + 1
-        if not end and len(content) > defs.MIME_HEADER_LIMIT:
-            return fields, None
-        end = end or len(content)
-        line = content[at:end].rstrip(b"\r\n")
+    last = ""  # the name of the field that a folded line continues
+    start = 0
+    while start < len(content):
+        end = content.find(b"\n", start, defs.MIME_HEADER_LIMIT) + 1
+        if end == 0:
+            if len(content) > defs.MIME_HEADER_LIMIT:
+                return fields, None
+            end = len(content)  # the last line has no line end
+        line = content[start:end].rstrip(b"\r\n")
         if not line:
             return fields, end
-        if line[:1] in (b" ", b"\t") and name:
-            fields[name] += " " + _text(line)
-        elif line.startswith(b"From ") and at == 0:
-            pass  # the envelope of a mailbox, mbox(5)
+        if last and line.startswith((b" ", b"\t")):
+            fields[last] += " " + _decode(line)
+        elif start == 0 and line.startswith(b"From "):
+            pass  # the envelope line of a mailbox, mbox(5)
         else:
-            raw, colon, value = line.partition(b":")
-            if not colon or not raw or not _NAME_BYTES.issuperset(raw):
-                return fields, at
-            known = raw.decode().lower()
-            name = known if known not in fields else f"{known}:"
-            fields[name] = _text(value)
-        at = end
-    return fields, at
+            raw_name, colon, value = line.partition(b":")
+            if not colon or not raw_name or not _NAME_BYTES.issuperset(raw_name):
+                return fields, start
+            name = raw_name.decode().lower()
+            # The first field of a name counts. Lines that continue another one are kept apart.
+            last = f"{name}:" if name in fields else name
+            fields[last] = _decode(value)
+        start = end
+    return fields, start
 
 
-def _text(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     return raw.decode("utf-8", "replace").strip()
 
 
-def parameters(field: str) -> tuple[str, dict[str, str]]:
-    """The value of a header field in small letters, and its parameters, RFC 2045, section 5.1."""
+def split_parameters(field: str) -> tuple[str, dict[str, str]]:
+    """Return the value of a header field in lower case, and its parameters (RFC 2045, 5.1)."""
     value, _, rest = field.partition(";")
     found: dict[str, str] = {}
     while rest:
@@ -106,27 +112,30 @@ def parameters(field: str) -> tuple[str, dict[str, str]]:
         name = name.rpartition(";")[2].strip().lower()
         rest = rest.lstrip()
         if rest.startswith('"'):
-            text, rest = _quoted(rest)
+            text, rest = _split_quoted(rest)
         else:
             text, _, rest = rest.partition(";")
         if name.endswith("*"):
-            name, text = name[:-1], _extended(text)
+            name = name[:-1]
+            text = _decode_extended(text)
         found.setdefault(name, text.strip())
     return value.strip().lower(), found
 
 
-def _quoted(text: str) -> tuple[str, str]:
-    """What stands in the quotes that a text begins with, and what comes after them."""
-    found, at = [], 1
+def _split_quoted(text: str) -> tuple[str, str]:
+    """Return the string in quotes that a text begins with, and what follows its parameter."""
+    found = []
+    at = 1
     while at < len(text) and text[at] != '"':
-        at += text[at] == "\\"
+        if text[at] == "\\":
+            at += 1
         found.append(text[at : at + 1])
         at += 1
     return "".join(found), text[at + 1 :].partition(";")[2]
 
 
-def _extended(text: str) -> str:
-    """An extended parameter value, RFC 2231, section 4: ``charset'language'%XX…``."""
+def _decode_extended(text: str) -> str:
+    """Decode an extended parameter value (RFC 2231, section 4): ``charset'language'%XX…``."""
     first, *rest = text.rpartition("'")[2].split("%")
     found = first.encode()
     for piece in rest:
@@ -137,43 +146,50 @@ def _extended(text: str) -> str:
     return found.decode("utf-8", "replace")
 
 
-def bodies(multipart: Entity, most: int) -> tuple[list[bytes], bool]:
-    """The parts of a multipart, and if its closing boundary is there.
+def split_bodies(multipart: Entity, most: int) -> tuple[list[bytes], bool]:
+    """Return the parts of a multipart, and whether its closing boundary was found.
 
-    No more than ``most`` and one more are looked for.  FieldError: there is none, or too much
-    that looks like a boundary.
+    The search ends with one part more than ``most``.  Raises FieldError if there is no boundary
+    or no part, or if too many lines look like a boundary.
     """
-    _, found = parameters(multipart.headers.get("content-type", ""))
+    _, found = split_parameters(multipart.headers.get("content-type", ""))
     boundary = found.get("boundary", "").encode()
     if not boundary:
         raise FieldError("is a multipart without a boundary")
-    parts, closed = _between(b"\n" + multipart.body, b"\n--" + boundary, most)
+    parts, is_closed = _split_at(b"\n--" + boundary, b"\n" + multipart.body, most)
     if not parts:
         raise FieldError("is a multipart without a part")
-    return parts, closed
+    return parts, is_closed
 
 
-def _between(text: bytes, mark: bytes, most: int) -> tuple[list[bytes], bool]:
-    """What stands between lines that begin with the mark; RFC 2046, section 5.1.1."""
+def _split_at(mark: bytes, text: bytes, most: int) -> tuple[list[bytes], bool]:
+    """Return what is between boundary lines (RFC 2046, section 5.1.1), and if the last one ends it.
+
+    ``mark`` is the beginning of such a line, with the line end before it.
+    """
     found: list[bytes] = []
-    start = None
-    end = 0
-    for _ in range(_MAX_LINES):
-        at = text.find(mark, end)
-        if at < 0 or len(found) > most:
+    start = None  # of the present part, None in the preamble
+    line_end = 0
+    for _ in range(_MAX_BOUNDARY_LINES):
+        line = text.find(mark, line_end)
+        if line < 0 or len(found) > most:
             break
-        after = at + len(mark)
-        end = text.find(b"\n", after)
-        end = len(text) if end < 0 else end
-        last = text[after : after + 2] == b"--"
-        # What else may stand in the line is white space: another boundary can begin like this.
-        if text[after + 2 * last : end].strip(b" \t\r"):
+        after = line + len(mark)
+        line_end = text.find(b"\n", after)
+        if line_end < 0:
+            line_end = len(text)
+        is_last = text.startswith(b"--", after)
+        if is_last:
+            after += 2
+        # White space may follow. With anything else it is another boundary that begins like this.
+        if text[after:line_end].strip(b" \t\r"):
             continue
-        if start is not None and start < at:  # as email has it, two lines in a row are one
-            found.append(text[start:at].removesuffix(b"\r").removeprefix(b"\n"))
-        if last:
+        # As in the email package, two boundary lines in a row have no part between them.
+        if start is not None and start < line:
+            found.append(text[start:line].removesuffix(b"\r").removeprefix(b"\n"))
+        if is_last:
             return found, True
-        start = end
+        start = line_end
     else:
         raise FieldError("has too many lines that begin like its boundary")
     if start is not None and len(found) <= most:
@@ -181,18 +197,19 @@ def _between(text: bytes, mark: bytes, most: int) -> tuple[list[bytes], bool]:
     return found, False
 
 
-def decoded(part: Entity) -> bytes:
-    """The body without its transfer encoding, RFC 2045, section 6.  FieldError: it is damaged.
+def decode_body(part: Entity) -> bytes:
+    """Return the body without its transfer encoding (RFC 2045, section 6).
 
-    The charset is of no account: what runs scripts and reads YAML takes bytes.
+    The charset is ignored: what runs scripts and reads YAML takes bytes.  Raises FieldError for an
+    unknown encoding and for damaged base64.
     """
-    encoding = parameters(part.headers.get("content-transfer-encoding", ""))[0]
+    encoding, _ = split_parameters(part.headers.get("content-transfer-encoding", ""))
     if encoding == "quoted-printable":
         return a2b_qp(part.body)
-    if encoding in _PLAIN_ENCODINGS:
+    if encoding in _NO_ENCODINGS:
         return part.body
     if encoding != "base64":
-        raise FieldError("has a transfer encoding that is not known: use base64 or 8bit")
+        raise FieldError("has an unknown transfer encoding: use base64 or 8bit")
     try:
         return a2b_base64(b"".join(part.body.split()), strict_mode=True)
     except Base64Error:

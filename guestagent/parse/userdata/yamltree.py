@@ -1,7 +1,7 @@
-"""YAML 1.1 (https://yaml.org/spec/1.1), as PyYAML's safe loader reads it, bounded and with places.
+"""Reads YAML 1.1 (https://yaml.org/spec/1.1) as PyYAML's safe loader does, with bounds and places.
 
-PyYAML gives the events; nodes are made of them here, so that size, depth and the expansion of
-aliases are known before anything is built, and each value keeps its line and column.
+PyYAML only gives the events.  Nodes are made of them here, so that size, depth and the expansion
+of aliases are known before anything is built, and each value keeps its line and column.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     Place = tuple[int, int]
 
 _TAG = "tag:yaml.org,2002:"
+_SEQUENCE = f"{_TAG}seq"
+_MAPPING = f"{_TAG}map"
 _MERGE = f"{_TAG}merge"
-# Text as written: time stamps too, and what else has no meaning as a value of its own.
+# Tags of what stays text as it was written: time stamps, too, which no key of cloud-config wants.
 _TEXTS = frozenset(
     _TAG + name for name in ("str", "timestamp", "merge", "value", "yaml", "python/unicode")
 )
@@ -31,19 +33,20 @@ _NUMBER_LIMIT = 128
 _NOTE_LIMIT = 30
 _TOO_MUCH = (
     f"more than {defs.YAML_NODES} values or {defs.YAML_LETTERS >> 10} KiB of text up to here, "
-    "aliases (*) written out"
+    "with aliases (*) expanded"
 )
-_TOO_MUCH_IN_ALL = f"{_TOO_MUCH}, with the parts before it"
-_TWICE = "stands twice; the last one counts"
+_TOO_MUCH_IN_ALL = f"{_TOO_MUCH}, together with the parts before"
+_DUPLICATE = "duplicate key; the last one wins"
+_BAD_NUMBER = "is not a number, or not what its tag (!!) says"
 
 
 class Tree(NamedTuple):
-    """A document: its value, the place of its parts, and what is to be told about them.
+    """A document: its value, the places of its parts, and warnings about them.
 
     ``value`` is made of dict, list, str, bytes, int, float, bool and None; nothing in it is
-    shared.  ``marks`` holds (line, column), from 1 on, by path: of a mapping's entry that of its
-    key, of a list's item that of the item, of ``()`` that of the whole.  ``nodes`` and
-    ``letters`` are the values and the characters in it.
+    shared.  ``marks`` holds (line, column), both from 1 on, by path: for an entry of a mapping
+    the place of its key, for an item of a list that of the item, for ``()`` that of the whole.
+    ``notes`` are pairs of path and reason.  ``nodes`` and ``letters`` count values and characters.
     """
 
     value: Any
@@ -58,15 +61,16 @@ class Octal(int):
 
 
 class _Node:
-    """A value as it stands in the text; an alias is the node that it means.
+    """A value in the text; an alias is the node that it refers to.
 
-    ``inner`` are places and nodes of a list's items, or of a mapping's keys and values in turn.
-    ``nodes`` and ``letters`` count what is in it with aliases written out, ``height`` the levels.
+    ``inner`` holds places and nodes: of the items of a list, or of the keys and values of a
+    mapping in turn.  ``nodes`` and ``letters`` count what is in it with aliases expanded,
+    ``height`` the levels of lists and mappings.
     """
 
-    __slots__ = ("height", "inner", "kind", "letters", "nodes", "open", "place", "tag", "text")
+    __slots__ = ("height", "inner", "is_open", "kind", "letters", "nodes", "place", "tag", "text")
 
-    def __init__(self, kind: str, tag: str, place: Place, text: str = "") -> None:
+    def __init__(self, kind: str, tag: str, place: Place, *, text: str = "") -> None:
         self.kind = kind
         self.tag = tag
         self.place = place
@@ -75,29 +79,35 @@ class _Node:
         self.nodes = 1
         self.letters = len(text)
         self.height = 0 if kind == "scalar" else 1
-        self.open = kind != "scalar"
+        self.is_open = kind != "scalar"
 
 
-def load(content: bytes, before: tuple[int, int] = (0, 0)) -> Tree:
+def load(content: bytes, *, before: tuple[int, int] = (0, 0)) -> Tree:
     """Read one YAML document of at most ``defs.YAML_LIMIT`` bytes; an empty one is None.
 
-    Keys are text as written, and so are time stamps and numbers that are not finite or too long.
-    Aliases and merge keys (``<<``) work, up to ``defs.YAML_NODES`` values and
-    ``defs.YAML_LETTERS`` characters in all once they are written out.  ``before`` are those of
-    other documents that are held at the same time, and count as well.
+    Keys are text as they were written, and so are time stamps and numbers that are not finite or
+    too long.  Aliases and merge keys (``<<``) work, up to ``defs.YAML_NODES`` values and
+    ``defs.YAML_LETTERS`` characters in all when they are expanded.  ``before`` are those of other
+    documents that are in memory at the same time, and count as well.
 
     Raises FieldError, "line N, column M: reason", the reason without anything of the content.
     """
-    root = _compose(_text(content), before)
+    root = _compose(_decode(content), before)
     if root is None:
         return Tree(None, {(): (1, 1)})
-    marks: dict[Path, Place] = {(): root.place}
-    notes: list[tuple[Path, str]] = []
-    value = _build(root, (), marks, notes)
-    return Tree(value, marks, tuple(notes), root.nodes, root.letters)
+    builder = _Builder()
+    builder.marks[()] = root.place
+    value = builder.build(root, ())
+    return Tree(
+        value=value,
+        marks=builder.marks,
+        notes=tuple(builder.notes),
+        nodes=root.nodes,
+        letters=root.letters,
+    )
 
 
-def _text(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     if len(content) > defs.YAML_LIMIT:
         raise FieldError(f"larger than {defs.YAML_LIMIT >> 10} KiB")
     try:
@@ -107,15 +117,17 @@ def _text(content: bytes) -> str:
 
 
 def _error(place: Place, reason: str) -> FieldError:
-    return FieldError(f"line {place[0]}, column {place[1]}: {reason}")
+    line, column = place
+    return FieldError(f"line {line}, column {column}: {reason}")
 
 
 def _compose(text: str, before: tuple[int, int]) -> _Node | None:
-    """The root node, None without one."""
+    """Return the root node, None for an empty document."""
     import yaml
 
     composer = _Composer(*before)
     try:
+        # The parser of libyaml is many times as fast; PyYAML may be built without it.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         composer.resolve = lambda event: loader.resolve(
             yaml.ScalarNode, event.value, event.implicit
@@ -127,90 +139,98 @@ def _compose(text: str, before: tuple[int, int]) -> _Node | None:
     except yaml.MarkedYAMLError as error:
         raise _error(*yamlerrors.explain(error, text)) from None
     except (yaml.YAMLError, ValueError, OverflowError):
-        raise _error(*yamlerrors.unreadable(text)) from None
+        # What the reader does not allow in a text has no mark that both parsers agree on.
+        raise _error(*yamlerrors.find_unreadable(text)) from None
     return composer.root
 
 
 class _Composer:
-    """Makes nodes of a parser's events, in one pass without recursion, and bounds them."""
+    """Makes nodes of a parser's events, in one pass, without recursion and within limits.
+
+    ``nodes`` and ``letters`` are those of other documents that count as well.
+    """
 
     def __init__(self, nodes: int, letters: int) -> None:
         self.root: _Node | None = None
-        self._nodes = defs.YAML_NODES - nodes
-        self._letters = defs.YAML_LETTERS - letters
+        self.resolve: Any = None  # a function from a scalar's event to its tag
+        self._nodes_left = defs.YAML_NODES - nodes
+        self._letters_left = defs.YAML_LETTERS - letters
         self._too_much = _TOO_MUCH_IN_ALL if nodes else _TOO_MUCH
-        self.resolve: Any = None
         self._documents = 0
-        self._stack: list[_Node] = []
+        self._stack: list[_Node] = []  # the lists and mappings that are open
         self._anchors: dict[str, _Node] = {}
 
     def take(self, name: str, event: Any) -> None:
-        """Go on by one event of that class."""
+        """Take the next event, of the class of that name."""
         place = (event.start_mark.line + 1, event.start_mark.column + 1)
-        if name == "DocumentStartEvent":
+        if name == "ScalarEvent":
+            tag = event.tag if event.tag not in (None, "", "!") else self.resolve(event)
+            text = _check_encodable(event.value, place)
+            node = _Node("scalar", tag, place, text=text)
+            self._name(node, event.anchor)
+            self._add(node, place)
+        elif name == "SequenceStartEvent":
+            self._open(_Node("list", _tag(event.tag, _SEQUENCE), place), event.anchor)
+        elif name == "MappingStartEvent":
+            self._open(_Node("mapping", _tag(event.tag, _MAPPING), place), event.anchor)
+        elif name in ("SequenceEndEvent", "MappingEndEvent"):
+            node = self._stack.pop()
+            node.is_open = False
+            self._add(node, node.place)
+        elif name == "AliasEvent":
+            self._add(self._find(event.anchor, place), place)
+        elif name == "DocumentStartEvent":
             self._documents += 1
             if self._documents > 1:
                 raise _error(place, "a second document begins; only one is allowed")
-        elif name == "AliasEvent":
-            self._alias(event.anchor, place)
-        elif name == "ScalarEvent":
-            tag = event.tag if event.tag not in (None, "", "!") else self.resolve(event)
-            self._start(_Node("scalar", tag, place, _encodable(event.value, place)), event.anchor)
-        elif name == "SequenceStartEvent":
-            self._start(_Node("list", _tag(event.tag, "seq"), place), event.anchor)
-        elif name == "MappingStartEvent":
-            self._start(_Node("mapping", _tag(event.tag, "map"), place), event.anchor)
-        elif name in ("SequenceEndEvent", "MappingEndEvent"):
-            node = self._stack.pop()
-            node.open = False
-            self._add(node, node.place)
 
-    def _start(self, node: _Node, anchor: str | None) -> None:
-        if anchor is not None:
-            if anchor in self._anchors:
-                raise _error(node.place, "an anchor (&) has the name of an earlier one")
-            self._anchors[anchor] = node
-        if not node.open:
-            self._add(node, node.place)
-        elif len(self._stack) >= defs.YAML_DEPTH:
-            raise _too_deep(node.place)
-        else:
-            self._stack.append(node)
+    def _open(self, node: _Node, anchor: str | None) -> None:
+        self._name(node, anchor)
+        if len(self._stack) >= defs.YAML_DEPTH:
+            raise _error(node.place, yamlerrors.NESTED)
+        self._stack.append(node)
 
-    def _alias(self, anchor: str, place: Place) -> None:
+    def _name(self, node: _Node, anchor: str | None) -> None:
+        if anchor is None:
+            return
+        if anchor in self._anchors:
+            raise _error(node.place, "an anchor (&) with the name of an earlier one")
+        self._anchors[anchor] = node
+
+    def _find(self, anchor: str, place: Place) -> _Node:
+        """Return the node that an alias refers to."""
         node = self._anchors.get(anchor)
         if node is None:
             raise _error(place, yamlerrors.NO_ANCHOR)
-        if node.open:
-            raise _error(place, "an alias (*) stands inside of what it means")
-        self._add(node, place)
+        if node.is_open:
+            raise _error(place, "an alias (*) inside of what it refers to")
+        return node
 
     def _add(self, node: _Node, place: Place) -> None:
-        """Put a finished node, or an alias of one, where it stands."""
+        """Add a finished node, or an alias of one, to the list or mapping that it is in."""
         if not self._stack:
             self.root = node
             return
         if len(self._stack) + node.height > defs.YAML_DEPTH:
-            raise _too_deep(place)
+            raise _error(place, yamlerrors.NESTED)
         parent = self._stack[-1]
         parent.inner.append((place, node))
         parent.nodes += node.nodes
         parent.letters += node.letters
         parent.height = max(parent.height, node.height + 1)
-        if parent.nodes > self._nodes or parent.letters > self._letters:
+        if parent.nodes > self._nodes_left or parent.letters > self._letters_left:
             raise _error(place, self._too_much)
 
 
-def _too_deep(place: Place) -> FieldError:
-    return _error(place, yamlerrors.NESTED)
+def _tag(given: str | None, usual: str) -> str:
+    return usual if given is None or given in ("", "!") else given
 
 
-def _tag(tag: str | None, usual: str) -> str:
-    return _TAG + usual if tag in (None, "", "!") else str(tag)
+def _check_encodable(text: str, place: Place) -> str:
+    """Return a text.  Raises FieldError for lone surrogates, which the Python parser lets through.
 
-
-def _encodable(text: str, place: Place) -> str:
-    """The pure Python parser lets escapes of lone surrogates through."""
+    They come from escapes such as "\\ud800", and no file could hold them.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -218,47 +238,77 @@ def _encodable(text: str, place: Place) -> str:
     return text
 
 
-def _build(
-    node: _Node, path: Path, marks: dict[Path, Place], notes: list[tuple[Path, str]]
-) -> object:
-    if node.kind == "scalar":
-        return _scalar(node)
-    if node.tag != _TAG + ("seq" if node.kind == "list" else "map"):
-        raise _error(node.place, yamlerrors.TAG)
-    if node.kind == "list":
+class _Entry(NamedTuple):
+    """An entry of a mapping: the place of its key, its value, and whether the key is repeated."""
+
+    place: Place
+    value: _Node
+    is_duplicate: bool
+
+
+class _Builder:
+    """Makes values of nodes, and collects the marks and the notes of a Tree."""
+
+    def __init__(self) -> None:
+        self.marks: dict[Path, Place] = {}
+        self.notes: list[tuple[Path, str]] = []
+
+    def build(self, node: _Node, path: Path) -> object:
+        """Return the value of the node at a path.  Raises FieldError.
+
+        The recursion is bounded, because the composer allows only ``defs.YAML_DEPTH`` levels.
+        """
+        if node.kind == "scalar":
+            return _scalar(node)
+        if node.kind == "list":
+            return self._build_list(node, path)
+        return self._build_mapping(node, path)
+
+    def _build_list(self, node: _Node, path: Path) -> list[object]:
+        if node.tag != _SEQUENCE:
+            raise _error(node.place, yamlerrors.TAG)
         items = []
         for index, (place, item) in enumerate(node.inner):
-            marks[(*path, index)] = place
-            items.append(_build(item, (*path, index), marks, notes))
+            inner_path = (*path, index)
+            self.marks[inner_path] = place
+            items.append(self.build(item, inner_path))
         return items
-    found: dict[str, object] = {}
-    for key, (place, value, twice) in _entries(node).items():
-        marks[(*path, key)] = place
-        if twice and len(notes) < _NOTE_LIMIT:
-            notes.append(((*path, key), _TWICE))
-        found[key] = _build(value, (*path, key), marks, notes)
-    return found
+
+    def _build_mapping(self, node: _Node, path: Path) -> dict[str, object]:
+        if node.tag != _MAPPING:
+            raise _error(node.place, yamlerrors.TAG)
+        found: dict[str, object] = {}
+        for key, entry in _entries(node).items():
+            inner_path = (*path, key)
+            self.marks[inner_path] = entry.place
+            if entry.is_duplicate and len(self.notes) < _NOTE_LIMIT:
+                self.notes.append((inner_path, _DUPLICATE))
+            found[key] = self.build(entry.value, inner_path)
+        return found
 
 
-def _entries(node: _Node) -> dict[str, tuple[Place, _Node, bool]]:
-    """A mapping's entries: its own last, which win over merged ones; True if a key repeats."""
-    merged: dict[str, tuple[Place, _Node, bool]] = {}
-    own: dict[str, tuple[Place, _Node, bool]] = {}
-    pairs = zip(node.inner[::2], node.inner[1::2], strict=True)
-    for (place, key), (value_place, value) in pairs:
+def _entries(mapping: _Node) -> dict[str, _Entry]:
+    """Return the entries of a mapping; its own come last, and win over merged ones."""
+    merged: dict[str, _Entry] = {}
+    own: dict[str, _Entry] = {}
+    keys, values = mapping.inner[::2], mapping.inner[1::2]
+    for (key_place, key), (value_place, value) in zip(keys, values, strict=True):
         if key.kind != "scalar":
-            raise _error(place, yamlerrors.KEY)
+            raise _error(key_place, yamlerrors.KEY)
         if key.tag == _MERGE:
-            for mapping in _merged(value, value_place):
-                merged |= _entries(mapping)
+            for other in _mappings_to_merge(value, value_place):
+                merged |= _entries(other)
             continue
-        _scalar(key)  # for what its tag may be
-        own[key.text] = (place, value, key.text in own)
+        _scalar(key)  # raises for a tag that is unknown or that the text does not fit
+        own[key.text] = _Entry(key_place, value, key.text in own)
     return merged | own
 
 
-def _merged(value: _Node, place: Place) -> list[_Node]:
-    """The mappings of a merge key, the one that wins last (https://yaml.org/type/merge.html)."""
+def _mappings_to_merge(value: _Node, place: Place) -> list[_Node]:
+    """Return the mappings of a merge key, the one that wins last.
+
+    The first one in the text wins: https://yaml.org/type/merge.html
+    """
     items = [item for _, item in value.inner] if value.kind == "list" else [value]
     if any(item.kind != "mapping" for item in items):
         raise _error(place, "a merge key (<<) needs a mapping or a list of mappings")
@@ -268,33 +318,33 @@ def _merged(value: _Node, place: Place) -> list[_Node]:
 def _scalar(node: _Node) -> object:
     if node.tag in _TEXTS:
         return node.text
-    kind = node.tag.removeprefix(_TAG)
-    if kind == "null":
+    name = node.tag.removeprefix(_TAG)
+    if name == "null":
         return None
     try:
-        if kind == "bool":
+        if name == "bool":
             return _BOOLEANS[node.text.lower()]
-        if kind == "binary":
+        if name == "binary":
             return a2b_base64(node.text.encode("ascii"))  # passes over other characters
-        if kind in ("int", "float"):
-            return _number(node.text, kind)
+        if name in ("int", "float"):
+            return _number(node.text, name)
     except (KeyError, ValueError):
-        raise _error(node.place, "is badly written for a number or for its tag (!!)") from None
+        raise _error(node.place, _BAD_NUMBER) from None
     raise _error(node.place, yamlerrors.TAG)
 
 
 def _number(text: str, kind: str) -> object:
-    """A number in YAML 1.1's notations; text as written if it is not finite or too long."""
+    """Return a number in YAML 1.1's notations; text as written if it is not finite or too long."""
     digits = text.replace("_", "").lower()
     if len(digits) > _NUMBER_LIMIT or digits.lstrip("+-") in (".inf", ".nan"):
         return text
-    sign = -1 if digits.startswith("-") else 1
-    digits = digits[1:] if digits[:1] in ("-", "+") else digits
+    is_negative = digits.startswith("-")
+    if digits.startswith(("-", "+")):
+        digits = digits[1:]
     number = _float(digits) if kind == "float" else _int(digits)
-    finite = number - number == 0  # not so of infinity and NaN
-    if not finite:
+    if number - number != 0:  # infinity, as of 1e400, and NaN
         return text
-    return -number if sign < 0 else number
+    return -number if is_negative else number
 
 
 def _int(digits: str) -> int:
@@ -305,6 +355,7 @@ def _int(digits: str) -> int:
     if digits.startswith("0") and digits != "0":
         number = int(digits, 8)
         return Octal(number) if number > 7 else number
+    # Base 60, as in 12:30.
     number = 0
     for part in digits.split(":"):
         number = number * 60 + int(part)

@@ -1,34 +1,63 @@
-"""Every key of cloud-config that guestagent knows, put together from the modules by group.
+"""The definitions of all keys of cloud-config that guestagent knows, one module per family.
 
-What a value looks like after check() stands at the head of each of those modules.
+The docstring of each module says what the values look like after check().
 """
 
 from __future__ import annotations
 
-from guestagent.parse.userdata.keys import run as keys_run
-from guestagent.parse.userdata.keys import software as keys_software
-from guestagent.parse.userdata.keys import system as keys_system
-from guestagent.parse.userdata.keys import users as keys_users
-from guestagent.parse.userdata.keys.other import HANDLED, IGNORED, UNSUPPORTED
-from guestagent.parse.userdata.keys.software import OLD_APT, old_apt, old_apt_fields
+from guestagent.parse.userdata.keys import (
+    apt,
+    ca_certs,
+    commands,
+    disks,
+    files,
+    finish,
+    hostname,
+    locale,
+    ntp,
+    packages,
+    passwords,
+    resolv_conf,
+    ssh,
+    users,
+    vendor_data,
+)
+from guestagent.parse.userdata.keys.apt import OLD_APT, join_old_apt, old_apt_fields
+from guestagent.parse.userdata.keys.not_supported import HANDLED, IGNORED, UNSUPPORTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.parse.userdata.shapes import Field
+    from guestagent.parse.userdata.shape import Field
 
 __all__ = [
     "HANDLED",
     "IGNORED",
     "KEYS",
-    "OLD",
     "OLD_APT",
+    "OLD_NAMES",
     "UNSUPPORTED",
-    "old_apt",
+    "join_old_apt",
     "old_apt_fields",
 ]
 
-KEYS: dict[str, Field] = keys_system.KEYS | keys_users.KEYS | keys_run.KEYS | keys_software.KEYS
-"""The definition of each key by its name of today."""
+KEYS: dict[str, Field] = {
+    **hostname.KEYS,
+    **locale.KEYS,
+    **ntp.KEYS,
+    **resolv_conf.KEYS,
+    **disks.KEYS,
+    **users.KEYS,
+    **passwords.KEYS,
+    **ssh.KEYS,
+    **files.KEYS,
+    **commands.KEYS,
+    **finish.KEYS,
+    **vendor_data.KEYS,
+    **packages.KEYS,
+    **apt.KEYS,
+    **ca_certs.KEYS,
+}
+"""The definition of each key under its current name."""
 
-OLD = {old: name for name, field in KEYS.items() for old in field.old}
-"""Deprecated names, and the name of today."""
+OLD_NAMES = {old: name for name, field in KEYS.items() for old in field.old}
+"""Deprecated names of keys, and their current ones."""

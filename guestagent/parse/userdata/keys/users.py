@@ -1,304 +1,216 @@
-"""Accounts, passwords and ssh: keys of cloud-config, and the form of their values after check().
+"""Keys of accounts and groups, and the form of their values after check().
 
-======================  =======================================================================
-users                   list of {"name": str, …}, "default" a name like others; fields are
-                        those of ``USER``: groups, sudo ([] for false and null), doas and
-                        ssh_authorized_keys are lists of str, uid and inactive int, flags bool
-user                    {…}, as one of users, without "name" where only fields were given
-system_info             {"default_user": {…}}, as user
-groups                  {name: list of members}
-password                str (secret)
-chpasswd                {"expire": bool, "users": list of {"name", "password", "type"}, "list":
-                        list of "name:password" (secret)}, each only where given
-ssh_pwauth              bool ("unchanged" is the same as not given)
-disable_root            bool;  disable_root_opts  str;  allow_public_ssh_keys  bool
-ssh_authorized_keys     list of str
-ssh_keys                {"rsa_private": str (secret), "rsa_public": str, "rsa_certificate": …}
-ssh_deletekeys          bool;  ssh_genkeytypes  list of "rsa", "ecdsa", "ed25519", "dsa"
-======================  =======================================================================
+===========  =================================================================================
+users        list of {"name": str, …}; "default" is a name like others; the fields are those of
+             ``USER``: groups, sudo ([] for false and null), doas and ssh_authorized_keys are lists
+             of str, uid and inactive are int, flags bool
+user         {…}, as one of users, without "name" if only fields were given
+system_info  {"default_user": {…}}, as user
+groups       {name: list of members}
+===========  =================================================================================
 """
 
 from __future__ import annotations
 
-from guestagent.parse.userdata.keys.other import INNER
-from guestagent.parse.userdata.shapes import (
-    FLAG_WORDS,
-    Choice,
-    Field,
-    Ignored,
-    Number,
-    Refused,
-    Shape,
-    Text,
-    flag,
-)
-from guestagent.parse.userdata.shapes_nested import As, Either, ListOf, MapOf, ObjectOf
+from guestagent.parse.userdata.containers import AnyOf, Converted, ListOf, MapOf, Mapping
+from guestagent.parse.userdata.keys.names import drop_empty, list_names, list_values, split_names
+from guestagent.parse.userdata.keys.not_supported import FOR_CLOUD_INIT
+from guestagent.parse.userdata.scalars import Choice, Ignored, Integer, String, Unsupported, flag
+from guestagent.parse.userdata.shape import Field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from guestagent.parse.userdata.reader import Moves, Path
+    from guestagent.parse.userdata.places import Moves, Path
 
-_WRITTEN = Text(numbers=True)
-_SECRET = Text(numbers=True, blank=False)
+_SECRET = String(numbers=True, blank=False)
+_DEFAULT_FALSE = "  Default: false."
 
+PUBLIC_KEYS = Converted(AnyOf(ListOf(String(), single=True), MapOf(String())), list_values)
+"""Public keys: one, a list, or the values of a mapping."""
 
-def _pieces(text: str) -> list[str]:
-    return [piece.strip() for piece in text.split(",") if piece.strip()]
-
-
-def _names(value: Any) -> tuple[list[str], Moves]:
-    """Names, of text with commas, a list or an object's keys."""
-    if isinstance(value, str):
-        return _pieces(value), ()
-    if isinstance(value, dict):
-        return list(value), [((name,), (index,)) for index, name in enumerate(value)]
-    result: list[str] = []
-    moves: list[tuple[Path, Path]] = []
-    for index, text in enumerate(value):
-        for piece in _pieces(text):
-            moves.append(((index,), (len(result),)))
-            result.append(piece)
-    return result, moves
-
-
-def _users(value: Any) -> tuple[list[dict[str, Any]], Moves]:
-    """Users, of text with commas, a list of these, of lists and of objects, or an object."""
-    result: list[dict[str, Any]] = []
-    moves: list[tuple[Path, Path]] = []
-
-    def add(user: dict[str, Any], *place: str | int) -> None:
-        moves.append((place, (len(result),)))
-        result.append(user)
-
-    if isinstance(value, str):
-        return [{"name": name} for name in _pieces(value)], ()
-    if isinstance(value, dict):
-        for name, user in value.items():
-            if isinstance(user, dict):
-                add(user | {"name": name}, name)
-            elif user:
-                add({"name": name}, name)
-        return result, moves
-    for index, item in enumerate(value):
-        if isinstance(item, dict):
-            add(item, index)
-        elif isinstance(item, str):
-            for name in _pieces(item):
-                add({"name": name}, index)
-        else:
-            for place, text in enumerate(item):
-                for name in _pieces(text):
-                    add({"name": name}, index, place)
-    return result, moves
-
-
-def _groups(value: Any) -> tuple[dict[str, list[str]], Moves]:
-    """Groups, of text with commas, an object, or a list of both."""
-    result: dict[str, list[str]] = {}
-    moves: list[tuple[Path, Path]] = []
-    items = [((), value)] if not isinstance(value, list) else enumerate(value)
-    for index, item in items:
-        place: Path = (index,) if isinstance(index, int) else ()
-        for name in _pieces(item) if isinstance(item, str) else item:
-            if name not in result:
-                moves.append((place if isinstance(item, str) else (*place, name), (name,)))
-            known = result.setdefault(name, [])
-            members = item[name] or [] if isinstance(item, dict) else []
-            known += [member for member in members if member not in known]
-    return result, moves
-
-
-def _named(value: Any) -> tuple[dict[str, Any], Moves]:
-    """A user, of its name or its fields."""
-    return ({"name": value}, [((), ("name",))]) if isinstance(value, str) else (value, [((), ())])
-
-
-def _keys(value: Any) -> tuple[list[str], Moves]:
-    """Keys, of a list or of the values of an object."""
-    if isinstance(value, list):
-        return value, [((), ())]
-    return list(value.values()), [((name,), (index,)) for index, name in enumerate(value)]
-
-
-def _lines(value: Any) -> tuple[list[str], Moves]:
-    """The lines of text, or a list as it is; empty ones left out."""
-    lines = value.splitlines() if isinstance(value, str) else value
-    return _full(lines)
-
-
-def _full(lines: list[str]) -> tuple[list[str], Moves]:
-    """The list without what is empty in it."""
-    full = [(index, line) for index, line in enumerate(lines) if line.strip()]
-    return [line for _, line in full], [
-        ((index,), (place,)) for place, (index, _) in enumerate(full)
-    ]
-
-
-_NAMES = As(Either(Text(), ListOf(Text()), MapOf(Refused("takes no value"), nulls="keep")), _names)
-_PUBLIC_KEYS = As(Either(ListOf(Text(), single=True), MapOf(Text())), _keys)
-_MEMBERS = ListOf(Text(), single=True)
-# None, false and empty text say that there are no rules, where the default user would have some.
+_GROUP_NAMES = Converted(
+    AnyOf(String(), ListOf(String()), MapOf(Unsupported("takes no value"), nulls="keep")),
+    list_names,
+)
+# Null, false and an empty string say that there are no rules, where the image's own user has some.
 _NO_RULES = Choice(
     old=((False, []), (None, [])), what="false, null or a rule such as ALL=(ALL) NOPASSWD:ALL"
 )
-_SUDO = As(Either(_NO_RULES, ListOf(Text(), single=True, nulls="drop")), _full)
-
+_SUDO = Converted(AnyOf(_NO_RULES, ListOf(String(), single=True, nulls="drop")), drop_empty)
 
 _KEY_FIELDS = ("ssh_authorized_keys", "ssh-authorized-keys")
-
-
-def _user_fields(name: Field | None) -> dict[str, Field]:
-    fields: dict[str, tuple[Shape, str]] = {
-        "gecos": (_WRITTEN, "The comment field: usually the person's full name."),
-        "groups": (_NAMES, "Groups besides the primary one: a list, or names with commas between."),
-        "primary_group": (Text(), "The primary group instead of one named like the user."),
-        "create_groups": (flag(), "Create the groups that do not exist.  Default: true."),
-        "homedir": (Text(), "The home directory instead of one below /home."),
-        "no_create_home": (flag(), "Create no home directory.  Default: false."),
-        "no_user_group": (flag(), "Create no group named like the user.  Default: false."),
-        "no_log_init": (flag(), "Leave lastlog and faillog alone.  Default: false."),
-        "shell": (Text(), "Path of the login shell."),
-        "system": (flag(), "A system account, without a home directory.  Default: false."),
-        "uid": (Number(least=0), "The user id instead of the next free one."),
-        "expiredate": (Text(), "The day the account expires, as YYYY-MM-DD."),
-        "inactive": (Number(), "Days from a password's expiry until the account is disabled."),
-        "lock_passwd": (flag(), "No login by password.  Default: true."),
-        "passwd": (_SECRET, "Password hash of a new user; one that exists keeps its own."),
-        "hashed_passwd": (_SECRET, "Password hash, also of a user who exists already."),
-        "plain_text_passwd": (_SECRET, "Password in clear, also of a user who exists already."),
-        "sudo": (_SUDO, "Rules for sudo: text, or a list of it."),
-        "doas": (ListOf(Text(), single=True), "Rules for doas."),
-        "selinux_user": (Text(), "The SELinux user of the login."),
-        "ssh_authorized_keys": (_PUBLIC_KEYS, "Public keys that may log in as this user."),
-        "ssh_redirect_user": (flag(), "Refuse ssh logins, naming the default user instead."),
-        "ssh_import_id": (
-            Refused(
-                "is not supported: keys of others are not fetched; use ssh_authorized_keys",
-                spared=_KEY_FIELDS,
-            ),
-            "Not supported: list the keys under ssh_authorized_keys.",
-        ),
-        "snapuser": (
-            Refused(
-                "is not supported: use name and ssh_authorized_keys",
-                spared=_KEY_FIELDS,
-            ),
-            "Not supported: use name and ssh_authorized_keys.",
-        ),
-        "chpasswd": (
-            Ignored("stands at the top level, not in a user; ignored"),
-            "Ignored: it stands at the top level.",
-        ),
-        "password": (
-            Ignored("is no field of a user; use plain_text_passwd; ignored"),
-            "Ignored: use plain_text_passwd.",
-        ),
-    }
-    secret = ("password", "passwd", "hashed_passwd", "plain_text_passwd")
-    return ({"name": name} if name else {}) | {
-        key: Field(
-            shape,
-            text,
-            (key.replace("_", "-"),) if "_" in key else (),
-            secret=key in secret,
-            null=key != "sudo",
-        )
-        for key, (shape, text) in fields.items()
-    }
-
-
-_NAME = "The login name; default means the image's own user."
-USER = ObjectOf(_user_fields(Field(Text(), _NAME, required=True)))
-_USER_BY_KEY = ObjectOf(_user_fields(None))
-_DEFAULT_USER = ObjectOf(_user_fields(Field(Text(), "The login name instead of the image's.")))
-
-# What else stands there in cloud-init's own files.
-_INNER_FIELDS = (
-    *("availability_strategy", "distro", "network", "package_mirrors", "paths", "ssh_svcname"),
-    *("ntp_client", "puppet", "rsyslog_svcname", "ssh_fp_console_blacklist", "users"),
+_SSH_IMPORT_ID = Unsupported(
+    "is not supported: keys of others are not fetched; use ssh_authorized_keys",
+    substitutes=_KEY_FIELDS,
 )
-_SYSTEM_INFO = ObjectOf(
-    {"default_user": Field(_DEFAULT_USER, "As user, which wins over it.")}
-    | {name: Field(Ignored(INNER), "Ignored.") for name in _INNER_FIELDS}
+_SNAPUSER = Unsupported(
+    "is not supported: use name and ssh_authorized_keys", substitutes=_KEY_FIELDS
 )
+_CHPASSWD = Ignored("belongs at the top level, not in a user; ignored")
+_PASSWORD = Ignored("is not a field of a user; ignored: use plain_text_passwd")
 
-_USERS = As(
-    Either(
-        ListOf(Either(Text(), ListOf(Text()), USER)), Text(), MapOf(Either(flag(), _USER_BY_KEY))
+_FIELDS = {
+    "gecos": Field(String(numbers=True), "The comment field, usually the person's full name."),
+    "groups": Field(_GROUP_NAMES, "More groups: a list, or names with commas between."),
+    "primary_group": Field(String(), "The primary group instead of one named like the user."),
+    "create_groups": Field(flag(), "Create the groups that do not exist.  Default: true."),
+    "homedir": Field(String(), "The home directory instead of one below /home."),
+    "no_create_home": Field(flag(), f"Create no home directory.{_DEFAULT_FALSE}"),
+    "no_user_group": Field(flag(), f"Create no group named like the user.{_DEFAULT_FALSE}"),
+    "no_log_init": Field(flag(), f"Leave lastlog and faillog alone.{_DEFAULT_FALSE}"),
+    "shell": Field(String(), "Path of the login shell."),
+    "system": Field(flag(), f"A system account, without a home directory.{_DEFAULT_FALSE}"),
+    "uid": Field(Integer(least=0), "The user id instead of the next free one."),
+    "expiredate": Field(String(), "The day the account expires, as YYYY-MM-DD."),
+    "inactive": Field(Integer(), "Days from a password's expiry until the account is disabled."),
+    "lock_passwd": Field(flag(), "No login by password.  Default: true."),
+    "passwd": Field(
+        _SECRET, "Password hash of a new user; an existing one keeps its own.", secret=True
     ),
-    _users,
-)
-_GROUPS = As(
-    Either(
-        ListOf(Either(Text(), MapOf(_MEMBERS, nulls="keep"))), Text(), MapOf(_MEMBERS, nulls="keep")
+    "hashed_passwd": Field(_SECRET, "Password hash, also of an existing user.", secret=True),
+    "plain_text_passwd": Field(
+        _SECRET, "Password in clear text, also of an existing user.", secret=True
     ),
-    _groups,
+    # Null has a meaning of its own: no rules.
+    "sudo": Field(_SUDO, "Rules for sudo: text, or a list of it.", null=False),
+    "doas": Field(ListOf(String(), single=True), "Rules for doas."),
+    "selinux_user": Field(String(), "The SELinux user of the login."),
+    "ssh_authorized_keys": Field(PUBLIC_KEYS, "Public keys that may log in as this user."),
+    "ssh_redirect_user": Field(flag(), "Refuse ssh logins, naming the default user instead."),
+    "ssh_import_id": Field(
+        _SSH_IMPORT_ID, "Not supported: list the keys under ssh_authorized_keys."
+    ),
+    "snapuser": Field(_SNAPUSER, "Not supported: use name and ssh_authorized_keys."),
+    "chpasswd": Field(_CHPASSWD, "Ignored: it belongs at the top level."),
+    "password": Field(_PASSWORD, "Ignored: use plain_text_passwd.", secret=True),
+}
+# Each is accepted with hyphens, too, as cloud-init once spelled them.
+for _name, _field in _FIELDS.items():
+    if "_" in _name:
+        _FIELDS[_name] = _field._replace(old=(_name.replace("_", "-"),))
+
+USER = Mapping(
+    {
+        "name": Field(
+            String(), "The login name; default means the image's own user.", required=True
+        ),
+        **_FIELDS,
+    }
+)
+_USER_BY_NAME = Mapping(_FIELDS)
+_DEFAULT_USER = Mapping(
+    {"name": Field(String(), "The login name instead of the image's."), **_FIELDS}
 )
 
-_CHPASSWD = ObjectOf(
+# What cloud-init's own configuration files have there.
+_OTHER_SYSTEM_INFO = (
+    "availability_strategy",
+    "distro",
+    "network",
+    "package_mirrors",
+    "paths",
+    "ssh_svcname",
+    "ntp_client",
+    "puppet",
+    "rsyslog_svcname",
+    "ssh_fp_console_blacklist",
+    "users",
+)
+_SYSTEM_INFO = Mapping(
     {
-        "expire": Field(flag(), "Passwords must be changed at the first login.  Default: true."),
-        "users": Field(
-            ListOf(
-                ObjectOf(
-                    {
-                        "name": Field(Text(), "Who gets the password.", required=True),
-                        "password": Field(
-                            _WRITTEN, "Hash, or clear text.", secret=True, null=False
-                        ),
-                        "type": Field(
-                            Choice("hash", "text", "RANDOM"),
-                            "What password is; RANDOM makes one up.  Default: hash.",
-                        ),
-                    },
-                    unless=("password", "type", "RANDOM"),
-                )
-            ),
-            "Whose passwords to set.",
-        ),
-        "list": Field(
-            As(Either(Text(), ListOf(Text())), _lines),
-            "The older form: name:password, a list or one on each line; R or RANDOM makes one up.",
-            secret=True,
-        ),
+        "default_user": Field(_DEFAULT_USER, "As user, which wins over it."),
+        **dict.fromkeys(_OTHER_SYSTEM_INFO, Field(Ignored(FOR_CLOUD_INIT), "Ignored.")),
     }
 )
 
-_KEY_TYPES = ("rsa", "ecdsa", "ed25519", "dsa")
-_SSH_KEYS = ObjectOf(
-    {
-        f"{kind}_{part}": Field(Text(), f"{text} of type {kind}.", secret=part == "private")
-        for kind in _KEY_TYPES
-        for part, text in (
-            ("private", "Private host key"),
-            ("public", "Public host key"),
-            ("certificate", "Host certificate"),
-        )
-    }
+
+def _list_users(value: Any) -> tuple[list[dict[str, Any]], Moves]:
+    """Return users, of a text with commas, a list, or a mapping by name."""
+    if isinstance(value, str):
+        return [{"name": name} for name in split_names(value)], ()
+    users: list[dict[str, Any]] = []
+    moves: list[tuple[Path, Path]] = []
+
+    def add(user: dict[str, Any], place: Path) -> None:
+        moves.append((place, (len(users),)))
+        users.append(user)
+
+    if isinstance(value, dict):
+        for name, user in value.items():
+            if isinstance(user, dict):
+                add(user | {"name": name}, (name,))
+            elif user:
+                add({"name": name}, (name,))
+        return users, moves
+    for index, item in enumerate(value):
+        if isinstance(item, dict):
+            add(item, (index,))
+        elif isinstance(item, str):
+            for name in split_names(item):
+                add({"name": name}, (index,))
+        else:
+            for place, text in enumerate(item):
+                for name in split_names(text):
+                    add({"name": name}, (index, place))
+    return users, moves
+
+
+def _join_groups(value: Any) -> tuple[dict[str, list[str]], Moves]:
+    """Return the members of groups by name, of a text with commas, a mapping, or a list of both."""
+    groups: dict[str, list[str]] = {}
+    moves: list[tuple[Path, Path]] = []
+
+    def add(name: str, members: list[str], place: Path) -> None:
+        if name not in groups:
+            moves.append((place, (name,)))
+            groups[name] = []
+        for member in members:
+            if member not in groups[name]:
+                groups[name].append(member)
+
+    items: list[tuple[Path, Any]] = [((), value)]
+    if isinstance(value, list):
+        items = [((index,), item) for index, item in enumerate(value)]
+    for place, item in items:
+        if isinstance(item, str):
+            for name in split_names(item):
+                add(name, [], place)
+        else:
+            for name, members in item.items():
+                add(name, members or [], (*place, name))
+    return groups, moves
+
+
+def _user_of_name(value: Any) -> tuple[dict[str, Any], Moves]:
+    """Return a user, of a name or of a mapping."""
+    if isinstance(value, str):
+        return {"name": value}, [((), ("name",))]
+    return value, [((), ())]
+
+
+_USERS = Converted(
+    AnyOf(
+        ListOf(AnyOf(String(), ListOf(String()), USER)),
+        String(),
+        MapOf(AnyOf(flag(), _USER_BY_NAME)),
+    ),
+    _list_users,
+)
+_GROUP_MEMBERS = MapOf(ListOf(String(), single=True), nulls="keep")
+_GROUPS = Converted(
+    AnyOf(ListOf(AnyOf(String(), _GROUP_MEMBERS)), String(), _GROUP_MEMBERS), _join_groups
 )
 
 KEYS = {
-    "users": Field(_USERS, "The users there shall be; without default among them, no default one."),
+    "users": Field(
+        _USERS, "Accounts to create; the default user only if default is one of the names."
+    ),
     "user": Field(
-        As(Either(Text(), _DEFAULT_USER), _named), "What is other with the default user."
+        Converted(AnyOf(String(), _DEFAULT_USER), _user_of_name),
+        "What is different about the default user.",
     ),
-    "system_info": Field(_SYSTEM_INFO, "Of cloud-init's own settings, the default user's."),
+    "system_info": Field(_SYSTEM_INFO, "Settings of cloud-init itself: those of the default user."),
     "groups": Field(_GROUPS, "Groups to create, and their members."),
-    "password": Field(_SECRET, "The default user's password.", secret=True),
-    "chpasswd": Field(_CHPASSWD, "Passwords to set."),
-    "ssh_pwauth": Field(
-        Choice(True, False, old=(*FLAG_WORDS, ("unchanged", None))),
-        "Whether sshd takes passwords.  Default: as the image has it.",
-    ),
-    "disable_root": Field(flag(), "No ssh login as root.  Default: true."),
-    "disable_root_opts": Field(Text(), "Options before root's keys where its login is disabled."),
-    "allow_public_ssh_keys": Field(flag(), "Take the public keys of the metadata.  Default: true."),
-    "ssh_authorized_keys": Field(_PUBLIC_KEYS, "Public keys that may log in as the default user."),
-    "ssh_keys": Field(_SSH_KEYS, "Host keys to install; then none are generated."),
-    "ssh_deletekeys": Field(flag(), "Replace the image's host keys.  Default: true."),
-    "ssh_genkeytypes": Field(
-        ListOf(Choice(*_KEY_TYPES), single=True), "Types of host keys to generate."
-    ),
 }

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from guestagent.parse.userdata import keys
-from userdata.schema_samples import VALID, checked, complaints, values
+from userdata.key_samples import VALID, checked, complaints, values
 
 QUOTES = "must be a string: put it in quotes"
 FLAG = "must be true or false"
 STRINGS = "must be a list of strings"
-ENABLED = "must be an object such as {enabled: false}"
+ENABLED = "must be a mapping such as {enabled: false}"
 
 WRONG = [
     ("hostname: [a]", "hostname (line 1, column 1)", "must be a string"),
@@ -28,7 +28,7 @@ WRONG = [
     ("locale: true", "locale (line 1, column 1)", "must be false"),
     ("locale: []", "locale (line 1, column 1)", "must be false or a string"),
     ("locale_configfile: {}", "locale_configfile (line 1, column 1)", "must be a string"),
-    ("keyboard: de", "keyboard (line 1, column 1)", "must be an object such as {layout: de}"),
+    ("keyboard: de", "keyboard (line 1, column 1)", "must be a mapping such as {layout: de}"),
     ("keyboard:\n  model: pc105", "keyboard.layout (line 1, column 1)", "is missing"),
     ("keyboard:\n  layout: null", "keyboard.layout (line 2, column 3)", "is missing"),
     ("ntp:\n  pools: {a: b}", "ntp.pools (line 2, column 3)", STRINGS),
@@ -44,7 +44,7 @@ WRONG = [
         "growpart.mode (line 2, column 3)",
         "must be auto, growpart, gpart or off",
     ),
-    ("growpart: auto", "growpart (line 1, column 1)", "must be an object such as {mode: auto}"),
+    ("growpart: auto", "growpart (line 1, column 1)", "must be a mapping such as {mode: auto}"),
     (
         "resize_rootfs: later",
         "resize_rootfs (line 1, column 1)",
@@ -67,7 +67,7 @@ WRONG = [
     (
         "users: 5",
         "users (line 1, column 1)",
-        "must be a list of strings or lists of strings or objects or a string or an object",
+        "must be a list of strings or lists of strings or mappings or a string or a mapping",
     ),
     ("users:\n- uid: 5", "users[0].name (line 2, column 3)", "is missing"),
     (
@@ -86,11 +86,11 @@ WRONG = [
         "takes no value",
     ),
     ("user:\n  shell: [x]", "user.shell (line 2, column 3)", "must be a string"),
-    ("system_info: debian", "system_info (line 1, column 1)", "must be an object"),
+    ("system_info: debian", "system_info (line 1, column 1)", "must be a mapping"),
     (
         "system_info:\n  default_user: ada",
         "system_info.default_user (line 2, column 3)",
-        "must be an object",
+        "must be a mapping",
     ),
     ("groups: {lab: {}}", "groups.lab (line 1, column 10)", STRINGS),
     ("password: [x]", "password (line 1, column 1)", "must be a string"),
@@ -102,7 +102,7 @@ WRONG = [
     (
         "chpasswd:\n  users:\n  - name: ada",
         "chpasswd.users[0].password (line 3, column 5)",
-        "is missing; only RANDOM needs none",
+        "is missing; only type: RANDOM needs none",
     ),
     (
         "chpasswd:\n  users:\n  - {name: ada, type: clear, password: x}",
@@ -125,7 +125,7 @@ WRONG = [
         "ssh_genkeytypes[0] (line 1, column 19)",
         "must be rsa, ecdsa, ed25519 or dsa",
     ),
-    ("write_files: {}", "write_files (line 1, column 1)", "must be a list of objects"),
+    ("write_files: {}", "write_files (line 1, column 1)", "must be a list of mappings"),
     ("write_files:\n- content: x", "write_files[0].path (line 2, column 3)", "is missing"),
     (
         "write_files:\n- path: /a\n  encoding: 64",
@@ -200,7 +200,7 @@ WRONG = [
     (
         "apt:\n  sources:\n    a: deb x",
         "apt.sources.a (line 3, column 5)",
-        "must be an object",
+        "must be a mapping",
     ),
     ("apt_proxy: []", "apt.proxy (line 1, column 1)", "must be a string"),
     ("ca_certs:\n  trusted: {}", "ca_certs.trusted (line 2, column 3)", STRINGS),
@@ -221,7 +221,7 @@ def test_each_key_has_samples_of_both_kinds() -> None:
     taken = {key for _, expected in VALID for key in expected}
     assert keys.KEYS.keys() - taken == set()
     refused = {place.split()[0].split(".")[0].split("[")[0] for _, place, _ in WRONG}
-    assert keys.KEYS.keys() - refused - set(keys.OLD.values()) == set()
+    assert keys.KEYS.keys() - refused - set(keys.OLD_NAMES.values()) == set()
 
 
 @pytest.mark.parametrize("name", sorted(keys.UNSUPPORTED))
@@ -275,7 +275,7 @@ def test_the_rest_of_system_info_is_for_cloud_init_only() -> None:
     assert setting.value == {"default_user": {"name": "ada"}}
     assert setting.at("default_user", "name").key.endswith("(line 4, column 18)")
     assert [(problem.severity, problem.reason) for problem in problems] == 2 * [
-        ("warning", "means something to cloud-init only; ignored")
+        ("warning", "only concerns cloud-init itself; ignored")
     ]
 
 

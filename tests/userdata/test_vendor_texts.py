@@ -10,12 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guestagent import defs
-from guestagent.parse.userdata.vendor import vendor_parts
+from guestagent.errors import Origin, Problems
+from guestagent.parse.userdata.vendor_texts import find_texts
 
 TEXT = "#cloud-config\nhostname: é\n"
 SCRIPT = "#!/bin/sh\n"
-NO_TEXT = "must be text or a list of texts, as user data has it"
-MAPPING = "must be text that begins with #cloud-config, not an object of its keys"
+NO_TEXT = "must be a string or a list of strings, in the formats of user data"
+MAPPING = "must be a string that begins with #cloud-config, not a mapping of its keys"
+
+
+def vendor_texts(value: object) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]]]:
+    """The texts with their paths, and the paths and reasons of errors."""
+    problems = Problems()
+    found = find_texts(value, Origin("drive", "vendor_data.json", ""), problems)
+    assert all(problem.severity == "error" for problem in problems.problems)
+    return found, [(problem.key, problem.reason) for problem in problems.problems]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +48,7 @@ MAPPING = "must be text that begins with #cloud-config, not an object of its key
 def test_texts_are_found_in_order_with_the_keys_that_lead_to_them(
     value: object, paths: list[str]
 ) -> None:
-    assert vendor_parts(value) == ([(path, TEXT.encode()) for path in paths], [])
+    assert vendor_texts(value) == ([(path, TEXT.encode()) for path in paths], [])
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,7 @@ def test_texts_are_found_in_order_with_the_keys_that_lead_to_them(
     ],
 )
 def test_vendor_data_for_others_and_none_at_all_are_no_problem(value: object) -> None:
-    assert vendor_parts(value) == ([], [])
+    assert vendor_texts(value) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -77,22 +86,22 @@ def test_vendor_data_for_others_and_none_at_all_are_no_problem(value: object) ->
 def test_what_is_no_text_is_told_with_its_place(
     value: object, problems: list[tuple[str, str]]
 ) -> None:
-    assert vendor_parts(value) == ([], problems)
+    assert vendor_texts(value) == ([], problems)
 
 
 def test_what_is_wrong_does_not_spoil_the_others() -> None:
     value = {"a": {"cloud-init": {"x": 1}}, "b": {"cloud-init": [3, SCRIPT]}}
-    texts, problems = vendor_parts(value)
+    texts, problems = vendor_texts(value)
     assert texts == [("b.cloud-init[1]", SCRIPT.encode())]
     assert problems == [("a.cloud-init", MAPPING), ("b.cloud-init[0]", NO_TEXT)]
 
 
 @pytest.mark.parametrize("item", [SCRIPT, 7])
 def test_the_number_of_texts_is_bounded(item: object) -> None:
-    assert len(vendor_parts([SCRIPT] * defs.MAX_PARTS)[0]) == defs.MAX_PARTS
+    assert len(vendor_texts([SCRIPT] * defs.MAX_PARTS)[0]) == defs.MAX_PARTS
     providers = {f"p{number}": {"cloud-init": item} for number in range(defs.MAX_PARTS + 1)}
     for value in ([item] * 100_000, providers):
-        assert vendor_parts(value) == ([], [("", f"holds more than {defs.MAX_PARTS} texts")])
+        assert vendor_texts(value) == ([], [("", f"holds more than {defs.MAX_PARTS} texts")])
 
 
 VALUES = st.recursive(
@@ -107,7 +116,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_no_value_is_told_or_changed(value: Any) -> None:
     before = json.dumps(value)
-    texts, problems = vendor_parts(value)
+    texts, problems = vendor_texts(value)
     assert json.dumps(value) == before
     assert "CANARY" not in repr(problems)
     assert all(content for _, content in texts)

@@ -11,7 +11,7 @@ import pytest
 from guestagent import defs
 from guestagent.errors import Problem
 from guestagent.model import Part, Setting
-from guestagent.parse.userdata.reading import read
+from guestagent.parse.userdata.read import read
 
 DOCUMENTS = ("user_data", "vendor_data.json", "vendor_data2.json")
 
@@ -47,7 +47,7 @@ def test_nothing_given_is_nothing_said(user: bytes | None, vendor: object) -> No
 
 def test_without_cloud_config_yaml_is_not_imported() -> None:
     code = (
-        "import sys; from guestagent.parse.userdata.reading import read\n"
+        "import sys; from guestagent.parse.userdata.read import read\n"
         "read(None, None, {'static': {}}, 'drive'); read(b'#!/bin/sh\\n', {}, {}, 'drive')\n"
         "assert not {'yaml', 'email', 'gzip', 'zlib'} & set(sys.modules)"
     )
@@ -104,8 +104,8 @@ def test_values_are_bounded_over_all_parts_of_a_document() -> None:
     told = [text for text in result.told if text.startswith("error")]
     assert len(told) == 1
     assert told[0].startswith("error: drive: user_data: part 2: line 2, column ")
-    assert told[0].endswith("written out, with the parts before it")
-    assert sum("is not known" in text for text in result.told) == 3
+    assert told[0].endswith("expanded, together with the parts before")
+    assert sum("is unknown" in text for text in result.told) == 3
 
 
 @pytest.mark.parametrize("word", ["false", "'no'", "off", "null", "0", "maybe"])
@@ -143,7 +143,7 @@ def test_what_user_data_says_of_vendor_data_and_is_not_known_leaves_it_out(
         result = Result(f"#cloud-config\n{name}: {value}\nhostname: a\n", given, given)
         (told,) = result.told
         assert told.startswith(f"error: drive: user_data: {name}{place} (line 2, column ")
-        assert told.endswith(f"{reason}; this vendor data is left out")
+        assert told.endswith(f"{reason}; this vendor data is ignored")
         assert "CANARY" not in told
         assert len(result.scripts) == (given is not None)
         assert result.values == {"hostname": "a"}
@@ -200,7 +200,7 @@ def test_errors_name_the_document_the_key_the_line_and_the_column() -> None:
     assert result.values["timezone"] == "Europe/Oslo"
     starts = [
         "error: drive: user_data: hostname (line 2, column 1): ",
-        "error: drive: vendor_data2.json: cloud-init[1]: must be text",
+        "error: drive: vendor_data2.json: cloud-init[1]: must be a string",
         "error: drive: vendor_data2.json: cloud-init[0]: line 2, column 4: text in quotes",
         "error: drive: vendor_data.json: static.cloud-init: users[0].lock_passwd "
         "(line 4, column 3): ",

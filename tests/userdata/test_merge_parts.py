@@ -6,19 +6,22 @@ from typing import Any
 
 import pytest
 
-from guestagent.errors import Origin, Problem
+from guestagent.errors import Origin, Problem, Problems
 from guestagent.model import Setting
-from guestagent.parse.userdata.merge import layer, merge
+from guestagent.parse.userdata.layers import overlay
+from guestagent.parse.userdata.merge_parts import ConfigPart, merge
 from guestagent.parse.userdata.yamltree import load
 
 USER = Origin("drive", "user_data", "")
 
 
 def merged(*texts: str) -> tuple[dict[str, Setting], list[Problem]]:
-    origins = (Origin("drive", "user_data", f"part {number}") for number in range(9))
-    return merge(
-        (load(text.encode()), origin) for text, origin in zip(texts, origins, strict=False)
-    )
+    parts = [
+        ConfigPart(load(text.encode()), Origin("drive", "user_data", f"part {number}"))
+        for number, text in enumerate(texts)
+    ]
+    problems = Problems()
+    return merge(parts, problems), problems.problems
 
 
 def values(settings: dict[str, Setting]) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def values(settings: dict[str, Setting]) -> dict[str, Any]:
 def layered(*texts: str) -> dict[str, Any]:
     found: dict[str, Setting] = {}
     for text in texts:
-        found = layer(found, merged(text)[0])
+        found = overlay(found, merged(text)[0])
     return values(found)
 
 
@@ -119,7 +122,8 @@ def test_an_unknown_rule_spoils_its_part_where_there_are_several(rule: str) -> N
     assert values(settings) == {"packages": ["a"]}
     (problem,) = problems
     assert (problem.severity, problem.key) == ("error", "part 1")
-    assert "has a merge type" in problem.reason
+    assert problem.reason.startswith("has a")
+    assert "merge type" in problem.reason
     assert "CANARY" not in problem.reason
     settings, problems = merged(f"packages: [b]\nmerge_how: {rule}\n")
     assert (values(settings), problems) == ({"packages": ["b"]}, [])
@@ -135,7 +139,7 @@ def test_a_repeated_key_is_a_warning_that_shows_no_odd_names() -> None:
         "part 0: users[0].name (line 4, column 3)",
     ]
     assert {(problem.severity, problem.reason) for problem in problems} == {
-        ("warning", "stands twice; the last one counts")
+        ("warning", "duplicate key; the last one wins")
     }
 
 
@@ -171,7 +175,7 @@ def test_layers_keep_their_origins_and_what_they_are_made_of() -> None:
     vendor = Origin("drive", "vendor_data.json", "cloud-init")
     below = Setting("ntp", {"b": 2}, vendor, {(): (9, 1), ("b",): (9, 5)})
     other = Setting("locale", "C", vendor, {(): (8, 1)})
-    found = layer({"ntp": upper}, {"ntp": below, "locale": other})
+    found = overlay({"ntp": upper}, {"ntp": below, "locale": other})
     assert found["locale"] == other
     assert found["ntp"].at("a").key == "ntp.a (line 3, column 3)"
     assert found["ntp"].at("b") == Origin("drive", "user_data", "ntp.b (line 2, column 1)")

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guestagent.model import Setting
-from guestagent.parse.userdata import keys, schema
-from userdata.schema_samples import ORIGIN, VALID, checked, complaints, values
+from guestagent.parse.userdata import keys
+from userdata.key_samples import ORIGIN, VALID, check, checked, complaints, values
 
 SECRET = "canary-4711"
 
 
 def test_nothing_gives_nothing() -> None:
-    assert schema.check([]) == ((), [])
+    assert check([]) == ((), [])
 
 
 def test_a_deprecated_name_becomes_that_of_today_and_keeps_its_place() -> None:
@@ -30,7 +30,8 @@ def test_the_name_of_today_counts_where_both_are_given() -> None:
     found, problems = checked("ca-certs: {trusted: [a]}\nca_certs: {trusted: [b]}")
     assert [setting.value for setting in found] == [{"trusted": ["b"]}]
     assert [problem.text() for problem in problems] == [
-        "drive: user_data: ca-certs (line 1, column 1): is an old name of ca_certs, which counts"
+        "drive: user_data: ca-certs (line 1, column 1): is an old name of ca_certs, which is also "
+        "given; ignored"
     ]
     found, problems = checked("users: [{name: ada, lock-passwd: false, lock_passwd: true}]")
     assert found[0].value == [{"name": "ada", "lock_passwd": True}]
@@ -68,11 +69,11 @@ def test_two_sources_of_one_file_both_count() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("runcmds: [a]", "is not known; did you mean runcmd?"),
-        ("write-files: []", "is not known; did you mean write_files?"),
-        ("qqqq: 1", "is not known; ignored"),
-        ("users: [{name: ada, shel: /bin/sh}]", "is not known; did you mean shell?"),
-        ("ssh_keys: {rsa_pubic: x}", "is not known; did you mean rsa_public?"),
+        ("runcmds: [a]", "is unknown; ignored (did you mean runcmd?)"),
+        ("write-files: []", "is unknown; ignored (did you mean write_files?)"),
+        ("qqqq: 1", "is unknown; ignored"),
+        ("users: [{name: ada, shel: /bin/sh}]", "is unknown; ignored (did you mean shell?)"),
+        ("ssh_keys: {rsa_pubic: x}", "is unknown; ignored (did you mean rsa_public?)"),
     ],
 )
 def test_an_unknown_name_is_a_warning_with_the_nearest_one(text: str, reason: str) -> None:
@@ -99,7 +100,7 @@ def test_a_field_that_is_null_is_not_there() -> None:
 
 @pytest.mark.parametrize("name", ["merge_how", "merge_type"])
 def test_rules_of_merging_are_not_for_this_check(name: str) -> None:
-    assert schema.check([Setting(name, "x", ORIGIN, {})]) == ((), [])
+    assert check([Setting(name, "x", ORIGIN, {})]) == ((), [])
 
 
 def test_a_bad_item_is_left_out_and_those_after_it_keep_their_places() -> None:
@@ -219,32 +220,30 @@ def test_an_encoding_that_is_not_known_is_none_with_a_warning(encoding: str) -> 
 
 
 def test_no_value_is_ever_told() -> None:
-    for name in (*keys.KEYS, *keys.OLD, *keys.OLD_APT, *keys.UNSUPPORTED, *keys.IGNORED, "x"):
+    for name in (*keys.KEYS, *keys.OLD_NAMES, *keys.OLD_APT, *keys.UNSUPPORTED, *keys.IGNORED, "x"):
         for value in (SECRET, [SECRET], {"a b": SECRET}, {f"{SECRET}!": 1}, [{"n": SECRET}]):
-            _, problems = schema.check([Setting(name, value, ORIGIN, {})])
+            _, problems = check([Setting(name, value, ORIGIN, {})])
             assert SECRET not in "".join(problem.text() for problem in problems), (name, value)
 
 
 def test_names_that_are_no_plain_words_are_not_told() -> None:
     text = "users:\n- name: ada\n  'a\x1b[31m': 1\n".replace("\x1b", "\\e").replace("'", '"')
-    assert complaints(text) == [
-        ("warning", "users[0].? (line 3, column 3)", "is not known; ignored")
-    ]
+    assert complaints(text) == [("warning", "users[0].? (line 3, column 3)", "is unknown; ignored")]
     setting = Setting("a\nb", 1, ORIGIN, {(): (1, 1)})
-    (problem,) = schema.check([setting])[1]
-    assert problem.text() == "drive: user_data: ? (line 1, column 1): is not known; ignored"
+    (problem,) = check([setting])[1]
+    assert problem.text() == "drive: user_data: ? (line 1, column 1): is unknown; ignored"
 
 
 def test_thousands_of_problems_are_not_told_one_by_one() -> None:
-    found, problems = schema.check([Setting("users", [5] * 5000, ORIGIN, {})])
+    found, problems = check([Setting("users", [5] * 5000, ORIGIN, {})])
     assert [setting.value for setting in found] == [[]]
     assert len(problems) < 50
-    assert problems[-1].reason == "has more problems than are shown"
+    assert problems[-1].reason == "there are more problems than can be listed"
 
 
 def test_the_part_of_a_document_is_told() -> None:
     origin = ORIGIN._replace(key="part-002")
-    (problem,) = schema.check([Setting("timezone", [], origin, {(): (3, 1)})])[1]
+    (problem,) = check([Setting("timezone", [], origin, {(): (3, 1)})])[1]
     assert problem.key == "part-002: timezone (line 3, column 1)"
 
 
@@ -258,7 +257,9 @@ def test_the_difference_of_names_is_only_looked_for_where_it_is_needed() -> None
 _SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary()
 )
-_NAMES = st.sampled_from(sorted({*keys.KEYS, *keys.OLD, *keys.OLD_APT, "name", "list", "apt"}))
+_NAMES = st.sampled_from(
+    sorted({*keys.KEYS, *keys.OLD_NAMES, *keys.OLD_APT, "name", "list", "apt"})
+)
 _DOCUMENTS = st.recursive(
     _SCALARS,
     lambda inner: (
@@ -272,6 +273,6 @@ _DOCUMENTS = st.recursive(
 @given(st.dictionaries(_NAMES, _DOCUMENTS, max_size=4))
 def test_any_document_is_checked(document: dict[str, object]) -> None:
     given_ = [Setting(name, value, ORIGIN, {}) for name, value in document.items()]
-    found, problems = schema.check(given_)
+    found, problems = check(given_)
     assert {setting.key for setting in found} <= keys.KEYS.keys()
     assert all(problem.severity in ("error", "warning") for problem in problems)

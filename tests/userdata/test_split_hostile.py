@@ -60,13 +60,13 @@ def test_E10_a_hundred_thousand_parts_are_never_built(
     pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    entity = mime_module.entity
+    read_entity = mime_module.read_entity
 
     def counted(raw: bytes) -> mime_module.Entity:
         read.append(len(raw))
-        return entity(raw)
+        return read_entity(raw)
 
-    monkeypatch.setattr(mime_module, "entity", counted)
+    monkeypatch.setattr(mime_module, "read_entity", counted)
     number = 100_000 if pack is not wrapped else 80_000
     document = pack(crowd(number))
     assert len(document) <= defs.USER_DATA_LIMIT

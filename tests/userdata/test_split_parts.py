@@ -241,9 +241,18 @@ def test_an_archive_in_an_archive_holds_parts() -> None:
     assert [part.name for part in found] == ["part-001", "part-002", "part-003"]
 
 
+def test_an_archive_that_is_refused_is_counted_as_a_part() -> None:
+    inner = b"- content: |\n    #cloud-config-archive\n    just text\n"
+    found, problems = split(b"#cloud-config-archive\n" + inner + b"- '#!/bin/sh'\n")
+    assert [problem.key for problem in problems] == ["part 1"]
+    assert shapes(found) == [("script", "part-002")]
+
+
 _TELL = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from guestagent.parse.userdata import parts; "
-    "parts.split(bytes.fromhex(sys.argv[2]), 's', 'd'); print(*sorted(sys.modules))"
+    "import sys; sys.path.insert(0, sys.argv[1]); from guestagent.errors import *; "
+    "from guestagent.parse.userdata import split_parts; "
+    "split_parts.split(bytes.fromhex(sys.argv[2]), Origin('s', 'd', ''), Problems()); "
+    "print(*sorted(sys.modules))"
 )
 
 

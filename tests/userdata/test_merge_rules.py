@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from guestagent.errors import FieldError
-from guestagent.parse.userdata.mergers import DEFAULT, rules
+from guestagent.parse.userdata.merge_rules import DEFAULT, read_rules
 
 APPEND = "list(append)+dict(recurse_array)+str()"
 
 
 def merged(rule: object, old: str, new: str, header: str = "") -> Any:
-    return rules(rule, header).mapping(yaml.safe_load(old), yaml.safe_load(new))
+    return read_rules(rule, header).merge_mappings(yaml.safe_load(old), yaml.safe_load(new))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_part_joins_those_before_it_as_it_asks_for(
 
 @pytest.mark.parametrize("rule", [None, "", []])
 def test_without_a_rule_of_its_own_a_later_key_replaces(rule: object) -> None:
-    assert rules(rule, "") == DEFAULT
+    assert read_rules(rule, "") == DEFAULT
     assert merged(rule, "{a: [1], b: 1}", "{a: null}") == {"a": None, "b": 1}
 
 
@@ -120,18 +120,18 @@ def test_what_the_document_asks_for_comes_before_its_header() -> None:
 )
 def test_an_unknown_rule_is_refused_without_its_words(rule: object) -> None:
     with pytest.raises(FieldError) as caught:
-        rules(rule, "")
-    assert str(caught.value) == "has a merge type that is not known; it is left out"
+        read_rules(rule, "")
+    assert str(caught.value) == "has an unknown merge type; the part is ignored"
 
 
 @pytest.mark.parametrize("rule", ["list(append)", "list()+str(append)", [["list"]]])
 def test_a_rule_without_mappings_takes_nothing_and_is_refused(rule: object) -> None:
     with pytest.raises(FieldError, match=r"without dict\(\)"):
-        rules(rule, "")
+        read_rules(rule, "")
 
 
 def test_merging_changes_neither_value() -> None:
     old, new = {"a": {"b": [1]}}, {"a": {"b": [2], "c": [3]}}
-    found = rules(APPEND, "").mapping(old, new)
+    found = read_rules(APPEND, "").merge_mappings(old, new)
     assert found == {"a": {"b": [1, 2], "c": [3]}}
     assert (old, new) == ({"a": {"b": [1]}}, {"a": {"b": [2], "c": [3]}})

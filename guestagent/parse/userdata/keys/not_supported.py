@@ -6,8 +6,10 @@ _SCRIPT = "use a script, or packages and runcmd"
 _PRO = "use runcmd with pro attach"
 _DISK = "use bootcmd with sfdisk and mkfs"
 _DNF = "use write_files below /etc/yum.repos.d"
-_CONSOLE = "concerns what cloud-init prints on the console; ignored"
-INNER = "means something to cloud-init only; ignored"
+_CONSOLE = "only concerns what cloud-init prints on the console; ignored"
+
+FOR_CLOUD_INIT = "only concerns cloud-init itself; ignored"
+"""Why keys and fields are ignored that configure cloud-init, not the guest."""
 
 UNSUPPORTED = {
     "ansible": "use packages and runcmd with ansible-pull",
@@ -42,50 +44,46 @@ UNSUPPORTED = {
     "yum_repos": _DNF,
     "zypper": "use runcmd with zypper addrepo",
 }
-"""Keys that are refused with an error, and what to use instead."""
+"""Keys that are an error, and what to use instead."""
 
 IGNORED = {
-    "apt_pipelining": "is not set; use apt with conf; ignored",
-    "byobu_by_default": "is not set; use runcmd with byobu-enable; ignored",
-    "network": "the network comes from the metadata, not from user data; ignored",
-    "random_seed": "the seed comes from the metadata; use bootcmd for one of your own; ignored",
+    "apt_pipelining": "is not supported; ignored: use apt with conf",
+    "byobu_by_default": "is not supported; ignored: use runcmd with byobu-enable",
+    "network": "is ignored: the network comes from the metadata, not from user data",
+    "random_seed": "is ignored: the seed comes from the metadata; for another one use bootcmd",
     "authkey_hash": _CONSOLE,
     "no_ssh_fingerprints": _CONSOLE,
     "ssh": _CONSOLE,
     "ssh_fp_console_blacklist": _CONSOLE,
     "ssh_key_console_blacklist": _CONSOLE,
     "ssh_quiet_keygen": _CONSOLE,
-    "ssh_publish_hostkeys": "host keys are not published; ignored",
-    "create_hostname_file": "the host name is always kept in its file; ignored",
-    "updates": "guestagent's own settings say when the network is looked at; ignored",
-} | dict.fromkeys(
-    (
-        "allow_userdata",
-        "cloud_config_modules",
-        "cloud_final_modules",
-        "cloud_init_modules",
-        "cloud_type",
-        "datasource",
-        "datasource_list",
-        "debug",
-        "def_log_file",
-        "disable_vmware_customization",
-        "growroot",
-        "launch-index",
-        "log_cfgs",
-        "manual_cache_clean",
-        "migrate",
-        "output",
-        "reporting",
-        "resize_rootfs_tmp",
-        "syslog_fix_perms",
-        "unverified_modules",
-        "version",
-        "warnings",
-    ),
-    INNER,
-)
+    "ssh_publish_hostkeys": "is not supported; ignored: host keys are not published",
+    "create_hostname_file": "is ignored: the host name is always kept in its file",
+    "updates": "is ignored: guestagent's own settings say when the network is checked",
+    "allow_userdata": FOR_CLOUD_INIT,
+    "cloud_config_modules": FOR_CLOUD_INIT,
+    "cloud_final_modules": FOR_CLOUD_INIT,
+    "cloud_init_modules": FOR_CLOUD_INIT,
+    "cloud_type": FOR_CLOUD_INIT,
+    "datasource": FOR_CLOUD_INIT,
+    "datasource_list": FOR_CLOUD_INIT,
+    "debug": FOR_CLOUD_INIT,
+    "def_log_file": FOR_CLOUD_INIT,
+    "disable_vmware_customization": FOR_CLOUD_INIT,
+    "growroot": FOR_CLOUD_INIT,
+    "launch-index": FOR_CLOUD_INIT,
+    "log_cfgs": FOR_CLOUD_INIT,
+    "manual_cache_clean": FOR_CLOUD_INIT,
+    "migrate": FOR_CLOUD_INIT,
+    "output": FOR_CLOUD_INIT,
+    "reporting": FOR_CLOUD_INIT,
+    "resize_rootfs_tmp": FOR_CLOUD_INIT,
+    "syslog_fix_perms": FOR_CLOUD_INIT,
+    "unverified_modules": FOR_CLOUD_INIT,
+    "version": FOR_CLOUD_INIT,
+    "warnings": FOR_CLOUD_INIT,
+}
 """Keys that change nothing in the guest: a warning says why."""
 
 HANDLED = ("merge_how", "merge_type")
-"""Keys that say how documents merge: they have done their work before keys are checked."""
+"""Keys that say how parts merge, which has been done before keys are checked."""

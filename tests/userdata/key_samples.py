@@ -1,25 +1,34 @@
-"""Cloud-config for the tests of its schema: text, what check() makes of it, and what is wrong."""
+"""Cloud-config for the tests of its keys: text, and what check() makes of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from guestagent.errors import Origin, Problem
+from guestagent.errors import Origin, Problem, Problems
 from guestagent.model import Setting
-from guestagent.parse.userdata import merge, schema, yamltree
+from guestagent.parse.userdata import check_settings, yamltree
+from guestagent.parse.userdata.merge_parts import ConfigPart, merge
 
 ORIGIN = Origin("drive", "user_data", "")
 
 
 def settings(text: str) -> list[Setting]:
-    """The settings of a document, as reading.py hands them to check()."""
-    found, problems = merge.merge([(yamltree.load(text.encode()), ORIGIN)])
-    assert problems == []
+    """The settings of a document, as they come to check()."""
+    problems = Problems()
+    found = merge([ConfigPart(yamltree.load(text.encode()), ORIGIN)], problems)
+    assert problems.problems == []
     return list(found.values())
 
 
+def check(settings: Iterable[Setting]) -> tuple[tuple[Setting, ...], list[Problem]]:
+    """The settings that can be used, and all problems."""
+    problems = Problems()
+    return check_settings.check(settings, problems), problems.problems
+
+
 def checked(text: str) -> tuple[tuple[Setting, ...], list[Problem]]:
-    return schema.check(settings(text))
+    return check(settings(text))
 
 
 def values(text: str) -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""Reads user data and vendor data: from documents to checked settings and scripts.
+
+Each document is unpacked, split into parts, and its cloud-config merged; then the documents are
+checked and combined in layers.
+"""
+
+from __future__ import annotations
+
+from guestagent import defs
+from guestagent.errors import FieldError, Origin, Problems
+from guestagent.parse.userdata import layers, split_parts, vendor_texts
+from guestagent.parse.userdata.layers import Layer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.errors import Problem
+    from guestagent.model import Part, Setting
+
+_NAME_LIMIT = 64
+_TOO_MUCH = f"holds more than {defs.MAX_PARTS} parts or {defs.UNPACKED_LIMIT >> 20} MiB in all"
+
+
+def read(
+    user_data: bytes | None,
+    vendor_data: object,
+    vendor_data2: object,
+    source: str,
+    documents: tuple[str, str, str] = ("user_data", "vendor_data.json", "vendor_data2.json"),
+) -> tuple[tuple[Setting, ...], tuple[Part, ...], list[Problem]]:
+    """Return all settings, all scripts in the order in which they run, and all problems.
+
+    ``vendor_data`` and ``vendor_data2`` are JSON values, None without the document; ``documents``
+    are the names of the three for origins.  User data wins over ``vendor_data2``, and that over
+    ``vendor_data``; user data can switch off either.  Scripts of vendor data come first.
+    """
+    origin = Origin(source, documents[0], "")
+    texts = [("", user_data)] if user_data else []
+    user_layer, scripts = _read_texts(texts, origin, Problems())
+    found = [user_layer]
+    for key, value, document in (
+        ("vendor_data2", vendor_data2, documents[2]),
+        ("vendor_data", vendor_data, documents[1]),
+    ):
+        if layers.admits(user_layer.settings.pop(key, None), user_layer.problems):
+            layer, vendor_scripts = _read_vendor_data(value, Origin(source, document, ""))
+            found.append(layer)
+            scripts = vendor_scripts + scripts
+    problems = Problems()
+    settings = layers.combine(found, problems)
+    return settings, tuple(scripts), problems.problems
+
+
+def _read_vendor_data(value: object, origin: Origin) -> tuple[Layer, list[Part]]:
+    problems = Problems()
+    texts = vendor_texts.find_texts(value, origin, problems)
+    return _read_texts(texts, origin, problems)
+
+
+def _read_texts(
+    texts: list[tuple[str, bytes]], origin: Origin, problems: Problems
+) -> tuple[Layer, list[Part]]:
+    """Return the settings and the scripts of the texts of one document.
+
+    ``texts`` come with the paths to them; ``problems`` are those of finding them.
+    """
+    parts: list[Part] = []
+    for path, content in texts:
+        for part in split_parts.split(content, origin._replace(key=path), problems):
+            parts.append(part._replace(name=_unique_name(part.name, parts)))
+        size = sum(len(part.content) for part in parts)
+        if len(parts) > defs.MAX_PARTS or size > defs.UNPACKED_LIMIT:
+            # Nothing of the document is used, so that its other problems do not matter.
+            problems = Problems()
+            problems.error(origin, _TOO_MUCH)
+            return Layer({}, problems), []
+    scripts = [part for part in parts if part.kind != "cloud-config"]
+    configs = [part for part in parts if part.kind == "cloud-config"]
+    settings = _merge(configs, problems) if configs else {}
+    return Layer(settings, problems), scripts
+
+
+def _merge(parts: list[Part], problems: Problems) -> dict[str, Setting]:
+    """Return the settings of all parts that are cloud-config."""
+    # Where there are only scripts, these are not imported.
+    from guestagent.parse.userdata import merge_parts, yamltree
+
+    loaded = []
+    nodes = 0
+    letters = 0
+    for part in parts:
+        try:
+            tree = yamltree.load(part.content, before=(nodes, letters))
+        except FieldError as error:
+            problems.error(part.origin, str(error))
+            continue
+        # The limits are for all parts of a document together.
+        nodes += tree.nodes
+        letters += tree.letters
+        loaded.append(merge_parts.ConfigPart(tree, part.origin, part.merge_type))
+    return merge_parts.merge(loaded, problems)
+
+
+def _unique_name(name: str, others: list[Part]) -> str:
+    """Return a name that no other part has.
+
+    Parts without a name of their own are numbered on, because scripts run in the order of names.
+    """
+    taken = {other.name for other in others}
+    number = 0
+    unique = name
+    while unique in taken:
+        number += 1
+        stem = name.removeprefix("part-")
+        if stem != name and stem.isdecimal():
+            unique = f"part-{int(stem) + number:03}"
+        else:
+            unique = f"{number}-{name}"[:_NAME_LIMIT]
+    return unique

@@ -1,0 +1,263 @@
+"""Splits a document of user data into its parts, in the formats that cloud-init knows.
+
+The type of a part is that of its media type; where that is vague, its first line decides.
+Everything is counted before it is expanded.  Two things differ from cloud-init: white space before
+``#!`` is dropped, because the kernel would not run the script, and what begins like a script is
+never taken for a MIME message.
+"""
+
+from __future__ import annotations
+
+from guestagent import defs
+from guestagent.errors import FieldError, Origin, Problems
+from guestagent.model import Part
+from guestagent.parse.userdata import part_types
+from guestagent.parse.userdata.part_types import Item
+from guestagent.parse.userdata.unpack import TooMuch, Unpacker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
+    from guestagent.parse.userdata.mime import Entity
+
+    ScriptKind = Literal["script", "boothook", "per-boot", "per-instance", "per-once"]
+
+_SCRIPT_KINDS: Mapping[str, ScriptKind] = {
+    "script": "script",
+    "boothook": "boothook",
+    "per-boot": "per-boot",
+    "per-instance": "per-instance",
+    "per-once": "per-once",
+}
+_NO_INTERPRETER = "has no interpreter line: begin it with #!, as in #!/bin/sh"
+_LAUNCH_INDEX = "has a launch index, which has no effect on OpenStack; every instance uses the part"
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_NAME_LIMIT = 64
+
+
+def split(content: bytes, origin: Origin, problems: Problems) -> list[Part]:
+    """Return the parts of a document, in their order; none of a document that exceeds a limit.
+
+    ``origin`` is that of the document; its key, if it has one, leads to the document in a larger
+    one.  A part that cannot be used is a problem, and the others count.
+    """
+    splitter = _Splitter(origin)
+    try:
+        splitter.split_document(content)
+    except TooMuch as error:
+        problems.error(origin, str(error))
+        return []
+    splitter.leave_out_heat()
+    problems.add(*splitter.problems.problems)
+    return splitter.parts
+
+
+class _Splitter:
+    """Walks through one document and collects its parts.
+
+    Methods are given the ``label`` of the piece that they look at, which tells people where it is:
+    ``part 3``, or empty for a document that is one part.
+    """
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self.parts: list[Part] = []
+        self.problems = Problems()
+        self.unpacker = Unpacker()
+        self.number = 0  # of parts so far, without those that only hold others
+        self.pieces = 0  # so far, with those that only hold others
+        self.heat: dict[str, str] = {}  # keys of parts that Heat adds, and their media types
+
+    def split_document(self, content: bytes) -> None:
+        """Collect the parts of a whole document.  Raises TooMuch."""
+        if len(content) > defs.USER_DATA_LIMIT:
+            raise TooMuch(f"is larger than {defs.USER_DATA_LIMIT >> 20} MiB")
+        try:
+            content = self.unpacker.document(content)
+        except FieldError as error:
+            self._error("", str(error))
+            return
+        if not content.strip():
+            return
+        if part_types.type_by_marker(content) is None:
+            from guestagent.parse.userdata import mime
+
+            message = content.lstrip()
+            if mime.is_message(message):
+                self._split_message(message, "", depth=1)
+                return
+        self._take_item(Item("", "", content, {}), "", depth=1)
+
+    def leave_out_heat(self) -> None:
+        """Leave out what Heat adds for tools of its own, which is no error.
+
+        Without a part of ``part_types.HEAT_TYPE`` the document is not Heat's.  Parts of that type
+        are used if they turned out to be something useful; the other files of Heat never are.
+        """
+        if part_types.HEAT_TYPE not in self.heat.values():
+            return
+        files = {key for key, kind in self.heat.items() if kind != part_types.HEAT_TYPE}
+        self.parts = [part for part in self.parts if part.origin.key not in files]
+        used = {part.origin.key for part in self.parts}
+        told = [problem for problem in self.problems.problems if problem.key not in self.heat]
+        self.problems = Problems()
+        self.problems.add(*told)
+        for key in self.heat:
+            if key not in used:
+                self.problems.warn(self.origin._replace(key=key), part_types.HEAT_REASON)
+
+    def _origin(self, label: str) -> Origin:
+        if not label:
+            return self.origin
+        if not self.origin.key:
+            return self.origin._replace(key=label)
+        return self.origin._replace(key=f"{self.origin.key}: {label}")
+
+    def _error(self, label: str, reason: str) -> None:
+        self.problems.error(self._origin(label), reason)
+
+    def _warn(self, label: str, reason: str) -> None:
+        self.problems.warn(self._origin(label), reason)
+
+    def _label(self, file_name: str) -> str:
+        """Return the label of the part that was counted last."""
+        name = _safe_name(file_name)
+        return f'part {self.number} "{name}"' if name else f"part {self.number}"
+
+    def _count_piece(self) -> None:
+        self.pieces += 1
+        if self.pieces > defs.MAX_PARTS:
+            raise TooMuch(f"has more than {defs.MAX_PARTS} parts")
+
+    def _split_message(self, raw: bytes, label: str, depth: int) -> None:
+        """Take a MIME message, or a part of one, which may be a message again."""
+        from guestagent.parse.userdata import mime
+
+        file_name = ""
+        try:
+            entity = mime.read_entity(raw)
+            if entity.type.startswith("multipart/"):
+                self._split_multipart(entity, label, depth)
+                return
+            file_name = entity.file_name
+            item = Item(entity.type, file_name, mime.decode_body(entity), entity.headers)
+        except FieldError as error:
+            self.number += 1
+            self._error(self._label(file_name) if label else "", str(error))
+            return
+        self._take_item(item, label, depth)
+
+    def _split_multipart(self, entity: Entity, label: str, depth: int) -> None:
+        from guestagent.parse.userdata import mime
+
+        _check_depth(depth)
+        bodies, is_closed = mime.split_bodies(entity, defs.MAX_PARTS)
+        if not is_closed:
+            self._warn(label, "has no closing boundary: its end may be missing")
+        for body in bodies:
+            self._count_piece()
+            self._split_message(body, f"part {self.number + 1}", depth + 1)
+
+    def _split_archive(self, content: bytes, depth: int) -> None:
+        from guestagent.parse.userdata import archive
+
+        _check_depth(depth)
+        entries = archive.load_entries(content)
+        self.number -= 1  # its entries are parts, the archive itself is not
+        for entry in entries:
+            self._count_piece()
+            label = f"part {self.number + 1}"
+            try:
+                item = archive.read_entry(entry)
+            except FieldError as error:
+                self.number += 1
+                self._error(label, str(error))
+                continue
+            self.unpacker.count(len(item.content))
+            self._take_item(item, label, depth + 1)
+
+    def _take_item(self, item: Item, label: str, depth: int) -> None:
+        """Take an item that is a part, or an archive of parts."""
+        self.number += 1
+        if label:
+            label = self._label(item.file_name)
+        try:
+            item = item._replace(content=self.unpacker.part(item.content))
+            if not item.content.strip():
+                self._warn(label, "is empty and ignored")
+                return
+            if item.media_type == part_types.HEAT_TYPE or item.file_name in part_types.HEAT_FILES:
+                self.heat[self._origin(label).key] = item.media_type
+            part_type = part_types.type_of(item)
+            if part_type == "archive":
+                self._split_archive(item.content, depth)
+                return
+            part = self._part(part_type, item, label)
+        except FieldError as error:
+            self._error(label, str(error))
+            return
+        if "launch-index" in item.headers:
+            self._warn(label, _LAUNCH_INDEX)
+        self.parts.append(part)
+
+    def _part(self, part_type: str, item: Item, label: str) -> Part:
+        """Return the part that an item is.  Raises FieldError if it cannot be used."""
+        name = self._unique_name(_safe_name(item.file_name) or f"part-{self.number:03}")
+        if part_type == "cloud-config":
+            merge_type = item.headers.get("merge-type") or item.headers.get("x-merge-type") or ""
+            return Part(
+                kind="cloud-config",
+                name=name,
+                content=item.content,
+                origin=self._origin(label),
+                merge_type=merge_type,
+            )
+        kind = _SCRIPT_KINDS.get(part_type)
+        if kind is None:
+            raise FieldError(part_types.REASONS[part_type])
+        content = _script(item.content, kind)
+        return Part(kind=kind, name=name, content=content, origin=self._origin(label))
+
+    def _unique_name(self, name: str) -> str:
+        taken = {part.name for part in self.parts}
+        unique = name
+        number = 1
+        while unique in taken:
+            number += 1
+            unique = f"{name[: _NAME_LIMIT - 3]}-{number:02}"
+        return unique
+
+
+def _check_depth(depth: int) -> None:
+    if depth > defs.PART_DEPTH:
+        raise FieldError(f"is nested more than {defs.PART_DEPTH} deep")
+
+
+def _script(content: bytes, kind: str) -> bytes:
+    """Return what is to be run.  Raises FieldError if it does not name its interpreter."""
+    script = _with_unix_line_ends(content).lstrip()
+    if kind == "boothook" and part_types.type_by_marker(script) == "boothook":
+        script = script.partition(b"\n")[2].lstrip()
+    if not script.startswith(b"#!"):
+        raise FieldError(_NO_INTERPRETER)
+    return script
+
+
+def _with_unix_line_ends(content: bytes) -> bytes:
+    """Return the content with LF line ends if its first line ends in CRLF.
+
+    Otherwise a CR is part of a text or of binary data, and stays.
+    """
+    first_line = content[: content.find(b"\n")]
+    if not first_line.endswith(b"\r"):
+        return content
+    return content.replace(b"\r\n", b"\n")
+
+
+def _safe_name(file_name: str) -> str:
+    """Return the base name of a file name without unsafe characters, which may leave nothing."""
+    base = file_name.replace("\\", "/").rpartition("/")[2]
+    kept = "".join(character for character in base if character in _NAME_CHARACTERS)
+    return kept.lstrip(".-")[:_NAME_LIMIT]
