@@ -1,4 +1,4 @@
-"""Time zone, locale and keyboard: what is planned, and what a tree then holds."""
+"""locale: what is planned, and what a tree then holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from userdata.planning import (
     apply_twice,
     clean_plan,
     dry_run,
-    files,
     make_drive,
     places,
     plan_of,
@@ -40,29 +39,6 @@ keyboard: {layout: de, variant: nodeadkeys, options: "compose:rwin"}
 
 def blocks(text: str, facts: object = DEBIAN) -> dict[str, tuple[str, ...]]:
     return {item.path: item.lines for item in clean_plan(text, facts=facts) if item.kind == "block"}
-
-
-def links(text: str) -> list[tuple[str, str]]:
-    found = clean_plan(text, facts=DEBIAN)
-    return [(item.path, item.target) for item in found if item.kind == "link"]
-
-
-@pytest.mark.parametrize("name", ["Europe/Berlin", "Etc/GMT+1", "America/Port-au-Prince", "UTC"])
-def test_a_time_zone_is_a_link_and_debians_file(name: str) -> None:
-    text = f"timezone: {name}"
-    assert links(text) == [("/etc/localtime", f"/usr/share/zoneinfo/{name}")]
-    assert files(clean_plan(text, facts=DEBIAN))["/etc/timezone"].content == f"{name}\n".encode()
-
-
-def test_a_system_without_debians_file_gets_none() -> None:
-    assert files(clean_plan("timezone: UTC")) == {}
-
-
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/UTC", "a//b", '"a\\nb"', "'$(id)'"])
-def test_what_is_no_time_zone_is_an_error_for_it_alone(name: str) -> None:
-    resources, problems = plan_of(f"timezone: {name}\nlocale: C.UTF-8", DEBIAN)
-    assert places(problems) == [("error", "timezone (line 2, column 1)")]
-    assert [item.kind for item in resources if item.kind in ("link", "block")] == ["block"]
 
 
 def test_the_locale_stands_in_the_file_that_the_distribution_reads() -> None:
@@ -168,44 +144,6 @@ def test_the_script_makes_a_locale_with_the_systems_own_tool(
     assert wanted.read_text() == ("de_AT.UTF-8 UTF-8\n" if tool == "locale-gen" else "")
 
 
-def test_the_keyboard_of_debian() -> None:
-    lines = (
-        *('XKBMODEL="pc105"', 'XKBLAYOUT="de"', 'XKBVARIANT="nodeadkeys"'),
-        'XKBOPTIONS="compose:rwin"',
-    )
-    assert blocks(ALL)["/etc/default/keyboard"] == lines
-    assert b"setupcon -k --force" in _keyboard_step(DEBIAN)
-    assert _keyboard_step(FACTS) == b""
-
-
-def test_the_keyboard_elsewhere_has_a_map_for_the_console_besides() -> None:
-    resources, _ = plan_of(ALL, FEDORA)
-    found = {item.path: item.lines for item in resources if item.kind == "block"}
-    assert found["/etc/vconsole.conf"][:2] == ('KEYMAP="de-nodeadkeys"', 'XKBMODEL="pc105"')
-    assert b"systemd-vconsole-setup.service" in _keyboard_step(FEDORA)
-    several = blocks('keyboard: {layout: "us,de", variant: ",neo"}', FEDORA)
-    assert several["/etc/vconsole.conf"][0] == 'KEYMAP="us"'
-
-
-def _keyboard_step(facts: object) -> bytes:
-    resources, _ = plan_of(ALL, facts)  # type: ignore[arg-type]
-    found = steps(resources).get("early/60-instance-keyboard")
-    return found.content if found else b""
-
-
-@pytest.mark.parametrize("value", ["'a\"b'", '"a\\nX=1"', "'$(id)'", "'`id`'", "'a b'"])
-@pytest.mark.parametrize("field", ["layout", "variant", "options", "model"])
-def test_a_field_of_the_keyboard_cannot_hold_other_lines_or_commands(
-    field: str, value: str
-) -> None:
-    text = (
-        "{layout: de, " + f"{field}: {value}" + "}" if field != "layout" else f"{{layout: {value}}}"
-    )
-    resources, problems = plan_of(f"keyboard: {text}", DEBIAN)
-    assert [key.split(" ")[0] for _, key in places(problems)] == [f"keyboard.{field}"]
-    assert "block" not in [item.kind for item in resources]
-
-
 def test_a_tree_gets_all_three_and_keeps_what_it_had(guest: Path, tmp_path: Path) -> None:
     zone = guest / "usr/share/zoneinfo/Europe/Berlin"
     zone.parent.mkdir(parents=True)
@@ -233,11 +171,3 @@ def test_a_tree_gets_all_three_and_keeps_what_it_had(guest: Path, tmp_path: Path
 
 def _shell(script: str) -> str:
     return subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout
-
-
-def test_a_zone_that_the_tree_does_not_have_is_an_error(guest: Path, tmp_path: Path) -> None:
-    drive = make_drive(tmp_path, "timezone: Europe/Atlantis\nlocale: C.UTF-8")
-    done = apply_twice(drive, guest, status=1)
-    assert "timezone (line 2, column 1)" in done.err
-    assert (guest / "etc/default/locale").exists()
-    assert not (guest / "etc/localtime").is_symlink()

@@ -1,4 +1,4 @@
-"""Disks: growing, mounts, swap; generated lines and scripts are read by the real tools."""
+"""mounts: lines of fstab(5) and scripts, read by the real tools."""
 
 from __future__ import annotations
 
@@ -179,124 +179,6 @@ def test_what_fstab_names_is_mounted_at_once() -> None:
     assert "/no" not in text
 
 
-def test_a_swap_file_is_made_once_and_named_in_fstab() -> None:
-    found = steps("swap: {size: 64M, filename: /var/swap file}\n")
-    assert "size=67108864\n" in found["50-instance-swap"]
-    assert "file='/var/swap file'\n" in found["50-instance-swap"]
-    lines, _ = fstab("swap: {size: 64M, filename: /var/swap file}\n")
-    assert lines == [r"/var/swap\040file none swap sw,nofail 0 0"]
-
-
-@pytest.mark.parametrize(
-    ("size", "octets"),
-    [
-        *(("1.5G", 1610612736), ("512", 512), ("2T", 2 << 40), ("10k", 10240)),
-        *(("4GB", 4 << 30), ("512mb", 512 << 20), ("10B", 10)),
-    ],
-)
-def test_sizes_have_units(size: str, octets: int) -> None:
-    assert f"size={octets}\n" in steps(f"swap: {{size: {size}}}")["50-instance-swap"]
-
-
-@pytest.mark.parametrize("size", ["0", "0M", ""])
-def test_no_size_is_no_swap(size: str) -> None:
-    text = f"swap: {{size: {size}}}" if size else "swap: {filename: /swap.img}"
-    assert fstab(text) == ([], [])
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("{size: many}", "swap.size"),
-        ("{size: 4BB}", "swap.size"),
-        ("{size: 1M, maxsize: -1}", "swap.maxsize"),
-        ("{size: 1M, filename: swap}", "swap.filename"),
-        ('{size: 1M, filename: "/a$(id)\\n"}', "swap.filename"),
-    ],
-)
-def test_an_unsound_swap_is_an_error(text: str, key: str) -> None:
-    lines, (problem,) = fstab(f"swap: {text}")
-    assert lines == []
-    assert problem.startswith(key)
-
-
-def run_swap(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
-    """Run the script of a swap file below a directory, with tools that only say what they get."""
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name in ("swapon", "mkswap"):
-        (tools / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
-        (tools / name).chmod(0o755)
-    script = steps(text)["50-instance-swap"]
-    environment = {"PATH": f"{tools}:/usr/sbin:/usr/bin:/sbin:/bin"}
-    argv = ["sh", "-c", script]
-    return subprocess.run(argv, capture_output=True, text=True, env=environment)
-
-
-def test_B4_the_swap_file_is_root_s_from_its_first_moment(tmp_path: Path) -> None:
-    file = tmp_path / "swap.img"
-    done = run_swap(tmp_path, f"swap: {{size: 2M, filename: {file}}}")
-    assert done.returncode == 0, done.stderr
-    assert file.stat().st_size == 2 << 20
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert done.stdout.splitlines()[-1] == f"swapon {file}"
-
-
-def test_a_swap_file_larger_than_the_disk_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "swap.img"
-    done = run_swap(tmp_path, f"swap: {{size: 100T, filename: {file}}}")
-    assert done.returncode == 1
-    assert "no room" in done.stderr
-    assert not list(tmp_path.glob("*swap*"))
-
-
-def test_automatic_swap_stays_below_its_limit(tmp_path: Path) -> None:
-    file = tmp_path / "swap.img"
-    done = run_swap(tmp_path, f"swap: {{size: auto, maxsize: 1M, filename: {file}}}")
-    assert done.returncode == 0, done.stderr
-    assert file.stat().st_size == 1 << 20
-
-
-def test_the_root_grows_where_there_is_room() -> None:
-    assert "partition '/'\nfile_system\n" in steps("timezone: UTC")["30-instance-grow-20480"]
-    larger, _ = plan_of("timezone: UTC", FACTS._replace(room=30720))
-    assert [item.file_name for item in larger if isinstance(item, Script)] == [
-        "30-instance-grow-30720"
-    ]
-    nothing, _ = plan_of("timezone: UTC", FACTS._replace(room=0))
-    assert [item for item in nothing if isinstance(item, Script) and "grow" in item.name] == []
-
-
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        ("growpart: {mode: off}", ["file_system"]),
-        ("resize_rootfs: false", ["partition '/'"]),
-        ("resize_rootfs: noblock", ["partition '/'", "file_system &"]),
-        ("growpart: {devices: [/, /dev/vdb1]}", ["partition '/'", "partition '/dev/vdb1'"]),
-    ],
-)
-def test_what_grows_can_be_chosen(text: str, lines: list[str]) -> None:
-    script = steps(text)["30-boot-grow"]
-    calls = [
-        line for line in script.splitlines() if line.startswith(("partition /", "partition '"))
-    ]
-    calls += [
-        line for line in script.splitlines() if line.startswith("file_system") and "(" not in line
-    ]
-    assert calls[: len(lines)] == lines
-
-
-def test_growing_can_be_switched_off() -> None:
-    resources, _ = plan_of("growpart: {mode: off}\nresize_rootfs: false", GROWS)
-    assert not [item for item in resources if isinstance(item, Script)]
-
-
-def test_a_device_without_its_path_is_an_error() -> None:
-    _, (problem,) = plan_of("growpart: {devices: [vda1]}", GROWS)
-    assert problem.key == "growpart.devices[0] (line 2, column 22)"
-
-
 def test_a_tree_gets_its_lines_and_keeps_them(guest: Path, tmp_path: Path) -> None:
     drive = tmp_path / "drive/openstack/latest"
     drive.mkdir(parents=True)
@@ -320,18 +202,3 @@ def test_a_tree_gets_its_lines_and_keeps_them(guest: Path, tmp_path: Path) -> No
         path.unlink()
     again = rig.agent("--dry-run", *arguments)
     assert (again.status, again.out) == (0, "nothing to change\n")
-
-
-@pytest.mark.parametrize(("text", "status"), [("timezone: UTC", 0), ("growpart: {}", 1)])
-def test_a_tool_that_is_missing_matters_only_to_who_asks_to_grow(
-    tmp_path: Path, text: str, status: int
-) -> None:
-    (tmp_path / "findmnt").write_text("#!/bin/sh\n[ $1 = -no ] && echo ext4 || echo /dev/vda\n")
-    (tmp_path / "findmnt").chmod(0o755)
-    for name in ("sh", "basename", "readlink"):
-        (tmp_path / name).symlink_to(f"/bin/{name}")
-    (script,) = (script for name, script in steps(text).items() if "grow" in name)
-    argv = ["/bin/sh", "-c", script]
-    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    assert "resize2fs is not installed" in done.stdout + done.stderr

@@ -9,7 +9,7 @@ import pytest
 from guestagent import defs
 from guestagent.model import Facts
 from userdata.planning import apply_twice, clean_plan, files, make_drive, places, plan_of
-from userdata.test_plan_aptsources import BOOKWORM, DEBIAN, KEY, RAW, UBUNTU, indented, lists
+from userdata.test_plan_apt_sources import BOOKWORM, DEBIAN, KEY, RAW, UBUNTU, indented, lists
 
 FOLDER = defs.APT_SOURCES_DIR
 MIRROR = "apt:\n  primary:\n    - arches: [default]\n      uri: http://m.example.org/debian/\n"
