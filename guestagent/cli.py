@@ -1,6 +1,6 @@
 """The program: ``main`` is what ``/usr/bin/guestagent`` calls.
 
-The story of a run is told in ``engine``; here are only its beginning and its end.
+What each verb does is in its module of ``verbs``.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from guestagent.options import USAGE, Options, parse
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says; returns the exit status of ``guestagent(8)``."""
+    """Do what the command line says.  Return the exit status that guestagent(8) describes."""
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
-        if options.help or options.version:
-            sys.stdout.write(USAGE if options.help else f"guestagent {VERSION}\n")
+        if options.help:
+            sys.stdout.write(USAGE)
             return defs.EXIT_OK
-        return _verb(options)
+        if options.version:
+            print(f"guestagent {VERSION}")
+            return defs.EXIT_OK
+        return _run(options)
     except UsageError as error:
-        log.error(f"{error}; guestagent --help shows how")
+        log.error(f"{error}; see guestagent --help")
         return error.status
     except GuestagentError as error:
         log.error(str(error))
@@ -36,35 +39,55 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
 
 
-def _verb(options: Options) -> int:
-    if options.verb == "status":
-        from guestagent.report.run import show
+def _run(options: Options) -> int:
+    """Run the verb.  Only its own module is imported, because importing takes most of the time."""
+    match options.verb:
+        case "apply":
+            from guestagent.verbs import apply
 
-        return show(options)
-    if options.verb in ("confirm", "rollback"):
-        from guestagent.live.rollback import run_verb
+            return apply.run(options)
+        case "confirm" | "rollback":
+            from guestagent.verbs import rollback
 
-        return run_verb(options)
-    if options.verb == "network":
-        from guestagent.verbs.network import show as render
+            return rollback.run(options)
+        case "fetch":
+            from guestagent.verbs import fetch
 
-        return render(options)
-    if options.verb in ("schema", "validate"):
-        from guestagent.verbs.validate import run_verb as validate
+            return fetch.run(options)
+        case "network":
+            from guestagent.verbs import network
 
-        return validate(options)
-    if options.verb in ("fetch", "post", "reload", "write-later"):
-        from guestagent.verbs.stages import run_verb as run_stage
+            return network.run(options)
+        case "phone-home":
+            from guestagent.scripts import phone_home
 
-        return run_stage(options)
-    if options.verb in ("run-early", "run-late"):
-        from guestagent.scripts.runner import run_verb as run_scripts
+            return phone_home.run_verb()
+        case "post":
+            from guestagent.verbs import post
 
-        return run_scripts(options)
-    if options.verb == "phone-home":
-        from guestagent.scripts.phone_home import run_verb as phone_home
+            return post.run(options)
+        case "reload":
+            from guestagent.verbs import reload
 
-        return phone_home()
-    from guestagent.verbs.apply import run
+            return reload.run(options)
+        case "run-early" | "run-late":
+            from guestagent.scripts import runner
 
-    return run(options)
+            return runner.run_verb(options)
+        case "schema":
+            from guestagent.verbs import schema
+
+            return schema.run(options)
+        case "status":
+            from guestagent.verbs import status
+
+            return status.run(options)
+        case "validate":
+            from guestagent.verbs import validate
+
+            return validate.run(options)
+        case "write-later":
+            from guestagent.verbs import write_later
+
+            return write_later.run(options)
+    raise UsageError(f"unknown verb {options.verb}")

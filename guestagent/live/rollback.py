@@ -7,17 +7,14 @@ started anew meanwhile gets them back at boot.
 
 from __future__ import annotations
 
-import os
-
 from guestagent import commit as apply
 from guestagent import defs, log
-from guestagent.errors import FieldError, GuestagentError, NoPermission, Origin, Refused
+from guestagent.errors import FieldError, GuestagentError, Origin, Refused
 from guestagent.live.network import network_changes, pack, reload, unpack
 from guestagent.memory import applied, state
 from guestagent.plan.changes import RemoveFile, WriteFile
 from guestagent.system import ownfiles
 from guestagent.system.jsontext import loads
-from guestagent.system.lock import lock
 from guestagent.system.root import Root
 from guestagent.system.tools import program, run
 
@@ -25,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from guestagent.options import Options
     from guestagent.plan.changes import Change, Plan
 
 _WHY = Origin("guestagent", defs.ROLLBACK_FILE, "")
@@ -121,31 +117,6 @@ def _back(root: Root, item: dict[str, Any]) -> list[Change]:
     return [WriteFile("write", path, now, old, None, mode, "", _WHY, False)]
 
 
-def run_verb(options: Options) -> int:
-    """``confirm`` and ``rollback`` of the command line; returns the exit status."""
-    if os.geteuid() != 0:
-        raise NoPermission("only root may change the running system")
-    root = Root("/")
-    held = lock(root)
-    try:
-        if not root.exists(defs.ROLLBACK_FILE):
-            log.error(f"nothing to {options.verb}: no network change waits")
-            return defs.EXIT_ERRORS
-        if options.verb == "confirm":
-            ownfiles.remove(root, defs.ROLLBACK_FILE)
-            _stop_timer()
-            log.notice("the network change is confirmed")
-            return defs.EXIT_OK
-        failures = restore(root, running=True)
-    finally:
-        os.close(held)
-    log.warning("the network is what it was before the change, which nobody confirmed")
-    for reason in failures:
-        log.error(reason)
-    _stop_timer()
-    return defs.EXIT_ERRORS if failures else defs.EXIT_OK
-
-
 def _boot_id(root: Root) -> str:
     return root.text(defs.BOOT_ID).strip()
 
@@ -168,7 +139,8 @@ def _start_timer(seconds: int) -> None:
         raise GuestagentError(f"systemd-run: {result.reason()}")
 
 
-def _stop_timer() -> None:
+def stop_timer() -> None:
+    """Stop the timer that would take the change back."""
     tool = program("systemctl")
     if tool is not None:
         run([tool, "stop", f"{_UNIT}.timer"])

@@ -22,8 +22,9 @@ class State(NamedTuple):
     """The last complete run; every default is that of a guest on which there was none.
 
     ``configured`` tells whether this was for an instance; a guest that is not configured has at
-    most the means to ask a metadata service.  ``instance_id`` is the instance's, empty for a source
-    that gives none.  ``record`` maps resources to digests of what was applied.
+    most the means to ask a metadata service.  ``instance_id``, ``availability_zone`` and
+    ``project_id`` are the instance's, empty where its source gives none.  ``record`` maps
+    resources to digests of what was applied.
 
     ``seen`` and ``watched`` are the documents and paths that the run looked at; while their
     ``fingerprint``, made with ``salt``, stays the same, another run would find nothing to do.
@@ -39,6 +40,8 @@ class State(NamedTuple):
 
     configured: bool = False
     instance_id: str = ""
+    availability_zone: str = ""
+    project_id: str = ""
     record: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
     seen: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
@@ -70,6 +73,8 @@ def _decode(value: dict[str, Any]) -> State:
     return State(
         configured=value["configured"] is True,
         instance_id=str(value["instance_id"]),
+        availability_zone=str(value["availability_zone"]),
+        project_id=str(value["project_id"]),
         record={str(key): str(item) for key, item in value["record"].items()},
         seen=tuple(value["seen"]),
         watched=tuple(value["watched"]),

@@ -32,10 +32,10 @@ from guestagent.system.tools import program, run
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from guestagent.errors import Problem
     from guestagent.options import Options
+    from guestagent.report.run import ScriptResult
     from guestagent.scripts.staged import Script, Stage
 
 
@@ -293,30 +293,30 @@ class Runner:
 
     def _report_outcome(self, name: str, outcome: Outcome) -> None:
         """Write how a script ended to the report, and to the journal if it failed."""
+        from guestagent.report.run import ScriptResult
+
         reason = _failure(outcome, self.limit)
         problem = Origin("scripts", self.stage, name).error(reason) if reason else None
-        result = {
-            "name": name,
-            "stage": self.stage,
-            "status": outcome.status,
-            "seconds": outcome.seconds,
-        }
-        self._report(result, problem)
+        self._report(ScriptResult(self.stage, name, outcome.status, outcome.seconds), problem)
 
     def _report_error(self, where: str, reason: str) -> None:
         """Write to report and journal that a file or unit cannot be used; the scripts go on."""
         self._report(None, Origin("scripts", self.stage, where).error(reason))
 
-    def _report(self, result: dict[str, Any] | None, problem: Problem | None) -> None:
-        from guestagent.report.run import add_script
+    def _report(self, result: ScriptResult | None, problem: Problem | None) -> None:
+        from guestagent.report.run import add_problems, add_script
 
         if problem:
             self.failed = True
             log.error(problem.text())
+        problems = [problem] if problem else []
         try:
             held = lock(self.root)
             try:
-                add_script(self.root, result, problem)
+                if result:
+                    add_script(self.root, result, problems)
+                else:
+                    add_problems(self.root, problems)
             finally:
                 os.close(held)
         except (OSError, GuestagentError) as error:

@@ -1,4 +1,9 @@
-"""One run: find, read, compare, apply, verify, remember, report."""
+"""``guestagent apply``: one run, from finding the source to the report.
+
+A run is a row of values, each made from those before it: what was opened, what it said, what is
+planned, what was done, and what is remembered.  On most boots nothing differs from the last run:
+so nothing that only planning needs is imported before that is known.
+"""
 
 from __future__ import annotations
 
@@ -10,42 +15,44 @@ from guestagent import VERSION, defs, log
 from guestagent.errors import (
     GuestagentError,
     NoPermission,
-    Problem,
+    Origin,
     Problems,
     TryAgain,
     UsageError,
     internal,
 )
 from guestagent.memory import state
+from guestagent.memory.state import State
+from guestagent.record import NamedTuple
+from guestagent.report.run import Report, tell, write
 from guestagent.settings import load as load_settings
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
-from guestagent.verbs.source import age, open_source
+from guestagent.verbs.source import describe_age, open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterator, Sequence
 
-    from guestagent.model import InstanceData
+    from guestagent.errors import Problem
     from guestagent.options import Options
     from guestagent.plan.changes import Change, Plan
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
-    from guestagent.verbs.source import Opened
+    from guestagent.verbs.planning import Planned, Said
+
+_HERE = Origin("guestagent", "", "")
 
 
 def run(options: Options) -> int:
-    """Carry out ``apply`` or show what it would do; returns the exit status.
+    """Apply what the source asks for, or show what that would be.  Return the exit status.
 
     Raises GuestagentError for what ends a run before there is anything to report.
     """
-    if options.boot:
-        from guestagent.system.machine import why_disabled
-
-        why = why_disabled()
-        if why:
-            log.info(f"disabled by {why}")
-            return defs.EXIT_OK
+    reason = _why_disabled(options)
+    if reason:
+        log.info(f"disabled at boot by {reason}; nothing is done")
+        return defs.EXIT_OK
     try:
         root = Root(options.root)
     except OSError as error:
@@ -53,312 +60,335 @@ def run(options: Options) -> int:
     if not root.live and not options.source:
         raise UsageError("--root needs --source")
     if options.dry_run:
-        return _Run(options, root).show()
+        return _show(options, root)
     if root.live and os.geteuid() != 0:
         raise NoPermission("only root may configure the running system")
     held = lock(root)
     try:
-        return _Run(options, root).apply()
+        return _apply(options, root)
     finally:
         os.close(held)
 
 
-class _Run:
-    """What one run finds out, step by step."""
+def _why_disabled(options: Options) -> str:
+    """Return why this run at boot must do nothing, or an empty string."""
+    if not options.boot:
+        return ""
+    from guestagent.system.machine import why_disabled
 
-    def __init__(self, options: Options, root: Root) -> None:
-        self.options, self.root = options, root
-        self.problems: list[Problem] = []
-        self.changes: tuple[Change, ...] = ()
-        self.kept: tuple[str, ...] = ()
-        self.steps: list[tuple[str, float]] = []
-        self.source = self.instance = ""
-        self.first = self.unchanged = self.held = False
-        self.before = state.load(root)
-        self.rejected = "" if options.confirm else self.before.rejected
-        self.started = self.clock = time.monotonic()
+    return why_disabled()
 
-    def step(self, name: str) -> None:
-        """Note how long the step took that ends now."""
-        now = time.monotonic()
-        self.steps.append((name, round((now - self.clock) * 1000, 1)))
-        self.clock = now
 
-    # Reading
+def _apply(options: Options, root: Root) -> int:
+    """Take all steps of a run, and write the report however they end.  Return the exit status."""
+    before = _load(options, root)
+    report = Report(
+        started=time.monotonic(),
+        exit_status=defs.EXIT_ERRORS,
+        instance_id=before.instance_id,
+        availability_zone=before.availability_zone,
+        project_id=before.project_id,
+    )
+    try:
+        for latest in _steps(options, root, before, report=report):
+            report = latest
+        status = defs.EXIT_ERRORS if report.errors else defs.EXIT_OK
+        report = report._replace(exit_status=status)
+    except GuestagentError as error:
+        reason = str(error)
+        if options.fetched:
+            reason += f"; {describe_age(before)}"
+        report = report.failed(error.status, reason)
+    except OSError as error:
+        reason = f"{error.filename or 'system'}: {error.strerror}"
+        report = report.failed(defs.EXIT_ERRORS, reason)
+    except Exception as error:
+        report = report.failed(defs.EXIT_ERRORS, internal(error))
+        raise
+    finally:
+        tell(report)
+        write(root, report)
+    return report.exit_status
 
-    def open(self, settings: Settings) -> Opened:
-        """The source, if there is one.  Raises SourceBroken and the like."""
-        opened = open_source(self.options, settings, self.root, self.before)
-        self.problems += opened.problems
-        self.source = opened.bundle.label if opened.bundle else ""
-        self.step("find")
-        return opened
 
-    def same_as_before(self, bundle: Bundle) -> bool:
-        """True where source and tree are as the last complete run left them."""
-        before = self.before
-        if not before.fingerprint or before.rejected != self.rejected:
-            return False
-        if bundle.service and not bundle.unchanged:
-            return False
-        if self.root.live and self.options.boot:
-            self.wait_for_nics(None)
-        print_now = self.fingerprint(bundle, before.seen, before.watched, before.salt)
-        self.unchanged = print_now == before.fingerprint
-        self.step("compare")
-        return self.unchanged
+def _load(options: Options, root: Root) -> State:
+    """Return what the last run remembered; with --confirm, nothing that forbids to try again."""
+    before = state.load(root)
+    if options.confirm and before.rejected:
+        return before._replace(rejected="", fingerprint="")
+    return before
 
-    def wait_for_nics(self, data: InstanceData | None) -> None:
-        """Let udev name the NICs that the data speak of; without data, those of the last run."""
-        from guestagent.facts.wait_for_nics import nics_of_last_run, wait_for_nics
 
-        if data is None:
-            wanted = nics_of_last_run(self.before.watched)
-            waited = bool(wanted) and wait_for_nics(wanted)
-        else:
-            interfaces = data.network.interfaces if data.network else ()
-            wanted = {item.mac for item in interfaces if item.mac and not item.stacked}
-            waited = wait_for_nics(wanted)
-        if waited:
-            self.step("nics")
+class _Run(NamedTuple):
+    """What all steps of a run have from its beginning on.
 
-    def fingerprint(
-        self, bundle: Bundle, seen: tuple[str, ...], watched: tuple[str, ...], salt: str
-    ) -> str:
-        """Source and tree in one keyed digest; also of this version of guestagent.
+    ``settings_files`` are the paths that were looked at for the settings.
+    """
 
-        A service is compared when it is asked, and only as to what can change.
-        """
-        key = bytes.fromhex(salt)
-        source = "service" if bundle.service else bundle.fingerprint(seen, key)
-        return f"{VERSION} {source} {self.root.fingerprint(watched, key)}"
+    options: Options
+    root: Root
+    settings: Settings
+    settings_files: tuple[str, ...]
 
-    def plan(self, bundle: Bundle, settings: Settings) -> tuple[Plan, InstanceData]:
-        """Parse the source and compare it with the tree.  Raises SourceBroken, WrongSource."""
-        from guestagent.verbs.planning import instance_data, is_first, lost_user_data, make_plan
 
-        data, problems = instance_data(bundle, self.root.live)
-        self.problems += problems
-        self.step("parse")
-        if self.root.live and self.options.boot and settings.network_manage:
-            self.wait_for_nics(data)
-        self.first = is_first(data, self.before, self.root, bundle.service)
-        name = data.instance_id.value if data.instance_id else ""
-        self.instance = name or self.before.instance_id
-        record = self.before.record
-        sound = not any(problem.severity == "error" for problem in problems)
-        complete = sound and not bundle.unchanged
-        if self.first:
-            self.rejected = ""
-        asked = (data, settings, self.root, record, self.first, complete, self.rejected)
-        plan, more = make_plan(*asked)
-        self.problems += more
-        if not self.first:
-            lost = lost_user_data(bundle, data, [*problems, *more], self.before)
-            if lost:
-                self.held = True
-                self.problems.append(lost)
-                plan, _ = make_plan(*asked, self.held)
-        self.changes, self.kept = plan.changes, plan.kept
-        self.step("plan")
-        return plan, data
+def _steps(options: Options, root: Root, before: State, *, report: Report) -> Iterator[Report]:
+    """Take the steps of a run, and yield the report after each: a later one may fail."""
+    if root.exists(defs.ROLLBACK_FILE):
+        problems = _roll_back(options, root)
+        before = state.load(root)
+        report = report.after("roll back", problems)
+        yield report
 
-    # Showing
+    root.watched.clear()  # what was looked at so far changes in every run
+    found = Problems()
+    settings = load_settings(root, found)
+    run = _Run(options, root, settings, settings_files=tuple(root.watched))
+    report = report.after("settings", found.problems)
+    yield report
 
-    def show(self) -> int:
-        """Print the plan; the tree, and everything else, stays as it is."""
-        from guestagent.plan.changes import Plan
-        from guestagent.report import plan as show
-        from guestagent.system.jsontext import dumps
+    opened = open_source(options, settings, root, before=before)
+    report = report.after("find", opened.problems)
+    if opened.asked and not before.configured:
+        yield report
+        yield from _fall_back(run, before, report)
+        return
+    if opened.bundle is None:
+        yield report
+        return
 
-        found = Problems()
-        settings = load_settings(self.root, found)
-        self.problems = found.problems
-        bundle = self.open(settings).bundle
-        plan = Plan((), (), (), {})
-        if bundle is not None and not self.same_as_before(bundle):
-            plan, _ = self.plan(bundle, settings)
-        if self.options.json:
-            own = [defs.STATE_FILE, defs.REPORT_FILE, defs.LOCK_FILE]  # for itself
-            print(dumps({**show.plan_object(plan, self.problems), "bookkeeping": own}))
-        else:
-            sys.stdout.write(show.text(plan, self.problems))
-        if self.failed():
-            return defs.EXIT_ERRORS
-        return defs.EXIT_CHANGES if plan.changes else defs.EXIT_OK
+    report = report._replace(source=opened.bundle.label)
+    yield report
+    if options.boot and root.live and _is_comparable(opened.bundle, before):
+        _wait_for_nics_of(before)
+        report = report.after("nics")
+    if _is_same(opened.bundle, root, before):
+        yield report.after("compare")._replace(unchanged=True)
+        return
+    report = report.after("compare")
+    yield report
+    yield from _change(run, opened.bundle, before, report=report)
 
-    def failed(self) -> bool:
-        """True if something was left out or not done."""
-        return any(problem.severity == "error" for problem in self.problems)
 
-    # Applying
+def _roll_back(options: Options, root: Root) -> list[Problem]:
+    """Take back a change of the network that was not confirmed before the system restarted.
 
-    def apply(self) -> int:
-        """Make the plan true, and write the report whatever happens."""
-        status = defs.EXIT_ERRORS
-        try:
-            self.work()
-            status = defs.EXIT_ERRORS if self.failed() else defs.EXIT_OK
-        except GuestagentError as error:
-            status, reason = error.status, str(error)
-            if self.options.fetched:
-                reason += f"; {age(self.before)}"
-            self.problems.append(Problem("error", "guestagent", "", "", reason))
-        except OSError as error:
-            reason = f"{error.filename or 'system'}: {error.strerror}"
-            self.problems.append(Problem("error", "guestagent", "", "", reason))
-        except Exception as error:
-            self.problems.append(Problem("error", "guestagent", "", "", internal(error)))
-            raise
-        finally:
-            self.report(status)
-        return status
+    Raises TryAgain while the change may still be confirmed.
+    """
+    from guestagent.live import rollback
 
-    def work(self) -> None:
-        """From settings to state."""
-        if self.root.exists(defs.ROLLBACK_FILE):
-            self.roll_back()
-        found = Problems()
-        settings = load_settings(self.root, found)
-        self.problems[:0] = found.problems
-        opened = self.open(settings)
-        bundle = opened.bundle
-        if opened.asked and not self.before.configured:
-            self.fall_back(settings)
-        if bundle is None or self.same_as_before(bundle):
-            return
-        plan, data = self.plan(bundle, settings)
-        record = self.commit(plan)
-        self.remember(bundle, data, settings, record)
+    if not options.boot or rollback.timed(root):
+        raise TryAgain("a network change waits for: guestagent confirm")
+    failures = rollback.restore(root, running=False)
+    reason = "the last change of the network was not confirmed, and is taken back"
+    return [_HERE.warning(reason), *(_HERE.error(failure) for failure in failures)]
 
-    def fall_back(self, settings: Settings) -> None:
-        """Give a guest that has no configuration yet the means to ask the metadata service."""
-        from guestagent.facts.wait_for_nics import wait_for_nics
-        from guestagent.verbs.planning import fallback_plan
 
-        if not settings.network_manage:
-            return
-        wait_for_nics(())
-        plan, problems = fallback_plan(settings, self.root, self.before.record)
-        self.problems += problems
-        self.changes = plan.changes
-        record = self.commit(plan)
-        state.save(self.root, state.State(record=record))
-        self.step("fall back")
+def _fall_back(run: _Run, before: State, report: Report) -> Iterator[Report]:
+    """Give a guest that has no configuration yet the means to ask the metadata service."""
+    from guestagent.facts.wait_for_nics import wait_for_nics
+    from guestagent.verbs import planning
 
-    def roll_back(self) -> None:
-        """What nobody confirmed before the system started anew goes.  Raises TryAgain."""
+    if not run.settings.network_manage:
+        return
+    wait_for_nics(())
+    planned = planning.plan_fallback(run.settings, run.root, before.record)
+    report = report.after("plan", planned.problems)
+    yield report
+    done = _carry_out(run, planned.plan, before)
+    state.save(run.root, State(record=done.record))
+    yield report.after("fall back", done.problems)._replace(changes=done.changes)
+
+
+def _is_comparable(bundle: Bundle, before: State) -> bool:
+    """Tell whether one look can show that nothing differs from what the last run left.
+
+    A metadata service was asked only for what can change in an instance's life, and the bundle says
+    whether that did.
+    """
+    return bool(before.fingerprint) and (bundle.unchanged or not bundle.service)
+
+
+def _is_same(bundle: Bundle, root: Root, before: State) -> bool:
+    """Tell whether source and tree are as the last run left them."""
+    return _is_comparable(bundle, before) and (
+        _fingerprint(bundle, root, before) == before.fingerprint
+    )
+
+
+def _wait_for_nics_of(before: State) -> None:
+    """Wait until udev has named the NICs that the last run looked at."""
+    from guestagent.facts.wait_for_nics import nics_of_last_run, wait_for_nics
+
+    wanted = nics_of_last_run(before.watched)
+    if wanted:
+        wait_for_nics(wanted)
+
+
+def _fingerprint(bundle: Bundle, root: Root, run: State) -> str:
+    """Return the present state of all that a run looked at as one keyed digest.
+
+    It is also that of this version of guestagent: another one may plan differently.
+    """
+    key = bytes.fromhex(run.salt)
+    source = "service" if bundle.service else bundle.fingerprint(run.seen, key)
+    return f"{VERSION} {source} {root.fingerprint(run.watched, key)}"
+
+
+def _change(run: _Run, bundle: Bundle, before: State, *, report: Report) -> Iterator[Report]:
+    """Plan what the source asks for, do it, verify and remember it; yield as ``_steps`` does."""
+    from guestagent.memory import note
+    from guestagent.verbs import planning
+
+    options, root, settings = run.options, run.root, run.settings
+    said = planning.read(bundle, root)
+    report = report.after("parse", said.problems)
+    yield report
+
+    before = planning.of_this_instance(before, said, root)
+    report = report._replace(
+        first_boot=not before.configured,
+        instance_id=said.instance_id or before.instance_id,
+        availability_zone=said.availability_zone or before.availability_zone,
+        project_id=said.project_id or before.project_id,
+    )
+    yield report
+    if options.boot and root.live and settings.network_manage:
+        _wait_for_nics_in(said)
+        report = report.after("nics")
+
+    planned = planning.make_plan(said, settings, root, before=before)
+    report = report.after("plan", planned.problems)._replace(kept=planned.plan.kept)
+    yield report
+
+    done = _carry_out(run, planned.plan, before, instance=report.instance_id)
+    report = report.after("apply", done.problems)._replace(changes=done.changes)
+    yield report
+
+    root.start_over()
+    if not report.errors:
+        report = report.after("verify", planning.verify(planned, root, done.record))
+    after = _remember(run, said, planned, done=done, before=before, report=report)
+    state.save(root, after)
+    note.remove(root)
+    yield report.after("remember")
+
+
+def _wait_for_nics_in(said: Said) -> None:
+    """Wait until udev has named the NICs that the source speaks of; if of none, for any one."""
+    from guestagent.facts.wait_for_nics import wait_for_nics
+
+    interfaces = said.data.network.interfaces if said.data.network else ()
+    wait_for_nics({item.mac for item in interfaces if item.mac and not item.stacked})
+
+
+class Done(NamedTuple):
+    """What of a plan was carried out, and what of it failed.
+
+    ``record`` maps resources to digests of what is applied now, without the changes that failed.
+    """
+
+    changes: tuple[Change, ...]
+    record: dict[str, str]
+    problems: tuple[Problem, ...] = ()
+
+
+def _carry_out(run: _Run, plan: Plan, before: State, *, instance: str = "") -> Done:
+    """Make the changes of a plan, and tell running daemons of them.
+
+    Raises GuestagentError and OSError where nothing, or not all that is known, was done.
+    """
+    options, root = run.options, run.root
+    if not plan.changes and not root.exists(defs.STAGING_FILE):
+        return Done((), plan.record)
+    from guestagent.commit import commit
+    from guestagent.verbs.planning import without
+
+    if options.confirm:
         from guestagent.live import rollback
 
-        if not self.options.boot or rollback.timed(self.root):
-            raise TryAgain("a network change waits for: guestagent confirm")
-        failures = rollback.restore(self.root, running=False)
-        self.before = state.load(self.root)
-        self.rejected = self.before.rejected
-        reason = "the network's last change was not confirmed, and is taken back"
-        self.problems.append(Problem("warning", "guestagent", "", "", reason))
-        self.problems += [Problem("error", "guestagent", "", "", text) for text in failures]
-        self.step("roll back")
+        rollback.prepare(root, plan, before.record, options.confirm)
+    failures = commit(plan.changes, root, instance)
+    failed = [change for change, _ in failures]
+    problems = [problem for _, problem in failures]
+    changes = tuple(change for change in plan.changes if change not in failed)
+    record = plan.record
+    for change in failed:
+        record = without(record, change)
+    if root.live:
+        problems += _follow_up(changes, options, root)
+    return Done(changes, record, tuple(problems))
 
-    def commit(self, plan: Plan) -> dict[str, str]:
-        """Write the changes; returns the record without those that failed."""
-        if not plan.changes and not self.root.exists(defs.STAGING_FILE):
-            return plan.record
-        from guestagent import commit as apply
-        from guestagent.verbs.planning import without
 
-        if self.options.confirm:
-            from guestagent.live import rollback
+def _follow_up(changes: Sequence[Change], options: Options, root: Root) -> list[Problem]:
+    """Tell running daemons what changed; check that sshd took over what was written for it."""
+    from guestagent.live import daemons
 
-            rollback.prepare(self.root, plan, self.before.record, self.options.confirm)
-        self.changes = ()  # what a run did that ends here is not known
-        failures = apply.commit(plan.changes, self.root, self.instance)
-        failed = [change for change, _ in failures]
-        self.problems += [problem for _, problem in failures]
-        self.changes = tuple(change for change in plan.changes if change not in failed)
-        record = plan.record
-        for change in failed:
-            record = without(record, change)
-        self.step("apply")
-        if self.root.live:
-            self.follow_up()
-        return record
+    problems = daemons.tell(changes, options, root)
+    written = [change.path for change in changes if change.kind == "write"]
+    if defs.SSHD_DROPIN in written:
+        problems += daemons.check_sshd(root)
+    return problems
 
-    def follow_up(self) -> None:
-        """Tell running daemons, and ask sshd if it took over what was written."""
-        from guestagent.live import daemons as aftermath
 
-        self.problems += aftermath.tell(self.changes, self.options, self.root)
-        paths = [change.path for change in self.changes if change.kind == "write"]
-        if defs.SSHD_DROPIN in paths:
-            self.problems += aftermath.check_sshd(self.root)
-
-    def remember(
-        self, bundle: Bundle, data: InstanceData, settings: Settings, record: dict[str, str]
-    ) -> None:
-        """Look again: nothing may differ any more.  Then write the state."""
-        from guestagent.memory import note
-        from guestagent.verbs.planning import make_plan
-
-        self.root.start_over()
-        load_settings(self.root, Problems())
-        complete = not bundle.unchanged
-        again, _ = make_plan(
-            *(data, settings, self.root, record, False, complete, self.rejected, self.held)
-        )
-        failed = self.failed()
-        if not failed:
-            for change in again.changes:
-                where = getattr(change, "path", "") or getattr(change, "name", "")
-                reason = f"{where}: still differs after the run ({change.kind})"
-                self.problems.append(Problem("error", *change.why, reason))
+def _remember(
+    run: _Run, said: Said, planned: Planned, *, done: Done, before: State, report: Report
+) -> State:
+    """Return what the next run must know of this one."""
+    bundle, data, held = said.bundle, said.data, planned.intent.held
+    after = State(
+        configured=True,
+        instance_id=report.instance_id,
+        availability_zone=report.availability_zone,
+        project_id=report.project_id,
+        record=done.record,
+        drive=run.root.live and not run.options.source and not bundle.service,
+        time=int(time.time()),
+        rejected=before.rejected,
+    )
+    if not held and (data.config or data.scripts):
         salt = os.urandom(16).hex()
-        seen, watched = tuple(bundle.seen), tuple(self.root.watched)
-        drive = self.root.live and not self.options.source and not bundle.service
-        found = "" if self.failed() else self.fingerprint(bundle, seen, watched, salt)
-        user_data = bool(data.config)  # scripts alone change nothing of later plans
-        applied = ("", "")
-        if self.held or bundle.unchanged:
-            applied = (self.before.user_data, self.before.user_data_salt)
-        if not self.held and (data.config or data.scripts):
-            fresh = os.urandom(16).hex()
-            applied = (bundle.user_data(fresh), fresh)
-        after = state.State(
-            configured=True,
-            instance_id=self.instance,
-            record=record,
-            seen=seen,
-            watched=watched,
-            salt=salt,
-            fingerprint=found,
-            drive=drive,
-            documents=bundle.digests(salt, user_data) if found and bundle.service else {},
-            time=int(time.time()),
-            user_data=applied[0],
-            user_data_salt=applied[1],
-            rejected=self.rejected,
-        )
-        state.save(self.root, after)
-        note.remove(self.root)
-        self.step("verify")
+        after = after._replace(user_data=bundle.user_data(salt), user_data_salt=salt)
+    elif held or bundle.unchanged:
+        after = after._replace(user_data=before.user_data, user_data_salt=before.user_data_salt)
+    if report.errors:
+        return after  # the next run must try again, whether or not anything changes until then
+    after = after._replace(
+        salt=os.urandom(16).hex(),
+        seen=tuple(bundle.seen),
+        watched=(*run.settings_files, *run.root.watched),
+    )
+    if bundle.service:
+        # Scripts alone change nothing of later plans, cloud-config does.
+        documents = bundle.digests(after.salt, user_data=bool(data.config))
+        after = after._replace(documents=documents)
+    return after._replace(fingerprint=_fingerprint(bundle, run.root, after))
 
-    def report(self, status: int) -> None:
-        """Tell the journal, and leave the report for ``guestagent status``."""
-        from guestagent.report.run import tell, write
 
-        found: dict[str, Any] = {
-            "version": VERSION,
-            "time": int(time.time()),
-            "exit_status": status,
-            "source": self.source,
-            "instance_id": self.instance or self.before.instance_id,
-            "first_boot": self.first,
-            "unchanged": self.unchanged,
-            "changes": self.changes,
-            "kept": self.kept,
-            "problems": self.problems,
-            "steps_ms": dict(self.steps),
-            "total_ms": round((time.monotonic() - self.started) * 1000, 1),
-        }
-        tell(found)
-        write(self.root, found)
+def _show(options: Options, root: Root) -> int:
+    """Print the plan of a run, and change nothing.  Return the exit status."""
+    from guestagent.plan.changes import Plan
+    from guestagent.report.plan import plan_object, text
+    from guestagent.system.jsontext import dumps
+
+    before = state.load(root)
+    found = Problems()
+    settings = load_settings(root, found)
+    opened = open_source(options, settings, root, before=before)
+    found.add(*opened.problems)
+    plan = Plan((), (), (), {})
+    if opened.bundle is not None and not _is_same(opened.bundle, root, before):
+        from guestagent.verbs import planning
+
+        said = planning.read(opened.bundle, root)
+        before = planning.of_this_instance(before, said, root)
+        planned = planning.make_plan(said, settings, root, before=before)
+        found.add(*said.problems, *planned.problems)
+        plan = planned.plan
+    if options.json:
+        own = [defs.STATE_FILE, defs.REPORT_FILE, defs.LOCK_FILE]  # for itself
+        print(dumps({**plan_object(plan, found.problems), "bookkeeping": own}))
+    else:
+        sys.stdout.write(text(plan, found.problems))
+    if any(problem.severity == "error" for problem in found.problems):
+        return defs.EXIT_ERRORS
+    return defs.EXIT_CHANGES if plan.changes else defs.EXIT_OK

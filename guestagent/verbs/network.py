@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from guestagent.options import Options
 
 
-def show(options: Options) -> int:
+def run(options: Options) -> int:
     """Print the files; problems go to standard error.  Returns the exit status.
 
     With ``--source`` this machine's NICs do not matter: the files find them by MAC address.
@@ -35,7 +35,7 @@ def show(options: Options) -> int:
     root = Root("/")
     problems = Problems()
     settings = load(root, problems)
-    opened = open_source(options, settings, root, State())
+    opened = open_source(options, settings, root, before=State())
     problems.add(*opened.problems)
     if opened.bundle is None:
         log.error(opened.problems[-1].text())

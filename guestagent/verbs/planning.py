@@ -1,67 +1,138 @@
-"""From a source's documents and the tree to a plan: everything that decides, nothing that acts."""
+"""From a source and a tree to a plan: everything that decides, nothing that changes the guest."""
 
 from __future__ import annotations
 
-from guestagent import defs
-from guestagent import facts as facts_of_tree
+from guestagent import defs, facts
 from guestagent.desired import desired
-from guestagent.errors import Origin, Problem, Problems, WrongSource, internal
+from guestagent.errors import Origin, Problems, WrongSource, internal
 from guestagent.memory.applied import network_digest, of_network
+from guestagent.memory.state import State
 from guestagent.model import InstanceData
 from guestagent.parse import layouts
+from guestagent.plan.changes import Plan
 from guestagent.plan.difference import diff
 from guestagent.plan.wanted import Ask, Wanted
+from guestagent.record import NamedTuple
 from guestagent.sources.bundle import USER_DATA
 from guestagent.system.machine import product_uuid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.memory.state import State
-    from guestagent.plan.changes import Change, Plan
+    from collections.abc import Callable, Sequence
+
+    from guestagent.errors import Problem
+    from guestagent.model import Facts, Text
+    from guestagent.plan.changes import Change
+    from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
     from guestagent.system.root import Root
 
+_HELD = "all but the network stays as it is"
+_NOT_CONFIRMED = "the network (this change was not confirmed)"
 
-def instance_data(bundle: Bundle, live: bool) -> tuple[InstanceData, list[Problem]]:
-    """What a source says, and what in it cannot be used.  Raises SourceBroken.
+
+class Said(NamedTuple):
+    """What the documents of a source say, and what of it cannot be used."""
+
+    bundle: Bundle
+    data: InstanceData
+    problems: tuple[Problem, ...]
+
+    @property
+    def complete(self) -> bool:
+        """True if all that the source says is known and understood.
+
+        Only then is what it does not name no longer wanted.
+        """
+        errors = any(problem.severity == "error" for problem in self.problems)
+        return not errors and not self.bundle.unchanged
+
+    @property
+    def instance_id(self) -> str:
+        """The id of the instance, empty if the source gives none."""
+        return _value(self.data.instance_id)
+
+    @property
+    def availability_zone(self) -> str:
+        """The name of the part of the cloud that the instance is in, empty if it is not given."""
+        return _value(self.data.availability_zone)
+
+    @property
+    def project_id(self) -> str:
+        """The id of the project that the instance belongs to, empty if it is not given."""
+        return _value(self.data.project_id)
+
+
+def _value(text: Text | None) -> str:
+    return text.value if text else ""
+
+
+class Intent(NamedTuple):
+    """What a run wants to be true, and how far it may go for that.
+
+    ``first``: this instance was not configured before, so that everything applies again.
+    ``complete``: what guestagent wrote earlier, and is not intended any more, is removed.
+    ``held``: everything but the network is left as it is.
+    ``rejected`` is the digest of a network that was not confirmed in time: it is not applied.
+    """
+
+    data: InstanceData
+    settings: Settings
+    first: bool = False
+    complete: bool = True
+    held: bool = False
+    rejected: str = ""
+
+
+class Planned(NamedTuple):
+    """The plan that was made for an intent, and all that cannot be planned."""
+
+    intent: Intent
+    plan: Plan
+    problems: tuple[Problem, ...] = ()
+
+
+def read(bundle: Bundle, root: Root) -> Said:
+    """Parse the documents of a source.  Raises SourceBroken.
 
     On a running system ssh-keygen reads the keys too; for an offline tree, whose own
     ssh-keygen may be another, the parser's checks are enough.
     """
-    problems = Problems()
-    data = layouts.parse(bundle, problems)
-    if not live or not data.ssh_keys:
-        return data, problems.problems
-    from guestagent.facts.keycheck import usable_keys
+    found = Problems()
+    data = layouts.parse(bundle, found)
+    if root.live and data.ssh_keys:
+        from guestagent.facts.keycheck import usable_keys
 
-    keys = usable_keys(data.ssh_keys, problems)
-    return data._replace(ssh_keys=keys), problems.problems
+        data = data._replace(ssh_keys=usable_keys(data.ssh_keys, found))
+    return Said(bundle, data, tuple(found.problems))
 
 
-def is_first(data: InstanceData, before: State, root: Root, service: bool) -> bool:
-    """True if the source is for an instance that this tree was not configured for.
+def of_this_instance(before: State, said: Said, root: Root) -> State:
+    """Return what was remembered of the instance that the source is for.
 
-    A source without an id is never a new instance.  Raises WrongSource where the machine is
-    still the known instance, and the source is for another one, or where a metadata ``service``
-    speaks of another machine than this one.
+    Of another instance's run nothing counts but the record of what was written.  A source without
+    an id is never for another instance.  Raises WrongSource where the machine is still the known
+    instance and the source is for another one, and where a metadata service speaks of another
+    machine.
     """
-    name = data.instance_id.value if data.instance_id else ""
-    if service and root.live:
-        _check_uuid(name)
+    told, known = said.instance_id, before.instance_id
+    if said.bundle.service and root.live:
+        _check_uuid(told)
     if not before.configured:
-        return True
-    if not name or not before.instance_id or name == before.instance_id:
-        return False
-    if root.live and product_uuid() == before.instance_id:
+        return State(record=before.record)
+    if not told or not known or told == known:
+        return before
+    if root.live and product_uuid() == known:
         raise WrongSource("the source is for another instance than this machine; not applied")
-    return True
+    return State(record=before.record)
 
 
 def _check_uuid(told: str) -> None:
-    """Where the hypervisor tells the instance's uuid, another id, or none, is another machine's.
+    """Raise WrongSource if the hypervisor gives this machine another uuid than the service told.
 
-    An id of another form, EC2's, too: who answers in its place would choose that form.
+    An id of another form, such as EC2's, is refused too: whoever answers in place of the cloud
+    would choose that form.
     """
     from guestagent.sources.cloud import identify
 
@@ -70,104 +141,161 @@ def _check_uuid(told: str) -> None:
         raise WrongSource("the metadata service speaks of another machine; not applied")
 
 
-def lost_user_data(
-    bundle: Bundle, data: InstanceData, problems: list[Problem], before: State
-) -> Problem | None:
-    """What to say where the known instance's user data are gone, or other ones cannot be used.
+def make_plan(said: Said, settings: Settings, root: Root, *, before: State) -> Planned:
+    """Return the plan of a run.  Raises Refused, OSError.
 
-    The last good configuration stays then: half of it may be what lets people in.
+    ``before`` is what is remembered ``of_this_instance``.
     """
+    intent = Intent(
+        said.data,
+        settings,
+        first=not before.configured,
+        complete=said.complete,
+        rejected=before.rejected,
+    )
+    planned = compare(intent, root, before.record)
+    lost = _lost_user_data(said, planned, before)
+    if lost is None:
+        return planned
+    # The last good configuration stays: half of the user data may be what lets people in.
+    held = compare(intent._replace(held=True), root, before.record)
+    return held._replace(problems=(*planned.problems, lost))
+
+
+def _lost_user_data(said: Said, planned: Planned, before: State) -> Problem | None:
+    """Return a problem if user data that were applied are gone, or can no longer be used."""
+    bundle = said.bundle
     if not before.user_data or bundle.unchanged:
         return None
-    known = bundle.user_data(before.user_data_salt) == before.user_data
-    names = tuple(name[1:] for name in USER_DATA)
-    wrong = any(item.severity == "error" and item.document in names for item in problems)
-    if wrong and not known:
-        reason = "differs from what was applied, and has errors: all but the network stays"
-        return Problem("error", bundle.label, "user_data", "", reason)
-    if not data.config and not data.scripts:
-        reason = "is not there any more: all but the network stays as it is"
-        return Problem("warning", bundle.label, "user_data", "", reason)
+    origin = Origin(bundle.label, "user_data", "")
+    same = bundle.user_data(before.user_data_salt) == before.user_data
+    documents = tuple(name[1:] for name in USER_DATA)
+    wrong = any(
+        problem.severity == "error" and problem.document in documents
+        for problem in (*said.problems, *planned.problems)
+    )
+    if wrong and not same:
+        return origin.error(f"differs from what was applied, and has errors; {_HELD}")
+    if not said.data.config and not said.data.scripts:
+        return origin.warning(f"is no longer in the source; {_HELD}")
     return None
 
 
-def fallback_plan(
-    settings: Settings, root: Root, record: dict[str, str]
-) -> tuple[Plan, list[Problem]]:
-    """The network of a guest that knows nothing yet.  Raises Refused, OSError."""
+def plan_fallback(settings: Settings, root: Root, record: dict[str, str]) -> Planned:
+    """Return the plan that gives a guest without any source a network.  Raises Refused, OSError."""
     from guestagent.desired import network
 
-    facts = facts_of_tree.gather(root)
+    found = facts.gather(root)
     wanted = Wanted()
-    network.plan(Ask(InstanceData(), facts, settings), wanted)
-    plan = diff(wanted.resources, root, facts, record, False, True)
+    network.plan(Ask(InstanceData(), found, settings), wanted)
+    plan = diff(wanted.resources, root, found, record, False, True)
+    # The warning that the source describes no network would be about a source not yet found.
     errors = [problem for problem in wanted.problems if problem.severity == "error"]
-    return plan, [*errors, *plan.problems]
+    return Planned(Intent(InstanceData(), settings), plan, (*errors, *plan.problems))
 
 
-def make_plan(
-    data: InstanceData,
-    settings: Settings,
-    root: Root,
-    record: dict[str, str],
-    first: bool,
-    complete: bool,
-    rejected: str = "",
-    held: bool = False,
-) -> tuple[Plan, list[Problem]]:
-    """Compare what the data ask for with the tree.  Raises Refused, OSError.
+def verify(planned: Planned, root: Root, record: dict[str, str]) -> list[Problem]:
+    """Plan again what was carried out, and return an error for each thing that still differs.
 
-    ``held``: all but the network stays as it is.  ``rejected`` is the digest of a
-    network that nobody confirmed: if the data ask for that one, the network stays as it is.
+    ``record`` is what the run has applied.  Raises Refused, OSError.
     """
-    facts = facts_of_tree.gather(root)
-    if data == type(data)():
-        return diff((), root, facts, record, False, False), []
-    if data.config or data.scripts:
-        from guestagent.facts.system import extend
+    again = compare(planned.intent._replace(first=False), root, record)
+    problems = []
+    for change in again.plan.changes:
+        name = getattr(change, "path", "") or getattr(change, "name", "")
+        reason = f"{name}: still differs after the run ({change.kind})"
+        problems.append(change.why.error(reason))
+    return problems
 
-        facts = extend(facts, root)
-    ask, wanted = Ask(data, facts, settings, first), Wanted()
+
+def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
+    """Compare what is intended with the tree.  Raises Refused, OSError.
+
+    ``record`` is what earlier runs have applied.
+    """
+    data, first = intent.data, intent.first
+    if data == InstanceData():
+        return Planned(intent, Plan((), (), (), record))  # the source says nothing: all stays
+    found = _gather(data, root)
+    wanted, held = _want(Ask(data, found, intent.settings, first))
+    scope = _Scope(wanted.resources, record, stays={}, complete=intent.complete)
+    if not first:
+        scope = _without_unmentioned_network(scope, data)
+        if intent.held or held:
+            scope = _without(scope, lambda key: not of_network(key))._replace(complete=False)
+    plan = _difference(scope, root, found, first=first)
+    if intent.rejected and network_digest(plan.record) == intent.rejected:
+        plan = _difference(_without(scope, of_network), root, found, first=first)
+        plan = plan._replace(kept=(*plan.kept, _NOT_CONFIRMED))
+    return Planned(intent, plan, (*wanted.problems, *plan.problems))
+
+
+def _gather(data: InstanceData, root: Root) -> Facts:
+    """Return the facts of the tree, and those that only user data need if there are any."""
+    found = facts.gather(root)
+    if not data.config and not data.scripts:
+        return found
+    from guestagent.facts.system import extend
+
+    return extend(found, root)
+
+
+def _want(ask: Ask) -> tuple[Wanted, bool]:
+    """Return what the source wants, and whether an internal error took its user data away.
+
+    A guest that can be reached comes before one that is as its user data want it.
+    """
+    wanted = Wanted()
     try:
         desired(ask, wanted)
     except Exception as error:
-        if not (data.config or data.scripts):
+        if not ask.data.config and not ask.data.scripts:
             raise
-        # A guest that can be reached comes before one that is as its user data want it.
-        held, bare, wanted = not first, data._replace(config=(), scripts=()), Wanted()
-        desired(ask._replace(data=bare), wanted)
         reason = f"{internal(error)}; nothing of the user data is applied"
+        wanted = Wanted()
+        desired(ask._replace(data=ask.data._replace(config=(), scripts=())), wanted)
         wanted.error(Origin("guestagent", "", ""), reason)
-    resources = wanted.resources
-    keys = {resource.key for resource in resources}
-    kept = {} if first else _untold(data, record, keys)
-    if held:
-        complete = False
-        resources = [item for item in resources if of_network(item.key)]
-        kept |= {key: value for key, value in record.items() if not of_network(key)}
-
-    def difference() -> Plan:
-        open_to_change = {key: value for key, value in record.items() if key not in kept}
-        return diff(resources, root, facts, open_to_change, first, complete)
-
-    plan = difference()
-    if rejected and network_digest(plan.record) == rejected:
-        resources = [item for item in resources if not of_network(item.key)]
-        kept = {key: value for key, value in record.items() if of_network(key)}
-        plan = difference()
-        plan = plan._replace(kept=(*plan.kept, "the network (this change was not confirmed)"))
-    plan = plan._replace(record={**kept, **plan.record})
-    return plan, [*wanted.problems, *plan.problems]
+        return wanted, True
+    return wanted, False
 
 
-def _untold(data: InstanceData, record: dict[str, str], wanted: set[str]) -> dict[str, str]:
-    """What stays because the source says nothing of it: the files of the network in use.
+class _Scope(NamedTuple):
+    """What of the guest a run may change.
 
-    They may be those of an earlier boot's data, or the DHCP that a new instance gets.
+    ``resources`` are compared with the tree, and with ``record``.  ``stays`` is the part of the
+    record that this run leaves as it is.
+    """
+
+    resources: Sequence[Resource]
+    record: dict[str, str]
+    stays: dict[str, str]
+    complete: bool
+
+
+def _without(scope: _Scope, is_left: Callable[[str], bool]) -> _Scope:
+    """Return the scope without everything whose key in the record is to be left as it is."""
+    return scope._replace(
+        resources=[resource for resource in scope.resources if not is_left(resource.key)],
+        record={key: value for key, value in scope.record.items() if not is_left(key)},
+        stays={key: value for key, value in scope.record.items() if is_left(key)} | scope.stays,
+    )
+
+
+def _without_unmentioned_network(scope: _Scope, data: InstanceData) -> _Scope:
+    """Return the scope without the network in use, if the source says nothing of a network.
+
+    Its files may be those of an earlier boot's data, or the DHCP that a new instance gets.
     """
     if data.network is not None and data.network.interfaces:
-        return {}
-    return {key: record[key] for key in record.keys() - wanted if of_network(key)}
+        return scope
+    wanted = {resource.key for resource in scope.resources}
+    return _without(scope, lambda key: of_network(key) and key not in wanted)
+
+
+def _difference(scope: _Scope, root: Root, found: Facts, *, first: bool) -> Plan:
+    """Return the difference between the scope and the tree, with the whole record after it."""
+    plan = diff(scope.resources, root, found, scope.record, first, scope.complete)
+    return plan._replace(record={**scope.stays, **plan.record})
 
 
 def without(record: dict[str, str], change: Change) -> dict[str, str]:

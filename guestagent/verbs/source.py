@@ -1,13 +1,14 @@
-"""Opening the source of a run: a path, a config drive, else the metadata service."""
+"""Open the source of a run: a path or URL that is named, else a drive, else a metadata service."""
 
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import Problem
+from guestagent.errors import Origin
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from guestagent.errors import Problem
     from guestagent.memory.state import State
     from guestagent.options import Options
     from guestagent.settings import Settings
@@ -16,57 +17,45 @@ if TYPE_CHECKING:
 
 _KEPT = "no config drive found; the last good configuration stays"
 _NONE = "no config drive found, and no sign of a cloud whose metadata service could be asked"
+_HERE = Origin("guestagent", "", "")
 
 
 class Opened(NamedTuple):
-    """The source, None for none; ``asked`` says that a later stage asks the metadata service."""
+    """The source of a run, None where there is none.
 
-    bundle: Bundle | None
-    problems: list[Problem]
+    ``asked`` tells whether a later unit asks a metadata service.
+    """
+
+    bundle: Bundle | None = None
+    problems: tuple[Problem, ...] = ()
     asked: bool = False
 
 
-def open_source(options: Options, settings: Settings, root: Root, before: State) -> Opened:
-    """Find the source of this run.
+def open_source(options: Options, settings: Settings, root: Root, *, before: State) -> Opened:
+    """Find and open the source of this run.
 
-    At boot the metadata service is not asked here: a request is left for the unit that does.
     Raises SourceBroken, Unreachable, UsageError, NoPermission, OSError.
     """
     if options.fetched:
         from guestagent.sources.remote import fetched
 
-        return Opened(fetched(root), [])
-    source = options.source or _named_at_boot()
-    is_url = source.startswith(("http://", "https://"))
-    expected = before.drive
-    problems: list[Problem] = []
-    if source and not is_url:
+        return Opened(fetched(root))
+    named = options.source or _named_at_boot()
+    if named.startswith(("http://", "https://")):
+        return _ask(named, options, settings, root=root, before=before)
+    if named:
         from guestagent.sources.path import open_path
 
-        return Opened(open_path(source), problems)
-    if not source:
-        from guestagent.sources import find
-
-        wait = settings.drive_wait if options.boot and not _served(before) else 0.0
-        known = before.instance_id
-        search = find.Search(wait, known, expected, lambda: _has_service(settings, before))
-        bundle, problems = find.find(search, _instance_of)
-        if bundle is not None:
-            return Opened(bundle, problems)
-    from guestagent.sources import remote
-
-    url = source if is_url else ""
-    request = None if expected and not url else remote.request_for(settings, url, before)
-    if request is None:
-        if not options.boot or expected:
-            reason = _KEPT if expected or before.configured else _NONE
-            severity = "warning" if options.boot else "error"
-            problems.append(Problem(severity, "guestagent", "", "", reason))  # type: ignore[arg-type]
-        return Opened(None, problems)
-    if options.boot:
-        remote.leave(root, request)
-        return Opened(None, problems, asked=True)
-    return Opened(remote.by_hand(request), problems)
+        return Opened(open_path(named))
+    found = _find_drive(options, settings, before)
+    if found.bundle is not None:
+        return found
+    if before.drive:
+        # The drive of this machine is missing: whoever answers on the network is not asked.
+        missing = _HERE.warning(_KEPT) if options.boot else _HERE.error(_KEPT)
+        return found._replace(problems=(*found.problems, missing))
+    opened = _ask("", options, settings, root=root, before=before)
+    return opened._replace(problems=(*found.problems, *opened.problems))
 
 
 def _named_at_boot() -> str:
@@ -76,19 +65,37 @@ def _named_at_boot() -> str:
     return kernel_argument(defs.SOURCE_ARGUMENT) or ""
 
 
-def _has_service(settings: Settings, before: State) -> bool:
-    from guestagent.sources.remote import request_for
+def _find_drive(options: Options, settings: Settings, before: State) -> Opened:
+    """Search for the config drive; at boot, wait for one that may come late."""
+    from guestagent.sources import find
 
-    return request_for(settings, "", before) is not None
+    wait = 0.0
+    if options.boot and not _served(before):
+        wait = settings.drive_wait
+    search = find.Search(
+        wait=wait,
+        known=before.instance_id,
+        expected=before.drive,
+        other=lambda: _has_service(settings, before),
+    )
+    bundle, problems = find.find(search, _instance_of)
+    return Opened(bundle, tuple(problems))
 
 
 def _served(before: State) -> bool:
-    """True where this very machine got its configuration without a drive: none will come."""
+    """Tell whether this very machine was configured without a drive: none will come."""
     if before.drive or not before.configured:
         return False
     from guestagent.system.machine import product_uuid
 
     return before.instance_id == product_uuid()
+
+
+def _has_service(settings: Settings, before: State) -> bool:
+    """Tell whether there is a sign of a metadata service."""
+    from guestagent.sources.remote import request_for
+
+    return request_for(settings, "", before) is not None
 
 
 def _instance_of(bundle: Bundle) -> str | None:
@@ -97,12 +104,32 @@ def _instance_of(bundle: Bundle) -> str | None:
     return instance_id(bundle)
 
 
-def age(before: State) -> str:
-    """What stays where a source gives nothing, and how old that is."""
+def _ask(url: str, options: Options, settings: Settings, *, root: Root, before: State) -> Opened:
+    """Ask a metadata service: that of the URL, or if it is empty that of this machine's cloud.
+
+    At boot only a request is left, for a unit that may use the network and nothing else.  Having no
+    cloud to ask is an error for a run by hand, but nothing special at boot.
+    """
+    from guestagent.sources import remote
+
+    request = remote.request_for(settings, url, before)
+    if request is None and options.boot:
+        return Opened()
+    if request is None:
+        return Opened(problems=(_HERE.error(_KEPT if before.configured else _NONE),))
+    if options.boot:
+        remote.leave(root, request)
+        return Opened(asked=True)
+    return Opened(remote.by_hand(request))
+
+
+def describe_age(before: State) -> str:
+    """Return what stays in effect where a source gives nothing, and how old that is."""
     if not before.configured:
         return "this machine was not configured yet"
     import time
 
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(before.time))
     days = int(time.time() - before.time) // 86400
-    return f"the configuration of {when} stays" + (f", {days} days old" if days > 0 else "")
+    text = f"the configuration of {when} stays"
+    return f"{text}, {days} days old" if days > 0 else text

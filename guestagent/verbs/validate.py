@@ -1,4 +1,4 @@
-"""``guestagent validate`` and ``schema``: what user data would do, said on any machine.
+"""``guestagent validate``: what user data would do, said on any machine.
 
 The documents go through the same parser and the same planners as in a guest; the guest they are
 planned for is an imagined, freshly installed one, Debian unless --os names another, that has every
@@ -89,16 +89,11 @@ class Verdict(NamedTuple):
         return sum(problem.severity == severity for problem in self.problems)
 
 
-def run_verb(options: Options) -> int:
+def run(options: Options) -> int:
     """Do what the command line asks for; status 1 if something in a file cannot be used.
 
     Raises UsageError for a distribution that is not known.
     """
-    if options.verb == "schema":
-        from guestagent.parse.userdata.json_schema import json_schema
-
-        print(dumps(json_schema()))
-        return defs.EXIT_OK
     system = options.os or _DEBIAN
     if system not in SYSTEMS:
         raise UsageError(f"validate knows no such --os: it must be one of {', '.join(SYSTEMS)}")

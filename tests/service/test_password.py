@@ -16,7 +16,7 @@ from guestagent import defs
 from guestagent.options import Options
 from guestagent.sources import remote
 from guestagent.sources.documents import bundle
-from guestagent.verbs import apply as engine
+from guestagent.verbs import apply
 
 from . import documents
 from .documents import META, PASSWORD
@@ -121,7 +121,7 @@ def test_from_the_first_boot_to_get_password(
         remote, "by_hand", lambda asked: bundle(ask(taking, password=asked["password"]))
     )
     options = Options(source=taking.url, root=str(guest))
-    assert engine.run(options) == 0
+    assert apply.run(options) == 0
 
     path = guest / defs.POST_FILE[1:]
     assert here.agent("post", "--source", str(path)).status == 0
@@ -138,6 +138,6 @@ def test_from_the_first_boot_to_get_password(
         assert not file.is_file() or shown not in file.read_bytes(), file
     path.unlink()
     shadow = (guest / "etc/shadow").read_text()
-    assert engine.run(options) == 0
+    assert apply.run(options) == 0
     assert not path.exists()
     assert (guest / "etc/shadow").read_text() == shadow

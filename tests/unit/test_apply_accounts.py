@@ -27,7 +27,7 @@ from guestagent.plan.changes import (
 )
 from guestagent.plan.kinds.account import Group, User
 from guestagent.system.root import Root
-from guestagent.verbs.stages import write_later
+from guestagent.verbs.write_later import write_later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -221,7 +221,7 @@ def test_D6_many_runs_at_once_end_as_one_does(guest: Path, drive: Path, tmp_path
 def test_an_error_in_the_agent_shows_a_place_and_no_text(guest: Path, drive: Path) -> None:
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from guestagent import cli\n"
     code += "from guestagent.verbs import planning\n"
-    code += "def fail(*_): raise KeyError('CANARY')\n"
+    code += "def fail(*_, **__): raise KeyError('CANARY')\n"
     code += "planning.make_plan = fail; sys.exit(cli.main(sys.argv[1:]))"
     argv = _python(code, "--source", drive, "--root", guest)
     done = subprocess.run(argv, capture_output=True, text=True)

@@ -17,7 +17,7 @@ from guestagent.settings import Settings
 from guestagent.sources import find, remote
 from guestagent.system import machine as machine_facts
 from guestagent.system.root import Root
-from guestagent.verbs.source import Opened, age, open_source
+from guestagent.verbs.source import Opened, describe_age, open_source
 
 REQUEST: dict[str, object] = {"cloud": {}, "urls": []}
 KNOWN = State(configured=True, instance_id="u-1", salt="0f", fingerprint="x", time=1_700_000_000)
@@ -38,7 +38,7 @@ class Scene:
         self.fetched = mocker.patch.object(remote, "fetched", return_value="fetched")
 
     def open(self, before: State = UNKNOWN, **options: Any) -> Opened:
-        return open_source(Options(**options), Settings(), self.root, before)
+        return open_source(Options(**options), Settings(), self.root, before=before)
 
     def source(self, before: State = UNKNOWN, **options: Any) -> object:
         """What stands for the bundle."""
@@ -63,7 +63,7 @@ def test_a_drive_goes_before_a_service(scene: Scene) -> None:
 
 
 def test_at_boot_the_question_is_left_for_who_may_ask(scene: Scene) -> None:
-    assert scene.open(boot=True) == Opened(None, [], asked=True)
+    assert scene.open(boot=True) == Opened(asked=True)
     assert scene.left()
     assert not scene.ask.called
 
@@ -75,7 +75,7 @@ def test_by_hand_it_is_asked_at_once(scene: Scene) -> None:
 
 def test_C1_without_a_sign_of_a_cloud_nobody_asks(scene: Scene) -> None:
     scene.request.return_value = None
-    assert scene.open(boot=True) == Opened(None, [])
+    assert scene.open(boot=True) == Opened()
     (problem,) = scene.open().problems
     assert (problem.severity, "no sign of a cloud" in problem.reason) == ("error", True)
     assert not scene.left()
@@ -145,15 +145,15 @@ def test_what_was_fetched_is_all_that_the_later_unit_reads(scene: Scene) -> None
 @pytest.mark.parametrize(("days", "words"), [(0, "stays"), (1, "1 days"), (40, "40 days old")])
 def test_what_stays_is_told_with_its_age(days: int, words: str) -> None:
     when = int(time.time()) - days * 86400 - 60
-    told = age(KNOWN._replace(time=when))
+    told = describe_age(KNOWN._replace(time=when))
     assert told.startswith("the configuration of 2")
     assert told.endswith("UTC stays") if days == 0 else words in told
 
 
 def test_a_clock_that_was_set_back_makes_nothing_older() -> None:
-    assert age(KNOWN._replace(time=int(time.time()) + 10**8)).endswith("UTC stays")
+    assert describe_age(KNOWN._replace(time=int(time.time()) + 10**8)).endswith("UTC stays")
 
 
 @pytest.mark.parametrize("before", [State(), KNOWN._replace(configured=False)])
 def test_what_was_never_configured_has_no_age(before: State) -> None:
-    assert age(before) == "this machine was not configured yet"
+    assert describe_age(before) == "this machine was not configured yet"

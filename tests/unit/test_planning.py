@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from network_samples import ORIGIN, bond, interface, member, network
@@ -11,11 +12,11 @@ from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.memory.applied import network_digest
 from guestagent.model import InstanceData, Network, Text
-from guestagent.plan.changes import RemoveFile
+from guestagent.plan.changes import Plan, RemoveFile
 from guestagent.settings import Settings
 from guestagent.system.digest import digest
 from guestagent.system.root import Root
-from guestagent.verbs.planning import make_plan
+from guestagent.verbs.planning import Intent, compare
 
 NETWORK = f"{defs.NETWORKD_DIR}/10-guestagent-nic525400123456.network"
 NETWORK_FILES = [
@@ -40,6 +41,11 @@ def put(root: Root, path: str) -> dict[str, str]:
     return {f"file:{path}": digest(b"644\n" + CONTENT)}
 
 
+def planned(root: Root, record: dict[str, str], data: InstanceData, **how: Any) -> Plan:
+    """The plan of a run after one that has left the record."""
+    return compare(Intent(data, SETTINGS, **how), root, record).plan
+
+
 @pytest.fixture
 def root(tree: Path) -> Root:
     return Root(str(tree))
@@ -51,7 +57,7 @@ def test_a_later_run_without_network_data_keeps_the_network(
     root: Root, data: InstanceData, path: str
 ) -> None:
     record = put(root, path)
-    plan, _ = make_plan(data, SETTINGS, root, record, False, True)
+    plan = planned(root, record, data)
     assert [change.kind for change in plan.changes] == ["write"]
     assert plan.record.items() >= record.items()
 
@@ -59,7 +65,7 @@ def test_a_later_run_without_network_data_keeps_the_network(
 @pytest.mark.parametrize("path", NETWORK_FILES)
 def test_a_new_instance_does_not_keep_the_old_one_s_network(root: Root, path: str) -> None:
     record = put(root, path)
-    plan, _ = make_plan(DATA, SETTINGS, root, record, True, True)
+    plan = planned(root, record, DATA, first=True)
     assert [change.kind for change in plan.changes] == ["write", "remove"]
     assert not plan.record.keys() & record.keys()
 
@@ -69,7 +75,7 @@ def test_files_that_the_network_needs_no_more_go_on_a_later_run(root: Root, path
     """Those of a port that is gone, and of a network stack that is no longer in use."""
     record = put(root, path)
     data = DATA._replace(network=network(interface()))
-    plan, _ = make_plan(data, SETTINGS, root, record, False, True)
+    plan = planned(root, record, data)
     assert [change.kind for change in plan.changes] == ["write", "write", "remove"]
     gone = plan.changes[-1]
     assert isinstance(gone, RemoveFile)
@@ -79,9 +85,7 @@ def test_files_that_the_network_needs_no_more_go_on_a_later_run(root: Root, path
 
 def test_a_file_that_an_administrator_changed_stays(root: Root) -> None:
     record = dict.fromkeys(put(root, NETWORK), "another digest")
-    plan, _ = make_plan(
-        DATA._replace(network=network(interface())), SETTINGS, root, record, False, True
-    )
+    plan = planned(root, record, DATA._replace(network=network(interface())))
     assert plan.kept == (NETWORK,)
     assert [change.kind for change in plan.changes] == ["write", "write"]
 
@@ -89,7 +93,7 @@ def test_a_file_that_an_administrator_changed_stays(root: Root) -> None:
 def test_a_digest_names_the_network_and_nothing_else_of_a_record(root: Root) -> None:
     plain, stacked = network(interface()), network(member("52:54:00:00:01:02"), bond())
     records = [
-        make_plan(DATA._replace(network=found), SETTINGS, root, {}, True, True)[0].record
+        planned(root, {}, DATA._replace(network=found), first=True).record
         for found in (plain, plain._replace(origin=DATA.hostname.origin), stacked)  # type: ignore[union-attr]
     ]
     digests = [network_digest(record) for record in records]
@@ -101,9 +105,9 @@ def test_a_digest_names_the_network_and_nothing_else_of_a_record(root: Root) -> 
 def test_a_network_that_nobody_confirmed_is_not_tried_again(root: Root, confirmed: bool) -> None:
     record = put(root, NETWORK)
     data = DATA._replace(network=network(interface()))
-    wanted, _ = make_plan(data, SETTINGS, root, record, False, True)
+    wanted = planned(root, record, data)
     rejected = "" if confirmed else network_digest(wanted.record)
-    plan, _ = make_plan(data, SETTINGS, root, record, False, True, rejected)
+    plan = planned(root, record, data, rejected=rejected)
     if confirmed:
         assert (plan.changes, plan.kept) == (wanted.changes, ())
     else:

@@ -22,7 +22,7 @@ from guestagent.sources import cloud, remote
 from guestagent.sources.cloud import NO_CLOUD, Cloud
 from guestagent.sources.documents import Answer, decode, encode
 from guestagent.system.root import Root
-from guestagent.verbs import apply as engine
+from guestagent.verbs import apply
 
 NOVA = Cloud("openstack", "a test", own_uuid=True)
 URL = "http://192.0.2.1:8775"
@@ -158,7 +158,7 @@ class Scene:
         return remote._source(decode(encode(answer)))
 
     def apply(self) -> int:
-        return engine.run(Options(source=URL, root=str(self.guest)))
+        return apply.run(Options(source=URL, root=str(self.guest)))
 
     def text(self, path: str) -> str:
         return (self.guest / path.lstrip("/")).read_text()

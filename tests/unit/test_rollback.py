@@ -17,7 +17,7 @@ from guestagent.live import rollback
 from guestagent.options import Options
 from guestagent.system.root import Root
 from guestagent.system.tools import Result
-from guestagent.verbs import apply as engine
+from guestagent.verbs import apply
 
 NETWORK_FILE = "etc/systemd/network/10-guestagent-nic525400123456.network"
 KEPT = "the network (this change was not confirmed)"
@@ -51,7 +51,7 @@ class Rig:
     def apply(self, confirm: int = 0, boot: bool = False) -> int:
         """One run of the agent."""
         options = Options(source=str(self.drive), root=str(self.guest), confirm=confirm, boot=boot)
-        return engine.run(options)
+        return apply.run(options)
 
     def restore(self) -> list[str]:
         """What the timer starts, but for the network of a running guest."""
@@ -173,7 +173,7 @@ def test_a_start_of_the_system_takes_the_change_back(configured: Rig) -> None:
 def test_a_run_that_is_killed_before_it_wrote_its_state_is_taken_back(
     configured: Rig, mocker: MockerFixture
 ) -> None:
-    mocker.patch.object(engine._Run, "remember", side_effect=KeyboardInterrupt)
+    mocker.patch("guestagent.verbs.planning.verify", side_effect=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         configured.apply(confirm=30)
     mocker.stopall()

@@ -1,0 +1,58 @@
+"""``guestagent write-later``: write the files that a script of the late stage carries."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from guestagent import defs, facts, log
+from guestagent.commit import commit
+from guestagent.commit.later import resources
+from guestagent.errors import NoPermission
+from guestagent.memory import note
+from guestagent.plan.difference import diff
+from guestagent.system.lock import lock
+from guestagent.system.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.options import Options
+
+
+def run(_: Options) -> int:
+    """Write the files that standard input describes.  Return the exit status.
+
+    Raises GuestagentError, OSError.
+    """
+    if os.geteuid() != 0:
+        raise NoPermission("only root may change the running system")
+    root = Root("/")
+    held = lock(root, wait=defs.LOCK_WAIT_LATE)
+    try:
+        return write_later(root, sys.stdin.buffer.read())
+    finally:
+        os.close(held)
+
+
+def write_later(root: Root, content: bytes) -> int:
+    """Write the files that a script carries into a tree.  Return the exit status.
+
+    Raises GuestagentError, OSError.
+    """
+    before = note.read(root)
+    plan = diff(resources(content), root, facts.gather(root), {}, False, False)
+    failures = commit(plan.changes, root)
+    # The commit's own note is of no use: the ledger says whether this script ran.  That of a run
+    # of apply which was killed still is.
+    if before == note.Note():
+        note.remove(root)
+    else:
+        note.write(root, before)
+    failed = [change for change, _ in failures]
+    for change in plan.changes:
+        if change.kind == "write" and change not in failed:
+            log.notice(f"wrote {change.path}")
+    problems = [*plan.problems, *(problem for _, problem in failures)]
+    for problem in problems:
+        log.error(problem.text())
+    return defs.EXIT_ERRORS if problems else defs.EXIT_OK
