@@ -217,11 +217,11 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     if data == InstanceData():
         return Planned(intent, Plan((), (), (), record))  # the source says nothing: all stays
     found = _gather(data, root)
-    wanted, held = _want(Ask(data, found, intent.settings, first))
+    wanted, crashed = _want(Ask(data, found, intent.settings, first))
     scope = _Scope(wanted.resources, record, stays={}, complete=intent.complete)
     if not first:
         scope = _without_unmentioned_network(scope, data)
-        if intent.held or held:
+        if intent.held or crashed:
             scope = _without(scope, lambda key: not of_network(key))._replace(complete=False)
     plan = _difference(scope, root, found, first=first)
     if intent.rejected and network_digest(plan.record) == intent.rejected:
@@ -241,7 +241,7 @@ def _gather(data: InstanceData, root: Root) -> Facts:
 
 
 def _want(ask: Ask) -> tuple[Wanted, bool]:
-    """Return what the source wants, and whether an internal error took its user data away.
+    """Return what the source wants, and whether an error of the program took its user data away.
 
     A guest that can be reached comes before one that is as its user data want it.
     """
