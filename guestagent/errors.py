@@ -62,7 +62,7 @@ class Origin(NamedTuple):
 
 
 class Problems:
-    """Collect what is wrong with the values of a source, while the rest of them is read.
+    """A collector of problems: a reader reports a bad value to it, and reads on.
 
     With a ``limit``, only so many problems are kept, and one more that says that there are others.
     """
@@ -111,66 +111,70 @@ class Problems:
 
 
 class FieldError(ValueError):
-    """A value does not fit the syntax it goes into; the text says why, never the value."""
+    """A value that does not fit the syntax that it goes into.  The text is the reason alone."""
 
 
 class GuestagentError(Exception):
-    """Ends the run with ``status``; nothing further is applied."""
+    """An error that ends the run with the exit status ``status``; nothing more is applied."""
 
     status = defs.EXIT_ERRORS
 
 
 class UsageError(GuestagentError):
-    """The command line is wrong."""
+    """A command line that is wrong."""
 
     status = defs.EXIT_USAGE
 
 
 class SourceBroken(GuestagentError):
-    """A source is there and cannot be read: never the same as no source."""
+    """A source that exists and cannot be read, which is never taken for no source."""
 
     status = defs.EXIT_SOURCE_BROKEN
 
 
 class WrongSource(GuestagentError):
-    """A source is there and belongs to another instance."""
+    """A source that belongs to another instance."""
 
     status = defs.EXIT_WRONG_SOURCE
 
 
 class AccountsLocked(GuestagentError):
-    """Another program holds the lock of the user database."""
+    """The user database is locked by another program."""
 
     status = defs.EXIT_ACCOUNTS_LOCKED
 
 
 class TryAgain(GuestagentError):
-    """Another run holds the lock."""
+    """Another run of guestagent holds the lock."""
 
     status = defs.EXIT_TRY_AGAIN
 
 
 class Unreachable(GuestagentError):
-    """A metadata service gives no answer, or none that is whole; a later try may."""
+    """A metadata service that gives no complete answer; a later attempt may succeed."""
 
     status = defs.EXIT_TRY_AGAIN
 
 
 class NoPermission(GuestagentError):
-    """The caller may not do this."""
+    """An operation that the caller is not permitted to do."""
 
     status = defs.EXIT_NO_PERMISSION
 
 
 class Refused(GuestagentError):
-    """A file cannot be reached or written in a way that is safe."""
+    """A file that cannot be reached or written safely."""
 
 
 def internal(error: BaseException) -> str:
-    """An error of the program itself: its kind and place.  Its text could hold a secret."""
-    trace, place = error.__traceback__, "an unknown place"
-    while trace and trace.tb_next:
+    """Return a message about an error of the program itself: its type and the line that raised it.
+
+    The error's own text is left out, because it may quote a secret.
+    """
+    trace = error.__traceback__
+    if trace is None:
+        return f"internal error: {type(error).__name__} at an unknown place"
+    while trace.tb_next:
         trace = trace.tb_next
-    if trace:
-        place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
-    return f"internal error: {type(error).__name__} at {place}"
+    file = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+    return f"internal error: {type(error).__name__} at {file}:{trace.tb_lineno}"

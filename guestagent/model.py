@@ -1,7 +1,8 @@
-"""The nouns: what a source says about this instance, validated and source-independent.
+"""The records that everything works with: what a source says, and what the guest is like.
 
-Every value carries its origin, so that each change can say why it is made.  ``None``
-means not given (leave alone); an empty tuple means given and empty.
+They are the same for every source, and validated.  Each value has its origin, so that each change
+can say why it is made.  ``None`` means that a value is not given, and what the guest has is left
+alone; an empty tuple means that it is given, and empty.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Secret:
-    """Text that no log, report, repr or command line may show."""
+    """Text that must not appear in a log, a report, a repr or a command line."""
 
     __slots__ = ("_text",)
 
@@ -24,7 +25,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself, for the one place that needs it."""
+        """Return the text, for the one place that uses it."""
         return self._text
 
     def __eq__(self, other: object) -> bool:
@@ -61,7 +62,7 @@ class Blob(NamedTuple):
 
 
 class InjectedFile(NamedTuple):
-    """A file that the source wants at an absolute, normalised path in the guest."""
+    """A file that the source wants in the guest, at an absolute, normalised path."""
 
     path: str
     content: bytes
@@ -69,11 +70,11 @@ class InjectedFile(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One part of user data or vendor data that is understood.
+    """A part of user data or vendor data, of a kind that is supported.
 
     ``name`` is a file name of letters, digits, ``.``, ``_`` and ``-``, unique in its document.
-    The origin's key names the part for people, empty where the document is one part.
-    ``merge_type`` is what a header of cloud-config asks for, as it was written.
+    The key of the origin names the part to users; it is empty if the document is a single part.
+    ``merge_type`` is how a header asks to merge cloud-config, as it was written.
     """
 
     kind: Literal["cloud-config", "script", "boothook", "per-boot", "per-instance", "per-once"]
@@ -84,11 +85,12 @@ class Part(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """The value of one key of cloud-config, of a shape that the key's schema allows.
+    """A key of cloud-config, with a value that the key's schema allows.
 
-    ``value`` is made of dict, list, str, bytes, int, float, bool and None.  ``marks`` tells where
-    in the text its parts stand: (line, column), from 1 on, by the path of keys and indices.
-    ``written`` has the paths, as they were written, of what stood behind something left out.
+    ``value`` consists of dict, list, str, bytes, int, float, bool and None.  ``marks`` gives the
+    position of its parts in the text: line and column, counted from 1, by their paths of keys and
+    indices.  An item of a list after one that was left out has another index than in the text:
+    ``written`` gives the path in the text for such paths.
     """
 
     key: str
@@ -98,23 +100,34 @@ class Setting(NamedTuple):
     written: Mapping[tuple[str | int, ...], tuple[str | int, ...]] = {}
 
     def at(self, *path: str | int) -> Origin:
-        """The origin of a part of the value, as ``users[1].name (line 4, column 5)``."""
-        known = [path[:length] for length in range(len(path), -1, -1)]
-        mark = next((self.marks[place] for place in known if place in self.marks), None)
-        moved = next((place for place in known if place in self.written), ())
-        text = self.key
-        for step in (*self.written.get(moved, moved), *path[len(moved) :]):
-            text += f"[{step}]" if isinstance(step, int) else f".{step}"
-        where = f" (line {mark[0]}, column {mark[1]})" if mark else ""
-        part = f"{self.origin.key}: " if self.origin.key else ""
-        return Origin(self.origin.source, self.origin.document, f"{part}{text}{where}")
+        """Return the origin of a part of the value, as ``users[1].name (line 4, column 5)``."""
+        mark = None
+        written: tuple[str | int, ...] = ()
+        depth = 0
+        # Of the parts that the path leads through, the innermost that is known counts.
+        for length in range(len(path) + 1):
+            part = path[:length]
+            if part in self.marks:
+                mark = self.marks[part]
+            if part in self.written:
+                written = self.written[part]
+                depth = length
+        origin = self.origin._replace(key=self.key)
+        for step in (*written, *path[depth:]):
+            origin = origin.under(step)
+        key = origin.key
+        if mark:
+            key += f" (line {mark[0]}, column {mark[1]})"
+        if self.origin.key:
+            key = f"{self.origin.key}: {key}"
+        return origin._replace(key=key)
 
 
 class Route(NamedTuple):
-    """A route: ``destination`` in CIDR notation, ``gateway`` an address or None (on-link).
+    """A route: ``destination`` in CIDR notation; ``gateway`` an address, or None for no gateway.
 
-    ``on_link`` says that the gateway lies in none of the interface's subnets.  ``table`` is the
-    number of a routing table, None the main one.
+    ``on_link`` is true if the gateway is in none of the interface's subnets.  ``table`` is the
+    number of a routing table; None is the main one.
     """
 
     destination: str
@@ -125,22 +138,22 @@ class Route(NamedTuple):
 
     @property
     def default(self) -> bool:
-        """True for 0.0.0.0/0 and ::/0."""
+        """Tell whether it is a default route: to 0.0.0.0/0 or ::/0."""
         return self.destination.endswith("/0")
 
 
 class Rule(NamedTuple):
-    """Policy routing: packets from ``source``, a host in CIDR notation, use ``table``."""
+    """A rule of policy routing: packets from ``source``, in CIDR notation, use ``table``."""
 
     source: str
     table: int
 
 
 class Bond(NamedTuple):
-    """What makes an interface a bond of others.
+    """The part of an interface that makes it a bond of others.
 
-    ``members`` are ids of interfaces.  ``options`` are the kernel's bonding options but for the
-    mode, with canonical values, in the order of their names; "primary" names a member's id.
+    ``members`` are ids of interfaces.  ``options`` are the kernel's bonding options except the
+    mode, with canonical values, in the order of their names; "primary" is the id of a member.
     """
 
     members: tuple[str, ...]
@@ -149,27 +162,27 @@ class Bond(NamedTuple):
 
 
 class Vlan(NamedTuple):
-    """What makes an interface an IEEE 802.1Q VLAN: the id of the one below, and the tag."""
+    """The part of an interface that makes it a VLAN (IEEE 802.1Q): its link's id, and the tag."""
 
     parent: str
     tag: int
 
 
 class Interface(NamedTuple):
-    """All that one interface is to have: a NIC of the guest, or a bond or VLAN made of them.
+    """The configuration of one interface: a NIC of the guest, or a bond or VLAN on top of NICs.
 
-    ``mac`` is lower case with colons.  By it a NIC is found; only legacy interfaces(5) text may
-    leave it empty and give ``name``, the kernel's name, instead.  To a bond or a VLAN it is the
-    address to set, empty for the kernel's choice, and ``name`` the name it gets.
+    ``mac`` is in lower case, with colons.  A NIC is identified by it; only interfaces(5) text of
+    old drives may leave it empty, and give ``name``, the kernel's name, instead.  For a bond or
+    VLAN it is the address to set, or empty for the kernel's choice, and ``name`` is its new name.
 
-    ``id`` is how bonds and VLANs of the same network refer to an interface: the source's own
-    word, which nothing is named after, and a safe label once planning has begun.
+    ``id`` is how bonds and VLANs of the same network refer to an interface.  It is any text of the
+    source, from which no name is made; planning replaces it by a label that is safe in files.
 
-    ``dhcp6`` is "no", "stateful" (an address by DHCPv6), "stateless" (only other information) or
-    "slaac" (what the router says).  ``accept_ra`` None leaves router advertisements to the
-    system's default.  ``metric`` is that of default routes by DHCP and from routers, None the
-    system's.  ``required`` says that the boot may wait for the interface.  ``link_local`` asks
-    for an IPv4 address of 169.254.0.0/16 (RFC 3927) besides.
+    ``dhcp6`` is "no", "stateful" (an address by DHCPv6), "stateless" (other information only) or
+    "slaac" (addresses from router advertisements).  ``accept_ra`` None leaves router
+    advertisements to the system's default.  ``metric`` is that of default routes from DHCP and
+    from routers; None is the system's default.  ``required`` is true if booting may wait for the
+    interface.  ``link_local`` asks for an additional IPv4 address of 169.254.0.0/16 (RFC 3927).
     """
 
     mac: str
@@ -193,24 +206,24 @@ class Interface(NamedTuple):
 
     @property
     def stacked(self) -> bool:
-        """True for a bond or a VLAN, which the guest has only once it is made."""
+        """Tell whether it is a bond or a VLAN, which does not exist until it is created."""
         return self.bond is not None or self.vlan is not None
 
 
 class Network(NamedTuple):
-    """The guest's network, one entry for each interface that the source describes."""
+    """The guest's network: one entry for each interface that the source describes."""
 
     interfaces: tuple[Interface, ...]
     origin: Origin
 
 
 class InstanceData(NamedTuple):
-    """Everything a source said that guestagent understands.
+    """Everything that a source says and guestagent supports.
 
-    ``hostname`` may be a full name; ``fqdn`` is there where the full name is not made of it.
+    ``hostname`` may be a fully qualified name; ``fqdn`` is set if that name is not made of it.
     ``password_url`` is where a metadata service takes the instance's encrypted password.
-    ``config`` is cloud-config, merged of user data and vendor data; ``scripts`` are their other
-    parts in the order they count.  Origins' documents tell user data and vendor data apart.
+    ``config`` is cloud-config, merged from user data and vendor data; ``scripts`` are their other
+    parts, in the order in which they run.  The documents of the origins tell both data apart.
     """
 
     instance_id: Text | None = None
@@ -230,19 +243,19 @@ class InstanceData(NamedTuple):
     fqdn: Text | None = None
 
     def setting(self, key: str) -> Setting | None:
-        """The setting of that key of cloud-config, or None."""
+        """Return the setting of a key of cloud-config; None if it is not given."""
         return next((setting for setting in self.config if setting.key == key), None)
 
 
 class Nic(NamedTuple):
-    """A physical network interface of this machine: kernel name and permanent MAC."""
+    """A physical network interface of this machine: its kernel name and permanent MAC address."""
 
     name: str
     mac: str
 
 
 class Account(NamedTuple):
-    """One line of passwd(5)."""
+    """A user of passwd(5)."""
 
     name: str
     uid: int
@@ -253,15 +266,18 @@ class Account(NamedTuple):
 class Facts(NamedTuple):
     """What the guest is like, gathered once before planning.
 
-    ``live`` is true for the running system, false for an offline tree.  ``backend`` is the
-    network stack in use.  ``resolver`` says who writes resolv.conf(5), "file" that nobody does.
-    ``memberships`` are "group:user", of further groups.  ``texts`` are those of some small files
-    by their paths, where cloud-config may need them; empty for a missing one.  ``room``: the
-    size in MiB of the disk of /, if it has room that / does not use, else 0; None for an offline
-    tree.
-    ``unfinished`` are accounts that a run was making when it was killed.
-    ``links`` are targets of some symbolic links, ``machine`` is uname(2)'s word for the processor.
-    ``nics`` is None where it cannot be known (an offline tree).
+    ``live`` is true for the running system, false for an offline tree.
+    ``nics`` is None for an offline tree, whose NICs are not known.
+    ``backend`` is the network stack in use.
+    ``resolver`` is what writes resolv.conf(5); "file" means that no service does.
+    ``memberships`` are the supplementary groups of users, as "group:user".
+    ``texts`` are the contents of small files that cloud-config needs, by their paths; that of a
+    missing file is empty.
+    ``room`` is the size in MiB of the disk of /, if / does not use all of it, else 0; None for an
+    offline tree.
+    ``unfinished`` are accounts that a run was creating when it was killed.
+    ``links`` are the targets of some symbolic links, by their paths.
+    ``machine`` is the hardware name of uname(2).
     """
 
     live: bool
@@ -282,5 +298,5 @@ class Facts(NamedTuple):
     machine: str = ""
 
     def account(self, name: str) -> Account | None:
-        """The account of that name, or None."""
+        """Return the account with a name; None if there is none."""
         return next((entry for entry in self.accounts if entry.name == name), None)

@@ -1,8 +1,7 @@
 """The image's settings: ``/etc/guestagent/guestagent.toml`` and its drop-ins.
 
-The format is TOML 1.0, read with the standard library.  A drop-in's value replaces an
-earlier one.  An unknown key or a wrong type is a problem that names file and key; all
-other settings count.
+The files are TOML 1.0.  A value of a drop-in replaces an earlier one.  An unknown key and a value
+that cannot be used are reported with file and key; the other settings of the file apply.
 """
 
 from __future__ import annotations
@@ -21,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Settings(NamedTuple):
-    """What the image's builder decided; each field is ``table_key`` of the settings file."""
+    """The settings, with their defaults: field ``table_key`` is ``key`` below ``[table]``.
+
+    Their meaning is described in the shipped guestagent.toml.
+    """
 
     user_name: str = ""
     user_gecos: str = "Default user"
@@ -71,6 +73,8 @@ def _string(value: object) -> str:
 
 
 def _choice(*allowed: str) -> Callable[[object], str]:
+    """Return a validator of one of the allowed words."""
+
     def check(value: object) -> str:
         if value not in allowed:
             raise FieldError(f"must be one of {', '.join(allowed)}")
@@ -80,6 +84,8 @@ def _choice(*allowed: str) -> Callable[[object], str]:
 
 
 def _list(item: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
+    """Return a validator of a list, each item of which ``item`` validates."""
+
     def check(value: object) -> tuple[str, ...]:
         if not isinstance(value, list):
             raise FieldError("must be a list")
@@ -101,9 +107,10 @@ def _shell(value: object) -> str:
 
 
 def _gecos(value: object) -> str:
-    if ":" in _string(value):
-        raise FieldError("must not hold a colon")
-    return _string(value)
+    text = _string(value)
+    if ":" in text:
+        raise FieldError("must not contain a colon, which ends the field in passwd(5)")
+    return text
 
 
 def _mode(value: object) -> int:
@@ -112,23 +119,26 @@ def _mode(value: object) -> int:
     except ValueError:
         raise FieldError('must be an octal string such as "0600"') from None
     if not 0 <= mode <= 0o777:
-        raise FieldError("must lie between 0000 and 0777")
+        raise FieldError("must be from 0000 to 0777")
     return mode
 
 
 def _seconds(most: int) -> Callable[[object], float]:
+    """Return a validator of a number of seconds up to ``most``."""
+
     def check(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-            raise FieldError(f"must be a number of seconds from 0 to {most}")
-        return float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most:
+            return float(value)
+        raise FieldError(f"must be a number of seconds from 0 to {most}")
 
     return check
 
 
 def _url(value: object) -> str:
-    if not _string(value).startswith("http://"):
+    text = _string(value)
+    if not text.startswith("http://"):
         raise FieldError("must be an http:// URL")
-    return _string(value)
+    return text
 
 
 _YES_NO = _choice("yes", "no")
@@ -176,11 +186,12 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
 def load(root: Root, problems: Problems) -> Settings:
     """Read the settings of a guest: the main file, then the drop-ins in the order of their names.
 
-    Raises nothing: what cannot be read or used goes to ``problems``, and its default applies.
+    Raises nothing: what cannot be read or used is reported, and its default applies.
     """
-    found: dict[str, Any] = {}
     names = [name for name in root.listdir(defs.SETTINGS_DROPINS) if name.endswith(".toml")]
-    for path in (defs.SETTINGS_FILE, *(f"{defs.SETTINGS_DROPINS}/{name}" for name in names)):
+    paths = [defs.SETTINGS_FILE, *(f"{defs.SETTINGS_DROPINS}/{name}" for name in names)]
+    found: dict[str, Any] = {}
+    for path in paths:
         try:
             content = root.read(path)
         except (GuestagentError, OSError) as error:
@@ -194,12 +205,16 @@ def load(root: Root, problems: Problems) -> Settings:
 
 
 def _says_something(content: bytes) -> bool:
-    # The shipped file is all comments, and importing tomllib costs two interpreter starts.
+    """Tell whether a file has a line that is neither empty nor a comment.
+
+    The shipped file has none, and to import tomllib takes twice as long as the interpreter's start.
+    """
     lines = (line.strip() for line in content.splitlines())
     return any(line and not line.startswith(b"#") for line in lines)
 
 
 def _parse(path: str, content: bytes, problems: Problems) -> dict[str, Any]:
+    """Return the settings of a file that can be used, by the fields of Settings."""
     import tomllib
 
     try:
@@ -212,18 +227,28 @@ def _parse(path: str, content: bytes, problems: Problems) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {}
     for table, values in tables.items():
-        if table not in CHECKS or not isinstance(values, dict):
-            problems.error(_origin(path, table), _unknown(table, CHECKS))
+        origin = _origin(path, table)
+        if table not in CHECKS:
+            problems.error(origin, _unknown(table, CHECKS))
+        elif not isinstance(values, dict):
+            problems.error(origin, f"must be a table: [{table}]")
+        else:
+            found |= _check_table(table, values, origin, problems)
+    return found
+
+
+def _check_table(
+    table: str, values: dict[str, Any], origin: Origin, problems: Problems
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        check = CHECKS[table].get(key)
+        if check is None:
+            problems.error(origin.under(key), _unknown(key, CHECKS[table]))
             continue
-        for key, value in values.items():
-            origin = _origin(path, f"{table}.{key}")
-            check = CHECKS[table].get(key)
-            if check is None:
-                problems.error(origin, _unknown(key, CHECKS[table]))
-                continue
-            usable = problems.take(origin, check, value)
-            if usable is not None:
-                found[f"{table}_{key}"] = usable
+        usable = problems.take(origin.under(key), check, value)
+        if usable is not None:
+            found[f"{table}_{key}"] = usable
     return found
 
 
@@ -235,4 +260,4 @@ def _unknown(name: str, known: dict[str, Any]) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1, cutoff=0.0)
-    return f"not known; the nearest known name is {near[0]}"
+    return f"is unknown; ignored; the most similar name is {near[0]}"

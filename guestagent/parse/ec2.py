@@ -38,7 +38,7 @@ def instance_id(bundle: Bundle) -> str | None:
 
 
 def parse(bundle: Bundle, problems: Problems) -> InstanceData:
-    """Return what a source of this layout says; what is wrong with it goes to ``problems``.
+    """Return what a source of this layout says; values that cannot be used are reported.
 
     Raises SourceBroken, and nothing else.
     """

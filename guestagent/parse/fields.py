@@ -1,6 +1,8 @@
-"""Validators: each returns a value that fits the syntax it goes into, or raises FieldError.
+"""Validators of the values that a source gives.
 
-The error's text never holds the value.
+Each function takes a value, checks it against the syntax that it goes into (a file, a command line,
+a protocol), and returns it in canonical form.  It raises FieldError if the value does not fit; the
+message gives the reason and never the value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -18,6 +20,21 @@ if TYPE_CHECKING:
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz")
 _DIGITS = frozenset("0123456789")
 _ALNUM = _LOWER | _DIGITS | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_FILE_NAME = _ALNUM | {".", "_", "-"}
+
+_LABEL_LIMIT = 63
+_WORD_LIMIT = 64
+_USER_LIMIT = 32
+_PASSWORD_LIMIT = 512
+_COMMENT_LIMIT = 256
+
+_CLOSED_TREES = ("/proc", "/sys", "/dev", defs.RUN_DIR, "/var" + defs.RUN_DIR, defs.STATE_DIR)
+_CLOSED = (
+    "is below /proc, /sys, /dev or a directory of guestagent, where no file can be placed: "
+    "use bootcmd, or /etc/sysctl.d"
+)
+_NOT_CONTENT = f"must be content/ and a plain file name of at most {_WORD_LIMIT} characters"
+
 _KEY_TYPES = frozenset(
     (
         "ssh-ed25519",
@@ -29,97 +46,101 @@ _KEY_TYPES = frozenset(
         "sk-ecdsa-sha2-nistp256@openssh.com",
     )
 )
+# Bytes of an uncompressed point (SEC 1, section 2.3.3): one, and two coordinates.
 _POINT_SIZES = {"nistp256": 65, "nistp384": 97, "nistp521": 133}
+_ED25519_SIZE = 32
+# sshd(8) refuses shorter keys.
 _RSA_BITS = 1024
-_CLOSED = (
-    "lies below /proc, /sys, /dev or guestagent's own folders, where no file belongs: "
-    "use bootcmd, or /etc/sysctl.d"
-)
-_CLOSED_TREES = ("/proc", "/sys", "/dev", defs.RUN_DIR, "/var" + defs.RUN_DIR, defs.STATE_DIR)
 
 
 def plain(text: str) -> str:
-    """Text of one line, without control characters or other unprintable ones."""
+    """Return text of one line, in which every character is printable."""
     if not text.isprintable():
-        raise FieldError("holds a control character or another unprintable one")
+        raise FieldError("contains a control character or another unprintable one")
     return text
 
 
 def host_name(text: str) -> str:
-    """A host name or FQDN (RFC 952, RFC 1123): labels of letters, digits and inner hyphens.
+    """Return a host name or FQDN (RFC 952, RFC 1123): labels of letters, digits, inner hyphens.
 
-    A trailing dot is dropped.  ``localhost`` and an all-numeric last label are refused.
+    A trailing dot is dropped.  ``localhost`` and an all-numeric last label, which could be taken
+    for an address, are refused.
     """
     name = text.removesuffix(".")
     if not name or len(name) > defs.FQDN_LIMIT:
         raise FieldError(f"must have 1 to {defs.FQDN_LIMIT} characters")
     labels = name.split(".")
-    if not all(_label(label) for label in labels):
-        raise FieldError("is not a host name: letters, digits and inner hyphens, 63 per label")
+    if not all(_is_label(label) for label in labels):
+        reason = f"letters, digits and inner hyphens, at most {_LABEL_LIMIT} for each label"
+        raise FieldError(f"is not a host name: {reason}")
     if labels[0].lower() == "localhost" or _DIGITS.issuperset(labels[-1]):
-        raise FieldError("is not usable as a host name: localhost, or a number at the end")
+        raise FieldError("cannot be used as a host name: it is localhost, or ends in a number")
     return name
 
 
-def _label(label: str) -> bool:
-    edges = label[:1] != "-" and label[-1:] != "-"
-    return 0 < len(label) <= 63 and edges and (_ALNUM | {"-"}).issuperset(label)
+def _is_label(label: str) -> bool:
+    if not 0 < len(label) <= _LABEL_LIMIT or label.startswith("-") or label.endswith("-"):
+        return False
+    return (_ALNUM | {"-"}).issuperset(label)
 
 
 def display_name(text: str) -> str:
-    """A host name made from a free display name: what cannot stand in one becomes ``-``."""
-    kept = (char if char in _ALNUM or char == "." else "-" for char in text)
-    labels = ("".join(kept)).split(".")
-    trimmed = (label[:63].strip("-") for label in labels)
-    name = ".".join(label for label in trimmed if label)[: defs.HOSTNAME_LIMIT]
-    return host_name(name.rstrip(".-"))
+    """Return a host name made of free text: characters that are not allowed become ``-``."""
+    kept = "".join(char if char in _ALNUM or char == "." else "-" for char in text)
+    labels = [label[:_LABEL_LIMIT].strip("-") for label in kept.split(".")]
+    name = ".".join(label for label in labels if label)
+    return host_name(name[: defs.HOSTNAME_LIMIT].rstrip(".-"))
 
 
 def user_name(text: str) -> str:
-    """A login or group name as useradd(8) takes it everywhere: ``[a-z_][a-z0-9_-]{0,31}``."""
-    if not 0 < len(text) <= 32 or text[0] not in _LOWER | {"_"}:
-        raise FieldError("is not a user name: a small letter or _, then 31 more at most")
+    """Return a user or group name that every useradd(8) accepts: ``[a-z_][a-z0-9_-]{0,31}``."""
+    if not 0 < len(text) <= _USER_LIMIT or text[0] not in _LOWER | {"_"}:
+        raise FieldError("is not a user name: a small letter or _, then at most 31 characters")
     if not (_LOWER | _DIGITS | {"_", "-"}).issuperset(text):
-        raise FieldError("is not a user name: small letters, digits, _ and - only")
+        raise FieldError("is not a user name: only small letters, digits, _ and - are allowed")
     return text
 
 
 def guest_path(text: str) -> str:
-    """An absolute, normalised path in the guest, outside the trees no file belongs in."""
-    if "\0" in text or not text.isprintable():
-        raise FieldError("holds a control character or another unprintable one")
+    """Return an absolute, normalised path of a file that may be written in the guest.
+
+    Kernel file systems and guestagent's own directories are refused.
+    """
+    plain(text)
     if not text.startswith("/"):
         raise FieldError("must begin with /")
     if len(text.encode()) > defs.PATH_LIMIT:
         raise FieldError(f"must be a path of at most {defs.PATH_LIMIT} bytes")
-    parts = [part for part in text.split("/") if part not in ("", ".")]
-    if ".." in parts or not parts:
+    names = [name for name in text.split("/") if name not in ("", ".")]
+    if ".." in names or not names:
         raise FieldError("must name a file, without ..")
     if text.endswith("/"):
         raise FieldError("must not end with /")
-    if any(len(part.encode()) > defs.NAME_LIMIT for part in parts):
+    if any(len(name.encode()) > defs.NAME_LIMIT for name in names):
         raise FieldError(f"has a component of more than {defs.NAME_LIMIT} bytes")
-    if parts[-1].startswith(defs.TEMPORARY_PREFIX):
-        raise FieldError("has a name that guestagent keeps for itself")
-    path = "/" + "/".join(parts)
-    if any(path == tree or path.startswith(tree + "/") for tree in _CLOSED_TREES):
+    if names[-1].startswith(defs.TEMPORARY_PREFIX):
+        raise FieldError("has a name that is reserved for guestagent's temporary files")
+    path = "/" + "/".join(names)
+    if f"{path}/".startswith(tuple(f"{tree}/" for tree in _CLOSED_TREES)):
         raise FieldError(_CLOSED)
     return path
 
 
 def content_path(text: str) -> str:
-    """The place of a content document on the drive: ``content/NAME``, a leading / dropped."""
-    name = text.removeprefix("/").removeprefix("content/")
-    allowed = _ALNUM | {".", "_", "-"}
-    if text.removeprefix("/") == name or not 0 < len(name) <= 64 or not allowed.issuperset(name):
-        raise FieldError("must be content/ and a plain name of at most 64 characters")
-    if name in (".", ".."):
-        raise FieldError("must be content/ and a plain name of at most 64 characters")
-    return "content/" + name
+    """Return the path of a content document on a config drive: ``content/NAME``.
+
+    A leading / is dropped, as Nova writes it.
+    """
+    folder, _, name = text.removeprefix("/").partition("/")
+    if folder != "content" or name in (".", ".."):
+        raise FieldError(_NOT_CONTENT)
+    if not 0 < len(name) <= _WORD_LIMIT or not _FILE_NAME.issuperset(name):
+        raise FieldError(_NOT_CONTENT)
+    return f"content/{name}"
 
 
 def base64(text: str) -> bytes:
-    """Decode base64 (RFC 4648) strictly, but for white space."""
+    """Return what base64 text (RFC 4648) encodes.  Only white space is ignored in it."""
     try:
         return a2b_base64("".join(text.split()).encode(), strict_mode=True)
     except (Base64Error, ValueError):
@@ -127,7 +148,7 @@ def base64(text: str) -> bytes:
 
 
 def gunzipped(content: bytes, limit: int) -> bytes:
-    """What gzip data (RFC 1952) holds; of too much, ``limit`` bytes and one more."""
+    """Return what gzip data (RFC 1952) hold; of more than ``limit`` bytes, the first limit + 1."""
     import zlib
 
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
@@ -135,87 +156,101 @@ def gunzipped(content: bytes, limit: int) -> bytes:
         found = unpacker.decompress(content, limit + 1)
     except zlib.error:
         raise FieldError("is damaged gzip data") from None
-    if len(found) <= limit and not unpacker.eof:
-        raise FieldError("is gzip data whose end is missing")
-    if len(found) <= limit and unpacker.unused_data:
-        raise FieldError("has something after its gzip data")
+    if len(found) > limit:
+        return found
+    if not unpacker.eof:
+        raise FieldError("is truncated gzip data")
+    if unpacker.unused_data:
+        raise FieldError("has trailing bytes after its gzip data")
     return found
 
 
 def password(text: str) -> str:
-    """A plain-text password that one line of chpasswd(8) input can carry."""
-    if not 0 < len(text) <= 512:
-        raise FieldError("must have 1 to 512 characters")
+    """Return a password in plain text that a line of chpasswd(8)'s input can carry."""
+    if not 0 < len(text) <= _PASSWORD_LIMIT:
+        raise FieldError(f"must have 1 to {_PASSWORD_LIMIT} characters")
     return plain(text)
 
 
 def ssh_key(text: str) -> str:
-    """A public key line of authorized_keys, sshd(8), without options.
+    """Return a public key as a line of authorized_keys (sshd(8)), without options.
 
-    The type must be known, the base64 text must decode, and what is inside must be a key of
-    that type: all that ssh-keygen(1) looks at, without the cost of starting it.
+    The type must be known, the base64 text must decode, and it must hold a key of that type.  That
+    is all that ssh-keygen(1) checks, without the cost of running it.  A long comment is cut.
     """
-    parts = plain(text.strip()).split(None, 2)
-    if len(parts) < 2 or parts[0] not in _KEY_TYPES:
-        raise FieldError("is not a public key: an accepted type must come first")
-    blob = base64(parts[1])
-    kind, *inner = _blob_fields(blob)
-    if kind != parts[0].encode() or not inner:
-        raise FieldError("is not a public key: the type inside differs or the key is cut off")
-    if not _key_fits(parts[0], inner):
-        raise FieldError("is not a key that sshd takes: damaged, or RSA of less than 1024 bits")
-    return " ".join((*parts[:2], parts[2][:256])) if len(parts) > 2 else " ".join(parts)
+    words = plain(text.strip()).split(None, 2)
+    if len(words) < 2 or words[0] not in _KEY_TYPES:
+        raise FieldError("is not a public key: it must begin with a key type that is accepted")
+    kind, encoded, *comment = words
+    kind_inside, *numbers = _blob_fields(base64(encoded))
+    if kind_inside != kind.encode() or not numbers:
+        raise FieldError("is not a public key: it is truncated, or of another type inside")
+    if not _key_fits(kind, numbers):
+        raise FieldError("is not a key that sshd accepts: damaged, or RSA of less than 1024 bits")
+    return " ".join((kind, encoded, *(part[:_COMMENT_LIMIT] for part in comment)))
 
 
 def _blob_fields(blob: bytes) -> list[bytes]:
-    """The length-prefixed fields of a key blob, at least one, all of them whole."""
+    """Return the fields of a key blob, at least one: each is its length in 4 bytes, and itself."""
     found: list[bytes] = []
     at = 0
     while at < len(blob) or not found:
         start = at + 4
         at = start + int.from_bytes(blob[at:start], "big")
         if at > len(blob) or start > len(blob):
-            raise FieldError("is not a public key: the key is cut off")
+            raise FieldError("is not a public key: it is truncated")
         found.append(blob[start:at])
     return found
 
 
-def _key_fits(kind: str, inner: list[bytes]) -> bool:
-    """True if the fields after the type are those of the type, each of the right size.
+def _key_fits(kind: str, numbers: list[bytes]) -> bool:
+    """Tell whether the fields of a blob after its type are those of a key of the type.
 
-    RFC 4253, section 6.6; RFC 5656, 3.1; RFC 8709, 4; PROTOCOL.u2f of OpenSSH.  As sshd(8)
-    does, RSA is refused below 1024 bits.
+    RFC 4253, section 6.6; RFC 5656, 3.1; RFC 8709, 4; PROTOCOL.u2f of OpenSSH.
     """
     if kind == "ssh-rsa":
-        bits = int.from_bytes(inner[-1], "big", signed=True).bit_length()
-        return len(inner) == 2 and bool(inner[0]) and bits >= _RSA_BITS and inner[1][0] < 0x80
+        return _rsa_fits(numbers)
     if kind.startswith("sk-"):
-        inner = inner[:-1]  # the application that the key is for
+        numbers = numbers[:-1]  # the last one is the application that the key is for
     if "ed25519" in kind:
-        return [len(field) for field in inner] == [32]
-    curve = kind.removesuffix("@openssh.com")[-8:]
-    if len(inner) != 2 or inner[0] != curve.encode():
+        return [len(number) for number in numbers] == [_ED25519_SIZE]
+    curve = kind.removesuffix("@openssh.com").rpartition("-")[2]
+    if len(numbers) != 2 or numbers[0] != curve.encode():
         return False
-    return inner[1][:1] == b"\4" and len(inner[1]) == _POINT_SIZES[curve]
+    point = numbers[1]
+    return point.startswith(b"\4") and len(point) == _POINT_SIZES[curve]
+
+
+def _rsa_fits(numbers: list[bytes]) -> bool:
+    if len(numbers) != 2:
+        return False
+    exponent, modulus = numbers
+    # A number whose first bit is set is negative (RFC 4251, section 5).
+    if not exponent or not modulus or modulus[0] >= 0x80:
+        return False
+    return int.from_bytes(modulus, "big").bit_length() >= _RSA_BITS
 
 
 def rsa_key(lines: Iterable[str]) -> tuple[int, int]:
-    """Exponent and modulus of the first ssh-rsa key (RFC 4253, section 6.6) of valid lines.
+    """Return exponent and modulus of the first ssh-rsa key (RFC 4253, section 6.6) of valid lines.
 
-    FieldError: there is none, or what it encrypts does not fit a metadata service's answer.
+    Raises FieldError if there is none, or if a metadata service would not take what it encrypts.
     """
     for line in lines:
-        kind, text = line.split()[:2]
-        if kind == "ssh-rsa":
-            _, exponent, modulus = _blob_fields(base64(text))
-            if len(modulus.lstrip(b"\0")) * 4 // 3 > defs.POST_LIMIT:
-                raise FieldError("has an RSA key too long for the metadata service's answer")
-            return int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big")
-    raise FieldError("has no ssh-rsa key, the only kind that can encrypt a password")
+        kind, encoded = line.split()[:2]
+        if kind != "ssh-rsa":
+            continue
+        _, exponent, modulus = _blob_fields(base64(encoded))
+        # An encrypted password is as long as the modulus, and is posted in base64.
+        if len(modulus.lstrip(b"\0")) * 4 // 3 > defs.POST_LIMIT:
+            raise FieldError("has an RSA key that is too long for the metadata service")
+        return int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big")
+    raise FieldError("has no ssh-rsa key; keys of other types cannot encrypt a password")
 
 
 def instance_id(text: str) -> str:
-    """An instance id, in small letters: letters, digits, ``.``, ``_`` and ``-``, at most 64."""
-    if not 0 < len(text) <= 64 or not (_ALNUM | {".", "_", "-"}).issuperset(text):
-        raise FieldError("must have 1 to 64 letters, digits, dots, hyphens and underscores")
+    """Return an instance id in lower case: letters, digits, ``.``, ``_`` and ``-``, at most 64."""
+    if not 0 < len(text) <= _WORD_LIMIT or not _FILE_NAME.issuperset(text):
+        reason = "letters, digits, dots, hyphens and underscores"
+        raise FieldError(f"must have 1 to {_WORD_LIMIT} {reason}")
     return text.lower()

@@ -24,10 +24,10 @@ class BadItem(Exception):
 
 
 class Item(NamedTuple):
-    """A JSON object, its origin, and the collector of what is wrong with it.
+    """A JSON object, its origin, and the collector of its problems.
 
     A field without which the object is of no use is read with ``text`` and ``check``, which raise
-    BadItem.  Of other fields a bad one is reported and left out.
+    BadItem.  Another field that is bad is reported and left out.
     """
 
     fields: dict[str, Any]
@@ -51,13 +51,19 @@ class Item(NamedTuple):
 
     def optional_text(self, name: str, check: Callable[[str], T]) -> T | None:
         """Return what a validator makes of a string; None where it is missing or bad."""
-        if self.fields.get(name) is None:
+        value = self.fields.get(name)
+        if value is None:
             return None
-        return self.needed_text(name, check)
+        return self.problems.take_text(self.origin.under(name), check, value)
 
     def needed_text(self, name: str, check: Callable[[str], T]) -> T | None:
-        """Return what a validator makes of a string; None where it is missing, an error, or bad."""
-        return self.problems.take_text(self.origin.under(name), check, self.fields.get(name))
+        """Return what a validator makes of a string; None where it is bad.
+
+        That it is missing is an error too.
+        """
+        if self.fields.get(name) is None:
+            self.error(name, "is missing")
+        return self.optional_text(name, check)
 
     def child(self, name: str) -> Item | None:
         """Return an object in a field; None where it is missing, or of another type."""

@@ -24,7 +24,7 @@ def instance_id(bundle: Bundle) -> str | None:
 
 
 def parse(bundle: Bundle, problems: Problems) -> InstanceData:
-    """Return what a source says; what is wrong with it goes to ``problems``.
+    """Return what a source says; values that cannot be used are left out and reported.
 
     Raises SourceBroken where the source fails while it is read, and nothing else.
     """

@@ -206,6 +206,14 @@ def test_the_spellings_of_a_prefix(fields: dict[str, Any]) -> None:
     assert parse(static(**fields))[0].interfaces[0].addresses == ("192.0.2.5/24",)
 
 
+@pytest.mark.parametrize("gateway", ["", 5, True, [], "x", "2001:db8::1", "127.0.0.1"])
+def test_a_bad_gateway_of_a_network_spoils_only_itself(gateway: object) -> None:
+    other = {"network": "10.0.0.0/8", "gateway": "192.0.2.9"}
+    network, keys = parse(static(gateway=gateway, routes=[other]))
+    assert keys == ["networks[0].gateway"]
+    assert [route.destination for route in network.interfaces[0].routes] == ["10.0.0.0/8"]
+
+
 def test_a_second_link_with_the_same_mac_address_or_id_is_an_error() -> None:
     document = static()
     document["links"].append({"id": "b", "ethernet_mac_address": MAC.replace(":", "-")})

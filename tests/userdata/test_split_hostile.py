@@ -171,11 +171,11 @@ def test_E10_an_archive_of_aliases_stays_small() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (packed(SCRIPT)[:-1], "is gzip data whose end is missing"),
-        (packed(SCRIPT)[:12], "is gzip data whose end is missing"),
-        (packed(SCRIPT) + b"x", "has something after its gzip data"),
+        (packed(SCRIPT)[:-1], "is truncated gzip data"),
+        (packed(SCRIPT)[:12], "is truncated gzip data"),
+        (packed(SCRIPT) + b"x", "has trailing bytes after its gzip data"),
         (packed(SCRIPT)[:-5] + b"xxxxx", "is damaged gzip data"),
-        (b"\x1f\x8b", "is gzip data whose end is missing"),
+        (b"\x1f\x8b", "is truncated gzip data"),
         (b"\x1f\x8b\x08junkjunkjunk", "is damaged gzip data"),
     ],
 )

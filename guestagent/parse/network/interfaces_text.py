@@ -54,8 +54,8 @@ class _Stanza(NamedTuple):
 def parse_interfaces_text(text: str, origin: Origin, problems: Problems) -> Network:
     """Return the network that the text of the document at ``origin`` describes.
 
-    What is wrong with it goes to ``problems``, at most PROBLEM_LIMIT and one, each with its line as
-    the key.  An interface without ``hwaddress`` is known by its name only.  Raises nothing.
+    What cannot be used is reported, with the line as its key, at most PROBLEM_LIMIT and one.  An
+    interface without ``hwaddress`` is identified by its name.  Raises nothing.
     """
     found = Problems(limit=PROBLEM_LIMIT)
     reader = _Reader(origin, found)
@@ -166,20 +166,26 @@ class _Reader:
         Raises FieldError.
         """
         _checked("the name", address.interface_name, name)
-        mac = _checked("hwaddress", address.mac, hwaddress) if hwaddress else ""
-        for other, draft in self.drafts.items():
-            if other == name and mac and draft.mac not in ("", mac):
-                raise FieldError("hwaddress differs from that of an earlier stanza")
-            if other != name and mac and draft.mac == mac:
-                raise FieldError("hwaddress is that of an earlier interface")
+        mac = ""
+        if hwaddress:
+            mac = _checked("hwaddress", address.mac, hwaddress)
+            self._check_mac(name, mac)
         if name not in self.drafts:
             if len(self.drafts) >= defs.MAX_INTERFACES:
                 raise FieldError(f"there are more than {defs.MAX_INTERFACES} interfaces")
             self.drafts[name] = Draft(mac, self._at(stanza.head), name)
         draft = self.drafts[name]
-        draft.mac = draft.mac or mac
+        if not draft.mac:
+            draft.mac = mac
         draft.name = "" if draft.mac else name
         return draft
+
+    def _check_mac(self, name: str, mac: str) -> None:
+        for other, draft in self.drafts.items():
+            if other == name and draft.mac not in ("", mac):
+                raise FieldError("hwaddress differs from that of an earlier stanza")
+            if other != name and draft.mac == mac:
+                raise FieldError("hwaddress is that of an earlier interface")
 
     def _add_gateway(
         self, stanza: _Stanza, values: dict[str, str], version: int, draft: Draft

@@ -9,7 +9,7 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import Problems
 from guestagent.model import Network
-from guestagent.parse.items import BadItem, Item
+from guestagent.parse.items import Item
 from guestagent.parse.network import address
 from guestagent.parse.network.drafts import PROBLEM_LIMIT, make_route, settle_routes
 from guestagent.parse.network.links import read_links
@@ -51,7 +51,7 @@ _METHODS = {
 def parse_network_data(document: object, origin: Origin, problems: Problems) -> Network:
     """Return the network that the decoded document at ``origin`` describes.
 
-    What is wrong with it goes to ``problems``, at most PROBLEM_LIMIT and one.  Raises nothing.
+    Values that cannot be used are reported, at most PROBLEM_LIMIT and one.  Raises nothing.
     """
     found = Problems(limit=PROBLEM_LIMIT)
     drafts: dict[str, Draft] = {}
@@ -100,14 +100,14 @@ class _Document:
 
     def _read_gateway(self, network: Item, version: int, draft: Draft) -> None:
         """Read the gateway of a network that has one outside of its routes."""
-        if network.get("gateway") is None:
-            return
         everything = "0.0.0.0/0" if version == 4 else "::/0"
-        gateway = network.text("gateway")
-        try:
-            self._add_route(draft, network.check("gateway", make_route, everything, gateway, None))
-        except BadItem as bad:
-            network.problems.add(bad.problem)
+
+        def default_route(gateway: str) -> Route:
+            return make_route(everything, gateway, None)
+
+        route = network.optional_text("gateway", default_route)
+        if route is not None:
+            self._add_route(draft, route)
 
     def _read_routes(self, network: Item, method: _Method, draft: Draft) -> None:
         def read(item: Item) -> None:
@@ -123,7 +123,8 @@ class _Document:
         if self.route_count <= defs.MAX_ROUTES:
             draft.routes.append(route)
         elif self.route_count == defs.MAX_ROUTES + 1:
-            self.item.error("networks", f"more than {defs.MAX_ROUTES} routes; the rest is left out")
+            reason = f"has more than {defs.MAX_ROUTES} routes; the rest is left out"
+            self.item.error("networks", reason)
 
 
 def _add_dns(draft: Draft, item: Item) -> None:
@@ -138,13 +139,10 @@ def _dns(item: Item) -> tuple[list[str], list[str]]:
     Nova writes ``services``; cloud-init also reads the two lists.
     """
     servers: list[str] = []
-
-    def read(service: Item) -> None:
+    for service in item.objects("services", defs.MAX_ROUTES):
         if service.get("type") == "dns":
-            text = service.text("address")
-            servers.append(service.check("address", address.address, text))
-
-    item.read_each("services", defs.MAX_ROUTES, read)
+            server = service.needed_text("address", address.address)
+            servers += [] if server is None else [server]
     servers += _read_texts(item, "dns_nameservers", address.address)
     search = _read_texts(item, "dns_search", address.domain)
     # Neutron gives the unspecified address for a subnet that is to have no DNS server.
