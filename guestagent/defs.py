@@ -75,6 +75,7 @@ AUTHORIZED_KEYS = "/.ssh/authorized_keys"
 SSH_DIR = "/etc/ssh"
 SSHD_CONFIG = "/etc/ssh/sshd_config"
 SSHD_DROPINS = "/etc/ssh/sshd_config.d"
+SSHD_RUN_DIR = "/run/sshd"
 SSHD_DROPIN = "/etc/ssh/sshd_config.d/10-guestagent.conf"
 NETWORKD_DIR = "/etc/systemd/network"
 NETPLAN_DIRS = ("/etc/netplan", "/run/netplan", "/usr/lib/netplan")

@@ -1,57 +1,62 @@
-"""What follows a commit on a running system: programs told, sshd's real settings checked."""
+"""Tell daemons of the running system what a run has changed."""
 
 from __future__ import annotations
 
-import os
-
 from guestagent import defs
-from guestagent.errors import Problem
+from guestagent.errors import Origin
 from guestagent.system.tools import program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guestagent.errors import Problems
     from guestagent.options import Options
     from guestagent.plan.changes import Change
     from guestagent.system.root import Root
 
-_CHECKED = ("passwordauthentication", "permitrootlogin")
+_NETWORK = Origin("network", "", "")
 
 
-def tell(changes: Sequence[Change], options: Options, root: Root) -> list[Problem]:
-    """Let daemons that run already read what changed.
+def tell_daemons(
+    changes: Sequence[Change], options: Options, root: Root, problems: Problems
+) -> None:
+    """Have the daemons that run already take over what changed.
 
-    Early in a boot none does yet.  The unit that applies what another fetched is confined too
-    tightly to change the network: it leaves that to its last step.
+    A network that does not take over its files becomes a problem.  Raises OSError, Refused.
     """
-    boot = options.boot
-    paths = [change.path for change in changes if change.kind in ("write", "remove")]
     kinds = {change.kind for change in changes}
-    if not boot and (defs.SSHD_DROPIN in paths or "make_host_keys" in kinds):
-        _systemctl("try-reload-or-restart", "ssh.service", "sshd.service")
-    if not boot and not options.fetched and kinds & {"step", "write_later"}:
-        _run_scripts()  # at boot they come by themselves
+    # Early in a boot no daemon runs yet, and the units of scripts start by themselves later.
+    if not options.boot:
+        if _changes_sshd(changes):
+            _systemctl("try-reload-or-restart", "ssh.service", "sshd.service")
+        if not options.fetched and kinds & {"step", "write_later"}:
+            _run_scripts()
+    # After a fetch at boot, this unit starts by itself too.
     if not options.fetched and "set_console_password" in kinds:
         _systemctl("start", "guestagent-password.service")
-    if not any(path.startswith(defs.NETWORK_FILES) for path in paths):
-        return []
-    from guestagent.live import network as netreload
+    _tell_network(changes, options, root, problems)
 
-    if options.fetched:
-        netreload.postpone(root, changes)
-        return []
-    failures = netreload.at_boot(changes) if boot else netreload.reload(changes)
-    return [Problem("error", "network", "", "", reason) for reason in failures]
+
+def _changes_sshd(changes: Sequence[Change]) -> bool:
+    for change in changes:
+        if change.kind == "make_host_keys":
+            return True
+        if change.kind in ("write", "remove") and change.path == defs.SSHD_DROPIN:
+            return True
+    return False
 
 
 def _run_scripts() -> None:
-    """Start the unit of the early stage; anew if it has run, but never while it runs."""
+    """Run the scripts that wait, unless scripts run already."""
     tool = program("systemctl")
     if tool is None:
         return
+    # The unit stays active when it is done: only a restart runs it again.  One that is still at
+    # work must not be restarted, which would kill its scripts; it runs the new ones too.
     shown = run([tool, "show", "--property=SubState", "--value", defs.EARLY_UNIT])
-    _systemctl("restart" if shown.output.strip() == b"exited" else "start", defs.EARLY_UNIT)
+    is_done = shown.output.strip() == b"exited"
+    _systemctl("restart" if is_done else "start", defs.EARLY_UNIT)
 
 
 def _systemctl(verb: str, *units: str) -> None:
@@ -60,42 +65,18 @@ def _systemctl(verb: str, *units: str) -> None:
         run([tool, "--no-block", verb, *units])
 
 
-def check_sshd(root: Root) -> list[Problem]:
-    """Ask ``sshd -T`` if what the drop-in says of passwords and root is what counts.
+def _tell_network(
+    changes: Sequence[Change], options: Options, root: Root, problems: Problems
+) -> None:
+    files = [change for change in changes if change.kind in ("write", "remove")]
+    if not any(change.path.startswith(defs.NETWORK_FILES) for change in files):
+        return
+    from guestagent.live import network
 
-    The first file that sets a keyword wins, sshd_config(5): a warning names that file.
-    """
-    own = (line.lower().split() for line in root.text(defs.SSHD_DROPIN).splitlines())
-    wanted = {words[0]: words[1] for words in own if words and words[0] in _CHECKED}
-    tool = program("sshd")
-    if tool is None or not wanted:
-        return []
-    try:
-        os.mkdir("/run/sshd", 0o755)  # sshd of Debian refuses to start without it
-    except FileExistsError:
-        pass
-    result = run([tool, "-T"])
-    if result.status:
-        reason = f"sshd does not accept its configuration: {result.reason()}"
-        return [Problem("error", "sshd", defs.SSHD_DROPIN, "", reason)]
-    lines = (line.split(None, 1) for line in result.output.decode().splitlines())
-    effective = {words[0]: words[1] for words in lines if len(words) == 2}
-    return [
-        Problem("warning", "sshd", defs.SSHD_DROPIN, key, f"overridden by {_winner(root, key)}")
-        for key, value in wanted.items()
-        if _plain(effective.get(key, "")) != value
-    ]
-
-
-def _plain(value: str) -> str:
-    return "prohibit-password" if value == "without-password" else value
-
-
-def _winner(root: Root, key: str) -> str:
-    names = (name for name in root.listdir(defs.SSHD_DROPINS) if name.endswith(".conf"))
-    paths = [f"{defs.SSHD_DROPINS}/{name}" for name in names]
-    for path in (*(path for path in paths if path != defs.SSHD_DROPIN), defs.SSHD_CONFIG):
-        lines = (line.split(None, 1) for line in root.text(path).lower().splitlines())
-        if any(words and words[0] == key for words in lines):
-            return path
-    return "another setting"
+    if options.fetched:
+        # The unit that applies what was fetched is confined too tightly to change the network.
+        network.postpone(root, changes)
+        return
+    failures = network.at_boot(changes) if options.boot else network.reload(changes)
+    for reason in failures:
+        problems.error(_NETWORK, reason)

@@ -1,21 +1,20 @@
-"""A network change that takes itself back unless somebody confirms it in time.
+"""Take a change of the network back unless it is confirmed in time.
 
-Before anything changes, the files as they are stand in the state directory, and systemd is told
-to start ``guestagent rollback`` later, whatever becomes of this process.  A guest that is
-started anew meanwhile gets them back at boot.
+Before anything changes, the old files are kept in the state directory, and systemd is told to
+start ``guestagent rollback`` later, whatever becomes of this process.  A guest that restarts
+meanwhile gets the old files back at boot.
 """
 
 from __future__ import annotations
 
-from guestagent import commit as apply
 from guestagent import defs, log
+from guestagent.commit import commit
 from guestagent.errors import FieldError, GuestagentError, Origin, Refused
 from guestagent.live.network import network_changes, pack, reload, unpack
 from guestagent.memory import applied, state
 from guestagent.plan.changes import RemoveFile, WriteFile
 from guestagent.system import ownfiles
 from guestagent.system.jsontext import loads
-from guestagent.system.root import Root
 from guestagent.system.tools import program, run
 
 TYPE_CHECKING = False
@@ -23,16 +22,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from guestagent.plan.changes import Change, Plan
+    from guestagent.system.root import Root
 
 _WHY = Origin("guestagent", defs.ROLLBACK_FILE, "")
 _UNIT = "guestagent-rollback"
 
 
 def prepare(root: Root, plan: Plan, record: dict[str, str], seconds: int) -> None:
-    """Keep what a plan's network changes replace, and have it put back after a time.
+    """Keep what a plan's network changes replace, and have it put back after ``seconds``.
 
-    ``record`` is the state's from before the plan.  Without network changes nothing is done.
-    Raises GuestagentError where the way back cannot be secured, and OSError.
+    ``record`` is the state's from before the plan.  A plan without network changes needs nothing.
+    Raises GuestagentError where the change could not be taken back, and OSError.
     """
     kept = [
         {
@@ -44,7 +44,7 @@ def prepare(root: Root, plan: Plan, record: dict[str, str], seconds: int) -> Non
         for change in network_changes(plan.changes)
     ]
     if not kept:
-        log.notice("the network does not change: there is nothing to confirm")
+        log.notice("the network does not change: no confirmation is needed")
         return
     rejected = applied.network_digest(plan.record)
     found = {"boot": _boot_id(root), "files": kept, "rejected": rejected}
@@ -57,36 +57,28 @@ def prepare(root: Root, plan: Plan, record: dict[str, str], seconds: int) -> Non
     log.notice(f"the network changes back in {seconds} s unless you run: guestagent confirm")
 
 
-def timed(root: Root) -> bool:
-    """True while a change waits whose timer runs: it was made since the system started."""
+def timer_runs(root: Root) -> bool:
+    """Tell whether the timer of the waiting change runs: it was started in this boot."""
     return bool(_read(root)["boot"] == _boot_id(root))
 
 
-def restore(root: Root, running: bool) -> list[str]:
-    """Put the kept files back; on a ``running`` guest the network follows.  Returns failures.
+def restore(root: Root, *, running: bool) -> list[str]:
+    """Put the old files back; return what failed.
 
-    Later runs leave the network so, until somebody asks for the same change again, the source
-    asks for another, or the instance is a new one.  Raises GuestagentError, OSError.
+    On a ``running`` guest the network takes them over.  Later runs do not make the rejected change
+    again, unless ``guestagent apply --confirm`` asks for it, the source describes another network,
+    or the instance is a new one.  Raises GuestagentError, OSError.
     """
-    found = _read(root)
+    kept = _read(root)
     changes: list[Change] = []
     failures = []
-    for item in found["files"]:
+    for item in kept["files"]:
         try:
-            changes += _back(root, item)
+            changes += _changes_back(root, item)
         except (Refused, OSError) as error:
             failures.append(f"{item['path']}: {error}")
-    failures += [problem.text() for _, problem in apply.commit(tuple(changes), root)]
-    before = state.load(root)
-    if before != state.State():
-        record = dict(before.record)
-        for item in found["files"]:
-            key = applied.file(item["path"])
-            record.pop(key, None)
-            if item["recorded"]:
-                record[key] = item["recorded"]
-        after = before._replace(record=record, rejected=found["rejected"], fingerprint="")
-        state.save(root, after)
+    failures += [problem.text() for _, problem in commit(tuple(changes), root)]
+    _restore_state(root, kept)
     if running:
         failures += reload(changes)
     ownfiles.remove(root, defs.ROLLBACK_FILE)
@@ -94,21 +86,23 @@ def restore(root: Root, running: bool) -> list[str]:
 
 
 def _read(root: Root) -> dict[str, Any]:
-    """What ``prepare`` kept; nothing where that was damaged, which must not stop every run."""
+    """Return what ``prepare`` kept.
+
+    Nothing is kept in a damaged file, which must not stop every later run.
+    """
     try:
-        found = loads(root.read(defs.ROLLBACK_FILE) or b"")
+        kept = loads(root.read(defs.ROLLBACK_FILE) or b"")
     except FieldError:
-        found = None
-    if isinstance(found, dict):
-        return found
-    log.error(f"{defs.ROLLBACK_FILE} cannot be understood; nothing is put back")
+        kept = None
+    if isinstance(kept, dict):
+        return kept
+    log.error(f"{defs.ROLLBACK_FILE} is damaged; the network stays as it is")
     return {"boot": "", "files": [], "rejected": ""}
 
 
-def _back(root: Root, item: dict[str, Any]) -> list[Change]:
-    """The change that makes a file what it was; none if it is that."""
-    path, mode = item["path"], item["mode"]
-    old = unpack(item["old"])
+def _changes_back(root: Root, item: dict[str, Any]) -> list[Change]:
+    """Return the change that makes a file what it was, if it is not that already."""
+    path, old, mode = item["path"], unpack(item["old"]), item["mode"]
     now = root.read(path, follow=False)
     if now == old:
         return []
@@ -117,22 +111,36 @@ def _back(root: Root, item: dict[str, Any]) -> list[Change]:
     return [WriteFile("write", path, now, old, None, mode, "", _WHY, False)]
 
 
+def _restore_state(root: Root, kept: dict[str, Any]) -> None:
+    """Remember the old files as applied, and the change as rejected."""
+    before = state.load(root)
+    if before == state.State():
+        return  # there was no complete run
+    record = dict(before.record)
+    for item in kept["files"]:
+        key = applied.file(item["path"])
+        record.pop(key, None)
+        if item["recorded"]:
+            record[key] = item["recorded"]
+    after = before._replace(record=record, rejected=kept["rejected"], fingerprint="")
+    state.save(root, after)
+
+
 def _boot_id(root: Root) -> str:
     return root.text(defs.BOOT_ID).strip()
 
 
 def _start_timer(seconds: int) -> None:
-    """systemd-run(1); a run that finds another one going on is started again.
-
-    Raises GuestagentError, OSError.
-    """
+    """Have systemd-run(1) start ``guestagent rollback`` later.  Raises GuestagentError, OSError."""
     tool = program("systemd-run")
     if tool is None:
-        raise GuestagentError("systemd-run is not installed: nothing could take the change back")
+        raise GuestagentError("systemd-run is not installed: the change could not be taken back")
     options = (
         *("--quiet", "--collect", f"--unit={_UNIT}", f"--on-active={seconds}"),
-        *("--timer-property=AccuracySec=1s", "--property=RestartSec=1s"),
+        "--timer-property=AccuracySec=1s",
+        # While another run holds the lock, the rollback is tried again.
         f"--property=RestartForceExitStatus={defs.EXIT_TRY_AGAIN}",
+        "--property=RestartSec=1s",
     )
     result = run([tool, *options, defs.PROGRAM, "rollback"])
     if result.status:
@@ -140,7 +148,7 @@ def _start_timer(seconds: int) -> None:
 
 
 def stop_timer() -> None:
-    """Stop the timer that would take the change back."""
+    """End the timer, which has nothing to take back any more."""
     tool = program("systemctl")
     if tool is not None:
         run([tool, "stop", f"{_UNIT}.timer"])

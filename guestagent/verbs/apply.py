@@ -176,7 +176,7 @@ def _roll_back(options: Options, root: Root) -> list[Problem]:
     """
     from guestagent.live import rollback
 
-    if not options.boot or rollback.timed(root):
+    if not options.boot or rollback.timer_runs(root):
         raise TryAgain("a network change waits for: guestagent confirm")
     failures = rollback.restore(root, running=False)
     reason = "the last change of the network was not confirmed, and is taken back"
@@ -321,13 +321,16 @@ def _carry_out(run: _Run, plan: Plan, before: State, *, instance: str = "") -> D
 
 def _follow_up(changes: Sequence[Change], options: Options, root: Root) -> list[Problem]:
     """Tell running daemons what changed; check that sshd took over what was written for it."""
-    from guestagent.live import daemons
+    from guestagent.live.daemons import tell_daemons
 
-    problems = daemons.tell(changes, options, root)
+    problems = Problems()
+    tell_daemons(changes, options, root, problems)
     written = [change.path for change in changes if change.kind == "write"]
     if defs.SSHD_DROPIN in written:
-        problems += daemons.check_sshd(root)
-    return problems
+        from guestagent.live.sshd import check_sshd
+
+        check_sshd(root, problems)
+    return problems.problems
 
 
 def _remember(

@@ -149,7 +149,7 @@ WRITERS = {
     "guestagent.system.privsep",
     "guestagent.system.root",
 }
-WRITERS |= {"guestagent.system.ownfiles", "guestagent.live.daemons", "guestagent.commit.user_files"}
+WRITERS |= {"guestagent.system.ownfiles", "guestagent.live.sshd", "guestagent.commit.user_files"}
 WRITERS |= {"guestagent.scripts.runner", "guestagent.scripts.output"}
 WRITING = {"write", "rename", "replace", "unlink", "remove", "rmdir", "mkdir", "makedirs", "chmod"}
 WRITING |= {"fchmod", "chown", "fchown", "link", "symlink", "truncate", "ftruncate"}

@@ -8,7 +8,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from guestagent import defs
-from guestagent.errors import Origin
+from guestagent.errors import Origin, Problems
 from guestagent.live import daemons
 from guestagent.options import Options
 from guestagent.plan.changes import MakeHostKeys, SetConsolePassword, WriteFile
@@ -39,7 +39,9 @@ def started(mocker: MockerFixture) -> list[str]:
 
 
 def tell(*changes: Change, **options: bool) -> None:
-    assert daemons.tell(changes, Options(**options), Root("/")) == []  # type: ignore[arg-type]
+    problems = Problems()
+    daemons.tell_daemons(changes, Options(**options), Root("/"), problems)  # type: ignore[arg-type]
+    assert problems.problems == []
 
 
 def test_without_changes_nothing_is_started(started: list[str]) -> None:

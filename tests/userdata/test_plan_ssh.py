@@ -10,8 +10,8 @@ from pytest_mock import MockerFixture
 
 from guestagent import defs
 from guestagent.desired.accounts.authorized import key_options
-from guestagent.errors import FieldError, Origin
-from guestagent.live import daemons as aftermath
+from guestagent.errors import FieldError, Origin, Problems
+from guestagent.live import sshd as live_sshd
 from guestagent.model import Text
 from guestagent.system.root import Root
 from guestagent.system.tools import Result
@@ -258,9 +258,10 @@ def test_the_run_tells_what_overrides_user_data_s_policy(
     content = files(clean_plan(PRACTICE))[defs.SSHD_DROPIN].content
     (guest / defs.SSHD_DROPIN[1:]).write_bytes(content)
     output = f"port 22\npasswordauthentication yes\n{says}\n".encode()
-    mocker.patch("guestagent.live.daemons.os.mkdir")
-    mocker.patch.object(aftermath, "program", lambda name: name)
-    mocker.patch.object(aftermath, "run", return_value=Result(0, output, b""))
-    problems = aftermath.check_sshd(Root(str(guest)))
+    mocker.patch("guestagent.live.sshd.os.mkdir")
+    mocker.patch.object(live_sshd, "program", lambda name: name)
+    mocker.patch.object(live_sshd, "run", return_value=Result(0, output, b""))
+    problems = Problems()
+    live_sshd.check_sshd(Root(str(guest)), problems)
     expected = [("permitrootlogin", f"overridden by {defs.SSHD_DROPINS}/{winner}")]
-    assert [(item.key, item.reason) for item in problems] == (expected if winner else [])
+    assert [(item.key, item.reason) for item in problems.problems] == (expected if winner else [])

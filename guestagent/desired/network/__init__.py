@@ -39,35 +39,43 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         return
     interfaces = match(network.interfaces if network else (), nics, wanted)
     if not any(_gives_address(interface) for interface in interfaces):
-        if nics is None:
-            wanted.warn(origin, f"{_NO_ADDRESS}; the network is left unchanged")
-            return
-        wanted.warn(origin, f"{_NO_ADDRESS}; every NIC gets DHCP and router advertisements")
-        fallback = [_fallback(nic, origin) for nic in _distinct(nics)]
-        if network is None and ask.settings.metadata_link_local_ipv4:
-            fallback = [interface._replace(link_local=True) for interface in fallback]
-        interfaces = match(fallback, nics, wanted)
+        interfaces = _fallback(ask, wanted, origin)
     interfaces = with_metrics(interfaces)
     if ask.settings.network_policy_routing:
         interfaces = with_policy(interfaces)
     if interfaces:
-        _want_files(interfaces, stack, ask, wanted, origin=origin)
+        for path, text, mode, why in stacks.renderer(stack)(interfaces, wanted):
+            wanted.want(File("file", path, text.encode(), mode, why))
+        _want_resolv_conf(interfaces, stack, ask, wanted, origin=origin)
 
 
-def _want_files(
+def _fallback(ask: Ask, wanted: Wanted, origin: Origin) -> list[Interface]:
+    """Return interfaces by which a guest can be reached that the source gives no address."""
+    if ask.facts.nics is None:
+        wanted.warn(origin, f"{_NO_ADDRESS}; the network is left unchanged")
+        return []
+    wanted.warn(origin, f"{_NO_ADDRESS}; every NIC gets DHCP and router advertisements")
+    # Only where no source was read, the address may be what it takes to ask for one.
+    link_local = ask.data.network is None and ask.settings.metadata_link_local_ipv4
+    interfaces = []
+    for nic in _distinct(ask.facts.nics):
+        interface = _dynamic(nic, origin)
+        interfaces.append(interface._replace(link_local=link_local))
+    return match(interfaces, ask.facts.nics, wanted)
+
+
+def _want_resolv_conf(
     interfaces: Sequence[Interface], stack: str, ask: Ask, wanted: Wanted, *, origin: Origin
 ) -> None:
-    for path, text, mode, why in stacks.renderer(stack)(interfaces, wanted):
-        wanted.want(File("file", path, text.encode(), mode, why))
-    resolver = ask.facts.resolver
+    """Plan resolv.conf(5), where neither the stack nor another program writes it."""
     servers = dict.fromkeys(server for interface in interfaces for server in interface.dns)
-    # NetworkManager takes care of the servers in its profiles, whoever writes resolv.conf.
+    # NetworkManager passes the servers of its profiles on by itself.
     if stack == "networkmanager" or not servers:
         return
-    if resolver == "file":
+    if ask.facts.resolver == "file":
         text = _resolv_conf(interfaces, servers)
         wanted.want(File("file", defs.RESOLV_CONF, text.encode(), _RESOLV_MODE, origin))
-    if resolver == "resolvconf" and stack != "ifupdown":
+    if ask.facts.resolver == "resolvconf" and stack != "ifupdown":
         reason = "has DNS servers, but systemd-networkd does not pass them on to resolvconf"
         wanted.warn(origin, reason)
 
@@ -89,7 +97,7 @@ def _distinct(nics: Sequence[Nic]) -> list[Nic]:
     return list(found.values())
 
 
-def _fallback(nic: Nic, origin: Origin) -> Interface:
+def _dynamic(nic: Nic, origin: Origin) -> Interface:
     """Return an interface with DHCPv4 and what routers advertise, DHCPv6 if their flags say so."""
     return Interface(
         mac=nic.mac.lower(),

@@ -253,17 +253,22 @@ def _report_losses(
     interface: Interface, interfaces: Sequence[Interface], problems: Problems
 ) -> None:
     """Note what the source asks for and NetworkManager cannot do."""
-    methods = {version: _method(interface, version) for version in _VERSIONS}
-    unconfigured = [version for version in _VERSIONS if methods[version] not in _CONFIGURED]
-    if not interface.required and "auto" in methods.values():
-        problems.warn(interface.origin, _WAITED_FOR)
+    origin = interface.origin
+    methods = [_method(interface, version) for version in _VERSIONS]
+    if "auto" in methods and not interface.required:
+        problems.warn(origin, _WAITED_FOR)
     if interface.bond:
         primary = dict(interface.bond.options).get("primary")
         if primary is not None and not _name(primary, interfaces):
-            problems.warn(interface.origin, _NO_PRIMARY)
-    if any(family(server) in unconfigured for server in interface.dns):
-        problems.warn(interface.origin, _NO_FAMILY.format("DNS servers"))
+            problems.warn(origin, _NO_PRIMARY)
+    if not _takes_all(interface, interface.dns):
+        problems.warn(origin, _NO_FAMILY.format("DNS servers"))
     if interface.search and _search_family(interface) is None:
-        problems.warn(interface.origin, _NO_FAMILY.format("search domains"))
-    if any(family(route.destination) in unconfigured for route in interface.routes):
-        problems.warn(interface.origin, _NO_FAMILY.format("routes"))
+        problems.warn(origin, _NO_FAMILY.format("search domains"))
+    if not _takes_all(interface, [route.destination for route in interface.routes]):
+        problems.warn(origin, _NO_FAMILY.format("routes"))
+
+
+def _takes_all(interface: Interface, addresses: Sequence[str]) -> bool:
+    """Tell whether NetworkManager takes settings of the families of all addresses."""
+    return all(_method(interface, family(address)) in _CONFIGURED for address in addresses)
