@@ -112,14 +112,19 @@ class _Reader:
             return data
         from guestagent.parse.userdata.read import read
 
-        names = ("user-data", "", "")
         try:
-            config, scripts, problems = read(content, None, None, self.bundle.label, names)
+            config, scripts = read(
+                content,
+                None,
+                None,
+                source=self.bundle.label,
+                problems=self.problems,
+                documents=("user-data", "", ""),
+            )
         except Exception as error:  # without user data one can still log in, and look
             reason = f"{internal(error)}; nothing of it is applied"
             self.problems.error(self._origin("user-data"), reason)
             return data
-        self.problems.add(*problems)
         return data._replace(config=config, scripts=scripts)
 
     def _values_of_tree(self) -> dict[str, str]:

@@ -268,12 +268,13 @@ class _Reader:
         from guestagent.parse.userdata.read import read
 
         try:
-            config, scripts, problems = read(user, vendor, vendor2, self.bundle.label)
+            config, scripts = read(
+                user, vendor, vendor2, source=self.bundle.label, problems=self.problems
+            )
         except Exception as error:  # without user data one can still log in, and look
             reason = f"{internal(error)}; nothing of it is applied"
             self.problems.error(self._origin("user_data"), reason)
             return data
-        self.problems.add(*problems)
         return data._replace(config=config, scripts=scripts)
 
     def _vendor_data(self, name: str) -> object:

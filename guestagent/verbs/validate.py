@@ -15,7 +15,7 @@ from guestagent import defs
 from guestagent.desired import desired
 from guestagent.desired.accounts.passwords import NO_ACCOUNT
 from guestagent.desired.accounts.users import NO_MEMBER
-from guestagent.errors import FieldError, Origin, Problem, UsageError
+from guestagent.errors import FieldError, Origin, Problem, Problems, UsageError
 from guestagent.log import printable
 from guestagent.model import Account, Facts, InstanceData, Text
 from guestagent.parse.userdata.read import read
@@ -133,7 +133,10 @@ def validate(name: str, content: bytes, system: str = _DEBIAN) -> Verdict:
 
     ``name`` is the source in all origins.
     """
-    config, scripts, problems = read(content, None, None, name, ("", "", ""))
+    read_problems = Problems()
+    config, scripts = read(
+        content, None, None, source=name, problems=read_problems, documents=("", "", "")
+    )
     data = _METADATA._replace(config=config, scripts=scripts)
     facts = _facts(data, system)
     wanted = _desired(data, facts)
@@ -142,7 +145,7 @@ def validate(name: str, content: bytes, system: str = _DEBIAN) -> Verdict:
     root = _Imagined({resource.target for resource in own if resource.kind == "link"})
     plan = diff(own, root, facts, {}, True, True)
     plan = plan._replace(changes=tuple(sorted(plan.changes, key=_order)))
-    found = (*problems, *wanted.problems, *plan.problems)
+    found = (*read_problems.problems, *wanted.problems, *plan.problems)
     problems = [_weighed(problem) for problem in found]
     without_effect = _without_effect(data, facts, wanted.resources, problems)
     return Verdict(name, plan, tuple(problems), without_effect)

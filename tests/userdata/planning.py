@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rig
 
 from guestagent.desired import desired
-from guestagent.errors import Origin, Problem
+from guestagent.errors import Origin, Problem, Problems
 from guestagent.model import Account, Facts, InstanceData, Text
 from guestagent.parse.userdata.read import read
 from guestagent.plan.kinds.file import File
@@ -45,8 +45,9 @@ def data_of(
 ) -> tuple[InstanceData, list[Problem]]:
     """The data with user data (without ``#cloud-config``, and vendor data) through the parser."""
     content = text if isinstance(text, bytes) else f"#cloud-config\n{text}".encode()
-    config, scripts, problems = read(content, vendor, None, "drive")
-    return data._replace(config=config, scripts=scripts), problems
+    problems = Problems()
+    config, scripts = read(content, vendor, None, source="drive", problems=problems)
+    return data._replace(config=config, scripts=scripts), problems.problems
 
 
 def plan_of(

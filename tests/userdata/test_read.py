@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from guestagent import defs
-from guestagent.errors import Problem
+from guestagent.errors import Problem, Problems
 from guestagent.model import Part, Setting
 from guestagent.parse.userdata.read import read
 
@@ -19,10 +19,13 @@ DOCUMENTS = ("user_data", "vendor_data.json", "vendor_data2.json")
 class Result:
     def __init__(self, user: str | bytes | None, one: object = None, two: object = None) -> None:
         content = user.encode() if isinstance(user, str) else user
-        config, scripts, problems = read(content, one, two, "drive", DOCUMENTS)
+        problems = Problems()
+        config, scripts = read(
+            content, one, two, source="drive", problems=problems, documents=DOCUMENTS
+        )
         self.config: tuple[Setting, ...] = config
         self.scripts: tuple[Part, ...] = scripts
-        self.problems: list[Problem] = problems
+        self.problems: list[Problem] = problems.problems
         assert len({setting.key for setting in config}) == len(config)
 
     @property
@@ -47,8 +50,10 @@ def test_nothing_given_is_nothing_said(user: bytes | None, vendor: object) -> No
 
 def test_without_cloud_config_yaml_is_not_imported() -> None:
     code = (
-        "import sys; from guestagent.parse.userdata.read import read\n"
-        "read(None, None, {'static': {}}, 'drive'); read(b'#!/bin/sh\\n', {}, {}, 'drive')\n"
+        "import sys; from guestagent.errors import Problems\n"
+        "from guestagent.parse.userdata.read import read\n"
+        "read(None, None, {'static': {}}, 'drive', Problems())\n"
+        "read(b'#!/bin/sh\\n', {}, {}, 'drive', Problems())\n"
         "assert not {'yaml', 'email', 'gzip', 'zlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,7 +13,6 @@ from guestagent.parse.userdata.layers import Layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.errors import Problem
     from guestagent.model import Part, Setting
 
 _NAME_LIMIT = 64
@@ -25,9 +24,10 @@ def read(
     vendor_data: object,
     vendor_data2: object,
     source: str,
+    problems: Problems,
     documents: tuple[str, str, str] = ("user_data", "vendor_data.json", "vendor_data2.json"),
-) -> tuple[tuple[Setting, ...], tuple[Part, ...], list[Problem]]:
-    """Return all settings, all scripts in the order in which they run, and all problems.
+) -> tuple[tuple[Setting, ...], tuple[Part, ...]]:
+    """Return all settings, and all scripts in the order in which they run.
 
     ``vendor_data`` and ``vendor_data2`` are JSON values, None without the document; ``documents``
     are the names of the three for origins.  User data wins over ``vendor_data2``, and that over
@@ -45,9 +45,11 @@ def read(
             layer, vendor_scripts = _read_vendor_data(value, Origin(source, document, ""))
             found.append(layer)
             scripts = vendor_scripts + scripts
-    problems = Problems()
-    settings = layers.combine(found, problems)
-    return settings, tuple(scripts), problems.problems
+    all_problems = Problems()
+    settings = layers.combine(found, all_problems)
+    # Only now: if this failed on the way, the caller reports that alone.
+    problems.add(*all_problems.problems)
+    return settings, tuple(scripts)
 
 
 def _read_vendor_data(value: object, origin: Origin) -> tuple[Layer, list[Part]]:
