@@ -16,7 +16,7 @@ _OWN_FILES = (
 )
 _SUDO = "sudo rules are in a file of another name; rules in force are compared"
 _SSHD = "sshd settings are in a file of another name; settings in force are compared"
-_NETWORK = "the network is written in other words; addresses, routes and DNS are compared"
+_NETWORK = "network files differ in name and content; addresses, routes and DNS are compared"
 _TIME = "time servers are in a file of another name; servers in use are compared"
 _CERTIFICATES = "certificates are in files of other names; the bundle made of them is compared"
 _ROOT_KEY = "root gets no key that only answers with a message"
@@ -102,7 +102,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "fstab",
         r"\S+ on none",
-        "a boot goes on without its swap",
+        "the boot goes on if the swap is missing",
         left="swap sw 0 0",
         right="swap sw,nofail 0 0",
     ),
