@@ -69,7 +69,7 @@ def post(path: str) -> int:
     """
     import time
 
-    from guestagent.sources.endpoints import by_url
+    from guestagent.sources.endpoints import parse_url
     from guestagent.sources.http import Client
 
     try:
@@ -80,5 +80,5 @@ def post(path: str) -> int:
         raise UsageError(f"{path}: {error.strerror}") from None
     except (FieldError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: {error}") from None
-    client = Client(by_url(url), time.monotonic() + _WAIT)
+    client = Client(parse_url(url), time.monotonic() + _WAIT)
     return client.patiently("", lambda: client.post("", body))

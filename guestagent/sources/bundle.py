@@ -1,4 +1,4 @@
-"""Named documents of one source, read once, bounded in size, remembered for comparison."""
+"""The named documents of one source: read once, bounded in size, and compared by digests."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Transport(Protocol):
-        """A way to reach documents by their names, which use ``/`` between parts."""
+        """A way to get documents by their names, which use ``/`` between parts."""
 
         def fetch(self, name: str, limit: int) -> bytes | None:
-            """The document; None only where it is certain that there is none.
+            """Return a document; None only if it is certain that there is none.
 
             Raises Unreadable for one document, SourceBroken for the whole source.
             """
 
         def names(self, folder: str) -> list[str]:
-            """The names in a folder, sorted; none where the folder is missing."""
+            """Return the names in a folder, sorted; an empty list if the folder is missing.
+
+            Raises SourceBroken.
+            """
 
         def close(self) -> None:
-            """Give back whatever the transport holds."""
+            """Give back what the transport holds open."""
 
 
-# What can change in an instance's life; the rest is given once.
+# The ends of names of documents that can change in an instance's life; the others are given once.
 CHANGING = ("/meta_data.json", "/network_data.json")
 USER_DATA = ("/user_data", "/user-data", "/vendor_data.json", "/vendor_data2.json")
-
-
 _DIGITS = frozenset("0123456789")
 
 
 def is_dated(name: str) -> bool:
-    """True for the name of a version of OpenStack's layout that is a date, as 2018-08-27."""
+    """Tell whether a name is a dated version of OpenStack's layout, such as 2018-08-27."""
     parts = name.split("-")
     return [len(part) for part in parts] == [4, 2, 2] and _DIGITS.issuperset("".join(parts))
 
@@ -58,20 +59,20 @@ def digest_document(content: bytes, salt: str) -> str:
 
 
 class Unreadable(GuestagentError):
-    """A document is there and cannot be used: too large, a link, not a file."""
+    """A document exists and cannot be used: too large, a symbolic link, not a file."""
 
 
 class Bundle:
     """The documents of one source; ``label`` names it in messages.
 
-    ``seen`` lists what was asked for, in order: ``name`` for a document, ``name/`` for a
-    folder's listing.  ``unchanged`` says that the source was asked only for what can change in
-    an instance's life, and that nothing of that has.  ``url`` is where a metadata service was
-    asked, empty for other sources.
+    ``seen`` has what was read, in order: ``name`` for a document, ``name/`` for the names in a
+    folder.  ``unchanged`` says that the source was asked only for what can change in an
+    instance's life, and that nothing of it has.  ``url`` is that of a metadata service, empty for
+    other sources.
     """
 
     def __init__(
-        self, label: str, transport: Transport, url: str = "", unchanged: bool = False
+        self, label: str, transport: Transport, url: str = "", *, unchanged: bool = False
     ) -> None:
         self.label, self.url, self.unchanged = label, url, unchanged
         self.seen: dict[str, bytes | None] = {}
@@ -81,11 +82,11 @@ class Bundle:
 
     @property
     def service(self) -> bool:
-        """True for a metadata service."""
+        """Whether the source is a metadata service."""
         return bool(self.url)
 
     def get(self, name: str, limit: int) -> bytes | None:
-        """A document of at most ``limit`` bytes; None where it is missing.
+        """Return a document of at most ``limit`` bytes; None if it is missing.
 
         Raises Unreadable or SourceBroken.
         """
@@ -106,7 +107,10 @@ class Bundle:
         return content
 
     def names(self, folder: str) -> list[str]:
-        """The names in a folder, sorted; none where it is missing.  Raises SourceBroken."""
+        """Return the names in a folder, sorted; an empty list if it is missing.
+
+        Raises SourceBroken.
+        """
         key = folder + "/"
         if key not in self.seen:
             self.seen[key] = "\0".join(self._transport.names(folder)).encode()
@@ -114,19 +118,19 @@ class Bundle:
         return listing.decode().split("\0") if listing else []
 
     def fingerprint(self, seen: Iterable[str], salt: bytes) -> str:
-        """A keyed digest of what the source now says to the same questions.
+        """Return a keyed digest of what the source has now, for names as in ``seen``.
 
         Raises SourceBroken.
         """
         said = bytearray()
         for name in seen:
-            content = self._answer(name)
+            content = self._read_again(name)
             size = -1 if content is None else len(content)
             said += f"{name}\0{size}\n".encode()
             said += content or b""
         return digest(said, key=salt)
 
-    def _answer(self, name: str) -> bytes | None:
+    def _read_again(self, name: str) -> bytes | None:
         if name.endswith("/"):
             self.names(name[:-1])
         else:
@@ -136,12 +140,13 @@ class Bundle:
                 return str(error).encode()
         return self.seen[name]
 
-    def digests(self, salt: str, user_data: bool) -> dict[str, str]:
-        """Names for what the documents say that can change in an instance's life.
+    def digests(self, salt: str, *, with_user_data: bool) -> dict[str, str]:
+        """Return the keyed digests of the documents that can change in an instance's life.
 
-        ``user_data``: they and the vendor's decide with them, so that a plan needs them too.
+        With cloud-config, user and vendor data are among them: what they say of names, keys and
+        files counts at each boot.
         """
-        wanted = (*CHANGING, *USER_DATA) if user_data else CHANGING
+        wanted = (*CHANGING, *USER_DATA) if with_user_data else CHANGING
         return {
             name: digest_document(content, salt)
             for name, content in self.seen.items()
@@ -159,5 +164,5 @@ class Bundle:
         return digest(said, key=bytes.fromhex(salt))
 
     def close(self) -> None:
-        """Give back whatever the source holds: an open directory, a mount."""
+        """Give back what the source holds open: a directory, a mount."""
         self._transport.close()

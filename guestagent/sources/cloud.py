@@ -1,14 +1,14 @@
 """Which cloud this machine is in, by what its hypervisor says: never by asking the network.
 
-Only where something says so is a metadata service asked at all (CVE-2024-6174): whoever is on
-the same link could answer.  The marks are those that the clouds' hypervisors are known to set.
+A metadata service is asked only if there is evidence of one (CVE-2024-6174): any machine on the
+same link could answer.  The marks are those that the hypervisors of the clouds are known to set.
 """
 
 from __future__ import annotations
 
 from guestagent import defs
 from guestagent.record import NamedTuple
-from guestagent.system.machine import dmi, kernel_argument, read_text
+from guestagent.system.machine import dmi, kernel_argument, product_uuid, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ _AMAZON = "Amazon EC2"
 
 
 class Cloud(NamedTuple):
-    """A kind of metadata service, empty for none; and what says that it is there.
+    """A kind of metadata service, empty for none, and the evidence for it.
 
-    ``tokens`` is true where the service must be asked with session tokens (IMDSv2).
-    ``own_uuid`` is true where the hypervisor gives the machine the instance's uuid.
+    ``tokens``: the service must be asked with session tokens (IMDSv2).  ``own_uuid``: the
+    hypervisor gives the machine the instance's UUID.
     """
 
     name: Literal["openstack", "ec2", ""]
@@ -35,9 +35,10 @@ NO_CLOUD = Cloud("", "")
 
 
 def identify(setting: str = "auto") -> Cloud:
-    """The cloud of this machine; ``setting`` is "auto", "none" or one of ``defs.CLOUDS``.
+    """Return the cloud of this machine.
 
-    The kernel command line decides before the setting, and that before the hypervisor.
+    ``setting`` is "auto", "none" or one of ``defs.CLOUDS``.  The kernel command line overrides it,
+    and it overrides what the hypervisor says.
     """
     for where, word in (("the kernel command line", _argument()), ("the settings", setting)):
         if word == "none":
@@ -48,6 +49,7 @@ def identify(setting: str = "auto") -> Cloud:
 
 
 def _named(word: str, evidence: str) -> Cloud:
+    """Return the cloud that a setting names."""
     if word == "openstack":
         own_uuid = dmi("product_name") in defs.OPENSTACK_PRODUCTS
         return Cloud("openstack", evidence, own_uuid=own_uuid)
@@ -55,7 +57,7 @@ def _named(word: str, evidence: str) -> Cloud:
 
 
 def _argument() -> str:
-    """``guestagent.cloud=`` or, for images made for cloud-init, ``ds=``."""
+    """Return the value of ``guestagent.cloud=`` or, for images made for cloud-init, of ``ds=``."""
     for name in (defs.CLOUD_ARGUMENT, "ds="):
         value = kernel_argument(name)
         if value is not None:
@@ -81,7 +83,7 @@ def _ec2() -> Cloud | None:
     if vendor == _AMAZON:
         return Cloud("ec2", f"DMI system vendor {vendor}", tokens=True)
     if _is_amazon_uuid():
-        return Cloud("ec2", "the hypervisor's uuid", tokens=True)
+        return Cloud("ec2", "the hypervisor's UUID", tokens=True)
     if vendor in _EC2_VENDORS:
         return Cloud("ec2", f"DMI system vendor {vendor}")
     if dmi("product_serial").endswith(".brightbox.com"):
@@ -92,9 +94,13 @@ def _ec2() -> Cloud | None:
 
 
 def _is_amazon_uuid() -> bool:
-    """True for a uuid that starts with ec2, in either order of its bytes, in uuid and serial."""
+    """Tell whether the machine's UUID begins with ec2, as those of Amazon's machines do.
+
+    Xen says it itself.  In the DMI table, where the byte order of the first part may be either,
+    it must be the serial number too: another machine may have such a UUID by chance.
+    """
     if read_text(defs.HYPERVISOR_UUID).startswith("ec2"):
         return True
-    uuid, serial = (dmi(name).lower() for name in ("product_uuid", "product_serial"))
+    uuid = product_uuid()
     swapped = uuid[4:5] == "2" and uuid[6:8] == "ec"
-    return uuid == serial and (uuid.startswith("ec2") or swapped)
+    return uuid == dmi("product_serial").lower() and (uuid.startswith("ec2") or swapped)

@@ -1,4 +1,4 @@
-"""Documents in a directory: a mounted config drive, or one given with ``--source``."""
+"""Documents in a directory as a source: a mounted config drive, or one given with ``--source``."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Directory:
-    """A transport over an open directory; no link is followed below it."""
+    """A transport over an open directory; no symbolic link is followed below it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def fetch(self, name: str, limit: int) -> bytes | None:
-        """A document; see ``Transport``."""
+        """Return a document; see ``Transport``."""
         *folders, last = name.split("/")
         return _patiently(name, lambda: self._read(folders, last, limit))
 
@@ -46,6 +46,7 @@ class Directory:
             os.close(folder)
 
     def _enter(self, folders: list[str]) -> int | None:
+        """Return a descriptor of a folder; None if it is missing.  Raises Unreadable, OSError."""
         here = os.dup(self._fd)
         for folder in folders:
             above = here
@@ -55,14 +56,14 @@ class Directory:
                 return None
             except OSError as error:
                 if error.errno in (ELOOP, ENOTDIR):
-                    raise Unreadable("a folder on the way is not a directory") from None
+                    raise Unreadable("a part of its path is not a directory") from None
                 raise
             finally:
                 os.close(above)
         return here
 
     def names(self, folder: str) -> list[str]:
-        """A folder's names; see ``Transport``."""
+        """Return the names in a folder; see ``Transport``."""
         return _patiently(folder, lambda: self._list(folder.split("/") if folder else []))
 
     def _list(self, folders: list[str]) -> list[str]:
@@ -78,12 +79,15 @@ class Directory:
             os.close(here)
 
     def close(self) -> None:
-        """Close the directory; a mount that only it held goes with it."""
+        """Close the directory; a mount that is attached nowhere else ends with it."""
         os.close(self._fd)
 
 
 def _patiently(name: str, read: Callable[[], T]) -> T:
-    """Try an operation again where the medium fails, and call it broken in the end."""
+    """Return what an operation returns, tried again while the medium fails.
+
+    Raises SourceBroken after the last try, Unreadable.
+    """
     tries = 1
     while True:
         try:
@@ -99,5 +103,5 @@ def _patiently(name: str, read: Callable[[], T]) -> T:
 
 
 def open_directory(path: str) -> Directory:
-    """The transport for a path.  Raises OSError."""
+    """Open the directory at a path.  Raises OSError."""
     return Directory(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

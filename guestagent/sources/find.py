@@ -10,158 +10,167 @@ import os
 import time
 
 from guestagent import defs
-from guestagent.errors import NoPermission, Problem, SourceBroken
+from guestagent.errors import NoPermission, Origin, SourceBroken
 from guestagent.record import NamedTuple
-from guestagent.sources.path import marked, open_device
+from guestagent.sources.path import marked_file_system, open_device
 from guestagent.system.machine import dmi, product_uuid, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from guestagent.errors import Problems
     from guestagent.sources.bundle import Bundle
 
     Identify = Callable[[Bundle], str | None]
+
+_CDROM = "5"  # the peripheral device type of CD and DVD drives in SCSI
+# Block devices that never are a drive of the hypervisor.
+_VIRTUAL = ("loop", "ram", "zram", "dm-", "md")
 
 
 class Search(NamedTuple):
     """What a search starts from: ``wait`` is how many seconds it may wait for a drive.
 
-    ``known`` is the instance configured last, ``expected`` says that it had a drive.  ``other``
-    tells whether a metadata service will be asked if there is none.
+    ``known`` is the ID of the instance configured last, ``expected`` says that it had a drive.
+    ``has_service`` tells whether a metadata service will be asked if there is no drive.
     """
 
     wait: float
     known: str | None
     expected: bool
-    other: Callable[[], bool] = lambda: False
+    has_service: Callable[[], bool] = lambda: False
 
 
-def find(search: Search, identify: Identify) -> tuple[Bundle | None, list[Problem]]:
-    """Find the config drive and open it; None if there is none.
+def find_drive(search: Search, identify: Identify, problems: Problems) -> Bundle | None:
+    """Find the config drive and open it; return None if there is none.
 
-    Raises SourceBroken, NoPermission.
+    ``identify`` returns the instance ID of a source.  Raises SourceBroken, NoPermission.
     """
-    devices = _devices(search)
+    devices = _find_devices(search)
     if not devices:
-        return None, []
+        return None
     if len(devices) == 1:
-        return open_device(devices[0]), []
-    return _choose(devices, search, identify)
+        return open_device(devices[0])
+    return _choose(devices, search.known, identify, problems)
 
 
-def _foreign(device: str) -> bool:
-    """True where a device holds another file system; one that cannot be read may be the drive."""
+def _find_devices(search: Search) -> list[str]:
+    """Return the block devices with the label, by the cheapest way that is certain."""
+    links = (f"{defs.BY_LABEL_DIR}/{label}" for label in (defs.LABEL, defs.LABEL.upper()))
+    targets = sorted({os.path.realpath(link) for link in links if os.path.exists(link)})
+    linked = [device for device in targets if not _has_other_file_system(device)]
+    if len(linked) == 1 and _has_one_claim():
+        return linked
+    if not linked and not _is_expected(search) and not _is_udev_behind():
+        return []
+    # Only now, because pyudev is dear to import: 2 interpreter starts.
+    from guestagent.sources.udev import wait_for_drive
+
+    _load_cdrom_driver()
+    return wait_for_drive(_patience(search)) or linked
+
+
+def _has_other_file_system(device: str) -> bool:
+    """Tell whether a device holds another file system than a config drive's.
+
+    One that cannot be read may be the drive.
+    """
     try:
-        return not marked(device)
+        return not marked_file_system(device)
     except (NoPermission, SourceBroken):
         return False
 
 
-def _devices(search: Search) -> list[str]:
-    """The block devices with the label, by the cheapest way that is certain."""
-    links = [f"{defs.BY_LABEL_DIR}/{name}" for name in (defs.LABEL, defs.LABEL.upper())]
-    found = sorted({os.path.realpath(link) for link in links if os.path.exists(link)})
-    linked = [device for device in found if not _foreign(device)]
-    if len(linked) == 1 and _sole_claim():
-        return linked
-    if not linked and not _expected(search) and not _unsettled():
-        return []
-    from guestagent.sources.udev import wait
+def _has_one_claim() -> bool:
+    """Tell whether udev knows only one device that claims the link.
 
-    _load_cdrom_driver()
-    return wait(_patience(search)) or linked
-
-
-def _patience(search: Search) -> Callable[[], float]:
-    """Tells, as often as it is asked, how many seconds to wait for a drive in all.
-
-    Where a metadata service will be asked if there is none, and this machine never had one, it is
-    enough that udev has been idle for a while: every drive that is there is known by then.
+    Its directory of links has a folder for each link, with an entry for each claim.
     """
-    if not _expected(search):
-        return _short_wait
-    if search.expected or not search.other():
-        return lambda: search.wait
-    start = time.monotonic()
-    busy = start
-
-    def until_idle() -> float:
-        nonlocal busy
-        if os.path.exists(defs.UDEV_QUEUE) or _unsettled():
-            busy = time.monotonic()
-        return min(search.wait, busy - start + defs.UDEV_IDLE)
-
-    return until_idle
-
-
-def _sole_claim() -> bool:
-    """True where udev knows one device only that claims the link; its links directory tells."""
+    suffix = f"by-label\\x2f{defs.LABEL}"
+    claims = 0
     try:
-        entries = os.listdir(defs.UDEV_LINKS_DIR)
-        mine = [name for name in entries if name.lower().endswith("by-label\\x2f" + defs.LABEL)]
-        claims = [os.listdir(f"{defs.UDEV_LINKS_DIR}/{name}") for name in mine]
+        for name in os.listdir(defs.UDEV_LINKS_DIR):
+            if name.lower().endswith(suffix):
+                claims += len(os.listdir(f"{defs.UDEV_LINKS_DIR}/{name}"))
     except OSError:
         return False
-    return sum(map(len, claims)) == 1
+    return claims == 1
 
 
-def _expected(search: Search) -> bool:
-    """Evidence of a drive: DMI says OpenStack, or this guest had one before."""
-    product = dmi("product_name")
-    tag = dmi("chassis_asset_tag")
-    return search.expected or product in defs.OPENSTACK_PRODUCTS or tag in defs.OPENSTACK_ASSET_TAGS
+def _is_expected(search: Search) -> bool:
+    """Tell whether there is evidence of a drive: this guest had one, or DMI says OpenStack."""
+    if search.expected or dmi("product_name") in defs.OPENSTACK_PRODUCTS:
+        return True
+    return dmi("chassis_asset_tag") in defs.OPENSTACK_ASSET_TAGS
 
 
-def _unsettled() -> bool:
-    """True while udev has not seen to a block device that is there: it may be the drive."""
+def _is_udev_behind() -> bool:
+    """Tell whether udev has not processed a block device yet, which may be the drive."""
     if not os.path.isdir(defs.UDEV_DATA_DIR):
         return False
     try:
         names = os.listdir(defs.BLOCK_DIR)
     except OSError:
         return False
-    numbers = (read_text(f"{defs.BLOCK_DIR}/{name}/dev") for name in names if _medium(name))
-    return not all(os.path.exists(f"{defs.UDEV_DATA_DIR}/b{number}") for number in numbers)
+    for name in names:
+        if not name.startswith(_VIRTUAL):
+            number = read_text(f"{defs.BLOCK_DIR}/{name}/dev")
+            if not os.path.exists(f"{defs.UDEV_DATA_DIR}/b{number}"):
+                return True
+    return False
 
 
-def _medium(name: str) -> bool:
-    return not name.startswith(("loop", "ram", "zram", "dm-", "md"))
+def _patience(search: Search) -> Callable[[], float]:
+    """Return a function that tells, whenever it is called, how many seconds to wait in all."""
+    if not _is_expected(search):
+        return lambda: defs.UDEV_WAIT if _is_udev_behind() else 0.0
+    if search.expected or not search.has_service():
+        return lambda: search.wait
+    # A service can be asked instead, and this machine never had a drive.  So it is enough that udev
+    # has been idle for a while: it knows every drive that exists by then.
+    start = last_busy = time.monotonic()
 
+    def until_idle() -> float:
+        nonlocal last_busy
+        if os.path.exists(defs.UDEV_QUEUE) or _is_udev_behind():
+            last_busy = time.monotonic()
+        return min(search.wait, last_busy - start + defs.UDEV_IDLE)
 
-def _short_wait() -> float:
-    return defs.UDEV_WAIT if _unsettled() else 0.0
+    return until_idle
 
 
 def _load_cdrom_driver() -> None:
-    """Have systemd load sr_mod where a CD-ROM is there without its driver."""
+    """Have systemd load the driver sr_mod if a CD-ROM has none."""
     try:
         devices = os.listdir(defs.SCSI_DEVICES)
     except OSError:
         return
     for device in devices:
-        where = f"{defs.SCSI_DEVICES}/{device}"
-        if read_text(f"{where}/type") == "5" and not os.path.exists(f"{where}/driver"):
+        place = f"{defs.SCSI_DEVICES}/{device}"
+        if read_text(f"{place}/type") == _CDROM and not os.path.exists(f"{place}/driver"):
             from guestagent.system.tools import program, run
 
-            tool = program("systemctl")
-            if tool:
-                run([tool, "--no-block", "start", "modprobe@sr_mod.service"])
+            systemctl = program("systemctl")
+            if systemctl:
+                run([systemctl, "--no-block", "start", "modprobe@sr_mod.service"])
             return
 
 
 def _choose(
-    devices: list[str], search: Search, identify: Identify
-) -> tuple[Bundle | None, list[Problem]]:
-    """The drive that this machine's uuid names, else the known instance's, else the first."""
+    devices: list[str], known: str | None, identify: Identify, problems: Problems
+) -> Bundle:
+    """Return the drive of this machine's UUID, else that of the known instance, else the first."""
     bundles = [open_device(device) for device in devices]
     ids = [identify(bundle) for bundle in bundles]
-    wanted = [name for name in (product_uuid(), search.known) if name in ids and name]
-    number = ids.index(wanted[0]) if wanted else 0
-    chosen = bundles.pop(number)
-    problems = []
+    chosen = bundles[0]
+    for instance in (product_uuid(), known):
+        if instance and instance in ids:
+            chosen = bundles[ids.index(instance)]
+            break
     for bundle in bundles:
-        reason = f"has the label of a config drive too; {chosen.label} is used"
-        problems.append(Problem("warning", bundle.label, "", "", reason))
-        bundle.close()
-    return chosen, problems
+        if bundle is not chosen:
+            reason = f"also has the label of a config drive; not used, because {chosen.label} is"
+            problems.warn(Origin(bundle.label, "", ""), reason)
+            bundle.close()
+    return chosen

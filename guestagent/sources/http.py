@@ -82,13 +82,13 @@ class _BoundedSocket(socket.socket):
 class Client:
     """Ask one endpoint until ``end``, a time of the monotonic clock.
 
-    ``plug`` is a connection that exists already.  ``requests`` counts the requests that were sent.
+    ``sock`` is a connection that exists already.  ``requests`` counts the requests that were sent.
     """
 
-    def __init__(self, endpoint: Endpoint, end: float, plug: socket.socket | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, end: float, sock: socket.socket | None = None) -> None:
         self.endpoint, self.end = endpoint, end
         self.requests, self.left = 0, defs.TOTAL_LIMIT
-        self._plug = plug
+        self._first_socket = sock
         self._connection: HTTPConnection | None = None
         self._token = ""
 
@@ -200,18 +200,18 @@ class Client:
             connection = HTTPConnection(self.endpoint.host, self.endpoint.port)
             connection.sock = self._open(end)  # so that http.client makes none
             self._connection = connection
-        plug: Any = connection.sock  # a _BoundedSocket
-        plug.end, plug.room = end, _HEAD_ROOM + _BODY_ROOM * limit
-        plug.settimeout(min(defs.READ_TIMEOUT, max(0.001, end - time.monotonic())))
+        sock: Any = connection.sock  # a _BoundedSocket
+        sock.end, sock.room = end, _HEAD_ROOM + _BODY_ROOM * limit
+        sock.settimeout(min(defs.READ_TIMEOUT, max(0.001, end - time.monotonic())))
         return connection
 
     def _open(self, end: float) -> _BoundedSocket:
         """Return the connection that was given, and from the second time on a new one."""
-        plug, self._plug = self._plug, None
-        if plug is None:
+        sock, self._first_socket = self._first_socket, None
+        if sock is None:
             left = max(0.001, end - time.monotonic())
-            plug = self.endpoint.open(min(defs.CONNECT_TIMEOUT, left))
-        return _BoundedSocket(fileno=plug.detach())
+            sock = self.endpoint.connect(min(defs.CONNECT_TIMEOUT, left))
+        return _BoundedSocket(fileno=sock.detach())
 
     def _read(self, response: HTTPResponse, limit: int) -> tuple[bytes, bool]:
         """Return the body of an answer, and whether all of the answer has been read.
@@ -245,13 +245,13 @@ class Client:
             self._connection = None
 
 
-def _is_idle(plug: socket.socket) -> bool:
+def _is_idle(sock: socket.socket) -> bool:
     """Tell whether a connection waits for a request.
 
     If it can be read, the server has closed it, or sent what is no answer to any request.
     """
     poller = poll()
-    poller.register(plug, POLLIN)
+    poller.register(sock, POLLIN)
     return not poller.poll(0)
 
 

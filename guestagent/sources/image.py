@@ -1,7 +1,7 @@
-"""Documents in an image file, read without root and without mounting.
+"""Documents in an image file as a source, read without root and without mounting.
 
-ISO 9660 images are read by xorriso, VFAT ones by mtools: both are GNU tools that read the
-long names, and both are packaged everywhere.
+xorriso reads ISO 9660 images, mtools VFAT ones: both are GNU tools that read long names, and
+packages of every distribution.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ _MAX_LISTING = 1 << 20
 
 
 class Image:
-    """A transport over an image file; all its names are listed once, at the start."""
+    """A transport over an image file."""
 
     def __init__(self, path: str, file_system: str) -> None:
+        """List the names of all files.  Raises SourceBroken."""
         self._path = path
         iso = file_system == "iso9660"
         name = "xorriso" if iso else "mdir"
@@ -29,24 +30,26 @@ class Image:
 
     def _list_iso(self, tool: str) -> frozenset[str]:
         argv = [tool, "-indev", f"stdio:{self._path}", "-find", "/", "-type", "f"]
-        listing = self._tool(argv, _MAX_LISTING).decode("utf-8", "replace")
-        # Each name is printed in single quotes, as the shell would want it.
-        names = (line.strip() for line in listing.splitlines())
-        return frozenset(name[2:-1] for name in names if name.startswith("'/"))
+        listing = self._output(argv, _MAX_LISTING).decode("utf-8", "replace")
+        # A line for each file, with its path in single quotes as for a shell; other lines are
+        # messages.
+        lines = (line.strip() for line in listing.splitlines())
+        return frozenset(line[2:-1] for line in lines if line.startswith("'/"))
 
     def _list_fat(self, tool: str) -> frozenset[str]:
-        listing = self._tool([tool, "-i", self._path, "-/", "-b", "-a", "::"], _MAX_LISTING)
+        listing = self._output([tool, "-i", self._path, "-/", "-b", "-a", "::"], _MAX_LISTING)
         lines = listing.decode("utf-8", "replace").splitlines()
         return frozenset(line.removeprefix("::/") for line in lines if not line.endswith("/"))
 
-    def _tool(self, argv: list[str], limit: int) -> bytes:
+    def _output(self, argv: list[str], limit: int) -> bytes:
+        """Run a tool, and return its output of at most ``limit`` bytes and one more."""
         result = run(argv, limit=limit)
         if result.status:
             raise SourceBroken(f"{self._path}: cannot be read: {result.reason()}")
         return result.output
 
     def fetch(self, name: str, limit: int) -> bytes | None:
-        """A document; see ``Transport``."""
+        """Return a document; see ``Transport``."""
         if name not in self._files:
             return None
         if self._iso:
@@ -54,16 +57,16 @@ class Image:
             argv += ["-concat", "append", "-", "/" + name, "--"]
         else:
             argv = [program("mtype") or "mtype", "-i", self._path, f"::{name}"]
-        content = self._tool(argv, limit)
+        content = self._output(argv, limit)
         if len(content) > limit:
             raise Unreadable(f"larger than {limit} bytes")
         return content
 
     def names(self, folder: str) -> list[str]:
-        """A folder's names; see ``Transport``."""
+        """Return the names in a folder; see ``Transport``."""
         start = folder + "/" if folder else ""
         below = (name[len(start) :] for name in self._files if name.startswith(start))
         return sorted({name.split("/")[0] for name in below})
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to give back."""

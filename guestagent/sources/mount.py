@@ -1,8 +1,8 @@
-"""Mounting a config drive where nobody else can see it.
+"""Mount a config drive where no other process can see it.
 
-The drive is mounted with fsopen(2), fsconfig(2) and fsmount(2) (Linux 5.14 for all the
-attributes used) and never attached to the file tree: the only way in is the descriptor
-this process holds, and the mount ends with it, however the process ends.
+The drive is mounted with fsopen(2), fsconfig(2) and fsmount(2) (Linux 5.14 for all the attributes
+used) and never attached to the file tree: the only way in is a descriptor of this process, and the
+mount ends with it, however the process ends.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _ATTRIBUTES = _RDONLY | _NOSUID | _NODEV | _NOEXEC | _NOSYMFOLLOW
 
 
 def mount(device: str, file_system: str) -> int:
-    """Mount a block device read-only, nosuid, nodev, noexec and nosymfollow.
+    """Mount a block device, and return a descriptor of the file system's top directory.
 
-    Returns a descriptor of the file system's top directory.  Raises NoPermission for a
+    It is mounted read-only, nosuid, nodev, noexec and nosymfollow.  Raises NoPermission for a
     caller without CAP_SYS_ADMIN, SourceBroken for every other failure.
     """
     if file_system not in defs.FILE_SYSTEMS:
-        raise SourceBroken(f"{device}: holds a file system that is never mounted")
+        raise SourceBroken(f"{device}: has a file system of a type that is never mounted")
     try:
         return _mount(device, file_system)
     except PermissionError:
@@ -53,17 +53,21 @@ def _mount(device: str, file_system: str) -> int:
 
 
 def mounted_at(device: str) -> str | None:
-    """Where a block device's whole file system is mounted already: proc_pid_mountinfo(5)."""
+    """Return where a block device's whole file system is mounted; None if it is not mounted.
+
+    The table is that of proc_pid_mountinfo(5).  Raises OSError.
+    """
     number = os.stat(device).st_rdev
     wanted = f"{os.major(number)}:{os.minor(number)}"
     with open(defs.MOUNT_TABLE, encoding="utf-8", errors="surrogateescape") as table:
         for line in table:
-            _, _, which, top, point, *_ = line.split(" ")
-            if which == wanted and top == "/":
-                return _unescaped(point)
+            _, _, device_number, top, point, *_ = line.split(" ")
+            if device_number == wanted and top == "/":
+                return _unescape(point)
     return None
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
+    """Return a path with its escapes ``\\NNN``, three octal digits each, decoded."""
     first, *rest = text.split("\\")
     return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)

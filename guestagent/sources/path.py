@@ -13,7 +13,7 @@ _SECTOR = 2048
 
 
 def open_path(path: str) -> Bundle:
-    """A directory, an image file or a block device as a source.
+    """Open a directory, an image file or a block device as a source.
 
     Raises UsageError for anything else, SourceBroken, NoPermission.
     """
@@ -37,9 +37,10 @@ def _open_image(path: str) -> Bundle:
 
 
 def open_device(device: str) -> Bundle:
-    """A block device, read where it is mounted already, or mounted for this process alone.
+    """Open a block device where it is mounted already, else mount it for this process alone.
 
-    A caller who may read the device but not mount it reads it like an image.
+    For a caller who may read the device but not mount it, it is read like an image.  Raises
+    SourceBroken, NoPermission.
     """
     from guestagent.sources.mount import mount, mounted_at
 
@@ -57,20 +58,21 @@ def open_device(device: str) -> Bundle:
 
 
 def file_system(path: str) -> str:
-    """The file system type, by the marks of ECMA-119 and of Microsoft's FAT specification.
+    """Return the file system type of a device or image.
 
-    Raises SourceBroken for another type and for a device that cannot be read.
+    Raises SourceBroken for another type and for a device that cannot be read, NoPermission.
     """
-    kind = marked(path)
+    kind = marked_file_system(path)
     if not kind:
         raise SourceBroken(f"{path}: holds neither an ISO 9660 nor a VFAT file system")
     return kind
 
 
-def marked(path: str) -> str:
-    """Return the file system type that a device or image is marked with; empty for another type.
+def marked_file_system(path: str) -> str:
+    """Return "iso9660" or "vfat" for a device or image marked as such, else an empty string.
 
-    Raises SourceBroken, NoPermission.
+    The marks are those of ECMA-119 and of Microsoft's FAT specification.  Raises SourceBroken,
+    NoPermission.
     """
     try:
         with open(path, "rb", buffering=0) as file:

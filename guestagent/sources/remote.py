@@ -1,7 +1,7 @@
 """The metadata service, from the side that must not talk to the network itself.
 
-At boot the early stage leaves a request; a unit without rights fetches, and a later one reads its
-answer.  By hand the same happens in a child process that has become nobody.
+At boot the first stage leaves a request, a unit without rights fetches, and a later stage reads
+the answer.  By hand a child process does the same, after it has become the user nobody.
 """
 
 from __future__ import annotations
@@ -9,112 +9,110 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import FieldError, GuestagentError, SourceBroken, Unreachable, UsageError
 from guestagent.sources import cloud
-from guestagent.sources.documents import LIMIT, Answer, bundle, decode, encode
+from guestagent.sources.documents import as_bundle
+from guestagent.sources.handover import (
+    ANSWER_LIMIT,
+    Answer,
+    Request,
+    decode_answer,
+    decode_request,
+    encode_answer,
+    request_as_json,
+)
 from guestagent.system import ownfiles
-from guestagent.system.jsontext import loads
 from guestagent.system.machine import product_uuid
 from guestagent.system.privsep import ask_as_nobody
 from guestagent.system.root import read_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from guestagent.memory.state import State
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
-    from guestagent.sources.service import Request
     from guestagent.system.root import Root
 
-_GRACE = 5.0
+_GRACE = 5.0  # seconds that the child has beyond the time of its request
 
 
-def request_for(settings: Settings, source: str, before: State) -> dict[str, Any] | None:
-    """What to ask a service for, as JSON can hold it; None where there is no sign of one.
+def request_for(settings: Settings, url: str, before: State) -> Request | None:
+    """Return what to ask a metadata service for; None if nothing says that there is one.
 
-    ``source`` is a URL that was given, or empty.
+    ``url`` is that of a service which was named by hand, or empty.
     """
     found = cloud.identify(settings.metadata_service)
-    urls = (source,) if source else settings.metadata_urls
-    if not found.name and source:
+    if not found.name and url:
         found = cloud.Cloud("openstack", "a URL was given")
     if not found.name:
         return None
     known = before.configured
     if found.own_uuid and before.instance_id != product_uuid():
-        known = False  # an image of a configured guest, or its disk, as another instance
-    longest = defs.METADATA_WAIT_KNOWN if known else settings.metadata_wait
-    return {
-        "cloud": found._asdict(),
-        "urls": urls,
-        "wait": min(settings.metadata_wait, longest),
-        "salt": before.salt,
-        "digests": before.documents,
-        "old_protocol": settings.metadata_imds_v1,
-        "password": settings.password_post and not known,
-    }
-
-
-def leave(root: Root, request: dict[str, Any]) -> None:
-    """Leave the request for the unit that fetches.  Raises OSError, Refused."""
-    ownfiles.write(root, defs.REQUEST_FILE, request, 0o600)
-
-
-def _request(value: dict[str, Any]) -> Request:
-    from guestagent.sources.service import Request
-
+        known = False  # an image made of a configured guest, or its disk in another instance
+    wait = settings.metadata_wait
     return Request(
-        **{**value, "cloud": cloud.Cloud(**value["cloud"]), "urls": tuple(value["urls"])}
+        found,
+        urls=(url,) if url else settings.metadata_urls,
+        wait=min(wait, defs.METADATA_WAIT_KNOWN) if known else wait,
+        salt=before.salt,
+        digests=before.documents,
+        old_protocol=settings.metadata_imds_v1,
+        password=settings.password_post and not known,
     )
 
 
+def leave_request(root: Root, request: Request) -> None:
+    """Leave a request for the unit that fetches.  Raises OSError, Refused."""
+    ownfiles.write(root, defs.REQUEST_FILE, request_as_json(request), 0o600)
+
+
 def read_request(path: str) -> Request:
-    """The request in a file.  Raises UsageError."""
+    """Return the request in a file.  Raises UsageError."""
     try:
         with open(path, "rb") as file:
-            return _request(loads(file.read(defs.JSON_LIMIT)))
+            return decode_request(file.read(defs.JSON_LIMIT))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except (FieldError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: {error}") from None
 
 
-def asked(request: Request) -> Answer:
-    """What a request brings, which may be that there is no answer."""
-    from guestagent.sources.service import fetch as ask
+def answer_to(request: Request) -> Answer:
+    """Ask a metadata service, and return its answer, which may be an error."""
+    from guestagent.sources.service import fetch
 
     try:
-        return ask(request)
+        return fetch(request)
     except GuestagentError as error:
         return Answer("", error=str(error), again=isinstance(error, Unreachable))
 
 
-def by_hand(request: dict[str, Any]) -> Bundle:
-    """Ask now, in a child without rights.  Raises SourceBroken, Unreachable, UsageError."""
-    from guestagent.sources.endpoints import by_url
+def ask_now(request: Request) -> Bundle:
+    """Ask in a child process without rights, and return all documents as a source.
 
-    wanted = {**request, "salt": "", "digests": {}}
-    wait = min(request["wait"], defs.METADATA_WAIT_KNOWN)
-    made = _request({**wanted, "wait": wait})
-    for url in made.urls:
-        by_url(url)
-    content = ask_as_nobody(lambda: encode(asked(made)), LIMIT, wait + _GRACE)
+    Raises SourceBroken, Unreachable, UsageError.
+    """
+    from guestagent.sources.endpoints import parse_url
+
+    for url in request.urls:
+        parse_url(url)
+    wait = min(request.wait, defs.METADATA_WAIT_KNOWN)
+    whole = request._replace(wait=wait, salt="", digests={})
+    content = ask_as_nobody(lambda: encode_answer(answer_to(whole)), ANSWER_LIMIT, wait + _GRACE)
     if not content:
         raise Unreachable("the process that asks the metadata service gave no answer")
-    return _source(decode(content))
+    return _documents(decode_answer(content))
 
 
-def fetched(root: Root) -> Bundle:
-    """What the unit fetched, as a source.  Raises SourceBroken, Unreachable, OSError."""
+def read_answer(root: Root) -> Bundle:
+    """Return what the unit has fetched, as a source.  Raises SourceBroken, Unreachable, OSError."""
     try:
         with root.place(defs.ANSWER_FILE) as place:
-            content = read_at(place.fd, place.name, LIMIT)
+            content = read_at(place.fd, place.name, ANSWER_LIMIT)
     except FileNotFoundError:
         raise Unreachable("nothing was fetched from the metadata service") from None
-    return _source(decode(content))
+    return _documents(decode_answer(content))
 
 
-def _source(answer: Answer) -> Bundle:
+def _documents(answer: Answer) -> Bundle:
     if answer.error:
         raise (Unreachable if answer.again else SourceBroken)(answer.error)
-    return bundle(answer)
+    return as_bundle(answer)

@@ -1,7 +1,7 @@
-"""Reading a metadata service: which one, in which layout, which documents.
+"""Read a metadata service: find it, tell its layout, and get its documents.
 
-Layouts: OpenStack's (Nova's ``api/metadata/handler.py``) and EC2's (instance metadata in the EC2
-User Guide), as Nova serves it too.  Credentials are never asked for.
+Layouts: OpenStack's (Nova's ``api/metadata/handler.py``), and EC2's (instance metadata in the EC2
+User Guide), which Nova serves too.  Credentials are never asked for.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from guestagent import defs
 from guestagent.errors import FieldError, SourceBroken, Unreachable
 from guestagent.record import NamedTuple
 from guestagent.sources.bundle import digest_document, is_dated
-from guestagent.sources.documents import Answer
-from guestagent.sources.endpoints import Connecting, Endpoint, by_url, candidates
+from guestagent.sources.endpoints import Connecting, Endpoint, list_candidates, parse_url
+from guestagent.sources.handover import Answer
 from guestagent.sources.http import Client, Transient, back_off
 from guestagent.system.jsontext import loads
 
@@ -23,36 +23,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
-    from guestagent.sources.cloud import Cloud
+    from guestagent.sources.handover import Request
 
 _META, _NETWORK = "meta_data.json", "network_data.json"
-# What an instance has for its life is asked for where it is not known, or something has changed.
+# These do not change in an instance's life: they are read for a new instance, and when another
+# document has changed.
 _LASTING = ("vendor_data.json", "vendor_data2.json", "user_data")
-_POLL = 0.05
+_EC2_META = "/latest/meta-data"
+_POLL = 0.05  # seconds between looks at connections and answers
 _REFUSALS = 3
 _NO_LINK, _UNREACHED = "no link is up", "no address of it can be reached"
 
 
-class Request(NamedTuple):
-    """What to ask for.
-
-    ``urls`` replace the addresses of the link.  ``wait`` is the time for everything, in seconds.
-    ``salt`` (hexadecimal) and ``digests`` name what an earlier run was told (``Bundle.digests``).
-    ``old_protocol`` allows EC2 without session tokens where the platform has them.
-    ``password`` asks if the instance has a password in the service already.
-    """
-
-    cloud: Cloud
-    urls: tuple[str, ...] = ()
-    wait: float = defs.METADATA_WAIT
-    salt: str = ""
-    digests: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
-    old_protocol: bool = False
-    password: bool = False
-
-
-class _Sound(NamedTuple):
-    """A service that answered soundly: its client, the folder of the layout, the first document."""
+class _Found(NamedTuple):
+    """A service that gave a sound answer: its client, the layout's folder, the first document."""
 
     client: Client
     folder: str
@@ -62,139 +46,169 @@ class _Sound(NamedTuple):
 def fetch(request: Request) -> Answer:
     """Find the service and read it.  Raises SourceBroken, Unreachable, UsageError."""
     end = time.monotonic() + request.wait
-    sound = _Race(request, end).winner()
-    client = sound.client
+    service = _Race(request, end).winner()
+    client = service.client
     try:
-        if sound.folder.startswith("openstack/"):
-            documents, unchanged = _read_openstack(sound, request)
+        if service.folder.startswith("openstack/"):
+            documents, unchanged = _read_openstack(service, request)
         else:
-            documents, unchanged = _read_ec2(sound), False
+            documents, unchanged = _read_ec2(client, service.first), False
     finally:
         client.close()
-    return Answer(client.endpoint.zoned, documents, unchanged, client.requests)
+    return Answer(client.endpoint.url_with_zone, documents, unchanged, client.requests)
 
 
-def _read_openstack(sound: _Sound, request: Request) -> tuple[dict[str, bytes], bool]:
-    """The documents, and if those that can change are as they were; only they are read then."""
-    folder, client = sound.folder, sound.client
-    found: dict[str, bytes] = {f"{folder}/{_META}": sound.first}
+def _read_openstack(service: _Found, request: Request) -> tuple[dict[str, bytes], bool]:
+    """Return the documents, and whether the instance has been configured by them already.
+
+    Only those that the request has digests of are read then.
+    """
+    folder, client = service.folder, service.client
+    documents = {f"{folder}/{_META}": service.first}
 
     def read(name: str) -> None:
         content = client.get(f"/{folder}/{name}", defs.JSON_LIMIT)
         if content is not None:
-            found[f"{folder}/{name}"] = content
+            documents[f"{folder}/{name}"] = content
 
     read(_NETWORK)
     for name in _LASTING:
         if f"{folder}/{name}" in request.digests:
             read(name)
     if request.digests:
-        now = {name: digest_document(content, request.salt) for name, content in found.items()}
-        if now == request.digests:
-            return found, True
-    for name in (*_LASTING, *(("password",) if request.password else ())):
-        if f"{folder}/{name}" not in found:
+        digests = {
+            name: digest_document(content, request.salt) for name, content in documents.items()
+        }
+        if digests == request.digests:
+            return documents, True
+    rest = (*_LASTING, "password") if request.password else _LASTING
+    for name in rest:
+        if f"{folder}/{name}" not in documents:
             read(name)
-    for place in _contents(sound.first):
+    for place in _injected_files(service.first):
         content = client.get(f"/openstack/{place}", defs.FILE_LIMIT)
         if content is not None:
-            found[f"openstack/{place}"] = content
-    return found, False
+            documents[f"openstack/{place}"] = content
+    return documents, False
 
 
-def _contents(meta: bytes) -> list[str]:
-    """Where the injected files are that ``meta_data.json`` names, as Nova does: by a number.
+def _injected_files(meta_data: bytes) -> list[str]:
+    """Return where the files are that ``meta_data.json`` names, as ``content/NUMBER``.
 
-    The parser tells of odd ones.
+    Others are left out; the parser reports them.
     """
-    listed = loads(meta).get("files")
-    entries = listed[: defs.MAX_FILES] if isinstance(listed, list) else []
-    places = [entry.get("content_path") for entry in entries if isinstance(entry, dict)]
-    found: dict[str, None] = {}
-    for place in places:
+    files = loads(meta_data).get("files")
+    if not isinstance(files, list):
+        return []
+    places: dict[str, None] = {}  # a dict keeps the order
+    for file in files[: defs.MAX_FILES]:
+        place = file.get("content_path") if isinstance(file, dict) else None
         folder, _, name = str(place).removeprefix("/").partition("/")
-        if folder == "content" and name.isascii() and name.isdigit() and len(name) < 9:
-            found[f"{folder}/{name}"] = None
-    return list(found)
+        if folder == "content" and _is_number(name, digits=8):
+            places[f"{folder}/{name}"] = None
+    return list(places)
 
 
-def _read_ec2(sound: _Sound) -> dict[str, bytes]:
-    client = sound.client
-    root = "/latest/meta-data"
-    found = {"ec2/latest/meta-data/instance-id": sound.first}
+def _is_number(text: str, *, digits: int) -> bool:
+    """Tell whether a text is a decimal number of at most so many digits."""
+    return text.isascii() and text.isdigit() and len(text) <= digits
 
-    def read(name: str, limit: int = defs.JSON_LIMIT) -> bytes | None:
-        content = client.get(f"/latest/{name}", limit)
+
+def _read_ec2(client: Client, instance_id: bytes) -> dict[str, bytes]:
+    documents = {f"ec2{_EC2_META}/instance-id": instance_id}
+
+    def read(path: str, limit: int = defs.JSON_LIMIT) -> None:
+        content = client.get(path, limit)
         if content is not None:
-            found[f"ec2/latest/{name}"] = content
-        return content
+            documents[f"ec2{path}"] = content
 
-    read("meta-data/local-hostname")
-    keys = client.get(f"{root}/public-keys/", defs.JSON_LIMIT) or b""
-    for line in keys.decode("ascii", "replace").splitlines()[: defs.MAX_KEYS]:
-        number = line.partition("=")[0]
-        if number.isascii() and number.isdigit() and len(number) < 4:
-            read(f"meta-data/public-keys/{number}/openssh-key", defs.TOKEN_LIMIT)
-    read("dynamic/instance-identity/document")
-    read("user-data")
-    return found
+    read(f"{_EC2_META}/local-hostname")
+    # A line for each key, as NUMBER=NAME.
+    listing = client.get(f"{_EC2_META}/public-keys/", defs.JSON_LIMIT) or b""
+    for line in listing.decode("ascii", "replace").splitlines()[: defs.MAX_KEYS]:
+        number, _, _ = line.partition("=")
+        if _is_number(number, digits=3):
+            read(f"{_EC2_META}/public-keys/{number}/openssh-key", defs.TOKEN_LIMIT)
+    read("/latest/dynamic/instance-identity/document")
+    read("/latest/user-data")
+    return documents
+
+
+class _Round:
+    """What comes of asking all endpoints once.
+
+    ``connected`` says that a service took a connection.  ``pauses`` are what services asked to
+    wait, in seconds.  ``refusal`` is the answer of a service that will not give documents.
+    """
+
+    def __init__(self) -> None:
+        self.answers: queue.SimpleQueue[_Found | None] = queue.SimpleQueue()
+        self.connected = False
+        self.pauses: list[float] = []
+        self.refusal: SourceBroken | None = None
 
 
 class _Race:
-    """All endpoints at once, again and again until one answers soundly."""
+    """All endpoints asked at once, again and again, until one gives a sound answer.
+
+    ``reason`` says why none has.
+    """
 
     def __init__(self, request: Request, end: float) -> None:
         self.request, self.end = request, end
         self.reason = _NO_LINK
-        self.results: queue.SimpleQueue[_Sound | None] = queue.SimpleQueue()
         self.over = threading.Event()
-        self.heard = False
-        self.pauses: list[float] = []  # that services asked for, in this round
-        self.refused: SourceBroken | None = None
 
-    def winner(self) -> _Sound:
-        """The first sound answer.  Raises SourceBroken, Unreachable, UsageError."""
+    def winner(self) -> _Found:
+        """Return the first service that answers.  Raises SourceBroken, Unreachable, UsageError."""
+        set_by_hand = [parse_url(url) for url in self.request.urls]
         tries = refusals = 0
         while True:
-            listed = [by_url(url) for url in self.request.urls]
-            endpoints = listed or candidates(self.request.cloud.name == "ec2")
-            sound = self._round(endpoints)
-            if sound is not None:
+            endpoints = set_by_hand or list_candidates(ec2=self.request.cloud.name == "ec2")
+            this = _Round()
+            found = self._ask_all(endpoints, this)
+            if found is not None:
                 self.over.set()
-                return sound
-            # Another address may come up yet that answers better than one that refuses.
-            refusals += self.refused is not None
-            if self.refused and (listed or refusals == _REFUSALS):
-                raise self.refused
-            # Nobody is burdened by tries that reach nobody: a lease may come at any moment.
-            least = min(self.pauses, default=0.0)
-            pause = back_off(tries, least) if self.heard else defs.RACE_PAUSE
-            tries += self.heard
+                return found
+            if this.refusal:
+                refusals += 1
+                # Another address may come up yet, and answer better than the one that refuses.
+                if set_by_hand or refusals == _REFUSALS:
+                    raise this.refusal
+            if this.connected:
+                pause = back_off(tries, min(this.pauses, default=0.0))
+                tries += 1
+            else:
+                # Tries that reach no service burden none, and a lease may come at any moment.
+                pause = defs.RACE_PAUSE
             if time.monotonic() + pause >= self.end:
                 self.over.set()
                 raise Unreachable(f"no metadata service answered: {self.reason}")
             time.sleep(pause)
 
-    def _round(self, endpoints: list[Endpoint]) -> _Sound | None:
+    def _ask_all(self, endpoints: list[Endpoint], this: _Round) -> _Found | None:
+        """Connect to all endpoints, ask those that connect, and return the first that answers."""
         connecting = Connecting(endpoints)
-        self.heard, self.refused, self.pauses = False, None, []
         if endpoints and self.reason == _NO_LINK:
             self.reason = _UNREACHED
         give_up = min(self.end, time.monotonic() + defs.CONNECT_TIMEOUT)
-        running = started = 0
+        started = ended = 0
         try:
-            while connecting or running:
-                for endpoint, plug in connecting.connected(_POLL if connecting else 0):
-                    self._start(endpoint, plug, started * defs.RACE_PAUSE)
-                    running, started = running + 1, started + 1
+            while connecting or started > ended:
+                for endpoint, sock in connecting.take_connected(_POLL if connecting else 0):
+                    # Each is asked a little later than the one before, whose answer mostly does.
+                    arguments = (endpoint, sock, started * defs.RACE_PAUSE, this)
+                    threading.Thread(target=self._ask, args=arguments, daemon=True).start()
+                    started += 1
+                    this.connected = True
                 try:
-                    sound = self.results.get(timeout=_POLL if not connecting else 0.001)
+                    found = this.answers.get(timeout=0.001 if connecting else _POLL)
                 except queue.Empty:
-                    sound = None
+                    pass
                 else:
-                    running -= 1
-                if sound is not None:
-                    return sound
+                    ended += 1
+                    if found is not None:
+                        return found
                 if time.monotonic() >= give_up:
                     connecting.close()
                 if time.monotonic() >= self.end:
@@ -203,65 +217,69 @@ class _Race:
             connecting.close()
         return None
 
-    def _start(self, endpoint: Endpoint, plug: socket.socket, later: float) -> None:
-        self.heard = True
-        threading.Thread(target=self._ask, args=(endpoint, plug, later), daemon=True).start()
-
-    def _ask(self, endpoint: Endpoint, plug: socket.socket, later: float) -> None:
-        """One endpoint's answer; ends in the queue whatever happens.
-
-        Each asks a little later than the one before: mostly that one's answer will do.
-        """
-        sound = None
-        client = Client(endpoint, self.end, plug)
+    def _ask(self, endpoint: Endpoint, sock: socket.socket, later: float, this: _Round) -> None:
+        """Ask one endpoint ``later`` seconds from now, and put what it gave into the queue."""
+        found = None
+        client = Client(endpoint, self.end, sock)
         try:
             if not self.over.wait(later):
-                sound = self._first(client)
+                found = _ask_for_first(client, self.request)
         except (Transient, FieldError) as error:
-            # That the time was over is no reason where there is a better one.
+            # That the time is over says less than what was wrong before.
             if time.monotonic() < self.end or self.reason == _UNREACHED:
                 self.reason = f"{endpoint.url}: {error}"
-            self.pauses.append(getattr(error, "after", 0.0))
+            this.pauses.append(error.after if isinstance(error, Transient) else 0.0)
         except SourceBroken as error:
-            self.reason, self.refused = str(error), error
+            self.reason, this.refusal = str(error), error
         finally:
-            if sound is None:
+            if found is None:
                 client.close()
-            self.results.put(sound)
+            this.answers.put(found)
 
-    def _first(self, client: Client) -> _Sound | None:
-        if self.request.cloud.name != "ec2":
-            sound = self._openstack(client)
-            if sound is not None:
-                return sound
-        return self._ec2(client)
 
-    def _openstack(self, client: Client) -> _Sound | None:
-        folder = "openstack/latest"
-        content = client.ask(f"/{folder}/{_META}", defs.JSON_LIMIT)
-        if content is None:
-            folder = self._dated(client)
-            content = client.ask(f"/{folder}/{_META}", defs.JSON_LIMIT) if folder else None
-        if content is None:
+def _ask_for_first(client: Client, request: Request) -> _Found:
+    """Ask for the first document of each layout, in one try.
+
+    Raises Transient, SourceBroken, and FieldError for an answer that is not sound.
+    """
+    if request.cloud.name != "ec2":
+        found = _ask_openstack(client)
+        if found is not None:
+            return found
+    return _ask_ec2(client, request)
+
+
+def _ask_openstack(client: Client) -> _Found | None:
+    """Ask for ``meta_data.json``; return None if the service does not have OpenStack's layout."""
+    folder = "openstack/latest"
+    content = client.ask(f"/{folder}/{_META}", defs.JSON_LIMIT)
+    if content is None:  # a service need not have "latest"
+        version = _newest_version(client)
+        if not version:
             return None
-        if not isinstance(loads(content), dict):
-            raise FieldError(f"{folder}/{_META} is not a JSON object")
-        return _Sound(client, folder, content)
+        folder = f"openstack/{version}"
+        content = client.ask(f"/{folder}/{_META}", defs.JSON_LIMIT)
+    if content is None:
+        return None
+    if not isinstance(loads(content), dict):
+        raise FieldError(f"{folder}/{_META} is not a JSON object")
+    return _Found(client, folder, content)
 
-    def _dated(self, client: Client) -> str:
-        """The folder of the newest version, for a service that has no "latest"."""
-        listing = client.ask("/openstack", defs.TOKEN_LIMIT) or b""
-        dated = [word for word in listing.decode("ascii", "replace").split() if is_dated(word)]
-        return f"openstack/{max(dated)}" if dated else ""
 
-    def _ec2(self, client: Client) -> _Sound | None:
-        cloud = self.request.cloud
-        if cloud.name == "ec2":
-            known = client.get_token()
-            if not known and cloud.tokens and not self.request.old_protocol:
-                reason = "gives no session token, and metadata.imds_v1 is not set"
-                raise SourceBroken(f"{client.endpoint.url}: {reason}")
-        content = client.ask("/latest/meta-data/instance-id", defs.NAME_LIMIT)
-        if content is None:
-            raise FieldError("has neither OpenStack's nor EC2's layout")
-        return _Sound(client, "ec2/latest", content.strip())
+def _newest_version(client: Client) -> str:
+    """Return the newest dated version that a service lists; an empty string if it has none."""
+    listing = client.ask("/openstack", defs.TOKEN_LIMIT) or b""
+    dated = [word for word in listing.decode("ascii", "replace").split() if is_dated(word)]
+    return max(dated, default="")
+
+
+def _ask_ec2(client: Client, request: Request) -> _Found:
+    """Ask for the instance ID, after a session token where the cloud is EC2."""
+    cloud = request.cloud
+    if cloud.name == "ec2" and not client.get_token() and cloud.tokens and not request.old_protocol:
+        reason = "gives no session token, and metadata.imds_v1 is not set"
+        raise SourceBroken(f"{client.endpoint.url}: {reason}")
+    content = client.ask(f"{_EC2_META}/instance-id", defs.NAME_LIMIT)
+    if content is None:
+        raise FieldError("has neither OpenStack's nor EC2's layout")
+    return _Found(client, "ec2/latest", content.strip())

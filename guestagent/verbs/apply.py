@@ -362,7 +362,7 @@ def _remember(
     )
     if bundle.service:
         # Scripts alone change nothing of later plans, cloud-config does.
-        documents = bundle.digests(after.salt, user_data=bool(data.config))
+        documents = bundle.digests(after.salt, with_user_data=bool(data.config))
         after = after._replace(documents=documents)
     return after._replace(fingerprint=_fingerprint(bundle, run.root, after))
 

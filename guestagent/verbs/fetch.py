@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from guestagent import defs, log
-from guestagent.sources.documents import encode
-from guestagent.sources.remote import asked, read_request
+from guestagent.sources.handover import encode_answer
+from guestagent.sources.remote import answer_to, read_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ def run(options: Options) -> int:
     The process needs no right to write anything for that.  Having no answer is no failure of this
     unit: the answer says so, and the unit that reads it reports it.  Raises UsageError.
     """
-    answer = asked(read_request(options.source))
+    answer = answer_to(read_request(options.source))
     if answer.error:
         log.warning(answer.error)
     sys.stdout.flush()
-    sys.stdout.buffer.write(encode(answer))
+    sys.stdout.buffer.write(encode_answer(answer))
     return defs.EXIT_OK

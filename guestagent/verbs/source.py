@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import Origin
+from guestagent.errors import Origin, Problems
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -37,9 +37,9 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
     Raises SourceBroken, Unreachable, UsageError, NoPermission, OSError.
     """
     if options.fetched:
-        from guestagent.sources.remote import fetched
+        from guestagent.sources.remote import read_answer
 
-        return Opened(fetched(root))
+        return Opened(read_answer(root))
     named = options.source or _named_at_boot()
     if named.startswith(("http://", "https://")):
         return _ask(named, options, settings, root=root, before=before)
@@ -67,19 +67,20 @@ def _named_at_boot() -> str:
 
 def _find_drive(options: Options, settings: Settings, before: State) -> Opened:
     """Search for the config drive; at boot, wait for one that may come late."""
-    from guestagent.sources import find
+    from guestagent.sources.find import Search, find_drive
 
     wait = 0.0
     if options.boot and not _served(before):
         wait = settings.drive_wait
-    search = find.Search(
+    search = Search(
         wait=wait,
         known=before.instance_id,
         expected=before.drive,
-        other=lambda: _has_service(settings, before),
+        has_service=lambda: _has_service(settings, before),
     )
-    bundle, problems = find.find(search, _instance_of)
-    return Opened(bundle, tuple(problems))
+    problems = Problems()
+    bundle = find_drive(search, _instance_of, problems)
+    return Opened(bundle, tuple(problems.problems))
 
 
 def _served(before: State) -> bool:
@@ -118,9 +119,9 @@ def _ask(url: str, options: Options, settings: Settings, *, root: Root, before: 
     if request is None:
         return Opened(problems=(_HERE.error(_KEPT if before.configured else _NONE),))
     if options.boot:
-        remote.leave(root, request)
+        remote.leave_request(root, request)
         return Opened(asked=True)
-    return Opened(remote.by_hand(request))
+    return Opened(remote.ask_now(request))
 
 
 def describe_age(before: State) -> str:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from guestagent.sources.cloud import Cloud
-from guestagent.sources.documents import Answer, decode
-from guestagent.sources.remote import asked
-from guestagent.sources.service import Request
+from guestagent.sources.handover import Answer, Request, decode_answer
+from guestagent.sources.remote import answer_to
 
 from . import documents
 
@@ -171,7 +170,7 @@ class Run(NamedTuple):
     @property
     def answer(self) -> Answer:
         """What ``fetch`` wrote."""
-        return decode(self.out)
+        return decode_answer(self.out)
 
 
 class Guest:
@@ -314,4 +313,4 @@ EC2 = Cloud("ec2", "a test", tokens=True)
 
 def ask(service: Service, cloud: Cloud = OPENSTACK, **more: Any) -> Answer:
     """The same as ``fetch``, in this process, from a service on loopback."""
-    return asked(Request(cloud, **{"urls": (service.url,), "wait": 20.0, **more}))
+    return answer_to(Request(cloud, **{"urls": (service.url,), "wait": 20.0, **more}))

@@ -20,7 +20,7 @@ import requests
 from rig import collected
 
 from guestagent.parse import layouts
-from guestagent.sources.documents import bundle
+from guestagent.sources.documents import as_bundle
 
 from . import documents
 from .documents import FIVE
@@ -70,7 +70,7 @@ def _guest(service: Service) -> int:
     status = 1
     try:
         answer = ask(service, wait=_PATIENCE)
-        data, problems = collected(layouts.parse, bundle(answer))
+        data, problems = collected(layouts.parse, as_bundle(answer))
         whole = {f"/{name}" for name in answer.documents} == set(FIVE)
         sound = not [problem for problem in problems if problem.severity == "error"]
         if whole and sound and data.instance_id and data.network and data.ssh_keys:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from guestagent import defs
-from guestagent.sources.endpoints import by_url
+from guestagent.sources.endpoints import parse_url
 from guestagent.sources.http import Client, Transient
 
 from . import documents
@@ -46,7 +46,7 @@ def test_C4_one_try_ends_at_its_limit(service: Service) -> None:
     service.say({"steps": {paths[name]: [case.step] for name, case in REAL.items()}})
 
     def one(name: str) -> float:
-        client = Client(by_url(service.url), time.monotonic() + 60)
+        client = Client(parse_url(service.url), time.monotonic() + 60)
         start = time.monotonic()
         with pytest.raises(Transient, match=r"no answer in time|took too long"):
             client.ask(paths[name], defs.JSON_LIMIT)

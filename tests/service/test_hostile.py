@@ -12,7 +12,8 @@ from rig import collected
 from guestagent.errors import SourceBroken
 from guestagent.model import InstanceData
 from guestagent.parse import layouts
-from guestagent.sources.documents import Answer, bundle, decode, encode
+from guestagent.sources.documents import as_bundle
+from guestagent.sources.handover import Answer, decode_answer, encode_answer
 
 from . import documents
 from .documents import META, NETWORK
@@ -68,15 +69,15 @@ def _broken(chance: random.Random, content: bytes) -> bytes:
 def test_C10_an_answer_of_any_form_is_understood_or_refused() -> None:
     chance = random.Random(4)
     sound = Answer("http://x", {"openstack/latest/meta_data.json": b"{}", "b": b"\0\xff"}, True, 5)
-    assert decode(encode(sound)) == sound
-    value, good = json.loads(encode(sound)), 0
+    assert decode_answer(encode_answer(sound)) == sound
+    value, good = json.loads(encode_answer(sound)), 0
     for _ in range(20_000):
         if chance.random() < 0.5:
             content = json.dumps(_mutated(chance, value)).encode()
         else:
-            content = _broken(chance, encode(sound))
+            content = _broken(chance, encode_answer(sound))
         try:
-            answer = decode(content)
+            answer = decode_answer(content)
         except SourceBroken:
             continue
         good += 1
@@ -103,7 +104,7 @@ def _tree(chance: random.Random) -> dict[str, bytes]:
 def test_C10_an_ec2_tree_of_any_kind_raises_nothing() -> None:
     chance = random.Random(5)
     for _ in range(3_000):
-        data, problems = collected(layouts.parse, bundle(Answer("http://x", _tree(chance))))
+        data, problems = collected(layouts.parse, as_bundle(Answer("http://x", _tree(chance))))
         assert isinstance(data, InstanceData)
         assert all(problem.text().isprintable() for problem in problems)
 
@@ -122,7 +123,7 @@ def test_C10_hostile_documents_end_as_problems_of_one_document(service: Service)
         if answer.error:
             assert answer.error.isprintable()
             continue
-        data, problems = collected(layouts.parse, bundle(answer))
+        data, problems = collected(layouts.parse, as_bundle(answer))
         assert isinstance(data, InstanceData)
         assert all(problem.text().isprintable() for problem in problems)
 
@@ -164,7 +165,7 @@ def test_C10_an_odd_ec2_id_is_no_new_form_of_id(service: Service, content: str) 
     service.say({"documents": {**documents.ec2(), "/latest/meta-data/instance-id": content}})
     answer = ask(service, EC2._replace(tokens=False), wait=0.2)
     if not answer.error:
-        data, problems = collected(layouts.parse, bundle(answer))
+        data, problems = collected(layouts.parse, as_bundle(answer))
         assert data.instance_id is None
         errors = [problem.key for problem in problems if problem.severity == "error"]
         assert errors == ["instance-id"]

@@ -10,7 +10,8 @@ from rig import collected
 
 from guestagent.parse import layouts
 from guestagent.sources.cloud import Cloud
-from guestagent.sources.documents import Answer, bundle
+from guestagent.sources.documents import as_bundle
+from guestagent.sources.handover import Answer
 
 from . import documents
 from .documents import EC2_ID, FIVE, IDENTITY, KEY, META
@@ -47,7 +48,7 @@ def test_ec2_s_layout_is_read_with_a_token(service: Service) -> None:
 
 def test_what_ec2_s_layout_says_is_understood(service: Service) -> None:
     serve_ec2(service)
-    data, problems = collected(layouts.parse, bundle(ask(service, EC2)))
+    data, problems = collected(layouts.parse, as_bundle(ask(service, EC2)))
     assert data.instance_id
     assert data.instance_id.value == EC2_ID
     assert data.hostname
@@ -152,7 +153,7 @@ def test_without_latest_the_newest_version_is_read(service: Service) -> None:
     answer = ask(service)
     assert {name.rpartition("/")[0] for name in answer.documents} == {new[1:]}
     assert service.paths()[:3] == [META, "/openstack", f"{new}/meta_data.json"]
-    data, _ = collected(layouts.parse, bundle(answer))
+    data, _ = collected(layouts.parse, as_bundle(answer))
     assert data.instance_id
     assert data.instance_id.value == documents.UUID
 
@@ -172,7 +173,7 @@ def test_injected_files_are_read_wherever_they_are_sound(service: Service) -> No
     service.say({"documents": documents_and({META: meta, page: "<p>a page</p>"})})
     answer = ask(service)
     assert service.paths() == [*FIVE, page, "/openstack/content/0001"]
-    data, problems = collected(layouts.parse, bundle(answer))
+    data, problems = collected(layouts.parse, as_bundle(answer))
     files = [(file.path, file.content) for file in data.files]
     assert files == [("/etc/page", b"<p>a page</p>"), ("/etc/copy", b"<p>a page</p>")]
     keys = [problem.key for problem in problems if problem.severity == "error"]
@@ -187,14 +188,14 @@ def test_injected_files_of_an_instance_that_is_unchanged_are_not_missed(service:
     digests = bundle_digests(ask(service))
     answer = ask(service, salt="0f", digests=digests)
     assert (answer.unchanged, answer.requests) == (True, 2)
-    _, problems = collected(layouts.parse, bundle(answer))
+    _, problems = collected(layouts.parse, as_bundle(answer))
     assert problems == []
 
 
 def bundle_digests(answer: Answer) -> dict[str, str]:
-    source = bundle(answer)
+    source = as_bundle(answer)
     collected(layouts.parse, source)
-    return source.digests("0f", False)
+    return source.digests("0f", with_user_data=False)
 
 
 @pytest.mark.usefixtures("quick")

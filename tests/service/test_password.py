@@ -15,7 +15,7 @@ from pytest_mock import MockerFixture
 from guestagent import defs
 from guestagent.options import Options
 from guestagent.sources import remote
-from guestagent.sources.documents import bundle
+from guestagent.sources.documents import as_bundle
 from guestagent.verbs import apply
 
 from . import documents
@@ -53,7 +53,7 @@ def test_a_service_that_has_one_keeps_it(taking: Service, here: Guest, tmp_path:
     assert here.agent("post", "--source", path).status == 0
     run = here.agent("post", "--source", path)
     assert run.status == defs.EXIT_ERRORS
-    assert "has a password already" in run.err
+    assert "keeps the password that it has" in run.err
     assert [line["status"] for line in taking.log()] == [200, 409]
 
 
@@ -118,7 +118,7 @@ def test_from_the_first_boot_to_get_password(
     settings.parent.mkdir()
     settings.write_text("[password]\npost = true\n")
     mocker.patch.object(
-        remote, "by_hand", lambda asked: bundle(ask(taking, password=asked["password"]))
+        remote, "ask_now", lambda request: as_bundle(ask(taking, password=request.password))
     )
     options = Options(source=taking.url, root=str(guest))
     assert apply.run(options) == 0

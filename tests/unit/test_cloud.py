@@ -85,7 +85,7 @@ def test_ec2_and_its_likes(machine: Machine, values: dict[str, str], tokens: boo
 
 def test_xen_tells_amazon_by_the_hypervisor_s_uuid(machine: Machine) -> None:
     machine.put("uuid", "ec2e1916-9099-7caf-fd21-012345abcdef\n")
-    assert identify() == Cloud("ec2", "the hypervisor's uuid", tokens=True)
+    assert identify() == Cloud("ec2", "the hypervisor's UUID", tokens=True)
 
 
 NOTHING: list[dict[str, str]] = [

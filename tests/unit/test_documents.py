@@ -9,7 +9,8 @@ import pytest
 
 from guestagent.errors import SourceBroken
 from guestagent.sources.bundle import Unreadable
-from guestagent.sources.documents import Answer, Documents, bundle, decode, encode
+from guestagent.sources.documents import Documents, as_bundle
+from guestagent.sources.handover import Answer, decode_answer, encode_answer
 
 FOUND = {"openstack/latest/meta_data.json": b"{}", "openstack/latest/user_data": b"\0\xff\n"}
 ANSWERS = [
@@ -24,12 +25,12 @@ ANSWERS = [
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_what_is_handed_over_arrives(answer: Answer) -> None:
-    content = encode(answer)
+    content = encode_answer(answer)
     assert content.isascii()
-    assert decode(content) == answer
+    assert decode_answer(content) == answer
 
 
-WHOLE = json.loads(encode(ANSWERS[0]))
+WHOLE = json.loads(encode_answer(ANSWERS[0]))
 _NO_DOCUMENTS: tuple[Any, ...] = (None, [], "x", {"a": None}, {"a": ["x"]})
 _NO_NUMBERS: tuple[Any, ...] = (None, "x", [], 1e400)
 BAD: list[Any] = [
@@ -43,20 +44,20 @@ BAD: list[Any] = [
 
 @pytest.mark.parametrize("value", BAD, ids=range(len(BAD)))
 def test_anything_else_is_refused(value: Any) -> None:
-    with pytest.raises(SourceBroken, match="cannot be understood"):
-        decode(json.dumps(value).encode())
+    with pytest.raises(SourceBroken, match="is not valid"):
+        decode_answer(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"CANARY", b"[" * 100_000])
 def test_what_is_no_json_is_refused_and_not_shown(content: bytes) -> None:
     with pytest.raises(SourceBroken) as caught:
-        decode(content)
+        decode_answer(content)
     assert "CANARY" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [1, "true", [], None, {}])
 def test_only_true_is_true(value: object) -> None:
-    found = decode(json.dumps({**WHOLE, "unchanged": value, "again": value}).encode())
+    found = decode_answer(json.dumps({**WHOLE, "unchanged": value, "again": value}).encode())
     assert (found.unchanged, found.again) == (False, False)
 
 
@@ -74,7 +75,7 @@ def test_documents_are_a_transport() -> None:
 
 
 def test_an_answer_is_a_source_of_its_service() -> None:
-    found = bundle(ANSWERS[1])
+    found = as_bundle(ANSWERS[1])
     assert found.label == "metadata service http://[fe80::a9fe:a9fe%enp0s3]"
     assert (found.service, found.unchanged, found.url) == (True, True, ANSWERS[1].url)
     assert found.names("openstack") == ["latest"]

@@ -11,7 +11,7 @@ import pytest
 
 from guestagent import defs
 from guestagent.errors import UsageError
-from guestagent.sources.endpoints import Connecting, Endpoint, by_url, candidates
+from guestagent.sources.endpoints import Connecting, Endpoint, list_candidates, parse_url
 
 GOOD = [
     ("http://169.254.169.254", Endpoint("http://169.254.169.254", "169.254.169.254", 80)),
@@ -36,12 +36,12 @@ GOOD = [
 
 @pytest.mark.parametrize(("url", "wanted"), GOOD)
 def test_a_url_is_an_endpoint(url: str, wanted: Endpoint) -> None:
-    assert by_url(url) == wanted
+    assert parse_url(url) == wanted
 
 
 @pytest.mark.parametrize(("url", "wanted"), GOOD)
 def test_a_zone_reaches_no_request(url: str, wanted: Endpoint) -> None:
-    assert "%" not in by_url(url).url
+    assert "%" not in parse_url(url).url
 
 
 @pytest.mark.parametrize("name", ["enp0s3", "Eth0", "25g0", "a.5", "x" * 15])
@@ -50,9 +50,9 @@ def test_a_zone_reaches_no_request(url: str, wanted: Endpoint) -> None:
 def test_an_endpoint_is_found_again_by_its_own_url(name: str, host: str, rest: str) -> None:
     shown = f"[{host}]" if ":" in host else host
     endpoint = Endpoint(f"http://{shown}{rest}", host, 81 if ":" in rest else 80, name)
-    assert by_url(endpoint.zoned) == endpoint
+    assert parse_url(endpoint.url_with_zone) == endpoint
     without = endpoint._replace(interface="")
-    assert (without.zoned, by_url(without.zoned)) == (without.url, without)
+    assert (without.url_with_zone, parse_url(without.url_with_zone)) == (without.url, without)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_an_endpoint_is_found_again_by_its_own_url(name: str, host: str, rest: s
     ],
 )
 def test_every_request_begins_with_the_path_of_the_url(url: str, path: str) -> None:
-    assert by_url(url).path == path
+    assert parse_url(url).path == path
 
 
 BAD = [
@@ -86,14 +86,14 @@ BAD = [
 @pytest.mark.parametrize("url", BAD)
 def test_another_url_is_refused(url: str) -> None:
     with pytest.raises(UsageError) as caught:
-        by_url(url)
+        parse_url(url)
     assert "http://HOST" in str(caught.value) or "malformed" in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", "a b", "\u00fc" * 70])
 def test_a_name_that_is_none_is_an_unreachable_service(host: str) -> None:
     with pytest.raises(OSError, match=r"."):
-        Endpoint(f"http://{host}", host, 80).start()
+        Endpoint(f"http://{host}", host, 80).start_connecting()
     assert not Connecting([Endpoint(f"http://{host}", host, 80)])
 
 
@@ -117,7 +117,7 @@ class Links:
         (self.top / "if_inet6").write_text("".join(self.lines))
 
     def found(self, ec2: bool = False) -> list[str]:
-        return [endpoint.zoned for endpoint in candidates(ec2)]
+        return [endpoint.url_with_zone for endpoint in list_candidates(ec2=ec2)]
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def _all_connected(connecting: Connecting) -> list[Endpoint]:
     found = []
     end = time.monotonic() + 10
     while connecting and time.monotonic() < end:
-        for endpoint, plug in connecting.connected(0.1):
+        for endpoint, plug in connecting.take_connected(0.1):
             plug.close()
             found.append(endpoint)
     return found
@@ -231,7 +231,7 @@ def test_after_giving_up_there_is_nothing_left_to_wait_for(listener: Endpoint) -
     connecting = Connecting([listener, listener])
     connecting.close()
     assert not connecting
-    assert connecting.connected(0) == []
+    assert connecting.take_connected(0) == []
     connecting.close()
 
 

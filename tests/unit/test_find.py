@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
+from guestagent.errors import Problems
 from guestagent.sources import find
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.directory import open_directory
@@ -47,8 +48,10 @@ class Machine:
 
     def find(self, search: find.Search = NOTHING) -> tuple[str, list[str]]:
         """The label of what is found, and the warnings."""
-        bundle, problems = find.find(search, identify)
-        return bundle.label if bundle else "", [problem.source for problem in problems]
+        problems = Problems()
+        bundle = find.find_drive(search, identify, problems)
+        label = bundle.label if bundle else ""
+        return label, [problem.source for problem in problems.problems]
 
 
 def identify(bundle: Bundle) -> str | None:
@@ -76,7 +79,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         return made.found_by_udev
 
     udev = types.ModuleType("guestagent.sources.udev")
-    udev.wait = wait  # type: ignore[attr-defined]
+    udev.wait_for_drive = wait  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "guestagent.sources.udev", udev)
     monkeypatch.setattr("guestagent.sources.udev", udev, raising=False)
     monkeypatch.setattr(find, "open_device", lambda device: Bundle(device, open_directory(device)))
@@ -137,7 +140,7 @@ def test_A3_with_a_service_to_ask_it_waits_until_udev_is_idle(
     monkeypatch.setattr(defs, "UDEV_QUEUE", str(queue))
     monkeypatch.setattr(defs, "UDEV_IDLE", 2.0)
     machine.put("dmi/product_name", "OpenStack Nova\n")
-    served = NOTHING._replace(wait=12.0, other=lambda: True)
+    served = NOTHING._replace(wait=12.0, has_service=lambda: True)
     assert machine.find(served) == ("", [])
     assert 2.0 <= machine.waits.pop() < 12.0
     queue.touch()
@@ -152,7 +155,7 @@ def test_A3_with_a_service_to_ask_it_waits_until_udev_is_idle(
 
 
 def test_A3_a_drive_at_an_earlier_boot_counts_more_than_a_service(machine: Machine) -> None:
-    known = NOTHING._replace(wait=12.0, expected=True, other=lambda: True)
+    known = NOTHING._replace(wait=12.0, expected=True, has_service=lambda: True)
     assert machine.find(known) == ("", [])
     assert machine.waits == [12.0]
 

@@ -15,11 +15,13 @@ from guestagent.memory.state import State
 from guestagent.options import Options
 from guestagent.settings import Settings
 from guestagent.sources import find, remote
+from guestagent.sources.cloud import Cloud
+from guestagent.sources.handover import Request
 from guestagent.system import machine as machine_facts
 from guestagent.system.root import Root
 from guestagent.verbs.source import Opened, describe_age, open_source
 
-REQUEST: dict[str, object] = {"cloud": {}, "urls": []}
+REQUEST = Request(Cloud("openstack", "a test"))
 KNOWN = State(configured=True, instance_id="u-1", salt="0f", fingerprint="x", time=1_700_000_000)
 UNKNOWN = State()
 URL = "http://192.0.2.1"
@@ -32,10 +34,10 @@ class Scene:
         self.root = Root(str(tree))
         self.command_line = tree / "cmdline"
         mocker.patch.object(defs, "KERNEL_COMMAND_LINE", str(self.command_line))
-        self.find = mocker.patch.object(find, "find", return_value=(None, []))
+        self.find = mocker.patch.object(find, "find_drive", return_value=None)
         self.request = mocker.patch.object(remote, "request_for", return_value=REQUEST)
-        self.ask = mocker.patch.object(remote, "by_hand", return_value="service")
-        self.fetched = mocker.patch.object(remote, "fetched", return_value="fetched")
+        self.ask = mocker.patch.object(remote, "ask_now", return_value="service")
+        self.fetched = mocker.patch.object(remote, "read_answer", return_value="fetched")
 
     def open(self, before: State = UNKNOWN, **options: Any) -> Opened:
         return open_source(Options(**options), Settings(), self.root, before=before)
@@ -55,7 +57,7 @@ def scene(tree: Path, mocker: MockerFixture) -> Scene:
 
 
 def test_a_drive_goes_before_a_service(scene: Scene) -> None:
-    scene.find.return_value = ("drive", [])
+    scene.find.return_value = "drive"
     for boot in (True, False):
         assert scene.source(boot=boot) == "drive"
     assert not scene.request.called

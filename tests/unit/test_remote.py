@@ -20,7 +20,7 @@ from guestagent.options import Options
 from guestagent.settings import Settings
 from guestagent.sources import cloud, remote
 from guestagent.sources.cloud import NO_CLOUD, Cloud
-from guestagent.sources.documents import Answer, decode, encode
+from guestagent.sources.handover import Answer, Request, decode_answer, encode_answer
 from guestagent.system.root import Root
 from guestagent.verbs import apply
 
@@ -48,9 +48,9 @@ def found(mocker: MockerFixture) -> Any:
 def test_a_new_machine_asks_for_everything_and_waits_long() -> None:
     request = remote.request_for(Settings(), "", State())
     assert request is not None
-    assert request["cloud"] == NOVA._asdict()
-    assert (request["urls"], request["wait"]) == ((), defs.METADATA_WAIT)
-    assert (request["salt"], request["digests"], request["password"]) == ("", {}, False)
+    assert request.cloud == NOVA
+    assert (request.urls, request.wait) == ((), defs.METADATA_WAIT)
+    assert (request.salt, request.digests, request.password) == ("", {}, False)
 
 
 @pytest.mark.usefixtures("found")
@@ -58,12 +58,12 @@ def test_a_known_machine_compares_and_waits_less(mocker: MockerFixture) -> None:
     mocker.patch.object(remote, "product_uuid", return_value="u-1")
     request = remote.request_for(Settings(password_post=True), "", KNOWN)
     assert request is not None
-    assert request["wait"] == defs.METADATA_WAIT_KNOWN
-    assert (request["salt"], request["digests"]) == ("0f", {"a": "b"})
-    assert request["password"] is False
+    assert request.wait == defs.METADATA_WAIT_KNOWN
+    assert (request.salt, request.digests) == ("0f", {"a": "b"})
+    assert request.password is False
     request = remote.request_for(Settings(metadata_wait=7.0), "", KNOWN)
     assert request is not None
-    assert request["wait"] == 7.0
+    assert request.wait == 7.0
 
 
 @pytest.mark.usefixtures("found")
@@ -71,15 +71,15 @@ def test_the_disk_of_a_known_machine_in_another_one_is_new(mocker: MockerFixture
     mocker.patch.object(remote, "product_uuid", return_value="u-2")
     request = remote.request_for(Settings(password_post=True), "", KNOWN)
     assert request is not None
-    assert (request["wait"], request["password"]) == (defs.METADATA_WAIT, True)
+    assert (request.wait, request.password) == (defs.METADATA_WAIT, True)
 
 
 @pytest.mark.usefixtures("found")
 def test_a_machine_that_was_only_given_the_means_to_ask_is_new() -> None:
     request = remote.request_for(Settings(password_post=True), "", FALLBACK)
     assert request is not None
-    assert request["wait"] == defs.METADATA_WAIT
-    assert request["password"] is True
+    assert request.wait == defs.METADATA_WAIT
+    assert request.password is True
 
 
 def test_C1_without_a_cloud_there_is_nothing_to_ask(found: Any) -> None:
@@ -87,8 +87,8 @@ def test_C1_without_a_cloud_there_is_nothing_to_ask(found: Any) -> None:
     assert remote.request_for(Settings(metadata_urls=(URL,)), "", State()) is None
     request = remote.request_for(Settings(), URL, State())
     assert request is not None
-    assert request["cloud"]["name"] == "openstack"
-    assert request["urls"] == (URL,)
+    assert request.cloud.name == "openstack"
+    assert request.urls == (URL,)
 
 
 @pytest.mark.usefixtures("found")
@@ -96,11 +96,11 @@ def test_a_url_that_is_given_goes_before_those_of_the_settings() -> None:
     settings = Settings(metadata_urls=(URL, f"{URL}/b"), metadata_imds_v1=True)
     request = remote.request_for(settings, "", State())
     assert request is not None
-    assert request["urls"] == (URL, f"{URL}/b")
-    assert request["old_protocol"] is True
+    assert request.urls == (URL, f"{URL}/b")
+    assert request.old_protocol is True
     request = remote.request_for(settings, "http://x", State())
     assert request is not None
-    assert request["urls"] == ("http://x",)
+    assert request.urls == ("http://x",)
 
 
 @pytest.mark.usefixtures("found")
@@ -108,7 +108,7 @@ def test_a_request_is_read_as_it_was_left(tree: Path) -> None:
     settings = Settings(metadata_urls=(URL,), metadata_imds_v1=True, password_post=True)
     request = remote.request_for(settings, "", FALLBACK)
     assert request is not None
-    remote.leave(Root(str(tree)), request)
+    remote.leave_request(Root(str(tree)), request)
     path = tree / defs.REQUEST_FILE[1:]
     assert path.stat().st_mode & 0o7777 == 0o600
     read = remote.read_request(str(path))
@@ -150,12 +150,12 @@ class Scene:
             for name in ("meta_data.json", "network_data.json")
         }
         self.answer: Answer | None = None
-        self.asked: list[dict[str, Any]] = []
+        self.asked: list[Request] = []
 
-    def ask(self, request: dict[str, Any]) -> Any:
+    def ask(self, request: Request) -> Any:
         self.asked.append(request)
         answer = self.answer or Answer(SERVICE, self.documents, requests=5)
-        return remote._source(decode(encode(answer)))
+        return remote._documents(decode_answer(encode_answer(answer)))
 
     def apply(self) -> int:
         return apply.run(Options(source=URL, root=str(self.guest)))
@@ -181,7 +181,7 @@ class Scene:
 @pytest.fixture
 def scene(guest: Path, drive: Path, mocker: MockerFixture) -> Scene:
     made = Scene(guest, drive)
-    mocker.patch.object(remote, "by_hand", made.ask)
+    mocker.patch.object(remote, "ask_now", made.ask)
     return made
 
 
@@ -230,8 +230,8 @@ def test_what_is_remembered_is_asked_for_and_no_secret(configured: Scene) -> Non
     assert sorted(kept.documents) == sorted(configured.documents)
     assert (kept.drive, kept.configured) == (False, True)
     configured.apply()
-    assert configured.asked[-1]["digests"] == kept.documents
-    assert configured.asked[-1]["salt"] == kept.salt
+    assert configured.asked[-1].digests == kept.documents
+    assert configured.asked[-1].salt == kept.salt
     assert "web-1" not in configured.text(defs.STATE_FILE)
 
 
@@ -287,29 +287,29 @@ def test_a_fallback_file_that_an_administrator_changed_stays(scene: Scene) -> No
 def test_an_answer_without_documents_is_no_source(answer: Answer, tree: Path) -> None:
     root = Root(str(tree))
     with pytest.raises(Unreachable, match="nothing was fetched"):
-        remote.fetched(root)
+        remote.read_answer(root)
     path = tree / defs.ANSWER_FILE[1:]
     path.parent.mkdir(parents=True)
-    path.write_bytes(encode(answer))
+    path.write_bytes(encode_answer(answer))
     with pytest.raises(Unreachable if answer.again else SourceBroken, match="x"):
-        remote.fetched(root)
+        remote.read_answer(root)
     path.write_bytes(b"{}")
     with pytest.raises(SourceBroken):
-        remote.fetched(root)
+        remote.read_answer(root)
 
 
 def test_a_child_that_dies_is_no_answer(mocker: MockerFixture) -> None:
     mocker.patch.object(remote, "ask_as_nobody", return_value=b"")
-    request = {"cloud": NOVA._asdict(), "urls": [URL], "wait": 1.0}
+    request = Request(NOVA, (URL,), 1.0)
     with pytest.raises(Unreachable, match="gave no answer"):
-        remote.by_hand(request)
+        remote.ask_now(request)
 
 
 @pytest.mark.parametrize("url", ["https://192.0.2.1", "http://", "ftp://x"])
 def test_only_http_is_spoken(mocker: MockerFixture, url: str) -> None:
     asked = mocker.patch.object(remote, "ask_as_nobody")
     with pytest.raises(UsageError):
-        remote.by_hand({"cloud": NOVA._asdict(), "urls": [url], "wait": 1.0})
+        remote.ask_now(Request(NOVA, (url,), 1.0))
     assert not asked.called
 
 
@@ -320,7 +320,8 @@ _TELL = (
 _OF_SERVICES = {
     *("requests", "urllib3", "socket", "guestagent.sources.remote", "guestagent.sources.cloud"),
     *("guestagent.sources.service", "guestagent.sources.http", "guestagent.sources.endpoints"),
-    *("guestagent.sources.documents", "guestagent.commit.console_password", "guestagent.parse.ec2"),
+    *("guestagent.sources.documents", "guestagent.sources.handover"),
+    *("guestagent.commit.console_password", "guestagent.parse.ec2"),
 }
 
 

@@ -1,0 +1,105 @@
+"""The request for a metadata service, and its answer, as two processes hand them over.
+
+The process that talks to the network has no rights, and what it writes is as untrusted as the
+network itself.  Both are JSON; an answer holds its documents in base64 (RFC 4648).
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_base64, b2a_base64
+
+from guestagent import defs
+from guestagent.errors import FieldError, SourceBroken
+from guestagent.record import NamedTuple
+from guestagent.sources.cloud import Cloud
+from guestagent.system.jsontext import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+ANSWER_LIMIT = 2 * defs.TOTAL_LIMIT  # of an encoded answer, in bytes
+_INVALID = "the answer that was fetched from the metadata service is not valid"
+
+
+class Request(NamedTuple):
+    """What to ask a metadata service for.
+
+    ``urls`` replace the addresses of the link.  ``wait`` is the time for everything, in seconds.
+    ``digests`` are those of the documents that an earlier run applied, made with ``salt`` (see
+    ``Bundle.digests``).  ``old_protocol`` allows EC2 without session tokens on a platform that has
+    them.  ``password`` asks whether the service has a password of the instance already.
+    """
+
+    cloud: Cloud
+    urls: tuple[str, ...] = ()
+    wait: float = defs.METADATA_WAIT
+    salt: str = ""
+    digests: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
+    old_protocol: bool = False
+    password: bool = False
+
+
+class Answer(NamedTuple):
+    """What a metadata service answered.
+
+    ``url`` is where the answer came from, with the link's name as a zone if it was chosen.
+    ``documents`` are by name.  ``unchanged`` says that only the documents that can change were
+    asked for, and that they are the ones which were applied.  ``requests`` is how many were sent.
+    ``error`` says why there are no documents, ``again`` that a later try may succeed.
+    """
+
+    url: str
+    documents: dict[str, bytes] = {}  # noqa: RUF012 - a record's default, never changed
+    unchanged: bool = False
+    requests: int = 0
+    error: str = ""
+    again: bool = False
+
+
+def request_as_json(request: Request) -> dict[str, Any]:
+    """Return a request in types that JSON has."""
+    return {**request._asdict(), "cloud": request.cloud._asdict()}
+
+
+def decode_request(content: bytes) -> Request:
+    """Return the request that JSON holds.  Raises FieldError, KeyError, TypeError."""
+    value = loads(content)
+    cloud, urls = Cloud(**value["cloud"]), tuple(value["urls"])
+    return Request(**{**value, "cloud": cloud, "urls": urls})
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """Return an answer as JSON."""
+    documents = {
+        name: b2a_base64(content, newline=False).decode()
+        for name, content in answer.documents.items()
+    }
+    return dumps({**answer._asdict(), "documents": documents}).encode()
+
+
+def decode_answer(content: bytes) -> Answer:
+    """Return the answer that JSON holds.  Raises SourceBroken for anything else."""
+    try:
+        value = loads(content, ANSWER_LIMIT)
+        if not isinstance(value, dict):
+            raise FieldError("must be a JSON object")
+        return _answer(value)
+    except FieldError as error:
+        raise SourceBroken(f"{_INVALID}: {error}") from None
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
+        raise SourceBroken(_INVALID) from None
+
+
+def _answer(value: dict[str, Any]) -> Answer:
+    documents = {
+        str(name): a2b_base64(text, strict_mode=True) for name, text in value["documents"].items()
+    }
+    return Answer(
+        url=str(value["url"]),
+        documents=documents,
+        unchanged=value["unchanged"] is True,
+        requests=int(value["requests"]),
+        error=str(value["error"]),
+        again=value["again"] is True,
+    )
