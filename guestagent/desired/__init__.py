@@ -1,117 +1,110 @@
-"""What shall be true of the guest: pure functions from data, facts and settings.
+"""What is to be true of the guest: pure functions from data, facts and settings.
 
-One module for each thing that is set.  Nothing here reads or writes a file.
+There is one module for each thing that is set.  None of them reads or writes a file.
 """
 
 from __future__ import annotations
 
 from guestagent.desired import accounts, hostname, sshd
-from guestagent.errors import Problem
 from guestagent.plan.kinds.file import File
 from guestagent.plan.wanted import Ask, Wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.model import Facts, InstanceData
+    from collections.abc import Container
+
     from guestagent.plan.kinds import Resource
-    from guestagent.settings import Settings
 
 
 def desired(ask: Ask, wanted: Wanted) -> None:
     """Plan everything that is asked for, in the order in which it is applied."""
-    data, facts, settings, first = ask
-    further = Wanted()
-    if data.config or data.scripts or (facts.room and settings.disk_grow):
-        from guestagent.desired import cloud_config as config
-        from guestagent.desired.names import overlay
+    by_config, logins = Wanted(), Wanted()
+    if ask.data.config or ask.data.scripts or (ask.facts.room and ask.settings.disk_grow):
+        from guestagent.desired import cloud_config
 
-        data, settings, wrong = overlay(data, settings)
-        config.plan(Ask(data, facts, settings, first), further)
-        further.problems += wrong
-    logins = accounts.plan(data, facts, settings, _given(data, facts, settings))
-    parts = (
-        hostname.plan(data, facts, settings),
-        sshd.plan(data, facts, settings, logins[0]),
-        logins,
-        _network(data, facts, settings, first, further.resources),
-        _files(data, settings, further.resources),
-        _entropy(data, facts, settings),
-        (further.resources, further.problems),
-    )
-    wanted.problems += [problem for _, more in parts for problem in more]
-    resources = [resource for found, _ in parts for resource in found]
-    wanted.want(*sorted(_unique(resources, wanted), key=_running_order))
+        ask = hostname.overridden(ask, by_config)
+        cloud_config.plan(ask, by_config)
+    written = {item.path for item in by_config.resources if item.kind == "file"}
+    injected = _injected_files(ask, written, wanted)
+    ask = ask._replace(planned=(*by_config.resources, *injected))
+    # Whether an account may be locked depends on the files, and what sshd may refuse on accounts.
+    accounts.plan(ask, logins)
+    ask = ask._replace(planned=(*ask.planned, *logins.resources))
+    hostname.plan(ask, wanted)
+    sshd.plan(ask, wanted)
+    wanted.include(logins)
+    _plan_network(ask, written, wanted)
+    wanted.want(*injected)
+    _plan_entropy(ask, wanted)
+    wanted.include(by_config)
+    wanted.resources = sorted(_each_path_once(wanted), key=_running_order)
 
 
-def _given(data: InstanceData, facts: Facts, settings: Settings) -> accounts.Given | None:
-    """What cloud-config says of accounts, if there is any."""
-    if not data.config:
-        return None
-    from guestagent.desired.accounts.users import read
+def _injected_files(ask: Ask, written: Container[str], wanted: Wanted) -> list[File]:
+    """Return the files of the metadata, without those that cloud-config writes."""
+    if not ask.settings.files_manage:
+        return []
+    mode = ask.settings.files_mode
+    hidden = not mode & 0o004  # what others may not read is not shown in a plan
+    files = []
+    for file in ask.data.files:
+        if file.path in written:
+            wanted.warn(file.origin, "is left out: the user data writes the same file")
+        else:
+            files.append(File("file", file.path, file.content, mode, file.origin, secret=hidden))
+    return files
 
-    return read(data, facts, settings)
 
-
-def _running_order(resource: Resource) -> tuple[str, str]:
-    """Steps come last, as they run; all else keeps its place."""
-    return (resource.stage, resource.file_name) if resource.kind == "script" else ("", "")
-
-
-def _network(
-    data: InstanceData, facts: Facts, settings: Settings, first: bool, further: list[Resource]
-) -> tuple[list[Resource], list[Problem]]:
-    """The network, but for a resolv.conf(5) that cloud-config gives whole."""
-    if not settings.network_manage:
-        return [], []
-    if not first and (data.network is None or not data.network.interfaces):
-        return [], []  # a configured guest keeps what it has
+def _plan_network(ask: Ask, written: Container[str], wanted: Wanted) -> None:
+    """Plan the network, without a resolv.conf(5) that cloud-config writes."""
+    if not ask.settings.network_manage:
+        return
+    data = ask.data.network
+    if not ask.first and (data is None or not data.interfaces):
+        return  # a guest that has been configured keeps the network it has
     from guestagent.desired import network
 
-    wanted = Wanted()
-    network.plan(Ask(data, facts, settings, first), wanted)
-    paths = {item.path for item in further if item.kind == "file"}
-    kept = [item for item in wanted.resources if item.kind != "file" or item.path not in paths]
-    return kept, wanted.problems
+    found = Wanted()
+    network.plan(ask, found)
+    wanted.add(*found.problems)
+    for item in found.resources:
+        if item.kind != "file" or item.path not in written:
+            wanted.want(item)
 
 
-def _files(
-    data: InstanceData, settings: Settings, further: list[Resource]
-) -> tuple[list[Resource], list[Problem]]:
-    """The injected files, but for those that cloud-config writes too."""
-    if not settings.files_manage:
-        return [], []
-    mode = settings.files_mode
-    hidden = not mode & 0o004
-    theirs = {item.path for item in further if item.kind == "file"}
-    files = [file for file in data.files if file.path not in theirs]
-    reason = "is left out: the user data writes the same file"
-    problems = [Problem("warning", *f.origin, reason) for f in data.files if f.path in theirs]
-    return [File("file", f.path, f.content, mode, f.origin, hidden) for f in files], problems
-
-
-def _entropy(
-    data: InstanceData, facts: Facts, settings: Settings
-) -> tuple[list[Resource], list[Problem]]:
-    seed = data.random_seed
-    if seed is None or not facts.live or not settings.random_seed_manage:
-        return [], []
+def _plan_entropy(ask: Ask, wanted: Wanted) -> None:
+    """Plan the seed of the running kernel's random pool."""
+    seed = ask.data.random_seed
+    if seed is None or not ask.facts.live or not ask.settings.random_seed_manage:
+        return
     from guestagent.plan.kinds.entropy import Entropy
 
-    return [Entropy("entropy", seed.content, seed.origin)], []
+    wanted.want(Entropy("entropy", seed.content, seed.origin))
 
 
-def _unique(resources: list[Resource], wanted: Wanted) -> list[Resource]:
-    """Return the resources with each path once; a later one for the same path is an error."""
+def _each_path_once(wanted: Wanted) -> list[Resource]:
+    """Return the resources; each further one for the same path is an error and left out."""
     found: dict[str, Resource] = {}
-    for resource in resources:
-        once = resource.kind == "append"
-        key = resource.key if once else getattr(resource, "path", "") or resource.key
+    for resource in wanted.resources:
+        key = resource.key
+        if resource.kind != "append":  # several may append to one file
+            key = getattr(resource, "path", "") or key
         if key in found:
-            first = found[key]
-            what = first.file_name if first.kind == "script" else getattr(first, "path", "it")
-            by = first.why.key or first.why.document
-            reason = f"{what} is written by {by} already; this is left out"
-            wanted.error(resource.why, reason)
+            wanted.error(resource.why, _written_by(found[key]))
         else:
             found[key] = resource
     return list(found.values())
+
+
+def _written_by(resource: Resource) -> str:
+    """Return the reason why nothing else is done to what a resource is for."""
+    name = resource.file_name if resource.kind == "script" else getattr(resource, "path", "it")
+    writer = resource.why.key or resource.why.document
+    return f"{name} is written by {writer} already; this is left out"
+
+
+def _running_order(resource: Resource) -> tuple[str, str]:
+    """Return what to sort by: scripts come last, as they run; all else stays in order."""
+    if resource.kind == "script":
+        return resource.stage, resource.file_name
+    return "", ""

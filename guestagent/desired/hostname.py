@@ -1,54 +1,93 @@
-"""The host name: static, running, and its own line in /etc/hosts."""
+"""The host name: in hostname(5), in the running kernel, and on its own line in hosts(5)."""
 
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import Problem
-from guestagent.plan.kinds.block import Block
+from guestagent.model import Text
+from guestagent.parse import fields
 from guestagent.plan.kinds.file import File
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.model import Facts, InstanceData
-    from guestagent.plan.kinds import Resource
-    from guestagent.settings import Settings
+    from guestagent.model import InstanceData
+    from guestagent.plan.wanted import Ask, Wanted
+
+# A key of cloud-config, the image's setting that it overrides, and what its values mean there.
+_SWITCHES = (
+    ("preserve_hostname", "hostname_manage", {True: False, False: True}),
+    ("prefer_fqdn_over_hostname", "hostname_fqdn", {True: True, False: False}),
+    ("manage_etc_hosts", "hosts_manage", {True: True, "localhost": True, False: False}),
+)
 
 
 def names(data: InstanceData) -> tuple[str, str]:
-    """The short name and the full one; both are empty where no name is given."""
+    """Return the short host name and the full one; both are empty where no name is given."""
     if data.hostname is None:
         return "", ""
     name = data.hostname.value
-    return (name, data.fqdn.value) if data.fqdn else (name.split(".")[0], name)
+    if data.fqdn is not None:
+        return name, data.fqdn.value
+    return name.split(".")[0], name
 
 
-def plan(
-    data: InstanceData, facts: Facts, settings: Settings
-) -> tuple[list[Resource], list[Problem]]:
-    """hostname(5), the kernel's name where the system runs, and hosts(5), each by setting.
+def overridden(ask: Ask, wanted: Wanted) -> Ask:
+    """Return what to plan from once cloud-config has overridden the host name and its settings.
 
-    Linux holds at most 64 bytes: a longer FQDN is cut at its first dot, and so is every
-    FQDN unless the setting ``hostname.fqdn`` wants it whole.
+    As in cloud-init, the full name is ``fqdn``, else a ``hostname`` with a dot, else the
+    metadata's; the short name is ``hostname``, else the full name up to its first dot.
     """
-    name = data.hostname
-    if name is None:
-        return [], []
-    found: list[Resource] = []
-    problems: list[Problem] = []
+    data, settings = ask.data, ask.settings
+    hostname = _name(ask, "hostname", wanted)
+    fqdn = _name(ask, "fqdn", wanted)
+    if fqdn is not None:
+        data = data._replace(hostname=hostname or fqdn, fqdn=fqdn if hostname else None)
+    elif hostname is not None:
+        full = data.hostname
+        if "." in hostname.value or full is None or "." not in full.value:
+            full = None  # the metadata know no full name that goes with it
+        data = data._replace(hostname=hostname, fqdn=full)
+    for key, field, meanings in _SWITCHES:
+        setting = data.setting(key)
+        if setting is not None:
+            settings = settings._replace(**{field: meanings[setting.value]})  # type: ignore[arg-type]
+    return ask._replace(data=data, settings=settings)
+
+
+def _name(ask: Ask, key: str, wanted: Wanted) -> Text | None:
+    """Return the host name that a key gives; None for a bad one, or where the key is not given."""
+    setting = ask.data.setting(key)
+    if setting is None:
+        return None
+    name = wanted.take(setting.at(), fields.host_name, setting.value)
+    return Text(name, setting.at()) if name is not None else None
+
+
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan hostname(5), the kernel's name on a running system, and hosts(5), each by setting.
+
+    The first two get the short name; the setting ``hostname.fqdn`` gives them the full one, unless
+    it is longer than Linux holds.
+    """
+    data, settings = ask.data, ask.settings
+    if data.hostname is None:
+        return
     short, full = names(data)
     if settings.hostname_manage:
-        static = full if settings.hostname_fqdn else short
-        why = data.fqdn.origin if data.fqdn and settings.hostname_fqdn else name.origin
+        static, why = short, data.hostname.origin
+        if settings.hostname_fqdn:
+            static, why = full, (data.fqdn or data.hostname).origin
         if len(static) > defs.HOSTNAME_LIMIT:
             reason = f"longer than {defs.HOSTNAME_LIMIT} bytes: cut at the first dot"
-            problems.append(Problem("warning", *why, reason))
+            wanted.warn(why, reason)
             static = static.split(".")[0]
-        found.append(File("file", defs.HOSTNAME_FILE, f"{static}\n".encode(), 0o644, why))
-        if facts.live:
+        wanted.want(File("file", defs.HOSTNAME_FILE, f"{static}\n".encode(), 0o644, why))
+        if ask.facts.live:
             from guestagent.plan.kinds.hostname import Hostname
 
-            found.append(Hostname("hostname", static, why))
+            wanted.want(Hostname("hostname", static, why))
     if settings.hosts_manage:
+        from guestagent.plan.kinds.block import Block
+
         line = " ".join(("127.0.1.1", *dict.fromkeys((full, short))))
-        found.append(Block("block", defs.HOSTS_FILE, (line,), "line", "root", 0o644, name.origin))
-    return found, problems
+        why = data.hostname.origin
+        wanted.want(Block("block", defs.HOSTS_FILE, (line,), "line", "root", 0o644, why))

@@ -101,6 +101,19 @@ def user_name(text: str) -> str:
     return text
 
 
+def login_name(text: str) -> str:
+    """Return a user or group name that useradd(8) takes, with capitals and dots, too.
+
+    Raises FieldError.
+    """
+    inside = all(char.isalnum() or char in "_.-" for char in text)
+    if not (text.isascii() and inside and 0 < len(text) <= 32):
+        raise FieldError("is not a user name: at most 32 letters, digits, _ . and -")
+    if not (text[0].isalpha() or text[0] == "_"):
+        raise FieldError("is not a user name: the first character must be a letter or _")
+    return text
+
+
 def guest_path(text: str) -> str:
     """Return an absolute, normalised path of a file that may be written in the guest.
 

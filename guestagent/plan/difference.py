@@ -74,8 +74,7 @@ class _Difference(FileDifference):
             self._leftovers(resources)
         wanted = {resource.key for resource in resources}
         gone = [key for key in self.recorded if key not in wanted]
-        blocks = (item for item in resources if item.kind == "block")
-        access = any(item.path.endswith(defs.AUTHORIZED_KEYS) for item in blocks)
+        access = any(item.kind == "block" and item.lets_in for item in resources)
         for key in gone:
             if self.first or complete:
                 self._gone(key, access)

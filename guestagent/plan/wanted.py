@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 class Ask(NamedTuple):
     """What planners plan from: what the source says, what the guest is like, what the image wants.
 
-    ``first`` is true where this instance was not configured before.
+    ``first`` is true where this instance was not configured before.  ``planned`` is what planners
+    before wanted already, for those that depend on it.
     """
 
     data: InstanceData
     facts: Facts
     settings: Settings
     first: bool = False
+    planned: tuple[Resource, ...] = ()
 
 
 class Wanted(Problems):
@@ -39,6 +41,11 @@ class Wanted(Problems):
     def want(self, *resources: Resource) -> None:
         """Have resources be true of the guest when the run is over."""
         self.resources += resources
+
+    def include(self, other: Wanted) -> None:
+        """Want what another collector has, and keep its problems."""
+        self.want(*other.resources)
+        self.add(*other.problems)
 
     def take_each(self, setting: Setting, field: str, check: Callable[[Any], T]) -> list[T]:
         """Return what a validator makes of the items of a list in a setting, which may be missing.

@@ -230,11 +230,11 @@ def test_D4_once_per_instance(there: Guest) -> None:
 
 
 def test_D4_the_password_of_an_earlier_instance_is_locked(there: Guest) -> None:
-    keys = KEYS._replace(path="/etc/.ssh/authorized_keys")
+    keys = KEYS._replace(path="/etc/.ssh/authorized_keys", lets_in=True)
     there.apply(ONCE[0], first=True)
     assert paths(there.plan(keys)) == [keys.path]
     assert paths(there.plan(keys, first=True)) == [keys.path, "lock_password"]
-    assert paths(there.plan(KEYS, first=True)) == [KEYS.path]  # a block of another kind
+    assert paths(there.plan(KEYS, first=True)) == [KEYS.path]  # no one gets in by it
     assert paths(there.plan(first=True)) == []  # nobody could log in any more
 
 

@@ -19,8 +19,8 @@ CANARY = "CANARY"
 BROKEN = (
     "guestagent.parse.userdata.read.read",
     "guestagent.desired.cloud_config.plan",
-    "guestagent.desired.names.overlay",
-    "guestagent.desired.accounts.users.read",
+    "guestagent.desired.hostname.overridden",
+    "guestagent.desired.accounts.users.plan",
     "guestagent.desired.write_files.plan",
 )
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from .planning import EMPTY, FACTS, SETTINGS, clean_plan, places, plan_of
 from .test_plan_passwords import ADMIN, KEYED, SHA512, states
 from .test_plan_users import KEY
+
+if TYPE_CHECKING:
+    from guestagent.settings import Settings
 
 PLACE = "users[0].name (line 2, column 9)"
 KEY_FILE = "{path: /home/debian/.ssh/authorized_keys, content: x}"
@@ -22,6 +27,7 @@ KEY_FILE = "{path: /home/debian/.ssh/authorized_keys, content: x}"
         "users: [default]\nchpasswd: {users: [{name: root, password: '!'}]}",
         "users: [default]\nwrite_files: [{path: /srv/authorized_keys, content: x}]",
         "users: [default, {name: ada, ssh_redirect_user: true}]",
+        "users: [default]\nwrite_files: [{path: /root/.ssh/authorized_keys, content: '# none'}]",
     ],
 )
 def test_an_account_that_is_there_stays_open_where_nobody_gets_in(text: str) -> None:
@@ -71,3 +77,37 @@ def test_the_password_made_for_a_service_is_open_at_every_boot() -> None:
     """Once it has the password, the service has no password_url any more."""
     settings = SETTINGS._replace(password_post=True)
     assert states(clean_plan("users: [default]", data=KEYED, settings=settings)) == set()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS._replace(ssh_keys_for=("eve",), password_for="eve"),
+        SETTINGS._replace(ssh_keys_for=(), password_for="eve", password_post=True),
+    ],
+)
+def test_what_is_for_an_account_that_does_not_exist_lets_no_one_in(settings: Settings) -> None:
+    data = KEYED._replace(admin_pass=ADMIN)
+    resources, problems = plan_of("users: [default]", data=data, settings=settings)
+    assert ("debian", "locked") not in states(resources)
+    assert ("warning", PLACE) in places(problems)
+    assert ("error", "admin_pass") in places(problems)
+
+
+def test_the_metadata_s_password_lets_no_one_in_where_user_data_lock_its_account() -> None:
+    text = "users: [default, {name: root, lock_passwd: true}]"
+    settings = SETTINGS._replace(password_for="root")
+    data = EMPTY._replace(admin_pass=ADMIN)
+    resources, problems = plan_of(text, data=data, settings=settings)
+    assert states(resources) == {("root", "locked")}
+    assert places(problems) == [("warning", PLACE)]
+
+
+def test_the_plan_says_whose_keys_let_someone_in() -> None:
+    redirected = "users: [default, {name: ada, ssh_redirect_user: true}]"
+    blocks = {
+        item.user: item.lets_in
+        for item in clean_plan(redirected, data=KEYED)
+        if item.kind == "block"
+    }
+    assert blocks == {"debian": True, "ada": False}

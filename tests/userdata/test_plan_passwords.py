@@ -135,7 +135,7 @@ class TestChpasswd:
         for more in ({}, {"settings": SHOWN, "facts": FACTS._replace(live=False)}):
             resources, problems = plan_of(text, **more)  # type: ignore[arg-type]
             assert [problem.severity for problem in problems] == ["warning"]
-            assert "nobody will know" in problems[0].reason
+            assert "no one will know" in problems[0].reason
             assert not passwords(resources)["debian"].shown
 
     def test_password_is_the_default_user_s(self) -> None:
@@ -312,7 +312,7 @@ def test_D1_an_account_that_a_killed_run_had_made_still_gets_its_password(
     subprocess.run(["useradd", "--root", guest, "--create-home", "app"], check=True)
     note = guest / defs.NOTE_FILE[1:]
     note.parent.mkdir(mode=0o700, parents=True)
-    note.write_text('{"appended": {}, "accounts": {"app": "new"}}')
+    note.write_text('{"appended": {}, "accounts": ["app"], "instance": "i-1"}')
     apply_twice(drive, guest)
     assert lines_of(guest, "shadow")["app"][1] == SHA512
     assert not note.exists()

@@ -115,6 +115,7 @@ class TestPolicy:
             f"{PRACTICE}disable_root: true",
             "chpasswd: {list: 'debian:word'}\nssh_pwauth: true",
             "users: [{name: root, plain_text_passwd: x, lock_passwd: true}]\nssh_pwauth: true",
+            "chpasswd: {users: [{name: root, password: '*'}]}\nssh_pwauth: true",
         ],
     )
     def test_root_s_login_is_left_alone_otherwise(self, text: str) -> None:

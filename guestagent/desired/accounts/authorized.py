@@ -1,95 +1,101 @@
-"""Who may log in by key: the keys of the metadata, of cloud-config, and of its users."""
+"""SSH keys: who gets those of the metadata, of cloud-config, and of each user in it."""
 
 from __future__ import annotations
 
-from guestagent.desired.accounts import names_of
-from guestagent.errors import FieldError, Problem
+from guestagent.desired.accounts.default_user import names_of
+from guestagent.errors import FieldError
 from guestagent.parse import fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from guestagent.desired.accounts.people import Person
+    from guestagent.desired.accounts import Lines
+    from guestagent.desired.accounts.people import Person, Value
     from guestagent.errors import Origin
-    from guestagent.model import InstanceData
-    from guestagent.settings import Settings
+    from guestagent.model import Setting
+    from guestagent.plan.wanted import Ask, Wanted
 
-    Keys = list[tuple[str, Origin]]
-
-# What a key may do whose account is not to be used; the numbers are cloud-init's.
+# The options of a key whose account is not to be used; the numbers are those of cloud-init.
 _REFUSAL = (
     "restrict,command=\"echo 'This account takes no logins: log in as {user}, not as {other}.';"
     'sleep 10;exit 142"'
 )
-_OPTIONS_ERROR = "is not a list of options as authorized_keys has it, sshd(8)"
+_OPTIONS_ERROR = "is not a list of options as in authorized_keys, sshd(8)"
 
 
-def plan(
-    data: InstanceData, persons: Iterable[Person], default: str, settings: Settings
-) -> tuple[dict[str, Keys], list[Problem]]:
-    """Lines of authorized_keys by account, each key once, with their origins.
+def keys(ask: Ask, default: str, people: Iterable[Person], wanted: Wanted) -> dict[str, Lines]:
+    """Return lines of authorized_keys by account, each key once, with their origins.
 
-    The metadata's keys and those of ``ssh_authorized_keys`` go where the settings say, and to
-    root where ``disable_root`` is false.  Where it is true, root's only tell whom to log in as.
+    The metadata's keys and those of ``ssh_authorized_keys`` go to the accounts of the settings,
+    and to root where ``disable_root`` is false.  Where that is true, root's copies of them only
+    say which account to use instead.
     """
-    problems: list[Problem] = []
+    data = ask.data
+    metadata = [(key.value, key.origin) for key in data.ssh_keys or ()]
     allowed = data.setting("allow_public_ssh_keys")
-    pool = [(key.value, key.origin) for key in data.ssh_keys or ()]
     if allowed is not None and not allowed.value:
-        pool = []
-    cloud = list(pool)
+        metadata = []
+    common = list(metadata)
     own = data.setting("ssh_authorized_keys")
     if own is not None:
-        origins = [own.at(index) for index in range(len(own.value))]
-        pool += _checked(own.value, origins, problems)
-    found: dict[str, Keys] = {}
-    for person in persons:
+        common += _checked(own, wanted)
+    found: dict[str, Lines] = {}
+    for person in people:
         given = person.fields.get("ssh_authorized_keys")
         if given is not None:
-            origins = [given.at(index) for index in range(len(given.value))]
-            found[person.name] = _checked(given.value, origins, problems)
+            found[person.name] = _checked(given, wanted)
         elif person.get("ssh_redirect_user"):
-            found[person.name] = _redirected(person, default, cloud, problems)
-    disabled = data.setting("disable_root")
-    names = list(names_of(settings.ssh_keys_for, default))
-    if disabled is not None and not disabled.value and "root" not in names:
+            found[person.name] = _redirected(person, default, metadata, wanted)
+    names = list(names_of(ask.settings.ssh_keys_for, default))
+    if _root_is_enabled(ask) and "root" not in names:
         names.append("root")
     for name in names:
-        keys = _root_keys(data, pool, default, problems) if name == "root" else pool
-        found[name] = [*found.get(name, ()), *keys]
-    unique = ((name, _unique(keys)) for name, keys in found.items())
-    return {name: keys for name, keys in unique if keys}, problems
+        lines = _root_lines(ask, common, default, wanted) if name == "root" else common
+        found[name] = [*found.get(name, ()), *lines]
+    return {name: _each_once(lines) for name, lines in found.items() if lines}
 
 
-def _unique(keys: Keys) -> Keys:
+def _each_once(lines: Lines) -> Lines:
+    """Return the lines without those whose key an earlier one has."""
     seen: dict[str, tuple[str, Origin]] = {}
-    for line, why in keys:
-        seen.setdefault(key_of(line)[1].split()[1], (line, why))
+    for line, why in lines:
+        _, key = split_options(line)
+        material = key.split()[1]
+        seen.setdefault(material, (line, why))
     return list(seen.values())
 
 
-def _checked(texts: Iterable[str], origins: Iterable[Origin], problems: list[Problem]) -> Keys:
-    good = []
-    # A text may be a whole file of keys, sshd(8): one in each line, and comments.
-    each = ((line, why) for text, why in zip(texts, origins, strict=True) for line in _keys(text))
-    for line, why in each:
-        try:
-            options, key = key_of(line)
-            good.append((f"{options} {fields.ssh_key(key)}".strip(), why))
-        except FieldError as error:
-            problems.append(Problem("error", *why, str(error)))
+def _checked(given: Setting | Value, wanted: Wanted) -> Lines:
+    """Return the good lines of a list of texts.
+
+    A text may be a whole file of keys, sshd(8): one on each line, and comments.
+    """
+    good: Lines = []
+    for index, text in enumerate(given.value):
+        why = given.at(index)
+        for line in _lines(text):
+            checked = wanted.take(why, _checked_line, line)
+            if checked is not None:
+                good.append((checked, why))
     return good
 
 
-def _keys(text: str) -> list[str]:
-    # Only at line ends: other separators must stay, to be refused.
+def _lines(text: str) -> list[str]:
+    """Return the lines of a file of keys, without comments."""
+    # Not splitlines(): a line that has another separator inside must be refused as it is.
     lines = (line.strip() for line in text.replace("\r\n", "\n").split("\n"))
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def key_of(line: str) -> tuple[str, str]:
-    """The options before a key, empty for none, and the key.  Raises FieldError."""
+def _checked_line(line: str) -> str:
+    """Return a line of authorized_keys with its key checked.  Raises FieldError."""
+    options, key = split_options(line)
+    return f"{options} {fields.ssh_key(key)}".strip()
+
+
+def split_options(line: str) -> tuple[str, str]:
+    """Return the options in front of a key, empty for none, and the key.  Raises FieldError."""
     if line.startswith(("ssh-", "ecdsa-", "sk-")):
         return "", line
     end = _end_of_options(line)
@@ -97,7 +103,7 @@ def key_of(line: str) -> tuple[str, str]:
 
 
 def _end_of_options(line: str) -> int:
-    """Where the white space after them stands: none that is in quotes."""
+    """Return the place of the first white space that is not inside quotes."""
     quoted = escaped = False
     for place, char in enumerate(line):
         if not quoted and char.isspace():
@@ -109,13 +115,19 @@ def _end_of_options(line: str) -> int:
 
 
 def key_options(text: str) -> str:
-    """Options of a line of authorized_keys, sshd(8): names, some with a value in quotes."""
+    """Return the options of a line of authorized_keys, sshd(8): names, some with a quoted value.
+
+    Raises FieldError.
+    """
     options = fields.plain(text.strip())
-    bare, quoted, escaped = "", False, False
+    # What is outside of quotes, with only the first quote of each pair: name,name=",name
+    bare = ""
+    quoted = escaped = False
     for char in options:
         if char == '"' and not escaped:
             quoted = not quoted
-            bare += char if quoted else ""
+            if quoted:
+                bare += char
         elif not quoted:
             bare += char
         escaped = char == "\\" and not escaped
@@ -126,26 +138,32 @@ def key_options(text: str) -> str:
     return options
 
 
-def _redirected(person: Person, default: str, cloud: Keys, problems: list[Problem]) -> Keys:
-    """The metadata's keys, which tell who logs in with them to do so as the default user."""
+def _redirected(person: Person, default: str, metadata: Lines, wanted: Wanted) -> Lines:
+    """Return the metadata's keys for an account that sends its users to the default user."""
     why = person.fields["ssh_redirect_user"].at()
-    if not default or not cloud:
-        lack = "no default user" if not default else "no key in the metadata"
-        problems.append(Problem("warning", *why, f"is ignored: there is {lack}"))
+    if not default:
+        wanted.warn(why, "is ignored: there is no default user")
+        return []
+    if not metadata:
+        wanted.warn(why, "is ignored: there is no key in the metadata")
         return []
     options = _REFUSAL.format(user=default, other=person.name)
-    return [(f"{options} {key_of(line)[1]}", why) for line, _ in cloud]
+    return [(f"{options} {split_options(line)[1]}", why) for line, _ in metadata]
 
 
-def _root_keys(data: InstanceData, pool: Keys, default: str, problems: list[Problem]) -> Keys:
-    disabled, given = data.setting("disable_root"), data.setting("disable_root_opts")
-    if (disabled is not None and not disabled.value) or (disabled is None and given is None):
-        return pool
+def _root_is_enabled(ask: Ask) -> bool:
+    """Tell whether user data want root to log in with the keys that all accounts get."""
+    disabled = ask.data.setting("disable_root")
+    return disabled is not None and not disabled.value
+
+
+def _root_lines(ask: Ask, common: Lines, default: str, wanted: Wanted) -> Lines:
+    """Return root's lines: the common keys, which only refuse where user data disable root."""
+    disabled, given = ask.data.setting("disable_root"), ask.data.setting("disable_root_opts")
+    if _root_is_enabled(ask) or (disabled is None and given is None):
+        return common
     options = _REFUSAL.format(user=default or "another user", other="root")
     if given is not None:
         text = given.value.replace("$USER", default or "NONE").replace("$DISABLE_USER", "root")
-        try:
-            options = key_options(text)
-        except FieldError as error:
-            problems.append(Problem("error", *given.at(), str(error)))
-    return [(f"{options} {key_of(line)[1]}", why) for line, why in pool]
+        options = wanted.take(given.at(), key_options, text) or options
+    return [(f"{options} {split_options(line)[1]}", why) for line, why in common]

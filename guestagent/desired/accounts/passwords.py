@@ -1,27 +1,29 @@
-"""Passwords: the keys ``chpasswd`` and ``password``, and those of ``users``.
+"""Who gets which password, and whose password is locked or expires.
 
-What ``chpasswd`` or ``password`` say of an account comes before what ``users`` say of it, the lock
-too; for cloud-init sets them last.
+Passwords come from ``chpasswd`` and ``password``, from ``users``, and from the metadata.  What the
+first two say of an account overrides what ``users`` say of it, the lock too, as cloud-init sets
+them last; what cloud-config says overrides the metadata.
 """
 
 from __future__ import annotations
 
-from guestagent.desired.accounts import opens
-from guestagent.desired.accounts.people import login_name
-from guestagent.errors import FieldError, Problem
-from guestagent.model import Secret
+from guestagent import defs
+from guestagent.desired.accounts.access import who_gets_in
+from guestagent.desired.accounts.default_user import MISSING_ACCOUNT, names_of
+from guestagent.errors import FieldError, Origin
+from guestagent.model import Password, Secret
 from guestagent.parse import fields
 from guestagent.plan.kinds.account import PasswordState, UserPassword
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import Literal
 
+    from guestagent.desired.accounts import Accounts, Login
     from guestagent.desired.accounts.people import Person
-    from guestagent.errors import Origin
-    from guestagent.model import InstanceData
     from guestagent.plan.kinds import Resource
+    from guestagent.plan.wanted import Ask, Wanted
 
     Form = Literal["plain", "hash", "random"]
 
@@ -35,16 +37,17 @@ _NOT_DOLLAR = {13: "", 20: "_"}  # descrypt, bsdicrypt: length, beginning
 _LOCKED = ("*", "!", "!!", "!*")
 _HASH_LIMIT = 512
 _UNKNOWN = (
-    "is made at random, and nobody will know it: the setting password.random_to_console is false"
+    "is made at random, and no one will know it: the setting password.random_to_console is false"
 )
 _NOT_LOCKED = (
-    "its password is not locked: nobody gets a key or a password here, and the account is there"
-    " already; lock_passwd: true locks it all the same"
+    "its password is not locked: the account exists already, and no one would have a key or a"
+    " password to log in with; lock_passwd: true locks it all the same"
 )
+_NO_HASH = "is not a hash of crypt(5)"
 NO_ACCOUNT = "is for an account that does not exist"
 _LOCKS = "is set and then locked, because lock_passwd is true unless it is given"
 
-# The later one counts; the first is for new accounts only.
+# The last one wins; the first is for new accounts only.
 _OF_USERS: tuple[tuple[str, Form], ...] = (
     ("passwd", "hash"),
     ("plain_text_passwd", "plain"),
@@ -53,7 +56,7 @@ _OF_USERS: tuple[tuple[str, Form], ...] = (
 
 
 def is_hash(text: str) -> bool:
-    """True for what is surely a hash with a ``$``, crypt(5), and surely no password."""
+    """Tell whether a text is surely a hash with a ``$``, crypt(5), and so no plain password."""
     return text.startswith(_HASHES) and text.count("$") >= 3 and _hash_text(text)
 
 
@@ -63,14 +66,19 @@ def _hash_text(text: str) -> bool:
 
 
 def password_hash(text: str) -> str:
-    """A hash as shadow(5) holds it, of any kind of crypt(5), or a sign for no password."""
-    bare = text.lstrip("!")
-    old = _NOT_DOLLAR.get(len(bare)) is not None and bare.startswith(_NOT_DOLLAR[len(bare)])
+    """Return a hash of any kind of crypt(5), or a sign for no password, as shadow(5) holds it.
+
+    Raises FieldError.
+    """
+    bare = text.lstrip("!")  # usermod(8) locks a password with it
     if text in _LOCKED or is_hash(bare):
         return text
-    if old and _HASH_LETTERS.issuperset(bare.removeprefix("_")):
-        return text
-    raise FieldError("is not a hash of crypt(5)")
+    beginning = _NOT_DOLLAR.get(len(bare))
+    if beginning is None or not bare.startswith(beginning):
+        raise FieldError(_NO_HASH)
+    if not _HASH_LETTERS.issuperset(bare.removeprefix(beginning)):
+        raise FieldError(_NO_HASH)
+    return text
 
 
 _CHECKS: dict[Form, Callable[[str], str]] = {
@@ -80,125 +88,210 @@ _CHECKS: dict[Form, Callable[[str], str]] = {
 }
 
 
-class _Found:
-    """Collects passwords: the last of an account counts."""
+class _Given:
+    """Collect the passwords of cloud-config; the last one for an account wins.
 
-    def __init__(self, shown: bool, known: Container[str]) -> None:
-        self._shown, self._known = shown, known
-        self.problems: list[Problem] = []
+    ``wrong`` are accounts that got none because it cannot be used.
+    """
+
+    def __init__(self, ask: Ask, accounts: Accounts, wanted: Wanted) -> None:
+        # Without a console of the guest no one could read it there.
+        self._shown = ask.settings.password_random_to_console and ask.facts.live
+        self._accounts = accounts
+        self._wanted = wanted
         self.passwords: dict[str, UserPassword] = {}
         self.wrong: set[str] = set()
 
     def add(self, name: str, text: str, form: Form, why: Origin) -> None:
-        """Note a password, or what is wrong with it."""
+        """Add a password, or what is wrong with it."""
         try:
-            if name not in self._known:
-                login_name(name)
+            if name not in self._accounts.known:
+                fields.login_name(name)
                 raise FieldError(NO_ACCOUNT)
             secret = Secret(_CHECKS[form](text))
         except FieldError as error:
-            self.problems.append(Problem("error", *why, str(error)))
+            self._wanted.error(why, str(error))
             self.wrong.add(name)
             return
-        if form == "random" and not self._shown:
-            self.problems.append(Problem("warning", *why, _UNKNOWN))
-        shown = self._shown and form == "random"
-        self.passwords[name] = UserPassword("password", name, secret, why, form, shown)
+        shown = form == "random" and self._shown
+        if form == "random" and not shown:
+            self._wanted.warn(why, _UNKNOWN)
+        password = UserPassword("password", name, secret, why, form=form, shown=shown)
+        self.passwords[name] = password
 
-    def guess(self, name: str, text: str, why: Origin) -> None:
-        """Add a password that may be a hash, or ask for one made at random."""
+    def add_plain_or_hash(self, name: str, text: str, why: Origin) -> None:
+        """Add a password that may be a hash, or a word that asks for one made at random."""
         if text in ("R", "RANDOM"):
             self.add(name, "", "random", why)
         else:
             self.add(name, text, "hash" if is_hash(text) else "plain", why)
 
 
-def plan(
-    data: InstanceData,
-    persons: Iterable[Person],
-    default: str,
-    known: Container[str],
-    others: Container[str],
-    shown: bool,
-    reached: bool,
-) -> tuple[list[Resource], list[Problem]]:
-    """Passwords, locks, and which passwords expire.
+def passwords(ask: Ask, accounts: Accounts, keys: Iterable[Login], wanted: Wanted) -> list[Login]:
+    """Return the passwords of accounts, which of them expire, and which accounts are locked.
 
-    ``known`` are the accounts there will be, ``others`` those that the metadata gives a password:
-    they are locked only where the user data say so in words.  ``shown`` says that passwords made
-    at random come to the console, ``reached`` that somebody gets in without these passwords.
+    ``keys`` are the SSH keys of accounts: they decide whether an account may be locked that exists
+    already, and may be the last way into the guest.
     """
-    found = _Found(shown, known)
-    chpasswd = data.setting("chpasswd")
-    expire = True
-    if chpasswd is not None:
-        expire = chpasswd.value.get("expire", True)
-        for index, entry in enumerate(chpasswd.value.get("users", ())):
-            kinds: dict[str, Form] = {"text": "plain", "RANDOM": "random"}
-            form = kinds.get(entry.get("type", "hash"), "hash")
-            why = chpasswd.at("users", index)
-            found.add(entry["name"], entry.get("password", ""), form, why)
-        for index, line in enumerate(chpasswd.value.get("list", ())):
-            _add_line(found, line, chpasswd.at("list", index))
-    listed = chpasswd is not None and (chpasswd.value.get("users") or chpasswd.value.get("list"))
-    single = data.setting("password")
-    if single is not None and listed:
-        reason = "is not used, because chpasswd is given"
-        found.problems.append(Problem("warning", *single.at(), reason))
-    elif single is not None and not default:
-        reason = "is not used, because there is no default user"
-        found.problems.append(Problem("warning", *single.at(), reason))
-    elif single is not None:
-        found.guess(default, single.value, single.at())
-    last = list(found.passwords.values())
-    locked = _of_persons(persons, found, others, reached)
-    result: list[Resource] = [*found.passwords.values(), *locked]
-    if expire:
-        result += [PasswordState("password_state", item.name, "expired", item.why) for item in last]
-    return result, found.problems
+    owner = _metadata_owner(ask, accounts.default)
+    if not ask.data.config:
+        return _of_metadata(ask, accounts, owner, wanted)
+    given = _Given(ask, accounts, wanted)
+    _read_chpasswd(ask, given, wanted)
+    _read_password(ask, accounts.default, given, wanted)
+    last = list(given.passwords.values())
+    # The accounts of which only ``users`` speak: those keys take the lock away from the others.
+    people = [person for person in accounts.people if person.name not in given.passwords]
+    _read_people(people, given)
+    found: list[Login] = [*given.passwords.values()]
+    locked_in_words = {person.name for person in people if person.get("lock_passwd")}
+    if owner not in given.passwords and owner not in locked_in_words:
+        found += _of_metadata(ask, accounts, owner, wanted)
+    found += _locks(
+        people,
+        exempt={owner, *given.wrong},
+        logins=[*keys, *found, *ask.planned],
+        known_before=_known_before(ask, accounts, owner),
+        wanted=wanted,
+    )
+    if _expires(ask):
+        found += [_state(item.name, "expired", item.why) for item in last]
+    return found
 
 
-def _add_line(found: _Found, line: str, why: Origin) -> None:
-    name, colon, text = line.partition(":")
-    if not colon:
-        found.problems.append(Problem("error", *why, "must be a name, a colon and a password"))
+def _read_chpasswd(ask: Ask, given: _Given, wanted: Wanted) -> None:
+    """Add the passwords of ``chpasswd``: those of its list come after, and override, its users'."""
+    setting = ask.data.setting("chpasswd")
+    if setting is None:
+        return
+    kinds: dict[str, Form] = {"text": "plain", "RANDOM": "random"}
+    for index, entry in enumerate(setting.value.get("users", ())):
+        form = kinds.get(entry.get("type", "hash"), "hash")
+        why = setting.at("users", index)
+        given.add(entry["name"], entry.get("password", ""), form, why)
+    for index, line in enumerate(setting.value.get("list", ())):
+        why = setting.at("list", index)
+        name, colon, text = line.partition(":")
+        if colon:
+            given.add_plain_or_hash(name, text, why)
+        else:
+            wanted.error(why, "must be a name, a colon and a password")
+
+
+def _read_password(ask: Ask, default: str, given: _Given, wanted: Wanted) -> None:
+    """Add the default user's password of the key ``password``; ``chpasswd`` overrides it."""
+    setting, chpasswd = ask.data.setting("password"), ask.data.setting("chpasswd")
+    if setting is None:
+        return
+    if chpasswd is not None and (chpasswd.value.get("users") or chpasswd.value.get("list")):
+        wanted.warn(setting.at(), "is not used, because chpasswd is given")
+    elif not default:
+        wanted.warn(setting.at(), "is not used, because there is no default user")
     else:
-        found.guess(name, text, why)
+        given.add_plain_or_hash(default, setting.value, setting.at())
 
 
-def _of_persons(
-    persons: Iterable[Person], found: _Found, others: Container[str], reached: bool
-) -> list[PasswordState]:
-    """Add what users say themselves; the locks.
+def _expires(ask: Ask) -> bool:
+    """Tell whether the passwords of ``chpasswd`` and ``password`` are to be changed at login."""
+    chpasswd = ask.data.setting("chpasswd")
+    return chpasswd is None or bool(chpasswd.value.get("expire", True))
 
-    An account that is there already may be the only way in: a lock that is not asked for in
-    words is left out where nobody else gets one.
-    """
-    last = set(found.passwords)
-    lockable = [person for person in persons if person.name not in last]
-    for person in lockable:
+
+def _read_people(people: Iterable[Person], given: _Given) -> None:
+    """Add the passwords that ``users`` give accounts."""
+    for person in people:
         for field, form in _OF_USERS:
-            if person.get(field) and (person.new or field != "passwd"):
-                found.add(person.name, person.get(field), form, person.fields[field].at())
-    locked = [
-        PasswordState("password_state", person.name, "locked", _lock_origin(person))
-        for person in lockable
-        if person.get("lock_passwd", person.name not in others and person.name not in found.wrong)
+            text = person.get(field)
+            if text and (person.new or field != "passwd"):
+                given.add(person.name, text, form, person.fields[field].at())
+
+
+def _metadata_owner(ask: Ask, default: str) -> str:
+    """Return the account that the metadata's password is for, or one made for the service.
+
+    It is empty where there is no such password.  A service that has got a password at an earlier
+    boot gives no ``password_url`` any more.
+    """
+    if ask.data.admin_pass is None and not ask.settings.password_post:
+        return ""
+    names = names_of((ask.settings.password_for,), default)
+    return names[0] if names else ""
+
+
+def _of_metadata(ask: Ask, accounts: Accounts, owner: str, wanted: Wanted) -> list[Login]:
+    """Return the owner's password by the metadata, or the making of one for the service, if any."""
+    data = ask.data
+    source = data.admin_pass or data.password_url
+    if not owner or source is None:
+        return []
+    if owner not in accounts.known:
+        wanted.error(source.origin, MISSING_ACCOUNT)
+        return []
+    if isinstance(source, Password):
+        return [UserPassword("password", owner, source.secret, source.origin)]
+    try:
+        exponent, modulus = fields.rsa_key(key.value for key in data.ssh_keys or ())
+    except FieldError as error:
+        reason = f"no password is made for the service: the instance {error}"
+        wanted.error(source.origin, reason)
+        return []
+    from guestagent.plan.kinds.console_password import ConsolePassword
+
+    return [
+        ConsolePassword(
+            "console_password",
+            owner,
+            exponent,
+            modulus=modulus,
+            url=source.value,
+            why=source.origin,
+        )
     ]
-    names = {lock.name for lock in locked}
-    opened = (name for name, item in found.passwords.items() if name not in names and opens(item))
-    kept = set()
-    if not (reached or any(opened)):
-        for person in lockable:
-            if person.name in names and not person.new and not person.get("lock_passwd"):
-                found.problems.append(Problem("warning", *person.why, _NOT_LOCKED))
-                kept.add(person.name)
-    for person in lockable:
-        implied = person.name in names - kept and not person.get("lock_passwd")
-        if implied and person.name in found.passwords:
-            found.problems.append(Problem("warning", *found.passwords[person.name].why, _LOCKS))
-    return [lock for lock in locked if lock.name not in kept]
 
 
-def _lock_origin(person: Person) -> Origin:
-    return person.fields["lock_passwd"].at() if person.get("lock_passwd") else person.why
+def _known_before(ask: Ask, accounts: Accounts, owner: str) -> dict[str, Origin]:
+    """Return the account whose password the service has got at an earlier boot, if any."""
+    if owner not in accounts.known or ask.data.admin_pass or ask.data.password_url:
+        return {}
+    return {owner: Origin("settings", defs.SETTINGS_FILE, "password.post")}
+
+
+def _locks(
+    people: Sequence[Person],
+    exempt: Collection[str],
+    logins: Sequence[Resource],
+    known_before: Mapping[str, Origin],
+    wanted: Wanted,
+) -> list[PasswordState]:
+    """Return the locks: of all ``people`` but those that say otherwise, or are ``exempt``.
+
+    An account that exists already may be the only way into the guest.  Where no one could log in
+    by ``logins`` or by a password ``known_before``, it gets no lock that is not asked for in words.
+    """
+    in_words = [person for person in people if person.get("lock_passwd")]
+    unsaid = [
+        person
+        for person in people
+        if "lock_passwd" not in person.fields and person.name not in exempt
+    ]
+    locks = [_lock(person) for person in (*in_words, *unsaid)]
+    if not who_gets_in([*logins, *locks], known_before).anyone:
+        for person in unsaid:
+            if not person.new:
+                wanted.warn(person.why, _NOT_LOCKED)
+        unsaid = [person for person in unsaid if person.new]
+        locks = [_lock(person) for person in (*in_words, *unsaid)]
+    passwords_of = {item.name: item for item in logins if item.kind == "password"}
+    for person in unsaid:
+        if person.name in passwords_of:
+            wanted.warn(passwords_of[person.name].why, _LOCKS)
+    return locks
+
+
+def _lock(person: Person) -> PasswordState:
+    why = person.fields["lock_passwd"].at() if person.get("lock_passwd") else person.why
+    return _state(person.name, "locked", why)
+
+
+def _state(name: str, state: Literal["locked", "expired"], why: Origin) -> PasswordState:
+    return PasswordState("password_state", name, state, why)

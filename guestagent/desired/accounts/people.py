@@ -1,14 +1,14 @@
-"""Whom cloud-config speaks of: ``users`` and ``user``, put together to one person for each name.
+"""The accounts that cloud-config describes: ``users`` and ``user``, one record for each name.
 
-``system_info.default_user`` is as ``user``, which wins over it field by field.  As with
-cloud-init, a list of users without ``default`` among them makes no default user, and of two
-entries for one name the first has the first word on each field.
+``system_info.default_user`` means the same as ``user``, which overrides it field by field.  As with
+cloud-init, a list of users without ``default`` in it makes no default user, and where two entries
+have one name, the first that gives a field decides it.
 """
 
 from __future__ import annotations
 
-from guestagent.desired.accounts import default_user, usual_groups
-from guestagent.errors import FieldError, Problem
+from guestagent.desired.accounts import default_user
+from guestagent.parse.fields import login_name
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -16,152 +16,155 @@ if TYPE_CHECKING:
     from typing import Any
 
     from guestagent.errors import Origin
-    from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.settings import Settings
+    from guestagent.model import Setting
+    from guestagent.plan.wanted import Ask, Wanted
 
-_MARKS = frozenset("_.-")
+    # Where an account's entry is, and the fields it has.
+    Entry = tuple[Origin, dict[str, "Value"]]
+
+_DEFAULT = "default"
 _HOMELESS = ("no_create_home", "system")
 _IN_HOME = ("ssh_authorized_keys", "ssh_redirect_user")
 
 
 class Value(NamedTuple):
-    """A field's value, and where it stands."""
+    """A field's value, and its place in cloud-config."""
 
     value: Any
     setting: Setting
     path: tuple[str | int, ...]
 
     def at(self, *below: str | int) -> Origin:
-        """The origin of the value, or of a part of it."""
+        """Return the origin of the value, or of a part of it."""
         return self.setting.at(*self.path, *below)
 
 
 class Person(NamedTuple):
-    """An account that cloud-config wants; ``new`` if the guest has none of that name."""
+    """An account that cloud-config describes.
+
+    ``new`` is true where the guest has no account of that name, or only one that a killed run had
+    begun to make.  ``default`` is true for the default user.  ``home`` is the home directory that
+    a new account gets, empty for the usual one.
+    """
 
     name: str
     why: Origin
     fields: dict[str, Value]
     new: bool
     default: bool
+    home: str = ""
 
     def get(self, field: str, otherwise: Any = None) -> Any:
-        """The value of a field, or what counts where it is not given."""
+        """Return the value of a field; ``otherwise`` where it is not given."""
         found = self.fields.get(field)
         return otherwise if found is None else found.value
 
 
-def login_name(text: str) -> str:
-    """A user or group name as useradd(8) takes it: letters, digits, ``_``, ``.`` and ``-``.
-
-    Besides the names of ``fields.user_name`` those with capitals and dots, as people have them.
-    """
-    inside = all(char.isalnum() or char in _MARKS for char in text)
-    if not (text.isascii() and inside and 0 < len(text) <= 32):
-        raise FieldError("is not a user name: 32 letters, digits, _ . and - at most")
-    if not (text[0].isalpha() or text[0] == "_"):
-        raise FieldError("is not a user name: a letter or _ must come first")
-    return text
-
-
-def people(
-    data: InstanceData, facts: Facts, settings: Settings
-) -> tuple[list[Person], str, list[Problem]]:
-    """The persons, the default user's name (empty for none), and what is wrong."""
-    problems: list[Problem] = []
-    entries = _entries(data, problems)
-    own = data.setting("user")
-    system = data.setting("system_info")
-    base = system.value.get("default_user") if system else None
-    own_fields = _fields(system, base, "default_user") if system and base else {}
-    own_fields |= _fields(own, own.value) if own else {}
-    default = default_user(facts, settings)
-    named = own_fields.pop("name", None)
+def read(ask: Ask, wanted: Wanted) -> tuple[str, list[Person]]:
+    """Return the default user's name, empty where there is none, and the accounts described."""
+    entries = _entries(ask, wanted)
+    own = _own_fields(ask)
+    name = default_user.usual_name(ask)
+    named = own.pop("name", None)
     if named is not None:
-        try:
-            default = login_name(named.value)
-        except FieldError as error:
-            problems.append(Problem("error", *named.at(), str(error)))
-    if own is not None:
-        entries.setdefault("default", (own.at(), {}))
-    elif system and base and data.setting("users") is None:
-        entries["default"] = (system.at("default_user"), {})
-    if data.setting("users") is None and not entries:
-        return [], default, problems  # it is made if something is for it
-    if "default" not in entries:
-        default = ""
-    found: list[Person] = []
-    for name, (why, given) in entries.items():
-        is_default = name == "default"
-        if name == default != "default":
-            continue  # it is part of the default user
+        name = wanted.take(named.at(), login_name, named.value) or name
+    _add_default(ask, entries)
+    if ask.data.setting("users") is None and not entries:
+        return name, []  # the default user is made if it gets a key or a password
+    # Where users speak of the default user by its name, too, both entries are of one account.
+    same = None
+    if _DEFAULT in entries and name != _DEFAULT:
+        same = entries.pop(name, None)
+    people = []
+    for entry, (why, fields) in entries.items():
+        is_default = entry == _DEFAULT
         if is_default:
-            given = _default_fields(own_fields, given, entries.get(default), facts, settings)
-        real = default if is_default else name
-        new = facts.account(real) is None or real in facts.unfinished
-        person = Person(real, why, given, new, is_default)
-        wrong = _contradiction(person)
-        if wrong is not None:
-            problems.append(wrong)
-        else:
-            found.append(person)
-    if default and not any(person.default for person in found):
-        default = ""
-    # As with cloud-init the default user is made last: numbers of accounts are handed out in order.
-    return sorted(found, key=lambda person: person.default), default, problems
+            fields = _default_fields(ask, own, fields, same)
+        real = name if is_default else entry
+        new = ask.facts.account(real) is None or real in ask.facts.unfinished
+        person = Person(real, why, fields, new, is_default)
+        if _makes_sense(person, wanted):
+            people.append(person)
+    # As with cloud-init the default user is made last: numbers of accounts are given in order.
+    people.sort(key=lambda person: person.default)
+    has_default = bool(people) and people[-1].default
+    return name if has_default else "", people
 
 
-def _entries(
-    data: InstanceData, problems: list[Problem]
-) -> dict[str, tuple[Origin, dict[str, Value]]]:
-    """The fields of ``users`` by name."""
-    users = data.setting("users")
-    found: dict[str, tuple[Origin, dict[str, Value]]] = {}
+def _entries(ask: Ask, wanted: Wanted) -> dict[str, Entry]:
+    """Return the entries of ``users`` by name; further ones of a name add what the first lacks."""
+    users = ask.data.setting("users")
+    found: dict[str, Entry] = {}
     if users is None:
         return found
     for index, entry in enumerate(users.value):
-        try:
-            name = login_name(entry["name"])
-        except FieldError as error:
-            problems.append(Problem("error", *users.at(index, "name"), str(error)))
+        why = users.at(index, "name")
+        name = wanted.take(why, login_name, entry["name"])
+        if name is None:
             continue
-        given = _fields(users, entry, index)
-        del given["name"]
-        why, known = found.get(name, (users.at(index, "name"), {}))
-        found[name] = why, given | known
+        fields = _fields(users, entry, index)
+        del fields["name"]
+        if name in found:
+            why, earlier = found[name]
+            fields |= earlier
+        found[name] = why, fields
     return found
 
 
 def _fields(setting: Setting, entry: dict[str, Any], *path: str | int) -> dict[str, Value]:
+    """Return the fields of an entry, which is at a path of a setting's value."""
     return {key: Value(value, setting, (*path, key)) for key, value in entry.items()}
 
 
+def _own_fields(ask: Ask) -> dict[str, Value]:
+    """Return what ``system_info.default_user`` and ``user`` say of the default user."""
+    system, own = ask.data.setting("system_info"), ask.data.setting("user")
+    fields: dict[str, Value] = {}
+    if system is not None and system.value.get("default_user"):
+        fields |= _fields(system, system.value["default_user"], "default_user")
+    if own is not None:
+        fields |= _fields(own, own.value)
+    return fields
+
+
+def _add_default(ask: Ask, entries: dict[str, Entry]) -> None:
+    """Add an entry for the default user where another key than ``users`` asks for one."""
+    system, own = ask.data.setting("system_info"), ask.data.setting("user")
+    if own is not None:
+        entries.setdefault(_DEFAULT, (own.at(), {}))
+    elif ask.data.setting("users") is None and system and system.value.get("default_user"):
+        entries[_DEFAULT] = system.at("default_user"), {}
+
+
 def _default_fields(
-    own: dict[str, Value],
-    entry: dict[str, Value],
-    by_name: tuple[Origin, dict[str, Value]] | None,
-    facts: Facts,
-    settings: Settings,
+    ask: Ask, own: dict[str, Value], entry: dict[str, Value], same: Entry | None
 ) -> dict[str, Value]:
-    """What the default user has: user data's word comes before the settings'.
+    """Return what the default user has, from the strongest word to the weakest.
 
-    Groups that are given with the user's real name come to those of the settings.
+    These are ``own``, of ``user`` and ``system_info``; ``entry``, of the name ``default`` in
+    ``users``; and ``same``, of its real name there.  Groups that only the last gives are added
+    to those of the settings.
     """
-    named = by_name[1] if by_name else {}
-    found = named | entry | own
-    if "groups" in named and "groups" not in entry | own:
-        groups = [*named["groups"].value, *usual_groups(facts, settings)]
-        found["groups"] = named["groups"]._replace(value=list(dict.fromkeys(groups)))
-    return found
+    by_name = same[1] if same else {}
+    fields = by_name | entry | own
+    if "groups" in by_name and "groups" not in entry | own:
+        groups = [*by_name["groups"].value, *default_user.usual_groups(ask)]
+        fields["groups"] = by_name["groups"]._replace(value=list(dict.fromkeys(groups)))
+    return fields
 
 
-def _contradiction(person: Person) -> Problem | None:
-    """What speaks against the whole account, as it does with cloud-init."""
-    wrong = ""
+def _makes_sense(person: Person, wanted: Wanted) -> bool:
+    """Tell whether no two fields contradict each other; the account is left out if they do.
+
+    cloud-init refuses the same combinations.
+    """
     homeless = [key for key in _HOMELESS if person.get(key)]
     in_home = [key for key in _IN_HOME if person.get(key)]
     if homeless and in_home:
-        wrong = f"has {in_home[0]}, which needs a home, and {homeless[0]}; the user is left out"
+        reason = f"has {in_home[0]}, which needs a home, and {homeless[0]}; the user is left out"
     elif person.get("ssh_redirect_user") and "ssh_authorized_keys" in person.fields:
-        wrong = "has both ssh_redirect_user and ssh_authorized_keys; the user is left out"
-    return Problem("error", *person.why, wrong) if wrong else None
+        reason = "has both ssh_redirect_user and ssh_authorized_keys; the user is left out"
+    else:
+        return True
+    wanted.error(person.why, reason)
+    return False

@@ -1,13 +1,13 @@
-"""Rules of sudo and doas: only what they surely understand, for one bad line disables them.
+"""Rules of sudo and doas: who may run what as whom.
 
-sudo(8) refuses to work for anybody where a file of sudoers(5) is wrong, and doas(1) likewise.
-What is taken here is the part of both grammars that people use.
+One line that is wrong disables all of sudo(8), and likewise doas(1).  So only the part of both
+grammars that people use is accepted here, and nothing that might be misread.
 """
 
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Problem
+from guestagent.errors import FieldError
 from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.file import File
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from guestagent.desired.accounts.people import Person
-    from guestagent.model import Facts
-    from guestagent.plan.kinds import Resource
+    from guestagent.plan.wanted import Ask, Wanted
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _HOST = _LETTERS | frozenset("_./-")
@@ -39,89 +38,129 @@ _TAGS = frozenset(
     )
 )
 _DOAS_OPTIONS = frozenset(("nopass", "nolog", "persist", "keepenv"))
-_SUDO_ERROR = "is not a rule that is surely right for sudo, such as ALL=(ALL) NOPASSWD:ALL"
-_DOAS_ERROR = "is not a rule that is surely right for doas, such as: permit nopass NAME"
-_DOAS_NAME = "is not a rule for this user: its name must stand in it"
+_SUDO_ERROR = "is not a rule known to be safe for sudo, such as ALL=(ALL) NOPASSWD:ALL"
+_DOAS_ERROR = "is not a rule known to be safe for doas, such as: permit nopass NAME"
+_DOAS_NAME = "is not a rule for this user: it must name the user"
 
 
 def sudo_rule(text: str, _name: str) -> str:
-    """A rule of sudoers(5) without its user: ``HOSTS = (RUNAS) TAGS: COMMANDS``, in one line."""
+    """Return a rule of sudoers(5) without its user: ``HOSTS = (RUNAS) TAGS: COMMANDS``.
+
+    Raises FieldError.
+    """
     rule = text.strip()
     hosts, sign, commands = rule.partition("=")
     if not sign or not rule.isascii() or not rule.isprintable():
         raise FieldError(_SUDO_ERROR)
-    _members(hosts, _host)
-    for command in _pieces(commands):
-        _command(command.strip())
+    _check_list(hosts, _is_host)
+    for command in _split_commands(commands):
+        _check_command(command.strip())
     return rule
 
 
-def _members(text: str, fits: Callable[[str], bool]) -> None:
+def _check_list(text: str, fits: Callable[[str], bool]) -> None:
+    """Check names with commas between them, each may have ``!`` in front.  Raises FieldError."""
     for item in text.split(","):
         name = item.strip().lstrip("!").lstrip()
         if not name or name in _OPTIONS or not fits(name):
             raise FieldError(_SUDO_ERROR)
 
 
-def _host(name: str) -> bool:
-    """A host, a network with its prefix length, a ``+netgroup``."""
+def _is_host(name: str) -> bool:
+    """Tell whether a name is a host, a network with its prefix length, or a ``+netgroup``."""
     bare = name.removeprefix("+")
     return bare[:1] in _LETTERS and _HOST.issuperset(bare)
 
 
-def _runas(name: str) -> bool:
-    """A user or ``%group``, by name or ``#number``."""
+def _is_runas(name: str) -> bool:
+    """Tell whether a name is a user or ``%group``, by name or ``#number``."""
     bare = name.removeprefix("%")
     if bare.startswith("#"):
         return bare[1:].isdecimal()
     return bare[:1] in _LETTERS | {"_"} and _RUNAS.issuperset(bare)
 
 
-def _pieces(text: str) -> list[str]:
-    """Commands, between commas that stand in no parentheses and after no backslash."""
-    found, start, inside, escaped = [], 0, False, False
+def _is_runas_group(name: str) -> bool:
+    return name[0] != "%" and _is_runas(name)
+
+
+def _split_commands(text: str) -> list[str]:
+    """Split at commas that are not in a command's (RUNAS) and have no backslash in front."""
+    found = []
+    start = 0
+    in_runas = escaped = False
     for place, char in enumerate(text):
         if escaped:
             escaped = False
         elif char == "\\":
             escaped = True
         elif char == "(" and not text[start:place].strip():
-            inside = True
+            in_runas = True
         elif char == ")":
-            inside = False
-        elif char == "," and not inside:
+            in_runas = False
+        elif char == "," and not in_runas:
             found.append(text[start:place])
             start = place + 1
     return [*found, text[start:]]
 
 
-def _command(text: str) -> None:
-    if text.startswith("("):
-        runas, sign, text = text[1:].partition(")")
-        users, colon, groups = runas.partition(":")
-        if users.strip():
-            _members(users, _runas)
-        if colon:
-            _members(groups, lambda name: name[0] != "%" and _runas(name))
-        if not sign:
-            raise FieldError(_SUDO_ERROR)
-    while ":" in text and text.partition(":")[0].strip() in _TAGS:
-        text = text.partition(":")[2]
-    name, _, rest = text.strip().lstrip("!").lstrip().partition(" ")
-    alias = name[:1].isupper() and (_LETTERS | {"_"}).issuperset(name) and name == name.upper()
-    path = name.startswith("/") and len(name) > 1 and _PATH.issuperset(name)
-    path = path and not name.endswith("/sudoedit")
-    rest = rest.strip()
-    if alias and name not in _OPTIONS | _TAGS and not rest:
+def _check_command(text: str) -> None:
+    """Check ``(RUNAS) TAGS: COMMAND ARGUMENTS``.  Raises FieldError."""
+    text = _without_tags(_without_runas(text))
+    name, _, arguments = text.strip().lstrip("!").lstrip().partition(" ")
+    arguments = arguments.strip()
+    if _is_alias(name) and not arguments:
         return
-    if not (path or name == "sudoedit") or (name.endswith("/") and rest):
+    if name != "sudoedit" and not _is_program(name):
         raise FieldError(_SUDO_ERROR)
-    if rest != '""':
-        _arguments(rest)
+    if name.endswith("/") and arguments:
+        raise FieldError(_SUDO_ERROR)  # a whole folder of programs takes none
+    if arguments != '""':  # these stand for no argument at all
+        _check_arguments(arguments)
 
 
-def _arguments(text: str) -> None:
-    """What follows a command's path: ``,``, ``:``, ``=`` and others need a backslash."""
+def _without_runas(text: str) -> str:
+    """Return a command without ``(USERS : GROUPS)`` in front of it.  Raises FieldError."""
+    if not text.startswith("("):
+        return text
+    runas, sign, rest = text[1:].partition(")")
+    if not sign:
+        raise FieldError(_SUDO_ERROR)
+    users, colon, groups = runas.partition(":")
+    if users.strip():
+        _check_list(users, _is_runas)
+    if colon:
+        _check_list(groups, _is_runas_group)
+    return rest
+
+
+def _without_tags(text: str) -> str:
+    """Return a command without the tags in front of it, as ``NOPASSWD:``."""
+    tag, colon, rest = text.partition(":")
+    while colon and tag.strip() in _TAGS:
+        text = rest
+        tag, colon, rest = text.partition(":")
+    return text
+
+
+def _is_alias(name: str) -> bool:
+    """Tell whether a name is one for several commands: capitals, but no word of sudo's own."""
+    if name in _OPTIONS or name in _TAGS:
+        return False
+    return name[:1].isupper() and name == name.upper() and (_LETTERS | {"_"}).issuperset(name)
+
+
+def _is_program(name: str) -> bool:
+    """Tell whether a name is the path of a program, or of a folder of programs."""
+    if not name.startswith("/") or len(name) < 2 or not _PATH.issuperset(name):
+        return False
+    return not name.endswith("/sudoedit")  # sudoers(5): sudoedit has no path
+
+
+def _check_arguments(text: str) -> None:
+    """Check a command's arguments: some characters need a backslash.  Raises FieldError."""
+    if text.startswith("^"):
+        raise FieldError(_SUDO_ERROR)  # a regular expression
     escaped = False
     for char in text:
         if escaped and char not in _ESCAPED:
@@ -129,65 +168,82 @@ def _arguments(text: str) -> None:
         if not escaped and char in '"#:=,':
             raise FieldError(f"{_SUDO_ERROR}: , : = and # need a backslash in arguments")
         escaped = char == "\\" and not escaped
-    if escaped or text.startswith("^"):
+    if escaped:
         raise FieldError(_SUDO_ERROR)
 
 
 def doas_rule(text: str, name: str) -> str:
-    """A rule of doas.conf(5) for one user: ``permit|deny OPTIONS NAME as TARGET cmd COMMAND``."""
+    """Return a rule of doas.conf(5) for one user.  Raises FieldError.
+
+    Its form is ``permit|deny OPTIONS NAME as TARGET cmd COMMAND args ARGUMENTS``.
+    """
     words = text.split()
     if not _WORD.issuperset("".join(words)) or words[:1] not in (["permit"], ["deny"]):
         raise FieldError(_DOAS_ERROR)
-    at = next((at for at, word in enumerate(words[1:], 1) if word not in _DOAS_OPTIONS), None)
-    if at is None or words[at] != name:
+    rest = words[1:]
+    while rest and rest[0] in _DOAS_OPTIONS:
+        del rest[0]
+    if not rest or rest[0] != name:
         raise FieldError(_DOAS_NAME)
-    rest = words[at + 1 :]
+    del rest[0]
     if rest[:1] == ["as"] and len(rest) > 1:
         rest = rest[2:]
-    # An argument must be no word of the grammar, which only "args" could make it.
-    if rest and (rest[0] != "cmd" or len(rest) < 2 or (len(rest) > 2 and rest[2] != "args")):
+    if not rest:
+        return " ".join(words)
+    if rest[0] != "cmd" or len(rest) < 2:
+        raise FieldError(_DOAS_ERROR)
+    # Without "args", a word behind the command might be read as a word of the grammar.
+    if len(rest) > 2 and rest[2] != "args":
         raise FieldError(_DOAS_ERROR)
     return " ".join(words)
 
 
-def plan(persons: Iterable[Person], facts: Facts) -> tuple[list[Resource], list[Problem]]:
-    """The rules of all persons: a file for sudo, lines for doas."""
-    problems: list[Problem] = []
-    found: list[Resource] = []
-    persons = list(persons)
-    ruled = [(person, _good(person, "sudo", sudo_rule, problems)) for person in persons]
-    ruled = [(person, rules) for person, rules in ruled if rules]
-    if ruled:
-        lines = ["# Written by guestagent."]
-        for person, rules in ruled:
-            # In quotes a name is never taken for an alias or a word of sudo's own.
-            name = person.name if person.name.islower() else f'"{person.name}"'
-            lines += [f"{name} {rule}" for rule in rules]
+def plan(ask: Ask, people: Iterable[Person], wanted: Wanted) -> None:
+    """Plan the rules of all people: a file for sudo, lines in a file for doas."""
+    people = list(people)
+    _plan_sudo(people, wanted)
+    _plan_doas(ask, people, wanted)
+
+
+def _plan_sudo(people: list[Person], wanted: Wanted) -> None:
+    lines = ["# Written by guestagent."]
+    why = None
+    for person in people:
+        # In quotes a name is never taken for an alias or for one of sudo's own words.
+        name = person.name if person.name.islower() else f'"{person.name}"'
+        for rule in _good(person, "sudo", sudo_rule, wanted):
+            lines.append(f"{name} {rule}")
+            why = why or person.fields["sudo"].at()
+    if why is not None:
         text = "".join(f"{line}\n" for line in lines)
-        why = ruled[0][0].fields["sudo"].at()
-        found.append(File("file", defs.SUDOERS_USERS_FILE, text.encode(), 0o440, why))
-    allowed: list[str] = []
-    first = None
-    for person in persons:
-        if person.get("doas") and "doas" not in facts.programs:
+        wanted.want(File("file", defs.SUDOERS_USERS_FILE, text.encode(), 0o440, why))
+
+
+def _plan_doas(ask: Ask, people: list[Person], wanted: Wanted) -> None:
+    lines: list[str] = []
+    why = None
+    for person in people:
+        if not person.get("doas"):
+            continue
+        if "doas" not in ask.facts.programs:
             reason = "doas is not installed; the rules are left out"
-            problems.append(Problem("error", *person.fields["doas"].at(), reason))
-        elif person.get("doas"):
-            allowed += _good(person, "doas", doas_rule, problems)
-            first = first or person.fields["doas"].at()
-    if allowed and first:
-        block = Block("block", defs.DOAS_FILE, tuple(allowed), "block", "root", 0o640, first)
-        found.append(block)
-    return found, problems
+            wanted.error(person.fields["doas"].at(), reason)
+            continue
+        lines += _good(person, "doas", doas_rule, wanted)
+        why = why or person.fields["doas"].at()
+    if lines and why is not None:
+        path, owner = defs.DOAS_FILE, "root"
+        wanted.want(Block("block", path, tuple(lines), "block", user=owner, mode=0o640, why=why))
 
 
 def _good(
-    person: Person, field: str, check: Callable[[str, str], str], problems: list[Problem]
+    person: Person, field: str, check: Callable[[str, str], str], wanted: Wanted
 ) -> list[str]:
+    """Return a person's rules that pass a check of the rule and the person's name."""
     good = []
     for index, text in enumerate(person.get(field, ())):
-        try:
-            good.append(check(text, person.name))
-        except FieldError as error:
-            problems.append(Problem("error", *person.fields[field].at(index), str(error)))
+        why = person.fields[field].at(index)
+        rule = wanted.take(why, lambda rule: check(rule, person.name), text)
+        if rule is not None:
+            good.append(rule)
     return good

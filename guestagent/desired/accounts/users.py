@@ -1,26 +1,13 @@
-"""Accounts and groups: the keys ``users``, ``user``, ``groups``, and what goes with each account.
+"""Accounts and groups: the keys ``users``, ``user``, ``groups``, and each account's rules.
 
 An account that exists already gets only its password, lock, rules and keys, as with cloud-init.
 """
 
 from __future__ import annotations
 
-from datetime import date
-
 from guestagent import defs
-from guestagent.desired.accounts import (
-    Given,
-    authorized,
-    lets_in,
-    names_of,
-    passwords,
-    rules,
-    sudo,
-    usual_groups,
-    writes_keys,
-)
-from guestagent.desired.accounts.people import login_name, people
-from guestagent.errors import FieldError, Problem
+from guestagent.desired.accounts import default_user, rules
+from guestagent.errors import FieldError
 from guestagent.parse import fields
 from guestagent.plan.kinds.account import Group, User
 
@@ -30,9 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from guestagent.desired.accounts.people import Person
-    from guestagent.model import Facts, InstanceData, Setting
-    from guestagent.plan.kinds import Resource
-    from guestagent.settings import Settings
+    from guestagent.plan.wanted import Ask, Wanted
 
 NO_MEMBER = "names a user that does not exist; not added to the group"
 _FLAGS = {
@@ -42,113 +27,92 @@ _FLAGS = {
 }
 
 
-def read(data: InstanceData, facts: Facts, settings: Settings) -> Given:
-    """All that cloud-config says of accounts."""
-    persons, default, problems = people(data, facts, settings)
-    groups = _Groups(data, facts, persons, problems)
-    users: list[Resource] = []
-    made: list[Person] = []
-    homes: dict[str, str] = {}
-    for person in persons:
-        try:
-            user = _user(person, groups, facts, settings, problems)
-        except FieldError:
-            continue  # its place is noted
-        made.append(person)
-        users.append(user)
+def plan(ask: Ask, people: Iterable[Person], wanted: Wanted) -> tuple[Person, ...]:
+    """Plan groups, accounts and their rules; return the people that have an account then."""
+    people = list(people)
+    groups = _Groups(ask, people, wanted)
+    accounts: list[tuple[Person, User]] = []
+    for person in people:
+        user = _account(ask, person, groups, wanted)
+        if user is None:
+            continue
         if person.new and user.option("--home-dir"):
-            homes[person.name] = user.home
+            person = person._replace(home=user.home)
+        accounts.append((person, user))
+    wanted.want(*groups.resources)
+    for person, user in accounts:
+        wanted.want(user)
         if person.default and "sudo" not in person.fields:
-            users += sudo(person.name, person.why, facts, settings)
-    granted, more = rules.plan(made, facts)
-    problems += more
-    names = [person.name for person in made]
-    known = {account.name for account in facts.accounts}.union(names, filter(None, (default,)))
-    keys, more = authorized.plan(data, made, default, settings)
-    problems += more
-    others = names_of((settings.password_for,), default) if _has_password(data, settings) else ()
-    reached = bool(others) or lets_in(line for of in keys.values() for line, _ in of)
-    reached = reached or writes_keys(data, settings)
-    # Without a console of the guest nobody could read it.
-    shown = settings.password_random_to_console and facts.live
-    secrets, more = passwords.plan(data, made, default, known, others, shown, reached)
-    problems += more
-    found = (*groups.resources, *users, *granted, *secrets)
-    return Given(default, keys, found, homes, tuple(problems))
-
-
-def _has_password(data: InstanceData, settings: Settings) -> bool:
-    """True where the password is not cloud-config's affair.
-
-    A service that has got a password already gives no ``password_url``, as at the second boot.
-    """
-    return data.admin_pass is not None or settings.password_post
+            default_user.want_sudo(person.name, person.why, ask, wanted)
+    made = tuple(person for person, _ in accounts)
+    rules.plan(ask, made, wanted)
+    return made
 
 
 class _Groups:
-    """The groups there will be: those that are named, and their members."""
+    """The groups that exist or will be made, and the new accounts that ``groups`` adds to them."""
 
-    def __init__(
-        self,
-        data: InstanceData,
-        facts: Facts,
-        persons: Iterable[Person],
-        problems: list[Problem],
-    ) -> None:
+    def __init__(self, ask: Ask, people: Iterable[Person], wanted: Wanted) -> None:
         self.resources: list[Group] = []
-        self.of: dict[str, list[str]] = {}
-        self._names = set(facts.groups)
-        setting = data.setting("groups")
-        new = {person.name for person in persons if person.new}
-        self._asked = {
-            name
-            for person in persons
-            if person.new and person.get("create_groups", True)
-            for name in (person.get("primary_group"), *person.get("groups", ()))
-        }
-        if setting is not None:
-            self._read(setting, facts, new, problems)
+        self.of_new: dict[str, list[str]] = {}
+        self._names = set(ask.facts.groups)
+        self._wanted = wanted
+        new = [person for person in people if person.new]
+        # Those that accounts name and that will be made for them.
+        self._asked: set[str] = set()
+        for person in new:
+            if person.get("create_groups", True):
+                self._asked.update((person.get("primary_group"), *person.get("groups", ())))
+        self._read(ask, {person.name for person in new})
 
-    def _read(self, setting: Setting, facts: Facts, new: set[str], problems: list[Problem]) -> None:
-        """The groups of the key ``groups``; ``new`` are the accounts that will be made."""
+    def _read(self, ask: Ask, new: set[str]) -> None:
+        """Add the groups of the key ``groups``; ``new`` are the accounts that will be made."""
+        setting = ask.data.setting("groups")
+        if setting is None:
+            return
         for name, members in setting.value.items():
-            try:
-                login_name(name)
-            except FieldError as error:
-                problems.append(Problem("error", *setting.at(), str(error)))
+            if self._wanted.take(setting.at(), fields.login_name, name) is None:
                 continue
+            existing = []
             for index, member in enumerate(members):
+                exists = ask.facts.account(member) is not None
+                if exists:
+                    existing.append(member)
                 if member in new:
-                    self.of.setdefault(member, []).append(name)  # useradd(8) adds it
-                elif facts.account(member) is None:
-                    problems.append(Problem("warning", *setting.at(name, index), NO_MEMBER))
-            there = tuple(name for name in members if facts.account(name) is not None)
-            self.resources.append(Group("group", name, there, setting.at(name)))
+                    self.of_new.setdefault(member, []).append(name)  # useradd(8) adds it
+                elif not exists:
+                    self._wanted.warn(setting.at(name, index), NO_MEMBER)
+            self.resources.append(Group("group", name, tuple(existing), setting.at(name)))
             self._names.add(name)
 
     def __contains__(self, name: str) -> bool:
         return name in self._names or name in self._asked
 
-    def want(self, person: Person, field: str, *index: int) -> str:
-        """The group that a person's field names; made if it is missing.  Raises FieldError."""
+    def take(self, person: Person, field: str, *index: int, consequence: str = "") -> str | None:
+        """Return the group that a field names, or an item of it; it is made if it is missing.
+
+        A name that cannot be used is an error, which ends with the consequence; None is returned.
+        """
         value = person.fields[field]
-        name = value.value[index[0]] if index else value.value
-        login_name(name)
-        if name not in self._names:
-            if not person.get("create_groups", True):
+        why = value.at(*index)
+        name: str = value.value[index[0]] if index else value.value
+        try:
+            fields.login_name(name)
+            if name not in self._names and not person.get("create_groups", True):
                 raise FieldError("names a group that does not exist, and create_groups is false")
-            self.resources.append(Group("group", name, (), value.at(*index)))
+        except FieldError as error:
+            self._wanted.error(why, f"{error}{consequence}")
+            return None
+        if name not in self._names:
+            self.resources.append(Group("group", name, (), why))
             self._names.add(name)
-        return str(name)
+        return name
 
 
-def _user(
-    person: Person, groups: _Groups, facts: Facts, settings: Settings, problems: list[Problem]
-) -> User:
-    """The account; its wrong fields are noted.  Raises FieldError if that spoils it."""
+def _account(ask: Ask, person: Person, groups: _Groups, wanted: Wanted) -> User | None:
+    """Return a person's account; None where it cannot be made, which is an error then."""
     if not person.new:
         return User("user", person.name, "", "", (), person.why)
-    taken = _Taken(person, problems)
     arguments = [option for key, option in _FLAGS.items() if person.get(key)]
     if person.get("system") or person.get("no_create_home"):
         arguments.append("--no-create-home")
@@ -158,75 +122,69 @@ def _user(
         ("expiredate", "--expiredate", _date),
         ("inactive", "--inactive", str),
     ):
-        value = taken.text(key, check, "")
-        arguments += [option, value] if value else []
-    arguments += _primary_group(person, groups, taken)
-    if person.get("selinux_user"):
-        if not facts.texts.get(defs.SELINUX_CONFIG):
-            reason = "this guest has no SELinux; ignored"
-            problems.append(Problem("warning", *person.fields["selinux_user"].at(), reason))
-        else:
-            name = taken.text("selinux_user", login_name, "")
-            arguments += ["--selinux-user", name] if name else []
-    gecos, shell = (settings.user_gecos, settings.user_shell) if person.default else ("", "")
+        value = _text(person, key, check, wanted)
+        if value:
+            arguments += [option, value]
+    primary = _primary_group(person, groups)
+    if primary is None:
+        return None
+    if primary:
+        arguments += ["--gid", primary]
+    arguments += _selinux_user(ask, person, wanted)
+    usual_gecos = usual_shell = ""
+    if person.default:
+        usual_gecos, usual_shell = ask.settings.user_gecos, ask.settings.user_shell
     return User(
         "user",
         person.name,
-        taken.text("gecos", _comment, gecos),
-        taken.text("shell", _path, shell),
-        _further_groups(person, groups, taken, facts, settings),
-        person.why,
-        tuple(arguments),
+        gecos=_text(person, "gecos", _comment, wanted) or usual_gecos,
+        shell=_text(person, "shell", _path, wanted) or usual_shell,
+        groups=_further_groups(ask, person, groups),
+        why=person.why,
+        arguments=tuple(arguments),
     )
 
 
-class _Taken:
-    """Takes fields of a person, and notes what is wrong with them."""
-
-    def __init__(self, person: Person, problems: list[Problem]) -> None:
-        self.person = person
-        self._problems = problems
-
-    def text(self, key: str, check: Callable[[Any], str], otherwise: str) -> str:
-        """The field as ``check`` returns it; ``otherwise`` if it is missing or wrong."""
-        value = self.person.get(key)
-        if value in (None, ""):
-            return otherwise
-        try:
-            return check(value)
-        except FieldError as error:
-            self.note(key, error)
-            return otherwise
-
-    def note(self, key: str, error: FieldError, *index: int) -> None:
-        """Note an error of a field, or of an item of it."""
-        self._problems.append(Problem("error", *self.person.fields[key].at(*index), str(error)))
+def _text(person: Person, key: str, check: Callable[[Any], str], wanted: Wanted) -> str:
+    """Return a field as ``check`` returns it, or an empty text where it is missing or wrong."""
+    value = person.get(key)
+    if value in (None, ""):
+        return ""
+    return wanted.take(person.fields[key].at(), check, value) or ""
 
 
-def _primary_group(person: Person, groups: _Groups, taken: _Taken) -> list[str]:
-    """The arguments for it; without it no account is made, so its error spoils the person."""
+def _primary_group(person: Person, groups: _Groups) -> str | None:
+    """Return the primary group to ask useradd(8) for, empty for its own choice.
+
+    Without the group that a person names no account can be made: None is returned then.
+    """
     if "primary_group" in person.fields:
-        try:
-            return ["--gid", groups.want(person, "primary_group")]
-        except FieldError as error:
-            taken.note("primary_group", FieldError(f"{error}; the user is left out"))
-            raise
+        return groups.take(person, "primary_group", consequence="; the user is left out")
     if person.name in groups and not person.get("no_user_group"):
-        return ["--gid", person.name]  # useradd(8) would make it, and fails where it is there
-    return []
+        return person.name  # useradd(8) makes a group of that name, and fails where it exists
+    return ""
 
 
-def _further_groups(
-    person: Person, groups: _Groups, taken: _Taken, facts: Facts, settings: Settings
-) -> tuple[str, ...]:
-    found = list(groups.of.get(person.name, ()))
+def _selinux_user(ask: Ask, person: Person, wanted: Wanted) -> list[str]:
+    """Return useradd(8)'s arguments for an account's SELinux user."""
+    if not person.get("selinux_user"):
+        return []
+    if not ask.facts.texts.get(defs.SELINUX_CONFIG):
+        wanted.warn(person.fields["selinux_user"].at(), "this guest has no SELinux; ignored")
+        return []
+    name = _text(person, "selinux_user", fields.login_name, wanted)
+    return ["--selinux-user", name] if name else []
+
+
+def _further_groups(ask: Ask, person: Person, groups: _Groups) -> tuple[str, ...]:
+    """Return the groups that a new account becomes a member of, each once."""
+    found = list(groups.of_new.get(person.name, ()))
     if person.default and "groups" not in person.fields:
-        found += usual_groups(facts, settings)
+        found += default_user.usual_groups(ask)
     for index in range(len(person.get("groups", ()))):
-        try:
-            found.append(groups.want(person, "groups", index))
-        except FieldError as error:
-            taken.note("groups", error, index)
+        name = groups.take(person, "groups", index)
+        if name is not None:
+            found.append(name)
     return tuple(dict.fromkeys(found))
 
 
@@ -243,7 +201,9 @@ def _path(text: str) -> str:
 
 
 def _date(text: str) -> str:
+    from datetime import date  # a tenth of the time of a run, and few accounts expire
+
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:
-        raise FieldError("is not a day: it must be as 2032-09-01") from None
+        raise FieldError("is not a date: it must have the form 2032-09-01") from None

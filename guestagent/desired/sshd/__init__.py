@@ -1,10 +1,10 @@
-"""What sshd(8) is told: its policy in a drop-in, and host keys of this instance's own."""
+"""What sshd(8) is told: its policy, in a drop-in of sshd_config(5), and its host keys."""
 
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired.accounts import lets_in, opens, writes_keys
-from guestagent.errors import Origin, Problem
+from guestagent.desired.accounts.access import who_gets_in
+from guestagent.errors import Origin
 from guestagent.plan.kinds.file import File
 from guestagent.record import NamedTuple
 
@@ -12,101 +12,145 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from guestagent.model import Facts, InstanceData
-    from guestagent.plan.kinds import Resource
-    from guestagent.settings import Settings
+    from guestagent.desired.accounts.access import Access
+    from guestagent.plan.wanted import Ask, Wanted
 
-_OWN = Origin("settings", defs.SETTINGS_FILE, "sshd")
+_SETTINGS = Origin("settings", defs.SETTINGS_FILE, "sshd")
+_ROOT_NOTE = "root has a password by user data, and ssh_pwauth lets it log in with that"
 
 
 class Policy(NamedTuple):
-    """What the drop-in says, and who wants it.
+    """What the drop-in says, and where most of it comes from.
 
     ``password`` and ``root`` are the values of PasswordAuthentication and PermitRootLogin, empty
-    to leave them; ``certificates`` are paths; ``notes`` become comments.
+    to leave them as they are; ``notes`` become comments, ``certificates`` are paths.
     """
 
     password: str
     root: str
     why: Origin
-    certificates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
 
 
-def plan(
-    data: InstanceData, facts: Facts, settings: Settings, logins: Iterable[Resource]
-) -> tuple[list[Resource], list[Problem]]:
-    """The drop-in, sshd_config(5), by setting and cloud-config; host keys where sshd is installed.
+def plan(ask: Ask, wanted: Wanted) -> None:
+    """Plan sshd's policy and host keys, by settings and cloud-config, where sshd is installed.
 
-    The settings' policy does not switch password authentication off where ``logins``, the plan
-    of accounts, lets nobody in by key: nobody could log in any more.  User data are obeyed.
+    Accounts must be planned before: what sshd may refuse depends on who gets in.
     """
-    asked = data.setting("ssh_pwauth")
-    if "sshd" not in facts.programs:
-        reason = "has no effect: sshd is not installed"
-        return [], [Problem("warning", *asked.at(), reason)] if asked else []
-    logins = list(logins)
-    found: list[Resource] = []
-    policy = Policy(settings.sshd_password_authentication, settings.sshd_permit_root_login, _OWN)
-    problems: list[Problem] = []
-    if data.config:
-        from guestagent.desired.sshd import policy as ssh
-
-        policy, problems = ssh.policy(data, settings, policy, logins)
-    keyless = not (_key_lets_in(logins) or writes_keys(data, settings))
-    if policy.password == "no" and keyless:  # noqa: S105 - a keyword's value
-        if asked is None:
-            why = _OWN._replace(key="sshd.password_authentication")
-            reason = "not switched off, because no account gets an SSH key"
-            problems.append(Problem("warning", *why, reason))
-            policy = policy._replace(password="")
-        elif not _password_lets_in(logins):
-            reason = "is obeyed, but no account gets an SSH key or a password: maybe no one gets in"
-            problems.append(Problem("warning", *asked.at(), reason))
-    lines = _lines(policy)
-    if lines and not facts.sshd_dropins:
-        severity = "warning" if policy.why == _OWN else "error"
-        reason = f"{defs.SSHD_CONFIG} includes no drop-ins; not set"
-        problems.append(Problem(severity, *policy.why, reason))  # type: ignore[arg-type]
-    elif lines:
-        text = "# Written by guestagent.\n" + "".join(lines)
-        found.append(File("file", defs.SSHD_DROPIN, text.encode(), 0o600, policy.why))
-    why = data.instance_id.origin if data.instance_id else Origin("settings", "", "ssh")
-    if data.config:
-        keys, more = ssh.host_keys(data, facts, settings, why)
-        return found + keys, problems + more
-    if settings.ssh_host_keys and settings.ssh_host_key_types:
+    if "sshd" not in ask.facts.programs:
+        asked = ask.data.setting("ssh_pwauth")
+        if asked is not None:
+            wanted.warn(asked.at(), "has no effect: sshd is not installed")
+        return
+    access = who_gets_in(ask.planned)
+    policy = _policy(ask, access, wanted)
+    if ask.data.config:
+        _plan_by_cloud_config(ask, policy, wanted)
+        return
+    _plan_drop_in(ask, policy, wanted)
+    types = ask.settings.ssh_host_key_types
+    if ask.settings.ssh_host_keys and types:
         from guestagent.plan.kinds.host_keys import HostKeys
 
-        found.append(HostKeys("host_keys", settings.ssh_host_key_types, why))
-    return found, problems
+        wanted.want(HostKeys("host_keys", types, _instance(ask)))
 
 
-def _lines(policy: Policy) -> list[str]:
-    lines = [f"# {note}.\n" for note in policy.notes]
-    lines += [f"PasswordAuthentication {policy.password}\n"] if policy.password else []
-    lines += [f"PermitRootLogin {policy.root}\n"] if policy.root else []
-    return [*lines, *(f"HostCertificate {path}\n" for path in policy.certificates)]
+def _plan_by_cloud_config(ask: Ask, policy: Policy, wanted: Wanted) -> None:
+    """Plan the drop-in and the host keys where cloud-config may ask for them, too."""
+    from guestagent.desired.sshd import host_keys
+
+    files: dict[str, str] = {}
+    setting = ask.data.setting("ssh_keys")
+    if setting is not None:
+        files = host_keys.given(setting, wanted)
+        policy = _with_certificates(policy, host_keys.certificates(files), setting.at())
+    _plan_drop_in(ask, policy, wanted)
+    host_keys.plan(ask, files, _instance(ask), wanted)
 
 
-def _key_lets_in(logins: Iterable[Resource]) -> bool:
-    """True if an account gets a key that is not tied to one command."""
-    blocks = (item for item in logins if item.kind == "block" and _holds_keys(item.path))
-    return lets_in(line for block in blocks for line in block.lines)
+def _instance(ask: Ask) -> Origin:
+    """Return the origin of what every new instance gets."""
+    known = ask.data.instance_id
+    return known.origin if known is not None else Origin("settings", "", "ssh")
 
 
-def _password_lets_in(logins: Iterable[Resource]) -> bool:
-    """True if an account gets a password that somebody can know, for the console."""
-    logins = list(logins)
-    locked = {
-        item.name for item in logins if item.kind == "password_state" and item.state == "locked"
-    }
-    return any(
-        (item.kind == "console_password" or (item.kind == "password" and opens(item)))
-        and item.name not in locked
-        for item in logins
+def _policy(ask: Ask, access: Access, wanted: Wanted) -> Policy:
+    """Return the policy: that of the settings, with what cloud-config says instead.
+
+    The settings do not switch password authentication off where no one gets in by key, as no one
+    could log in at all then.  User data do, as they say so in words.
+    """
+    settings = ask.settings
+    policy = Policy(
+        settings.sshd_password_authentication, settings.sshd_permit_root_login, _SETTINGS
     )
+    switch = ask.data.setting("ssh_pwauth")
+    if switch is not None:
+        policy = policy._replace(password="yes" if switch.value else "no", why=switch.at())
+        if switch.value and _root_gets_in(ask, access, switch.at(), wanted):
+            policy = policy._replace(root="yes", notes=(_ROOT_NOTE,))
+    if policy.password != "no" or access.by_key:  # noqa: S105 - a keyword's value
+        return policy
+    if switch is None:
+        why = _SETTINGS._replace(key="sshd.password_authentication")
+        wanted.warn(why, "not switched off, because no account gets an SSH key")
+        return policy._replace(password="")
+    if not access.by_password:
+        reason = "is obeyed, but no account gets an SSH key or a password: maybe no one gets in"
+        wanted.warn(switch.at(), reason)
+    return policy
 
 
-def _holds_keys(path: str) -> bool:
-    return path.endswith(defs.AUTHORIZED_KEYS)
+def _root_gets_in(ask: Ask, access: Access, why: Origin, wanted: Wanted) -> bool:
+    """Tell whether root is to log in by password, which ``why`` switches on.
+
+    It is, where user data give it a password and do not disable it: with the image's usual
+    ``PermitRootLogin prohibit-password`` both wishes would have no effect.
+    """
+    password = access.by_password.get("root")
+    if password is None or password in _metadata_origins(ask):
+        return False
+    disabled = ask.data.setting("disable_root")
+    if disabled is not None:
+        return not disabled.value
+    if ask.settings.sshd_permit_root_login in ("", "yes"):
+        return True
+    wanted.warn(why, "root cannot use its password over ssh: the settings do not permit it")
+    return False
+
+
+def _metadata_origins(ask: Ask) -> list[Origin]:
+    """Return the origins of passwords that the metadata ask for."""
+    found = (ask.data.admin_pass, ask.data.password_url)
+    return [password.origin for password in found if password is not None]
+
+
+def _with_certificates(policy: Policy, names: Iterable[str], why: Origin) -> Policy:
+    """Return the policy with host certificates, which are files of those names."""
+    certificates = tuple(f"{defs.SSH_DIR}/{name}" for name in names)
+    if certificates and policy.why == _SETTINGS:
+        policy = policy._replace(why=why)
+    return policy._replace(certificates=certificates)
+
+
+def _plan_drop_in(ask: Ask, policy: Policy, wanted: Wanted) -> None:
+    """Plan the drop-in, unless sshd reads none, or there is nothing to say in it."""
+    lines = [f"# {note}." for note in policy.notes]
+    if policy.password:
+        lines.append(f"PasswordAuthentication {policy.password}")
+    if policy.root:
+        lines.append(f"PermitRootLogin {policy.root}")
+    lines += [f"HostCertificate {path}" for path in policy.certificates]
+    if not lines:
+        return
+    if not ask.facts.sshd_dropins:
+        reason = f"{defs.SSHD_CONFIG} includes no drop-ins; not set"
+        # The settings are for many guests, user data for this one.
+        if policy.why == _SETTINGS:
+            wanted.warn(policy.why, reason)
+        else:
+            wanted.error(policy.why, reason)
+        return
+    text = "".join(f"{line}\n" for line in ("# Written by guestagent.", *lines))
+    wanted.want(File("file", defs.SSHD_DROPIN, text.encode(), 0o600, policy.why))

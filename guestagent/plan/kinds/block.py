@@ -20,7 +20,8 @@ class Block(NamedTuple):
     """Lines that guestagent owns in a file of somebody else.
 
     ``style`` "block" keeps them between two marker lines, "line" marks each line's end.
-    The file belongs to ``user``; a new one gets ``mode``.
+    The file belongs to ``user``; a new one gets ``mode``.  ``lets_in``: one of the lines is an SSH
+    key that someone can log in with.
     """
 
     kind: Literal["block"]
@@ -30,6 +31,7 @@ class Block(NamedTuple):
     user: str
     mode: int
     why: Origin
+    lets_in: bool = False
 
     @property
     def key(self) -> str:
