@@ -268,7 +268,7 @@ class Facts(NamedTuple):
 
     ``live`` is true for the running system, false for an offline tree.
     ``nics`` is None for an offline tree, whose NICs are not known.
-    ``backend`` is the network stack in use.
+    ``stack`` is the network stack in use.
     ``resolver`` is what writes resolv.conf(5); "file" means that no service does.
     ``memberships`` are the supplementary groups of users, as "group:user".
     ``texts`` are the contents of small files that cloud-config needs, by their paths; that of a
@@ -286,7 +286,7 @@ class Facts(NamedTuple):
     accounts: tuple[Account, ...]
     groups: tuple[str, ...]
     nics: tuple[Nic, ...] | None
-    backend: Literal["networkd", "networkmanager", "ifupdown", "netplan", ""]
+    stack: Literal["networkd", "networkmanager", "ifupdown", "netplan", ""]
     resolver: Literal["resolved", "networkmanager", "resolvconf", "file"]
     sshd_dropins: bool
     programs: frozenset[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guestagent.defs import NETWORK_BACKENDS
+from guestagent.defs import NETWORK_STACKS
 from guestagent.errors import UsageError
 from guestagent.record import NamedTuple
 
@@ -149,6 +149,6 @@ def _checked(options: Options) -> Options:
         raise UsageError(f"{verb} needs --source")
     if options.confirm and (options.dry_run or options.boot or options.root != "/"):
         raise UsageError("--confirm goes with none of --dry-run, --boot and --root")
-    if verb == "network" and options.render not in NETWORK_BACKENDS and not options.help:
-        raise UsageError(f"network needs --render {', '.join(NETWORK_BACKENDS)}")
+    if verb == "network" and options.render not in NETWORK_STACKS and not options.help:
+        raise UsageError(f"network needs --render {', '.join(NETWORK_STACKS)}")
     return options

@@ -166,7 +166,7 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
     "files": {"manage": _boolean, "mode": _mode},
     "network": {
         "manage": _boolean,
-        "backend": _choice("auto", *defs.NETWORK_BACKENDS),
+        "backend": _choice("auto", *defs.NETWORK_STACKS),
         "policy_routing": _boolean,
     },
     "random_seed": {"manage": _boolean},

@@ -27,7 +27,7 @@ def gather(root: Root) -> Facts:
         accounts=tuple(read_accounts(root)),
         groups=tuple(parts[0] for parts in groups),
         nics=None,
-        backend=stacks.in_use(root),
+        stack=stacks.in_use(root),
         resolver=find_resolver(root),
         sshd_dropins=_sshd_includes_dropins(root),
         programs=frozenset(name for name in _WANTED_PROGRAMS if root.program(name)),

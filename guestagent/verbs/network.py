@@ -81,7 +81,7 @@ def _facts(options: Options, root: Root) -> Facts:
         accounts=(),
         groups=(),
         nics=find_nics(root) if here else None,
-        backend="",
+        stack="",
         resolver=find_resolver(root) if here else "resolved",
         sshd_dropins=False,
         programs=frozenset(),

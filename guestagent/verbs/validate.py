@@ -211,7 +211,7 @@ def _facts(data: InstanceData, system: str) -> Facts:
         ),
         groups=(*_ACCOUNTS, "adm", "sudo" if debian else "wheel", "users", "systemd-journal"),
         nics=None,
-        backend="networkd" if debian else "networkmanager",
+        stack="networkd" if debian else "networkmanager",
         resolver=resolver,
         sshd_dropins=True,
         programs=_Every(_OF_FEDORA if debian else _OF_DEBIAN),

@@ -66,7 +66,7 @@ def produce_json(
         accounts=(),
         groups=(),
         nics=NICS if live else None,
-        backend=backend,
+        stack=backend,
         resolver=resolver or _RESOLVER[backend],
         sshd_dropins=True,
         programs=frozenset(),

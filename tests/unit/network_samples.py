@@ -116,7 +116,7 @@ def facts(**changes: Any) -> Facts:
         accounts=(),
         groups=(),
         nics=NICS,
-        backend="networkd",
+        stack="networkd",
         resolver="resolved",
         sshd_dropins=True,
         programs=frozenset(),

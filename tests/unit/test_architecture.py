@@ -107,7 +107,7 @@ def test_imports_go_down(name: str) -> None:
         assert FLOOR[own] < FLOOR[room], f"{name} imports {other}"
 
 
-STACKS = [f"guestagent.stacks.{name}" for name in defs.NETWORK_BACKENDS]
+STACKS = [f"guestagent.stacks.{name}" for name in defs.NETWORK_STACKS]
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -67,7 +67,7 @@ def test_a_first_run_imports_few_modules(runs: tuple[set[str], set[str]]) -> Non
 
 def test_only_the_renderer_in_use_is_imported(runs: tuple[set[str], set[str]]) -> None:
     first, second = runs
-    stacks = {f"guestagent.stacks.{name}.render" for name in defs.NETWORK_BACKENDS}
+    stacks = {f"guestagent.stacks.{name}.render" for name in defs.NETWORK_STACKS}
     assert first & stacks == {"guestagent.stacks.networkd.render"}
     assert second & stacks == set()
 

@@ -18,7 +18,7 @@ WORDS = {
 
 def text(backend: str, settings: Settings, known: bool = False) -> str:
     data = network(interface(dhcp4=True)) if known else None
-    found, _ = planned(data, facts(backend=backend), settings)
+    found, _ = planned(data, facts(stack=backend), settings)
     return "".join(item.content.decode() for item in found if isinstance(item, File))
 
 
@@ -34,7 +34,7 @@ def test_a_network_of_the_source_does_not(backend: str) -> None:
 
 
 def test_ifupdown_says_that_it_cannot() -> None:
-    _, problems = planned(None, facts(backend="ifupdown"), WANTED)
+    _, problems = planned(None, facts(stack="ifupdown"), WANTED)
     assert any("link-local IPv4" in problem.reason for problem in problems)
-    _, problems = planned(None, facts(backend="ifupdown"), Settings())
+    _, problems = planned(None, facts(stack="ifupdown"), Settings())
     assert not any("link-local IPv4" in problem.reason for problem in problems)

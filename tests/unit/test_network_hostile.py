@@ -109,7 +109,7 @@ def _marks(outputs: list[tuple[str, str]]) -> set[str]:
     return {mark for mark in MARKS for _, text in outputs if mark in text}
 
 
-BASES = {backend: _outputs(parse(ALL)[0], backend) for backend in defs.NETWORK_BACKENDS}
+BASES = {backend: _outputs(parse(ALL)[0], backend) for backend in defs.NETWORK_STACKS}
 # The names that a bond and a VLAN get where theirs are refused, as netplan has them.
 MADE = {'"bond0"', '"vlan0"'}
 
@@ -126,7 +126,7 @@ def _assert_plain(outputs: list[tuple[str, str]], backend: str) -> None:
 
 def test_every_back_end_has_files_for_all_there_is() -> None:
     assert parse(ALL)[1] == []
-    for backend in defs.NETWORK_BACKENDS:
+    for backend in defs.NETWORK_STACKS:
         _assert_plain(BASES[backend], backend)
         text = "".join(text for _, text in BASES[backend])
         for word in ("192.0.2.5/24", "2001:db8::1", "198.51.100.53", "uplink", "101", "layer3+4"):
@@ -197,6 +197,6 @@ def test_E5_any_document_is_parsed_without_raising(
     listed = [good, *links] if isinstance(links, list) else links
     document = {"links": listed, "networks": networks, "services": services}
     network, _ = read(document)
-    for backend in defs.NETWORK_BACKENDS:
+    for backend in defs.NETWORK_STACKS:
         _assert_plain(_outputs(network, backend), backend)
     read(services)

@@ -76,11 +76,11 @@ def test_a_backend_that_is_asked_for_wins_over_the_facts() -> None:
     assert list(found) == [f"{defs.IFUPDOWN_DIR}/50-guestagent"]
 
 
-@pytest.mark.parametrize("backend", defs.NETWORK_BACKENDS)
+@pytest.mark.parametrize("backend", defs.NETWORK_STACKS)
 @pytest.mark.parametrize("asked", [True, False])
 def test_files_are_those_of_the_back_end_and_guestagents_own(backend: str, asked: bool) -> None:
     data = network(interface(), interface(mac=MAC2, addresses=(), dhcp4=True))
-    given = facts(backend="" if asked else backend)
+    given = facts(stack="" if asked else backend)
     wanted, problems = resources(data, given, backend if asked else "")
     assert (bool(wanted), problems) == (True, [])
     for file in wanted:
@@ -91,7 +91,7 @@ def test_files_are_those_of_the_back_end_and_guestagents_own(backend: str, asked
 
 @pytest.mark.parametrize("data", [None, network(interface())])
 def test_without_a_known_backend_nothing_is_written(data: Network | None) -> None:
-    found, problems = files(data, facts(backend=""))
+    found, problems = files(data, facts(stack=""))
     assert (found, [severity for severity, _ in problems]) == ({}, ["error"])
 
 
@@ -137,7 +137,7 @@ def test_a_bond_and_a_vlan_are_files_by_the_names_they_get() -> None:
     assert "VLAN=data.9" in found[made[1]]
 
 
-@pytest.mark.parametrize("backend", defs.NETWORK_BACKENDS)
+@pytest.mark.parametrize("backend", defs.NETWORK_STACKS)
 def test_in_an_offline_tree_all_interfaces_are_rendered(backend: str) -> None:
     data = network(interface(), interface(mac=OTHER), interface(mac="", name="eth7", id="eth7"))
     found, problems = files(data, facts(live=False, nics=None), backend)
@@ -157,7 +157,7 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize("data", UNUSABLE)
-@pytest.mark.parametrize("backend", defs.NETWORK_BACKENDS)
+@pytest.mark.parametrize("backend", defs.NETWORK_STACKS)
 def test_fallback_is_dhcp_on_every_nic_and_the_report_says_so(
     data: Network | None, backend: str
 ) -> None:
@@ -226,7 +226,7 @@ def test_no_fallback_where_one_interface_can_have_an_address(usable: dict[str, o
 
 def test_no_fallback_where_the_nics_are_not_known() -> None:
     assert files(None, facts(nics=None)) == ({}, [])
-    assert files(None, facts(nics=None, backend="")) == ({}, [])
+    assert files(None, facts(nics=None, stack="")) == ({}, [])
     assert files(network(), facts(nics=None)) == ({}, [("warning", "")])
 
 
@@ -325,7 +325,7 @@ def test_E5_E7_an_invalid_interface_is_left_out_and_the_rest_goes_on(bad: Interf
     assert (found, [severity for severity, _ in problems]) == (alone, ["error"])
 
 
-@pytest.mark.parametrize("backend", defs.NETWORK_BACKENDS)
+@pytest.mark.parametrize("backend", defs.NETWORK_STACKS)
 def test_the_same_data_give_the_same_files(backend: str) -> None:
     data = network(interface(routes=(route(),), dns=("192.0.2.53",)), interface(mac=MAC3))
     first, second = (files(data, facts(nics=nics), backend) for nics in (NICS, NICS[::-1]))

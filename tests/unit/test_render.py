@@ -12,7 +12,7 @@ import rig
 from guestagent import defs
 
 
-@pytest.mark.parametrize("backend", defs.NETWORK_BACKENDS)
+@pytest.mark.parametrize("backend", defs.NETWORK_STACKS)
 def test_every_back_end_gets_the_files_of_a_drive(drive: Path, backend: str) -> None:
     found = rig.agent("network", "--render", backend, "--source", drive)
     assert (found.status, found.err) == (0, "")

@@ -33,7 +33,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     if network is None and nics is None:
         return
     origin = network.origin if network else _NO_SOURCE
-    stack = ask.settings.network_backend or ask.facts.backend
+    stack = ask.settings.network_backend or ask.facts.stack
     if not stack:
         wanted.error(origin, "no supported network stack is in use; no network is configured")
         return
