@@ -106,7 +106,7 @@ def split_certificates(text: str) -> list[str]:
                 certificates.append(_canonical(body))
             inside = False
         elif line.startswith((_BEGIN, _END)):
-            raise FieldError("holds something other than certificates")
+            raise FieldError("contains something other than certificates")
         elif inside:
             body += line
     if inside or not certificates:

@@ -25,7 +25,7 @@ printf '%s\\n' "$message" 2>/dev/null >{console} || :
 """
 _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _JINJA = "is a jinja template, which is not supported: use $version, $uptime and so on"
-_UNPRINTABLE = "holds a control character or another unprintable one"
+_UNPRINTABLE = "contains a control character or another unprintable one"
 _UNKNOWN_NAME = (
     "has a $name other than $version, $timestamp, $uptime, $datasource: it is printed as it is"
 )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def check(text: str) -> str:
     """Return the text as it is.  Raise FieldError for a NUL, which no script can hold."""
     if "\0" in text:
-        raise FieldError("holds a NUL character")
+        raise FieldError("contains a NUL character")
     return text
 
 

@@ -98,7 +98,7 @@ def _plan_conf(setting: Setting, wanted: Wanted) -> None:
         return
     why = setting.at("conf")
     if not text.replace("\n", "").replace("\t", "").isprintable():
-        wanted.error(why, "holds a control character or another unprintable one")
+        wanted.error(why, "contains a control character or another unprintable one")
         return
     # It may name a proxy with its password.
     secret = "@" in text

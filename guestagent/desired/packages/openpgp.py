@@ -24,7 +24,7 @@ def unarmor(text: str) -> bytes:
             if line == _BEGIN:
                 block = []
             elif line.startswith("-----"):
-                raise FieldError("holds something other than a PGP public key block")
+                raise FieldError("contains something other than a PGP public key block")
         elif line == _END:
             keys += _read_block(block)
             block = None

@@ -79,7 +79,7 @@ def parse(text: str) -> list[Stanza]:
     """
     lines = [line.rstrip().replace("\t", " ") for line in text.splitlines()]
     if not "".join(lines).isprintable():
-        raise FieldError("holds a control character or another unprintable one")
+        raise FieldError("contains a control character or another unprintable one")
     for line in lines:
         if line.strip() and not line.startswith("#"):
             # The first word tells the form: "deb", or the name of a field.
