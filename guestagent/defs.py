@@ -18,7 +18,7 @@ ROLLBACK_FILE = "/var/lib/guestagent/rollback.json"
 RUN_DIR = "/run/guestagent"
 REPORT_FILE = "/run/guestagent/report.json"
 LOCK_FILE = "/run/guestagent/lock"
-# What the early stage leaves for the one that asks the metadata service, and what that answers.
+# What the local unit leaves for the unit that asks the metadata service, and the answer.
 REQUEST_FILE = "/run/guestagent/request.json"
 ANSWER_FILE = "/run/guestagent/answer.json"
 RELOAD_FILE = "/run/guestagent/reload.json"

@@ -10,6 +10,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.errors import Problem
+
 _ERROR, _WARNING, _NOTICE, _INFO = 3, 4, 5, 6
 
 
@@ -38,6 +42,14 @@ def error(text: str) -> None:
 def warning(text: str) -> None:
     """Something is odd; the run goes on."""
     _line(_WARNING, "warning: " + text)
+
+
+def problem(found: Problem) -> None:
+    """Write what could not be used as it was given."""
+    if found.severity == "error":
+        error(found.text())
+    else:
+        warning(found.text())
 
 
 def notice(text: str) -> None:

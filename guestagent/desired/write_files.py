@@ -86,7 +86,7 @@ def _read_item(setting: Setting, index: int, wanted: Wanted, *, live: bool) -> F
     content = wanted.take(_content_origin(setting, index), _read_content, item)
     if content is None:
         return None
-    # The early stage may not write to the operating system itself; an offline tree is all ours.
+    # The local unit may not write to the operating system itself; an offline tree is all ours.
     in_system = path.startswith(defs.SYSTEM_TREES) and not path.startswith(defs.OWN_TREES)
     late = item.get("defer", False) or (live and in_system)
     return File(

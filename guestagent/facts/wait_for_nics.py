@@ -1,6 +1,6 @@
 """Wait for NICs: until their drivers are loaded and udev(7) has named them.
 
-The early unit runs while udev is still at work.  A NIC counts as ready when udev's database has
+The local unit runs while udev is still at work.  A NIC counts as ready when udev's database has
 an entry for it, as systemd-networkd(8) decides too.
 """
 

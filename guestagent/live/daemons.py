@@ -26,7 +26,7 @@ def tell_daemons(
     A network that does not take over its files becomes a problem.  Raises OSError, Refused.
     """
     kinds = {change.kind for change in changes}
-    # Early in a boot no daemon runs yet, and the units of scripts start by themselves later.
+    # Before the local unit no daemon runs, and the units of scripts start by themselves later.
     if not options.boot:
         if _changes_sshd(changes):
             _systemctl("try-reload-or-restart", "ssh.service", "sshd.service")

@@ -84,10 +84,7 @@ class ScriptResult(NamedTuple):
 def tell(report: Report) -> None:
     """Write a line for each problem and each change, and one for the whole run."""
     for problem in report.problems:
-        if problem.severity == "error":
-            log.error(problem.text())
-        else:
-            log.warning(problem.text())
+        log.problem(problem)
     for name in report.kept:
         log.info(f"left alone, changed by an administrator: {name}")
     if report.changes:

@@ -1,7 +1,7 @@
 """The metadata service, from the side that must not talk to the network itself.
 
-At boot the first stage leaves a request, a unit without rights fetches, and a later stage reads
-the answer.  By hand a child process does the same, after it has become the user nobody.
+At boot the local unit leaves a request, a unit without rights fetches, and a later unit reads the
+answer.  By hand a child process does the same, after it has become the user nobody.
 """
 
 from __future__ import annotations

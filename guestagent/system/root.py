@@ -404,7 +404,7 @@ def _read_place(place: Place) -> bytes:
 
 
 def _make_folder(name: str, parent: int) -> None:
-    # The early unit runs with umask 0077: networkd and others could not enter the folder.
+    # The local unit runs with umask 0077: networkd and others could not enter the folder.
     before = os.umask(0o022)
     try:
         os.mkdir(name, 0o755, dir_fd=parent)

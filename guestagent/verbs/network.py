@@ -1,4 +1,4 @@
-"""``guestagent network --render``: the network's files for any back end, on any machine."""
+"""``guestagent network``: print the network's files for any back end, on any machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 from guestagent import defs, log
 from guestagent.desired.network import plan
-from guestagent.errors import Origin, Problem, Problems
+from guestagent.errors import Origin, Problems
 from guestagent.facts.network import find_nics, find_resolver
 from guestagent.memory.state import State
 from guestagent.model import Facts, InstanceData
@@ -21,58 +21,57 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from guestagent.errors import Problem
+    from guestagent.model import Network
     from guestagent.options import Options
+    from guestagent.plan.kinds.file import File
+    from guestagent.sources.bundle import Bundle
 
 
 def run(options: Options) -> int:
-    """Print the files; problems go to standard error.  Returns the exit status.
+    """Print the files, and log what cannot be used.  Return the exit status.
 
-    With ``--source`` this machine's NICs do not matter: the files find them by MAC address.
-    Without it they are what a run on this machine would write, were that its back end.
+    With ``--source`` this machine's NICs do not matter: the files find theirs by MAC addresses.
+    Without it they are what a run on this machine would write if that were its back end.
 
-    Raises GuestagentError where there is nothing to print.
+    Raises GuestagentError and OSError where there is nothing to print.
     """
-    root = Root("/")
-    problems = Problems()
-    settings = load(root, problems)
+    root, problems = Root("/"), Problems()
+    settings = load(root, problems)._replace(network_backend=options.render)
     opened = open_source(options, settings, root, before=State())
     problems.add(*opened.problems)
     if opened.bundle is None:
-        log.error(opened.problems[-1].text())
+        log.problem(opened.problems[-1])
         return defs.EXIT_ERRORS
-    bundle = opened.bundle
-    found = Problems()
-    data = layouts.parse(bundle, found)
-    problems.add(*(problem for problem in found.problems if _of_network(problem)))
-    if data.network is None:
-        problems.error(Origin(bundle.label, "", ""), "describes no network")
-    facts = _facts(options, root)
-    settings = settings._replace(network_backend=options.render)
+    network = _read_network(opened.bundle, problems)
     wanted = Wanted()
-    plan(Ask(InstanceData(network=data.network), facts, settings), wanted)
+    plan(Ask(InstanceData(network=network), _facts(options, root), settings), wanted)
     problems.add(*wanted.problems)
-    files = [
-        {"path": item.path, "mode": f"{item.mode:04o}", "content": item.content.decode()}
-        for item in wanted.resources
-        if item.kind == "file"
-    ]
+    files = [item for item in wanted.resources if item.kind == "file"]
     if options.json:
-        told = [problem._asdict() for problem in problems.problems]
-        print(dumps({"files": files, "problems": told}))
+        print(dumps(_as_json(files, problems.problems)))
     else:
         sys.stdout.write("\n".join(_text(file) for file in files))
         for problem in problems.problems:
-            (log.error if problem.severity == "error" else log.warning)(problem.text())
+            log.problem(problem)
     failed = any(problem.severity == "error" for problem in problems.problems)
     return defs.EXIT_ERRORS if failed else defs.EXIT_OK
 
 
-def _of_network(problem: Problem) -> bool:
-    return "network" in (problem.document[:7], problem.key[:7])
+def _read_network(bundle: Bundle, problems: Problems) -> Network | None:
+    """Return the network that a source describes; keep only the problems that are about it."""
+    found = Problems()
+    data = layouts.parse(bundle, found)
+    for problem in found.problems:
+        if problem.document.startswith("network") or problem.key.startswith("network"):
+            problems.add(problem)
+    if data.network is None:
+        problems.error(Origin(bundle.label, "", ""), "describes no network")
+    return data.network
 
 
 def _facts(options: Options, root: Root) -> Facts:
-    """Of this machine what matters here; with a source nothing."""
+    """Return what matters of this machine: with a source that is named, nothing."""
     here = not options.source
     return Facts(
         live=here,
@@ -88,5 +87,15 @@ def _facts(options: Options, root: Root) -> Facts:
     )
 
 
-def _text(file: dict[str, Any]) -> str:
-    return f"# {file['path']} (mode {file['mode']})\n{file['content']}"
+def _as_json(files: list[File], problems: list[Problem]) -> dict[str, Any]:
+    return {
+        "files": [
+            {"path": file.path, "mode": f"{file.mode:04o}", "content": file.content.decode()}
+            for file in files
+        ],
+        "problems": [problem._asdict() for problem in problems],
+    }
+
+
+def _text(file: File) -> str:
+    return f"# {file.path} (mode {file.mode:04o})\n{file.content.decode()}"

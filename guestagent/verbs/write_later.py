@@ -54,5 +54,5 @@ def write_later(root: Root, content: bytes) -> int:
             log.notice(f"wrote {change.path}")
     problems = [*plan.problems, *(problem for _, problem in failures)]
     for problem in problems:
-        log.error(problem.text())
+        log.problem(problem)
     return defs.EXIT_ERRORS if problems else defs.EXIT_OK

@@ -90,7 +90,7 @@ def test_C7_503_for_ever_changes_nothing(machine: Machine, lab: Lab) -> None:
     assert "HTTP status 503" in runs[-1].err
     assert "was not configured yet" in runs[-1].err
     assert len(service.log()) >= 2
-    # What the early stage wrote so that the service can be asked, it wrote before.
+    # What the local unit wrote so that the service can be asked, it wrote before.
     after = rig.snapshot(machine.path("etc")), rig.snapshot(machine.path("home"))
     changed = [rig.differences(*pair) for pair in zip(before, after, strict=True)]
     assert changed[1] == set()

@@ -21,7 +21,7 @@ from .scenario import NIC, PLAIN_MACHINE, UNIT, journal, new_instance, report, s
 pytestmark = pytest.mark.vm
 
 ROUNDS = 3
-# Where the time of the early unit goes: each is a part of the next.
+# Where the time of the local unit goes: each is a part of the next.
 PARTS = {
     "the unit's sandbox": "/bin/true",
     "with a bare interpreter": "/usr/bin/python3 -I -S -c pass",
