@@ -235,8 +235,6 @@ class InstanceData(NamedTuple):
     network: Network | None = None
     availability_zone: Text | None = None
     project_id: Text | None = None
-    meta: tuple[Text, ...] = ()
-    devices: tuple[Text, ...] = ()
     password_url: Text | None = None
     config: tuple[Setting, ...] = ()
     scripts: tuple[Part, ...] = ()

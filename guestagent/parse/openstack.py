@@ -84,8 +84,6 @@ class _Reader:
             network=self._network(),
             availability_zone=self._text("availability_zone", fields.plain),
             project_id=self._text("project_id", fields.plain),
-            meta=tuple(self._own_metadata()),
-            devices=tuple(self._devices()),
             password_url=self._password_url(),
         )
         return self._with_user_data(data)
@@ -204,22 +202,6 @@ class _Reader:
     def _random_seed(self) -> Blob | None:
         value = self.meta.optional_text("random_seed", fields.base64)
         return None if value is None else Blob(value, self.meta.origin.under("random_seed"))
-
-    def _own_metadata(self) -> Iterator[Text]:
-        """Yield the values of the metadata that the instance's owner gave it."""
-        given = self.meta.child("meta")
-        if given is None:
-            return
-        for name, value in given.fields.items():
-            if isinstance(value, str):
-                yield Text(value, given.origin.under(name))
-
-    def _devices(self) -> Iterator[Text]:
-        """Yield the names and addresses by which tagged devices are known."""
-        for item in self.meta.objects("devices"):
-            for name in ("mac", "address", "serial", "path"):
-                if isinstance(item.get(name), str):
-                    yield Text(item.get(name), item.origin.under(name))
 
     # Other documents
 

@@ -79,6 +79,12 @@ def test_help_and_version_are_no_errors() -> None:
     assert found.out.startswith("usage: guestagent")
 
 
+def test_it_runs_from_a_source_tree_as_a_module() -> None:
+    argv = [sys.executable, "-B", "-m", "guestagent", "--version"]
+    done = subprocess.run(argv, cwd=rig.REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"guestagent {VERSION}\n", "")
+
+
 def test_an_unreadable_source_is_3_and_no_new_instance(guest: Path, tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(b"no image")
     found = rig.agent("--source", tmp_path / "image", "--root", guest)
@@ -156,11 +162,18 @@ def test_the_report(guest: Path, drive: Path) -> None:
     assert report["first_boot"] is True
     assert report["unchanged"] is False
     assert report["instance_id"] == "0c1a9b2e-6f0d-4d3e-9a57-3f1f5e9b7a10"
+    assert report["availability_zone"] == "nova"
+    assert report["project_id"] == "5b1f6c1ddf2a4b0f8a7a3b5cf0f1c9e2"
     assert {"find", "parse", "plan", "apply"} <= set(report["steps_ms"])
     assert {change["what"].split()[0] for change in report["changes"]} <= {"write", "change"}
     rig.agent("--source", drive, "--root", guest)
     report = json.loads(rig.agent("status", "--json", "--root", guest).out)
     assert (report["unchanged"], report["changes"]) == (True, [])
+    assert report["availability_zone"] == "nova"
+    shown = rig.agent("status", "--root", guest).out.splitlines()
+    assert "zone         nova" in shown
+    assert "project      5b1f6c1ddf2a4b0f8a7a3b5cf0f1c9e2" in shown
+    assert "nothing had changed since the run before" in shown
 
 
 def test_status_without_a_report_is_an_error(tree: Path) -> None:
