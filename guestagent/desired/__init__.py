@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def desired(ask: Ask, wanted: Wanted) -> None:
     """Plan everything that is asked for, in the order in which it is applied."""
+    # What others depend on is planned first, and put in its place in the order below.
     by_config, logins = Wanted(), Wanted()
     if ask.data.config or ask.data.scripts or (ask.facts.room and ask.settings.disk_grow):
         from guestagent.desired import cloud_config
@@ -27,7 +28,7 @@ def desired(ask: Ask, wanted: Wanted) -> None:
     written = {item.path for item in by_config.resources if item.kind == "file"}
     injected = _injected_files(ask, written, wanted)
     ask = ask._replace(planned=(*by_config.resources, *injected))
-    # Whether an account may be locked depends on the files, and what sshd may refuse on accounts.
+    # A file may bring SSH keys, so that an account may be locked; sshd depends on both.
     accounts.plan(ask, logins)
     ask = ask._replace(planned=(*ask.planned, *logins.resources))
     hostname.plan(ask, wanted)
@@ -51,7 +52,8 @@ def _injected_files(ask: Ask, written: Container[str], wanted: Wanted) -> list[F
         if file.path in written:
             wanted.warn(file.origin, "is left out: the user data writes the same file")
         else:
-            files.append(File("file", file.path, file.content, mode, file.origin, secret=hidden))
+            why = file.origin
+            files.append(File("file", file.path, file.content, mode=mode, why=why, secret=hidden))
     return files
 
 

@@ -80,7 +80,8 @@ def plan(ask: Ask, wanted: Wanted) -> None:
             reason = f"longer than {defs.HOSTNAME_LIMIT} bytes: cut at the first dot"
             wanted.warn(why, reason)
             static = static.split(".")[0]
-        wanted.want(File("file", defs.HOSTNAME_FILE, f"{static}\n".encode(), 0o644, why))
+        content = f"{static}\n".encode()
+        wanted.want(File("file", defs.HOSTNAME_FILE, content, mode=0o644, why=why))
         if ask.facts.live:
             from guestagent.plan.kinds.hostname import Hostname
 
@@ -88,6 +89,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     if settings.hosts_manage:
         from guestagent.plan.kinds.block import Block
 
+        # Debian's convention: 127.0.0.1 is for localhost alone.
         line = " ".join(("127.0.1.1", *dict.fromkeys((full, short))))
-        why = data.hostname.origin
-        wanted.want(Block("block", defs.HOSTS_FILE, (line,), "line", "root", 0o644, why))
+        path, why = defs.HOSTS_FILE, data.hostname.origin
+        wanted.want(Block("block", path, (line,), style="line", user="root", mode=0o644, why=why))

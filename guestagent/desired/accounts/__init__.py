@@ -53,7 +53,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     if data.config or data.admin_pass or data.password_url:
         from guestagent.desired.accounts import passwords
 
-        logins += passwords.passwords(ask, accounts, logins, wanted)
+        logins += passwords.passwords_and_locks(ask, accounts, logins, wanted)
     if default not in ("", "root", *(person.name for person in made)):
         _make_default_user(ask, default, logins, wanted)
     wanted.want(*logins)
@@ -89,7 +89,7 @@ def _authorized_keys(
             continue
         path = (homes.get(name) or _home(ask, name)) + defs.AUTHORIZED_KEYS
         texts = tuple(line for line, _ in lines)
-        block = Block("block", path, texts, "block", user=name, mode=0o600, why=why)
+        block = Block("block", path, texts, style="block", user=name, mode=0o600, why=why)
         blocks.append(block._replace(lets_in=lets_in(texts)))
     return blocks
 

@@ -63,10 +63,11 @@ def who_gets_in(
             case "block" if item.lets_in:
                 key_files.add(item.path)
             case "file" | "append" if item.path.endswith(defs.AUTHORIZED_KEYS):
+                # A key is ASCII; what is around it may have any encoding.
                 if lets_in(item.content.decode(errors="replace").splitlines()):
                     key_files.add(item.path)
             case "password":
-                # It is the account's only password, so that one from before does not count.
+                # It replaces the password from before, even if no one can know the new one.
                 passwords.pop(item.name, None)
                 if _can_be_known(item):
                     passwords[item.name] = item.why

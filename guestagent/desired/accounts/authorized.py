@@ -31,13 +31,9 @@ def keys(ask: Ask, default: str, people: Iterable[Person], wanted: Wanted) -> di
     and to root where ``disable_root`` is false.  Where that is true, root's copies of them only
     say which account to use instead.
     """
-    data = ask.data
-    metadata = [(key.value, key.origin) for key in data.ssh_keys or ()]
-    allowed = data.setting("allow_public_ssh_keys")
-    if allowed is not None and not allowed.value:
-        metadata = []
+    metadata = _metadata_lines(ask)
     common = list(metadata)
-    own = data.setting("ssh_authorized_keys")
+    own = ask.data.setting("ssh_authorized_keys")
     if own is not None:
         common += _checked(own, wanted)
     found: dict[str, Lines] = {}
@@ -47,13 +43,26 @@ def keys(ask: Ask, default: str, people: Iterable[Person], wanted: Wanted) -> di
             found[person.name] = _checked(given, wanted)
         elif person.get("ssh_redirect_user"):
             found[person.name] = _redirected(person, default, metadata, wanted)
-    names = list(names_of(ask.settings.ssh_keys_for, default))
-    if _root_is_enabled(ask) and "root" not in names:
-        names.append("root")
-    for name in names:
+    for name in _owners(ask, default):
         lines = _root_lines(ask, common, default, wanted) if name == "root" else common
         found[name] = [*found.get(name, ()), *lines]
     return {name: _each_once(lines) for name, lines in found.items() if lines}
+
+
+def _metadata_lines(ask: Ask) -> Lines:
+    """Return the metadata's keys, unless cloud-config does not allow them."""
+    allowed = ask.data.setting("allow_public_ssh_keys")
+    if allowed is not None and not allowed.value:
+        return []
+    return [(key.value, key.origin) for key in ask.data.ssh_keys or ()]
+
+
+def _owners(ask: Ask, default: str) -> list[str]:
+    """Return the accounts that get the metadata's keys and those of ``ssh_authorized_keys``."""
+    names = list(names_of(ask.settings.ssh_keys_for, default))
+    if _root_is_enabled(ask) and "root" not in names:
+        names.append("root")
+    return names
 
 
 def _each_once(lines: Lines) -> Lines:
@@ -120,7 +129,20 @@ def key_options(text: str) -> str:
     Raises FieldError.
     """
     options = fields.plain(text.strip())
-    # What is outside of quotes, with only the first quote of each pair: name,name=",name
+    if not options.isascii():
+        raise FieldError(_OPTIONS_ERROR)
+    for word in _without_values(options).split(","):
+        name = word.removesuffix('="')
+        if not name.replace("-", "").isalnum():
+            raise FieldError(_OPTIONS_ERROR)
+    return options
+
+
+def _without_values(options: str) -> str:
+    """Return options without what is inside quotes, and without the quotes at its end.
+
+    Raises FieldError for quotes that do not end.
+    """
     bare = ""
     quoted = escaped = False
     for char in options:
@@ -131,11 +153,9 @@ def key_options(text: str) -> str:
         elif not quoted:
             bare += char
         escaped = char == "\\" and not escaped
-    names = [word.removesuffix('="') for word in bare.split(",")]
-    named = all(name.isascii() and name.replace("-", "").isalnum() for name in names)
-    if quoted or not named or not options.isascii():
+    if quoted:
         raise FieldError(_OPTIONS_ERROR)
-    return options
+    return bare
 
 
 def _redirected(person: Person, default: str, metadata: Lines, wanted: Wanted) -> Lines:
@@ -160,7 +180,9 @@ def _root_is_enabled(ask: Ask) -> bool:
 def _root_lines(ask: Ask, common: Lines, default: str, wanted: Wanted) -> Lines:
     """Return root's lines: the common keys, which only refuse where user data disable root."""
     disabled, given = ask.data.setting("disable_root"), ask.data.setting("disable_root_opts")
-    if _root_is_enabled(ask) or (disabled is None and given is None):
+    if disabled is None and given is None:
+        return common
+    if _root_is_enabled(ask):
         return common
     options = _REFUSAL.format(user=default or "another user", other="root")
     if given is not None:

@@ -58,8 +58,15 @@ def usual_groups(ask: Ask) -> tuple[str, ...]:
 def want_account(name: str, why: Origin, ask: Ask, wanted: Wanted) -> None:
     """Plan the default user's account as the settings describe it."""
     settings = ask.settings
-    shell, groups = settings.user_shell, usual_groups(ask)
-    wanted.want(User("user", name, settings.user_gecos, shell, groups, why))
+    user = User(
+        "user",
+        name,
+        settings.user_gecos,
+        shell=settings.user_shell,
+        groups=usual_groups(ask),
+        why=why,
+    )
+    wanted.want(user)
     want_sudo(name, why, ask, wanted)
 
 
@@ -67,4 +74,4 @@ def want_sudo(name: str, why: Origin, ask: Ask, wanted: Wanted) -> None:
     """Plan the default user's sudo rule: by setting, and where sudo is installed."""
     if ask.settings.user_sudo and "sudo" in ask.facts.programs:
         text = f"# Written by guestagent.\n{name} ALL=(ALL:ALL) NOPASSWD: ALL\n"
-        wanted.want(File("file", defs.SUDOERS_FILE, text.encode(), 0o440, why))
+        wanted.want(File("file", defs.SUDOERS_FILE, text.encode(), mode=0o440, why=why))

@@ -1,8 +1,8 @@
 """Who gets which password, and whose password is locked or expires.
 
-Passwords come from ``chpasswd`` and ``password``, from ``users``, and from the metadata.  What the
-first two say of an account overrides what ``users`` say of it, the lock too, as cloud-init sets
-them last; what cloud-config says overrides the metadata.
+Passwords come from ``chpasswd`` and ``password``, from ``users``, and from the metadata.  The
+first two override what ``users`` say of an account's password and lock, as cloud-init applies them
+last.  Each of them overrides the metadata.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _NO_HASH = "is not a hash of crypt(5)"
 NO_ACCOUNT = "is for an account that does not exist"
 _LOCKS = "is set and then locked, because lock_passwd is true unless it is given"
 
-# The last one wins; the first is for new accounts only.
+# Fields of ``users``: the last one wins; the first is for new accounts only.
 _OF_USERS: tuple[tuple[str, Form], ...] = (
     ("passwd", "hash"),
     ("plain_text_passwd", "plain"),
@@ -76,7 +76,7 @@ def password_hash(text: str) -> str:
     beginning = _NOT_DOLLAR.get(len(bare))
     if beginning is None or not bare.startswith(beginning):
         raise FieldError(_NO_HASH)
-    if not _HASH_LETTERS.issuperset(bare.removeprefix(beginning)):
+    if not _HASH_LETTERS.issuperset(bare.removeprefix("_")):
         raise FieldError(_NO_HASH)
     return text
 
@@ -95,7 +95,7 @@ class _Given:
     """
 
     def __init__(self, ask: Ask, accounts: Accounts, wanted: Wanted) -> None:
-        # Without a console of the guest no one could read it there.
+        # A tree that is not running has no console to read it on.
         self._shown = ask.settings.password_random_to_console and ask.facts.live
         self._accounts = accounts
         self._wanted = wanted
@@ -103,7 +103,7 @@ class _Given:
         self.wrong: set[str] = set()
 
     def add(self, name: str, text: str, form: Form, why: Origin) -> None:
-        """Add a password, or what is wrong with it."""
+        """Add an account's password; one that cannot be used is an error."""
         try:
             if name not in self._accounts.known:
                 fields.login_name(name)
@@ -116,8 +116,9 @@ class _Given:
         shown = form == "random" and self._shown
         if form == "random" and not shown:
             self._wanted.warn(why, _UNKNOWN)
-        password = UserPassword("password", name, secret, why, form=form, shown=shown)
-        self.passwords[name] = password
+        self.passwords[name] = UserPassword(
+            "password", name, secret, why=why, form=form, shown=shown
+        )
 
     def add_plain_or_hash(self, name: str, text: str, why: Origin) -> None:
         """Add a password that may be a hash, or a word that asks for one made at random."""
@@ -127,11 +128,13 @@ class _Given:
             self.add(name, text, "hash" if is_hash(text) else "plain", why)
 
 
-def passwords(ask: Ask, accounts: Accounts, keys: Iterable[Login], wanted: Wanted) -> list[Login]:
+def passwords_and_locks(
+    ask: Ask, accounts: Accounts, keys: Iterable[Login], wanted: Wanted
+) -> list[Login]:
     """Return the passwords of accounts, which of them expire, and which accounts are locked.
 
-    ``keys`` are the SSH keys of accounts: they decide whether an account may be locked that exists
-    already, and may be the last way into the guest.
+    ``keys`` are the SSH keys of accounts.  Whether an account is locked by default depends on who
+    else can log in.
     """
     owner = _metadata_owner(ask, accounts.default)
     if not ask.data.config:
@@ -139,13 +142,13 @@ def passwords(ask: Ask, accounts: Accounts, keys: Iterable[Login], wanted: Wante
     given = _Given(ask, accounts, wanted)
     _read_chpasswd(ask, given, wanted)
     _read_password(ask, accounts.default, given, wanted)
-    last = list(given.passwords.values())
-    # The accounts of which only ``users`` speak: those keys take the lock away from the others.
+    first = list(given.passwords.values())
+    # What ``users`` say of these accounts' passwords and locks is overridden.
     people = [person for person in accounts.people if person.name not in given.passwords]
     _read_people(people, given)
     found: list[Login] = [*given.passwords.values()]
-    locked_in_words = {person.name for person in people if person.get("lock_passwd")}
-    if owner not in given.passwords and owner not in locked_in_words:
+    locked = {person.name for person in people if person.get("lock_passwd")}
+    if owner not in given.passwords and owner not in locked:
         found += _of_metadata(ask, accounts, owner, wanted)
     found += _locks(
         people,
@@ -155,12 +158,12 @@ def passwords(ask: Ask, accounts: Accounts, keys: Iterable[Login], wanted: Wante
         wanted=wanted,
     )
     if _expires(ask):
-        found += [_state(item.name, "expired", item.why) for item in last]
+        found += [_state(item.name, "expired", item.why) for item in first]
     return found
 
 
 def _read_chpasswd(ask: Ask, given: _Given, wanted: Wanted) -> None:
-    """Add the passwords of ``chpasswd``: those of its list come after, and override, its users'."""
+    """Add the passwords of ``chpasswd``; those in its ``list`` override those in its ``users``."""
     setting = ask.data.setting("chpasswd")
     if setting is None:
         return
@@ -192,7 +195,7 @@ def _read_password(ask: Ask, default: str, given: _Given, wanted: Wanted) -> Non
 
 
 def _expires(ask: Ask) -> bool:
-    """Tell whether the passwords of ``chpasswd`` and ``password`` are to be changed at login."""
+    """Tell whether the next login must change the passwords of ``chpasswd`` and ``password``."""
     chpasswd = ask.data.setting("chpasswd")
     return chpasswd is None or bool(chpasswd.value.get("expire", True))
 
@@ -209,8 +212,7 @@ def _read_people(people: Iterable[Person], given: _Given) -> None:
 def _metadata_owner(ask: Ask, default: str) -> str:
     """Return the account that the metadata's password is for, or one made for the service.
 
-    It is empty where there is no such password.  A service that has got a password at an earlier
-    boot gives no ``password_url`` any more.
+    It is empty where there is no such password.
     """
     if ask.data.admin_pass is None and not ask.settings.password_post:
         return ""
@@ -219,7 +221,7 @@ def _metadata_owner(ask: Ask, default: str) -> str:
 
 
 def _of_metadata(ask: Ask, accounts: Accounts, owner: str, wanted: Wanted) -> list[Login]:
-    """Return the owner's password by the metadata, or the making of one for the service, if any."""
+    """Return the metadata's password for its owner, or one to make for the service, if any."""
     data = ask.data
     source = data.admin_pass or data.password_url
     if not owner or source is None:
@@ -228,7 +230,7 @@ def _of_metadata(ask: Ask, accounts: Accounts, owner: str, wanted: Wanted) -> li
         wanted.error(source.origin, MISSING_ACCOUNT)
         return []
     if isinstance(source, Password):
-        return [UserPassword("password", owner, source.secret, source.origin)]
+        return [UserPassword("password", owner, source.secret, why=source.origin)]
     try:
         exponent, modulus = fields.rsa_key(key.value for key in data.ssh_keys or ())
     except FieldError as error:
@@ -250,7 +252,10 @@ def _of_metadata(ask: Ask, accounts: Accounts, owner: str, wanted: Wanted) -> li
 
 
 def _known_before(ask: Ask, accounts: Accounts, owner: str) -> dict[str, Origin]:
-    """Return the account whose password the service has got at an earlier boot, if any."""
+    """Return the account whose password was sent to the service at an earlier boot, if any.
+
+    Once the service has a password, it gives no ``password_url`` any more.
+    """
     if owner not in accounts.known or ask.data.admin_pass or ask.data.password_url:
         return {}
     return {owner: Origin("settings", defs.SETTINGS_FILE, "password.post")}
@@ -263,29 +268,45 @@ def _locks(
     known_before: Mapping[str, Origin],
     wanted: Wanted,
 ) -> list[PasswordState]:
-    """Return the locks: of all ``people`` but those that say otherwise, or are ``exempt``.
+    """Return the locks of all ``people`` that get one.
 
-    An account that exists already may be the only way into the guest.  Where no one could log in
-    by ``logins`` or by a password ``known_before``, it gets no lock that is not asked for in words.
+    These are those with ``lock_passwd: true``, and, as that is cloud-init's default, those without
+    ``lock_passwd`` that are not ``exempt``.  By default no account is locked that may be the only
+    way into the guest: one that exists already, where no one else could log in by ``logins`` or by
+    a password ``known_before``.
     """
-    in_words = [person for person in people if person.get("lock_passwd")]
-    unsaid = [
+    explicit = [person for person in people if person.get("lock_passwd")]
+    by_default = [
         person
         for person in people
         if "lock_passwd" not in person.fields and person.name not in exempt
     ]
-    locks = [_lock(person) for person in (*in_words, *unsaid)]
+    locks = [_lock(person) for person in (*explicit, *by_default)]
     if not who_gets_in([*logins, *locks], known_before).anyone:
-        for person in unsaid:
-            if not person.new:
-                wanted.warn(person.why, _NOT_LOCKED)
-        unsaid = [person for person in unsaid if person.new]
-        locks = [_lock(person) for person in (*in_words, *unsaid)]
-    passwords_of = {item.name: item for item in logins if item.kind == "password"}
-    for person in unsaid:
-        if person.name in passwords_of:
-            wanted.warn(passwords_of[person.name].why, _LOCKS)
-    return locks
+        by_default = _only_new(by_default, wanted)
+    _warn_of_useless_passwords(by_default, logins, wanted)
+    return [_lock(person) for person in (*explicit, *by_default)]
+
+
+def _only_new(people: Iterable[Person], wanted: Wanted) -> list[Person]:
+    """Return the people whose accounts are new, and warn that the others are not locked."""
+    new = []
+    for person in people:
+        if person.new:
+            new.append(person)
+        else:
+            wanted.warn(person.why, _NOT_LOCKED)
+    return new
+
+
+def _warn_of_useless_passwords(
+    locked: Iterable[Person], logins: Iterable[Resource], wanted: Wanted
+) -> None:
+    """Warn of passwords for accounts that are locked by default."""
+    passwords = {item.name: item for item in logins if item.kind == "password"}
+    for person in locked:
+        if person.name in passwords:
+            wanted.warn(passwords[person.name].why, _LOCKS)
 
 
 def _lock(person: Person) -> PasswordState:
@@ -294,4 +315,4 @@ def _lock(person: Person) -> PasswordState:
 
 
 def _state(name: str, state: Literal["locked", "expired"], why: Origin) -> PasswordState:
-    return PasswordState("password_state", name, state, why)
+    return PasswordState("password_state", name, state, why=why)

@@ -51,7 +51,7 @@ class Person(NamedTuple):
     why: Origin
     fields: dict[str, Value]
     new: bool
-    default: bool
+    default: bool = False
     home: str = ""
 
     def get(self, field: str, otherwise: Any = None) -> Any:
@@ -71,24 +71,24 @@ def read(ask: Ask, wanted: Wanted) -> tuple[str, list[Person]]:
     _add_default(ask, entries)
     if ask.data.setting("users") is None and not entries:
         return name, []  # the default user is made if it gets a key or a password
-    # Where users speak of the default user by its name, too, both entries are of one account.
-    same = None
-    if _DEFAULT in entries and name != _DEFAULT:
-        same = entries.pop(name, None)
-    people = []
-    for entry, (why, fields) in entries.items():
-        is_default = entry == _DEFAULT
-        if is_default:
-            fields = _default_fields(ask, own, fields, same)
-        real = name if is_default else entry
-        new = ask.facts.account(real) is None or real in ask.facts.unfinished
-        person = Person(real, why, fields, new, is_default)
-        if _makes_sense(person, wanted):
-            people.append(person)
-    # As with cloud-init the default user is made last: numbers of accounts are given in order.
-    people.sort(key=lambda person: person.default)
-    has_default = bool(people) and people[-1].default
+    default = entries.pop(_DEFAULT, None)
+    # An entry with the default user's own name describes the default user, too.
+    same = entries.pop(name, None) if default is not None else None
+    people = [_person(ask, entry, why, fields) for entry, (why, fields) in entries.items()]
+    if default is not None:
+        why, fields = default
+        person = _person(ask, name, why, _default_fields(ask, own, fields, same))
+        # As with cloud-init it is made last: numbers are given to accounts in this order.
+        people.append(person._replace(default=True))
+    people = [person for person in people if _makes_sense(person, wanted)]
+    has_default = any(person.default for person in people)
     return name if has_default else "", people
+
+
+def _person(ask: Ask, name: str, why: Origin, fields: dict[str, Value]) -> Person:
+    """Return an account of that name."""
+    new = ask.facts.account(name) is None or name in ask.facts.unfinished
+    return Person(name, why, fields, new=new)
 
 
 def _entries(ask: Ask, wanted: Wanted) -> dict[str, Entry]:

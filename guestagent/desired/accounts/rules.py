@@ -115,7 +115,7 @@ def _check_command(text: str) -> None:
         raise FieldError(_SUDO_ERROR)
     if name.endswith("/") and arguments:
         raise FieldError(_SUDO_ERROR)  # a whole folder of programs takes none
-    if arguments != '""':  # these stand for no argument at all
+    if arguments != '""':  # sudoers(5): no argument is allowed then
         _check_arguments(arguments)
 
 
@@ -186,16 +186,19 @@ def doas_rule(text: str, name: str) -> str:
     if not rest or rest[0] != name:
         raise FieldError(_DOAS_NAME)
     del rest[0]
-    if rest[:1] == ["as"] and len(rest) > 1:
-        rest = rest[2:]
-    if not rest:
-        return " ".join(words)
-    if rest[0] != "cmd" or len(rest) < 2:
-        raise FieldError(_DOAS_ERROR)
-    # Without "args", a word behind the command might be read as a word of the grammar.
-    if len(rest) > 2 and rest[2] != "args":
+    if len(rest) > 1 and rest[0] == "as":
+        del rest[:2]
+    if rest and not _is_doas_command(rest):
         raise FieldError(_DOAS_ERROR)
     return " ".join(words)
+
+
+def _is_doas_command(words: list[str]) -> bool:
+    """Tell whether the end of a rule is ``cmd COMMAND``, maybe with ``args ARGUMENTS``."""
+    if words[0] != "cmd" or len(words) < 2:
+        return False
+    # Without "args", a word behind the command might be read as a word of the grammar.
+    return len(words) == 2 or words[2] == "args"
 
 
 def plan(ask: Ask, people: Iterable[Person], wanted: Wanted) -> None:
@@ -216,7 +219,8 @@ def _plan_sudo(people: list[Person], wanted: Wanted) -> None:
             why = why or person.fields["sudo"].at()
     if why is not None:
         text = "".join(f"{line}\n" for line in lines)
-        wanted.want(File("file", defs.SUDOERS_USERS_FILE, text.encode(), 0o440, why))
+        path = defs.SUDOERS_USERS_FILE
+        wanted.want(File("file", path, text.encode(), mode=0o440, why=why))
 
 
 def _plan_doas(ask: Ask, people: list[Person], wanted: Wanted) -> None:
@@ -232,8 +236,16 @@ def _plan_doas(ask: Ask, people: list[Person], wanted: Wanted) -> None:
         lines += _good(person, "doas", doas_rule, wanted)
         why = why or person.fields["doas"].at()
     if lines and why is not None:
-        path, owner = defs.DOAS_FILE, "root"
-        wanted.want(Block("block", path, tuple(lines), "block", user=owner, mode=0o640, why=why))
+        block = Block(
+            "block",
+            defs.DOAS_FILE,
+            tuple(lines),
+            style="block",
+            user="root",
+            mode=0o640,
+            why=why,
+        )
+        wanted.want(block)
 
 
 def _good(

@@ -82,7 +82,7 @@ class _Groups:
                     self.of_new.setdefault(member, []).append(name)  # useradd(8) adds it
                 elif not exists:
                     self._wanted.warn(setting.at(name, index), NO_MEMBER)
-            self.resources.append(Group("group", name, tuple(existing), setting.at(name)))
+            self.resources.append(Group("group", name, tuple(existing), why=setting.at(name)))
             self._names.add(name)
 
     def __contains__(self, name: str) -> bool:
@@ -104,7 +104,7 @@ class _Groups:
             self._wanted.error(why, f"{error}{consequence}")
             return None
         if name not in self._names:
-            self.resources.append(Group("group", name, (), why))
+            self.resources.append(Group("group", name, (), why=why))
             self._names.add(name)
         return name
 
@@ -112,7 +112,7 @@ class _Groups:
 def _account(ask: Ask, person: Person, groups: _Groups, wanted: Wanted) -> User | None:
     """Return a person's account; None where it cannot be made, which is an error then."""
     if not person.new:
-        return User("user", person.name, "", "", (), person.why)
+        return User("user", person.name, gecos="", shell="", groups=(), why=person.why)
     arguments = [option for key, option in _FLAGS.items() if person.get(key)]
     if person.get("system") or person.get("no_create_home"):
         arguments.append("--no-create-home")

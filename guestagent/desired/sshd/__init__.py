@@ -78,8 +78,8 @@ def _instance(ask: Ask) -> Origin:
 def _policy(ask: Ask, access: Access, wanted: Wanted) -> Policy:
     """Return the policy: that of the settings, with what cloud-config says instead.
 
-    The settings do not switch password authentication off where no one gets in by key, as no one
-    could log in at all then.  User data do, as they say so in words.
+    The settings do not switch password authentication off where no one can log in by key, as no
+    one could log in by ssh at all then.  User data, which are for this guest alone, do.
     """
     settings = ask.settings
     policy = Policy(
@@ -88,7 +88,7 @@ def _policy(ask: Ask, access: Access, wanted: Wanted) -> Policy:
     switch = ask.data.setting("ssh_pwauth")
     if switch is not None:
         policy = policy._replace(password="yes" if switch.value else "no", why=switch.at())
-        if switch.value and _root_gets_in(ask, access, switch.at(), wanted):
+        if switch.value and _root_may_use_password(ask, access, switch.at(), wanted):
             policy = policy._replace(root="yes", notes=(_ROOT_NOTE,))
     if policy.password != "no" or access.by_key:  # noqa: S105 - a keyword's value
         return policy
@@ -97,16 +97,16 @@ def _policy(ask: Ask, access: Access, wanted: Wanted) -> Policy:
         wanted.warn(why, "not switched off, because no account gets an SSH key")
         return policy._replace(password="")
     if not access.by_password:
-        reason = "is obeyed, but no account gets an SSH key or a password: maybe no one gets in"
+        reason = "is applied, but no account gets a key or a password; maybe no one can log in"
         wanted.warn(switch.at(), reason)
     return policy
 
 
-def _root_gets_in(ask: Ask, access: Access, why: Origin, wanted: Wanted) -> bool:
-    """Tell whether root is to log in by password, which ``why`` switches on.
+def _root_may_use_password(ask: Ask, access: Access, why: Origin, wanted: Wanted) -> bool:
+    """Tell whether to let root log in by password, which the key at ``why`` switches on.
 
-    It is, where user data give it a password and do not disable it: with the image's usual
-    ``PermitRootLogin prohibit-password`` both wishes would have no effect.
+    It is let in if user data give it a password and do not disable it: with the image's usual
+    ``PermitRootLogin prohibit-password``, both would have no effect.
     """
     password = access.by_password.get("root")
     if password is None or password in _metadata_origins(ask):
@@ -153,4 +153,4 @@ def _plan_drop_in(ask: Ask, policy: Policy, wanted: Wanted) -> None:
             wanted.error(policy.why, reason)
         return
     text = "".join(f"{line}\n" for line in ("# Written by guestagent.", *lines))
-    wanted.want(File("file", defs.SSHD_DROPIN, text.encode(), 0o600, policy.why))
+    wanted.want(File("file", defs.SSHD_DROPIN, text.encode(), mode=0o600, why=policy.why))

@@ -31,38 +31,42 @@ _OLD_TYPE = "is of type dsa, which sshd does not accept any more; left out"
 _NO_KEY = "holds no private key that sshd can use; keys are generated"
 _NO_TYPES = "names no type that can be generated; those of the settings are"
 _NO_PUBLIC = "is used without its public key's file; give that too, or the key in OpenSSH's format"
-_ENCRYPTED = "is encrypted, and there is no one to give sshd the passphrase"
+_ENCRYPTED = "is encrypted, but sshd cannot ask for the passphrase"
 _NOT_WHOLE = "is not a whole key"
 
 
 def plan(ask: Ask, given: Mapping[str, str], why: Origin, wanted: Wanted) -> None:
     """Plan the instance's host keys; ``given`` are files of ready ones.
 
-    Without any, keys are generated.  Those of the image go unless ``ssh_deletekeys`` is false;
-    then only the types that it lacks are generated.  ``why`` is the origin where no key of
+    Without any, keys are generated.  Those of the image are removed unless ``ssh_deletekeys`` is
+    false; then only the types that it lacks are generated.  ``why`` is the origin where no key of
     cloud-config asks for host keys.
     """
-    data = ask.data
-    deleted, keys = data.setting("ssh_deletekeys"), data.setting("ssh_keys")
+    deleted, keys = ask.data.setting("ssh_deletekeys"), ask.data.setting("ssh_keys")
     types = _types(ask, wanted)
-    if deleted is None and not ask.settings.ssh_host_keys and not given:
+    if deleted is None and not given and not ask.settings.ssh_host_keys:
         return
-    kept = deleted is not None and not deleted.value
     if given:
         types = ()
     elif keys is not None:
         wanted.error(keys.at(), _NO_KEY)
-    if kept:
+    others: Literal["kept", "removed"] = "removed"
+    if deleted is not None and not deleted.value:
+        others = "kept"
         types = tuple(kind for kind in types if not _image_has(ask, kind))
-    if not types and not given:
-        return
-    for setting in (keys, data.setting("ssh_genkeytypes"), deleted):
+    if types or given:
+        files = tuple((name, Secret(text)) for name, text in given.items())
+        why = _origin(ask, why)
+        wanted.want(HostKeys("host_keys", types, why, given=files, others=others))
+
+
+def _origin(ask: Ask, otherwise: Origin) -> Origin:
+    """Return the origin of the first key of cloud-config that asks for host keys."""
+    for key in ("ssh_keys", "ssh_genkeytypes", "ssh_deletekeys"):
+        setting = ask.data.setting(key)
         if setting is not None:
-            why = setting.at()
-            break
-    files = tuple((name, Secret(text)) for name, text in given.items())
-    others: Literal["kept", "removed"] = "kept" if kept else "removed"
-    wanted.want(HostKeys("host_keys", types, why, given=files, others=others))
+            return setting.at()
+    return otherwise
 
 
 def _image_has(ask: Ask, kind: str) -> bool:
@@ -144,7 +148,7 @@ def _of_kind(kind: str, key: str) -> str:
 
 
 def _private_key(kind: str, text: str) -> tuple[str, str]:
-    """Return a private key, and its public key where the format tells it.  Raises FieldError."""
+    """Return a private key, and its public key if it is not hidden in there.  Raises FieldError."""
     lines = [line.strip() for line in text.strip().splitlines()]
     if len(lines) < 3 or not (lines[0].startswith(_BEGIN) and lines[0].endswith(_END)):
         raise FieldError("is not a private key: BEGIN … PRIVATE KEY must come first")
