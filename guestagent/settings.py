@@ -199,6 +199,7 @@ def load(root: Root, problems: Problems) -> Settings:
             continue
         if content is not None and _says_something(content):
             found |= _parse(path, content, problems)
+    # Everywhere else the empty name means the stack that is in use.
     if found.get("network_backend") == "auto":
         found["network_backend"] = ""
     return Settings(**found)

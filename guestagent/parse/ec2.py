@@ -56,6 +56,7 @@ class _Reader:
         self.bundle = bundle
         self.problems = problems
         versions = bundle.names("ec2")
+        # Their names are dates but for the first, 1.0: the newest is the last as text, too.
         version = _LATEST if _LATEST in versions else max(versions, default=_LATEST)
         self.where = f"ec2/{version}"
         if _TREE in bundle.names(self.where):
@@ -132,6 +133,7 @@ class _Reader:
         for name in _NAMES:
             content = self._bytes(f"{_TREE}/{name}")
             if content is not None:
+                # What is not UTF-8 becomes a character that no validator lets through.
                 found[name] = content.decode("utf-8", "replace").strip()
         for number in self.bundle.names(f"{self.where}/{_TREE}/public-keys"):
             name = f"public-keys/{number}/openssh-key"
@@ -146,6 +148,7 @@ class _Reader:
         if not isinstance(keys, dict):
             return found
         for number, entry in keys.items():
+            # Nova wraps each key in an object; elsewhere it is given as it is.
             line = entry.get("openssh-key") if isinstance(entry, dict) else entry
             if isinstance(line, str):
                 found[f"public-keys/{number}/openssh-key"] = line

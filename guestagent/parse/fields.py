@@ -134,6 +134,7 @@ def guest_path(text: str) -> str:
     if names[-1].startswith(defs.TEMPORARY_PREFIX):
         raise FieldError("has a name that is reserved for guestagent's temporary files")
     path = "/" + "/".join(names)
+    # With a / at the end, /process is not below /proc, and /proc itself is.
     if f"{path}/".startswith(tuple(f"{tree}/" for tree in _CLOSED_TREES)):
         raise FieldError(_CLOSED)
     return path

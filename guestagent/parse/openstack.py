@@ -31,6 +31,7 @@ def folder(bundle: Bundle) -> str | None:
     It is ``openstack/latest``, else that of the newest date.  Raises SourceBroken.
     """
     names = bundle.names("openstack")
+    # Other names may be anything: a service lists what it likes.
     dated = sorted((name for name in names if is_dated(name)), reverse=True)
     for version in ("latest", *dated):
         if version in names and _META in bundle.names(f"openstack/{version}"):
@@ -155,7 +156,7 @@ class _Reader:
         for origin, value in (*self._public_keys(), *self._typed_keys()):
             line = self.problems.take_text(origin, fields.ssh_key, value)
             if line is not None:
-                encoded = line.split()[1]
+                encoded = line.split()[1]  # the same key may have another comment
                 found.setdefault(encoded, Text(line, origin))
         if len(found) > defs.MAX_KEYS:
             reason = f"has more than {defs.MAX_KEYS} keys; the rest is left out"
@@ -213,7 +214,7 @@ class _Reader:
         try:
             existing = self.bundle.get(f"{self.where}/password", defs.JSON_LIMIT)
         except Unreadable:
-            existing = b"?"
+            existing = b"?"  # it is there, and too large
         if existing:
             self.problems.warn(origin, "is set in the service already; no password is generated")
             return None
@@ -260,11 +261,10 @@ class _Reader:
         return data._replace(config=config, scripts=scripts)
 
     def _vendor_data(self, name: str) -> object:
-        """Return the JSON value of vendor data that may be of use; None for other ones.
-
-        Most clouds give vendor data in which there is nothing: it is not worth decoding.
-        """
+        """Return the JSON value of vendor data that may be of use; None for other ones."""
         content = (self._bytes(name) or b"").strip()
+        # Of use are a string, a list, and an object with the key "cloud-init".  Most clouds give
+        # an object without it, which need not be decoded.
         if content[:1] not in (b'"', b"[") and b"cloud-init" not in content:
             return None
         try:

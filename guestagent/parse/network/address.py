@@ -13,7 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+# From the least that IPv4 allows (RFC 791) to the length that an IPv4 packet can have.
 MTU_RANGE = (68, 65535)
+# The kernel has 32 bits for it.
 METRIC_RANGE = (0, 2**32 - 1)
 # The metric that the kernel gives a route without one, by IP version.
 KERNEL_METRICS = {4: 0, 6: 1024}
@@ -21,6 +23,7 @@ KERNEL_METRICS = {4: 0, 6: 1024}
 METRIC_STEP = 100
 # Tables 253 to 255 are the kernel's own: default, main and local.
 TABLE_RANGE = (1, 252)
+# IEEE 802.1Q reserves 0 and 4095.
 TAG_RANGE = (1, 4094)
 UNSPECIFIED = ("0.0.0.0", "::")  # noqa: S104
 
@@ -42,8 +45,10 @@ def host(text: str) -> str:
     """Return an address that a host can have: not unspecified, loopback or multicast."""
     packed = _packed(text)
     if len(packed) == 4:
+        # 0.0.0.0/8 is "this network" (RFC 1122); from 224 on are multicast and reserved addresses.
         usable = packed[0] not in (0, 127) and packed[0] < 224
     else:
+        # ff00::/8 is multicast, :: unspecified, ::1 loopback (RFC 4291).
         usable = packed[0] != 0xFF and int.from_bytes(packed, "big") > 1
     if not usable:
         raise FieldError("is not an address that a host can have")
@@ -58,6 +63,7 @@ def prefix_length(mask: str, version: int) -> int:
     bits = 32 if version == 4 else 128
     digits = mask.removeprefix("/")
     if digits.isascii() and digits.isdigit() and len(digits) <= 3:
+        # A leading zero could be meant as octal.
         if int(digits) > bits or digits != str(int(digits)):
             raise FieldError(f"is not a prefix length from 0 to {bits}")
         return int(digits)
@@ -101,7 +107,8 @@ def mac(text: str) -> str:
     well_formed = all(len(octet) == 2 and _HEX.issuperset(octet) for octet in octets)
     if len(octets) != 6 or not well_formed:
         raise FieldError("is not a MAC address of six octets")
-    if int(octets[0], 16) & 1 or not any(int(octet, 16) for octet in octets):
+    # The lowest bit of the first octet makes it the address of a group.
+    if int(octets[0], 16) & 1 or octets == ["00"] * 6:
         raise FieldError("is not the MAC address of a single interface")
     return ":".join(octets)
 

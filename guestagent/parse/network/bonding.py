@@ -26,7 +26,8 @@ _ARP = ("arp_interval", "arp_ip_target", "arp_validate", "arp_all_targets")
 _DELAYS = ("updelay", "downdelay")
 _MAX_TARGETS = 16
 _NOT_TARGETS = f"must be 1 to {_MAX_TARGETS} IPv4 addresses"
-_MILLISECONDS = 2**31 - 1
+# The driver keeps numbers without another limit as C's int.
+_INT_MAX = 2**31 - 1
 
 
 def mode(value: object) -> str:
@@ -55,6 +56,7 @@ def _number(low: int, high: int) -> Callable[[object], str]:
 
     def check(value: object) -> str:
         text = _scalar(value)
+        # isdigit() alone is also true of digits of other scripts.
         if text.isascii() and text.isdigit() and len(text) <= 10 and low <= int(text) <= high:
             return str(int(text))
         raise FieldError(f"must be a whole number from {low} to {high}")
@@ -106,7 +108,7 @@ class _Option:
         self.modes = modes
 
 
-_DELAY = _Option(_number(0, _MILLISECONDS))
+_DELAY = _Option(_number(0, _INT_MAX))
 _LACP = ("802.3ad",)
 _HASHED = ("balance-xor", "802.3ad", "balance-tlb")
 
@@ -117,7 +119,7 @@ OPTIONS = {
     "ad_user_port_key": _Option(_number(0, 1023), _LACP),
     "all_slaves_active": _Option(_switch),
     "arp_all_targets": _Option(_choice("any", "all"), _WITH_ARP),
-    "arp_interval": _Option(_number(0, _MILLISECONDS), _WITH_ARP),
+    "arp_interval": _Option(_number(0, _INT_MAX), _WITH_ARP),
     "arp_ip_target": _Option(_targets, _WITH_ARP),
     "arp_validate": _Option(
         _choice(
@@ -128,9 +130,9 @@ OPTIONS = {
     "downdelay": _DELAY,
     "fail_over_mac": _Option(_choice("none", "active", "follow"), ("active-backup",)),
     "lacp_rate": _Option(_choice("slow", "fast"), _LACP),
-    "lp_interval": _Option(_number(1, _MILLISECONDS), ("balance-tlb", "balance-alb")),
+    "lp_interval": _Option(_number(1, _INT_MAX), ("balance-tlb", "balance-alb")),
     "miimon": _DELAY,
-    "min_links": _Option(_number(0, _MILLISECONDS), _LACP),
+    "min_links": _Option(_number(0, _INT_MAX), _LACP),
     "num_grat_arp": _Option(_number(0, 255), ("active-backup",)),
     "packets_per_slave": _Option(_number(0, 65535), ("balance-rr",)),
     "primary": _Option(_member, _ONE_ACTIVE),
@@ -169,14 +171,15 @@ def conflicts(options: dict[str, str]) -> list[str]:
     """
     by_mii = _is_on(options, "miimon")
     by_arp = _is_on(options, "arp_interval")
+    # Of two ways to monitor, that by MII stays; ARP cannot work without a target.
     if by_arp and (by_mii or "arp_ip_target" not in options):
         return [name for name in _ARP if name in options]
-    found: list[str] = []
+    without_use: tuple[str, ...] = ()
     if not by_arp:
-        found += [name for name in _ARP if _is_on(options, name)]
+        without_use += _ARP
     if not by_mii:
-        found += [name for name in _DELAYS if _is_on(options, name)]
-    return found
+        without_use += _DELAYS
+    return [name for name in without_use if _is_on(options, name)]
 
 
 def _is_on(options: dict[str, str], name: str) -> bool:

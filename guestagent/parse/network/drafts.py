@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # How many problems of one document are reported.
 PROBLEM_LIMIT = 100
+# How many DNS servers an interface gets; glibc asks three of them (resolv.conf(5)).
 DNS_LIMIT = 16
 
 # From the one that configures least to the one that configures most.
@@ -73,6 +74,7 @@ class Draft:
         self.networks += 1
         self._dhcp4 |= dhcp4
         self._dhcp6 = max(self._dhcp6, dhcp6, key=_DHCP6_RANK.index)
+        # A network that needs router advertisements wins over one that does without.
         if accept_ra is not None:
             self._accept_ra = accept_ra or bool(self._accept_ra)
 
@@ -165,6 +167,7 @@ def _default_metric(route: Route, taken: set[tuple[int, int]]) -> int | None:
 
 def _is_on_link(route: Route, addresses: tuple[str, ...]) -> bool:
     gateway = route.gateway
+    # A link-local gateway is on the link without being in one of the subnets.
     if gateway is None or (family(gateway) == 6 and link_local(gateway)):
         return False
     return not any(contains(cidr, gateway) for cidr in addresses)

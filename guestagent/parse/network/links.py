@@ -74,6 +74,7 @@ class _Links:
     def _nic(self, item: Item) -> Draft:
         name = "ethernet_mac_address"
         mac = item.check(name, address.mac, item.text(name))
+        # A bond or a VLAN may have the address of a NIC below it.
         if any(draft.mac == mac for draft in self.drafts.values() if not draft.stacked):
             raise item.bad(name, "is the MAC address of an earlier link")
         return Draft(mac, item.origin)
@@ -106,6 +107,7 @@ class _Links:
                 continue
             if value is not None:
                 options.update(self._bond_option(item, name, value, mode))
+        # A bond that is not monitored keeps on using a link that is down.
         monitored_by_arp = options.get("arp_interval", "0") != "0" and "arp_ip_target" in options
         if not monitored_by_arp:
             options.setdefault(*_MII_MONITOR)
@@ -137,6 +139,7 @@ class _Links:
                 self._drop(name, "bond_links", "names no link that can be used")
                 continue
             options = dict(draft.bond.options)
+            # Only now it is known which members are left.
             if options.get("primary", members[0]) not in members:
                 self.items[name].error("bond_primary", "is not a member of the bond")
                 del options["primary"]
@@ -221,6 +224,7 @@ def _new_name(text: str) -> str:
 
 
 def _tag(value: object) -> int:
+    # Documents written by hand may have the tag as a string.
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 4:
         value = int(value)
     return address.vlan_tag(value)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from guestagent.model import Route
     from guestagent.parse.network.drafts import Draft
 
+# An interface may well have a network of each family, and more than one.
 _NETWORK_LIMIT = 4 * defs.MAX_INTERFACES
 
 
@@ -37,6 +38,7 @@ class _Method(NamedTuple):
     accept_ra: bool | None = None
 
 
+# By the types that Nova gives; those of IPv6 are made of Neutron's ipv6_address_mode.
 _METHODS = {
     "ipv4": _Method(4, static=True),
     "ipv4_dhcp": _Method(4, dhcp4=True),
@@ -74,6 +76,7 @@ class _Document:
     def read(self) -> dict[str, Draft]:
         """Return the drafts of the usable links by the links' ids, with all their networks."""
         self.item.read_each("networks", _NETWORK_LIMIT, self._read_network)
+        # DNS servers of the document itself are for all interfaces, after their own.
         servers, search = _dns(self.item)
         for draft in self.drafts.values():
             if draft.networks:
@@ -176,6 +179,7 @@ def _prefixed(item: Item, name: str, function: Callable[[str, str | None], str])
     """
     text = item.text(name)
     mask = _mask(item)
+    # A length in the field itself wins; a netmask beside it may be of the other form.
     if mask is not None and "/" not in text:
         family = address.family(text)
         mask = str(item.check("netmask", address.prefix_length, mask, family))
