@@ -1,8 +1,9 @@
-"""Lines for the journal or a terminal.
+"""Write lines to standard error, for the journal or a terminal.
 
-Under systemd each line starts with ``<N>``, a syslog level that systemd takes off again
-(sd-daemon(3)).  Control characters are escaped, so that text from a source can neither
-forge a line nor drive a terminal.
+A stand-in for ``logging``, which takes 18 ms to import, where an interpreter's start takes 8.
+Under systemd each line begins with ``<N>``, a syslog level that systemd takes off again
+(sd-daemon(3)).  Control characters are escaped, so that text from a source can neither forge a
+line nor drive a terminal.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _ERROR, _WARNING, _NOTICE, _INFO = 3, 4, 5, 6
 
 
 def printable(text: str) -> str:
-    """The text with every character that is not printable written as an escape."""
+    """Return the text with every character that is not printable written as an escape."""
     if text.isprintable():
         return text
     return "".join(
@@ -26,7 +27,7 @@ def printable(text: str) -> str:
     )
 
 
-def _line(level: int, text: str) -> None:
+def _write(level: int, text: str) -> None:
     prefix = f"<{level}>" if "JOURNAL_STREAM" in os.environ else ""
     try:
         print(f"{prefix}guestagent: {printable(text)}", file=sys.stderr)
@@ -35,13 +36,13 @@ def _line(level: int, text: str) -> None:
 
 
 def error(text: str) -> None:
-    """Something was not done."""
-    _line(_ERROR, "error: " + text)
+    """Say that something was not done."""
+    _write(_ERROR, "error: " + text)
 
 
 def warning(text: str) -> None:
-    """Something is odd; the run goes on."""
-    _line(_WARNING, "warning: " + text)
+    """Say that something is unusual; the run goes on."""
+    _write(_WARNING, "warning: " + text)
 
 
 def problem(found: Problem) -> None:
@@ -53,10 +54,10 @@ def problem(found: Problem) -> None:
 
 
 def notice(text: str) -> None:
-    """Something was changed."""
-    _line(_NOTICE, text)
+    """Say that something was changed."""
+    _write(_NOTICE, text)
 
 
 def info(text: str) -> None:
-    """Something worth knowing."""
-    _line(_INFO, text)
+    """Say something that is worth knowing."""
+    _write(_INFO, text)

@@ -18,10 +18,10 @@ from guestagent.errors import AccountsLocked, FieldError, Problem, Refused
 from guestagent.memory import note
 from guestagent.system import ownfiles
 from guestagent.system.accounts import find_account, find_group
+from guestagent.system.atomic import NEW_FILE, write_all
 from guestagent.system.digest import digest
 from guestagent.system.jsontext import loads
 from guestagent.system.libc import sync_tree
-from guestagent.system.privsep import NEW_FILE, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import os
 from guestagent import defs
 from guestagent.errors import Refused
 from guestagent.system.accounts import find_account, read_accounts
-from guestagent.system.privsep import as_user, replace
+from guestagent.system.atomic import replace
+from guestagent.system.privsep import run_as_user
 from guestagent.system.root import read_at
 
 TYPE_CHECKING = False
@@ -54,7 +55,7 @@ def write_as_user(root: Root, change: WriteFile) -> None:
             raise Refused("everybody may write to a directory on the way")
         start = _directory(place.fd, ".")
     try:
-        as_user(uid, gid, lambda: _write_below(start, folders, name, change))
+        run_as_user(uid, gid, lambda: _write_below(start, folders, name, change))
     finally:
         os.close(start)
 

@@ -1,1 +1,1 @@
-"""Doors to this machine, and stand-ins for costly modules of the standard library."""
+"""Access to this machine and to trees, and stand-ins for costly modules of the library."""

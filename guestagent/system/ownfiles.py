@@ -6,8 +6,8 @@ import os
 
 from guestagent import defs
 from guestagent.errors import FieldError, Refused
+from guestagent.system.atomic import replace
 from guestagent.system.jsontext import dumps, loads
-from guestagent.system.privsep import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
-"""Writing where a user owns the directory: a forked child becomes that user first.
+"""Work in a forked child that has given up its rights: privilege separation.
 
-Whatever the user does to his directories meanwhile, the child can reach no more than the
-user himself could.  (Same idea as sshd(8), which reads a user's key file as that user.)
+Where a user owns a directory, the child becomes that user before it writes there.  Whatever the
+user does to the directories meanwhile, the child can reach no more than the user could anyway.
+(sshd(8) reads a user's key file as that user for the same reason.)
 """
 
 from __future__ import annotations
@@ -9,67 +10,69 @@ from __future__ import annotations
 import os
 
 from guestagent.errors import Refused
+from guestagent.system.atomic import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# A file that was not there before, whatever a link says: open(2).
-NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_TEMPORARY = ".guestagent.tmp"
+_NOBODY = 65534
+_CHUNK = 1 << 16
+_REASON_LIMIT = 1000  # bytes
+_SIGKILL = 9
 
 
-def as_user(uid: int, gid: int, work: Callable[[], object]) -> None:
-    """Run ``work`` in a child that has become the user, with no other groups.
+def run_as_user(uid: int, gid: int, work: Callable[[], object]) -> None:
+    """Run ``work`` in a child that has become a user, with no other groups.
 
-    Without root nobody can be become; the child then stays who the caller is.
-    Raises Refused with the reason if the work raised one, or failed in the system.
+    Without root the child keeps the caller's identity.  Raises Refused with the reason if the
+    work raised Refused or OSError.
     """
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _child(uid, gid, work, write_end)
+        _be_child(uid, gid, work, write_end)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
-        reason = pipe.read(1000).decode("utf-8", "replace")
+        reason = pipe.read(_REASON_LIMIT).decode("utf-8", "replace")
     _, status = os.waitpid(pid, 0)
     if status:
         raise Refused(reason or "the writing process died")
 
 
-_NOBODY = 65534
-
-
 def ask_as_nobody(work: Callable[[], bytes], limit: int, seconds: float) -> bytes:
-    """What ``work`` returns in a child that has become nobody; empty if it gives nothing in time.
+    """Return what ``work`` returns in a child that has become the user nobody.
 
-    At most ``limit`` bytes are taken; the child is killed when ``seconds`` are over.
+    Returns an empty string if that is more than ``limit`` bytes, takes more than ``seconds``, or
+    fails; the child is killed then.
     """
     from select import POLLIN, poll
     from time import monotonic
 
+    end = monotonic() + seconds
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _child(_NOBODY, _NOBODY, lambda: write_all(write_end, work()), write_end)
+        _be_child(_NOBODY, _NOBODY, lambda: write_all(write_end, work()), write_end)
     os.close(write_end)
     poller = poll()
     poller.register(read_end, POLLIN)
-    found, end = bytearray(), monotonic() + seconds
+    found = bytearray()
     try:
         while len(found) <= limit and poller.poll(max(0.0, end - monotonic()) * 1000):
-            chunk = os.read(read_end, 1 << 16)
+            chunk = os.read(read_end, _CHUNK)
             if not chunk:
                 return bytes(found)
             found += chunk
         return b""
     finally:
         os.close(read_end)
-        os.kill(pid, 9)
+        os.kill(pid, _SIGKILL)
         os.waitpid(pid, 0)
 
 
-def _child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None:
+def _be_child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None:
+    """Become the user, do the work, and end; the pipe takes the reason of a failure."""
     status = 1
     try:
         if os.geteuid() == 0 and uid != 0:
@@ -79,57 +82,8 @@ def _child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None:
         work()
         status = 0
     except Refused as error:
-        os.write(pipe, str(error).encode())
+        write_all(pipe, str(error).encode())
     except OSError as error:
-        os.write(pipe, (error.strerror or "input/output error").encode())
+        write_all(pipe, (error.strerror or "input/output error").encode())
     finally:
-        os._exit(status)
-
-
-def replace(
-    directory: int,
-    name: str,
-    content: bytes,
-    mode: int,
-    durable: bool = True,
-    temporary: str = _TEMPORARY,
-) -> None:
-    """Write a file below an open directory and put it in place by rename(2).
-
-    ``durable``: it is on the disk when this returns.  ``temporary`` is the name it has before;
-    two that write to one directory at a time need two.  Raises OSError with the name; the old
-    file stays then, and nothing else.
-    """
-    try:
-        _write_temporary(directory, temporary, content, mode, durable)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        if durable:
-            os.fsync(directory)
-    except OSError as error:
-        try:
-            os.unlink(temporary, dir_fd=directory)
-        except OSError:
-            pass
-        raise OSError(error.errno, error.strerror, name) from None
-
-
-def _write_temporary(directory: int, name: str, content: bytes, mode: int, durable: bool) -> None:
-    try:
-        fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
-    except FileExistsError:  # left by a run that was killed
-        os.unlink(name, dir_fd=directory)
-        fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
-    try:
-        write_all(fd, content)
-        os.fchmod(fd, mode)
-        if durable:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def write_all(fd: int, content: bytes) -> None:
-    """Write all of the bytes, however many calls that takes.  Raises OSError."""
-    left = memoryview(content)
-    while left:
-        left = left[os.write(fd, left) :]
+        os._exit(status)  # without the parent's buffers and exit handlers

@@ -14,7 +14,6 @@ from guestagent.plan.difference import diff
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.record import NamedTuple
 from guestagent.sources.bundle import USER_DATA
-from guestagent.system.machine import product_uuid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,8 +122,11 @@ def of_this_instance(before: State, said: Said, root: Root) -> State:
         return State(record=before.record)
     if not told or not known or told == known:
         return before
-    if root.live and product_uuid() == known:
-        raise WrongSource("the source is for another instance than this machine; not applied")
+    if root.live:
+        from guestagent.system.machine import product_uuid
+
+        if product_uuid() == known:
+            raise WrongSource("the source is for another instance than this machine; not applied")
     return State(record=before.record)
 
 
@@ -135,6 +137,7 @@ def _check_uuid(told: str) -> None:
     would choose that form.
     """
     from guestagent.sources.cloud import identify
+    from guestagent.system.machine import product_uuid
 
     own = product_uuid()
     if own and identify().own_uuid and own != told:

@@ -15,7 +15,7 @@ import rig
 from guestagent.commit import commit
 from guestagent.errors import Origin
 from guestagent.plan.changes import WriteFile
-from guestagent.system.privsep import as_user
+from guestagent.system.privsep import run_as_user
 from guestagent.system.root import Root
 
 UID = 12345
@@ -97,7 +97,7 @@ def test_B1_the_work_is_done_as_the_user_with_no_other_group(tmp_path: Path) -> 
     def work() -> None:
         os.write(out, repr((os.getresuid(), os.getresgid(), os.getgroups())).encode())
 
-    as_user(UID, UID, work)
+    run_as_user(UID, UID, work)
     assert (tmp_path / "ids").read_text() == repr(((UID,) * 3, (UID,) * 3, []))
     assert os.geteuid() == 0
     os.close(out)

@@ -146,7 +146,7 @@ def test_only_live_reloads_a_stack() -> None:
 WRITERS = {
     "guestagent.commit",
     "guestagent.commit.host_keys",
-    "guestagent.system.privsep",
+    "guestagent.system.atomic",
     "guestagent.system.root",
 }
 WRITERS |= {"guestagent.system.ownfiles", "guestagent.live.sshd", "guestagent.commit.user_files"}
