@@ -22,11 +22,13 @@ def check(settings: Iterable[Setting], problems: Problems) -> tuple[Setting, ...
     """
     given = {setting.key: setting for setting in settings}
     found: list[Setting] = []
-    unknown = Problems(PROBLEM_LIMIT)
+    # Each key has a limit of its own, those without a definition have one together: a document of
+    # another kind than cloud-config may have thousands of them.
+    undefined = Problems(PROBLEM_LIMIT)
     for setting in _with_apt_in_one(given, problems):
         name = current_name(setting.key)
         if name not in keys.KEYS:
-            _note_undefined(Places(setting, unknown))
+            _note_undefined(Places(setting, undefined))
             continue
         of_key = Problems(PROBLEM_LIMIT)
         places = Places(setting, of_key)
@@ -38,7 +40,7 @@ def check(settings: Iterable[Setting], problems: Problems) -> tuple[Setting, ...
                 marks, written = places.marks, places.written
                 found.append(Setting(name, value, setting.origin, marks, written))
         problems.add(*of_key.problems)
-    problems.add(*unknown.problems)
+    problems.add(*undefined.problems)
     return tuple(found)
 
 
@@ -53,6 +55,7 @@ def _read(places: Places, name: str) -> Any:
     """Return the value of a key in the form in which it is used, None for none."""
     shape = keys.KEYS[name].shape
     value = places.setting.value
+    # Null is the same as not given, but for the few keys that give it a meaning, as ntp does.
     if value is None and not shape.accepts(None):
         return None
     try:

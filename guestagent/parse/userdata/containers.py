@@ -134,7 +134,7 @@ class Mapping(Shape):
 
     def convert(self, places: Places, value: Any, old: Path, *, new: Path) -> Any:
         """Return the mapping under current names, without fields that are not given."""
-        given: dict[str, Any] = value or {}
+        given: dict[str, Any] = value or {}  # null, where it is accepted, is an empty mapping
         result: dict[str, Any] = {}
         any_bad = False
         for key, item in given.items():
@@ -147,7 +147,7 @@ class Mapping(Shape):
                 try:
                     read = self.fields[name].shape.read(places, item, (*old, key), new=(*new, name))
                 except BadValue:
-                    any_bad = True
+                    any_bad = True  # the other fields are read all the same, to note all problems
                     continue
                 if read is not None:
                     result[name] = read
@@ -292,6 +292,7 @@ class Converted(Shape):
 
     def convert(self, places: Places, value: Any, old: Path, *, new: Path) -> Any:
         """Return the value in its new form."""
+        # The marks of the value before it is converted are of no use to others.
         apart = places.apart()
         converted, moves = self._function(self._shape.read(apart, value, old, new=()))
         places.adopt(apart, moves, new)

@@ -37,7 +37,7 @@ def combine(layers: Iterable[Layer], problems: Problems) -> tuple[Setting, ...]:
     unknown.
     """
     found: dict[str, Setting] = {}
-    refused = set(SWITCHES)
+    refused = set(SWITCHES)  # those in user data have been taken out before
     for layer in layers:
         problems.add(*layer.problems.problems)
         if not layer.settings:
@@ -91,6 +91,7 @@ def admits(switch: Setting | None, problems: Problems) -> bool:
     if not isinstance(switch.value, dict):
         problems.error(switch.at(), _SWITCH_TYPE)
         return False
+    # As in cloud-init, words that are neither true nor false keep it out.
     is_enabled = str(switch.value.get("enabled", True)).lower() in _TRUE
     for name, given in switch.value.items():
         if name != "enabled" and given not in _NOTHING:

@@ -105,6 +105,7 @@ class Places:
         if self._is_full():
             path = ()  # the last problem says that the key has more of them
         setting = self.setting
+        # Like Setting.at, but with names of the user's own, which may be anything.
         marks = {}
         steps = tuple(shown(step) for step in path)
         for length in range(len(path), -1, -1):

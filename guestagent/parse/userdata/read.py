@@ -44,6 +44,7 @@ def read(
         if layers.admits(user_layer.settings.pop(key, None), user_layer.problems):
             layer, vendor_scripts = _read_vendor_data(value, Origin(source, document, ""))
             found.append(layer)
+            # As in cloud-init, the provider's scripts come before the user's.
             scripts = vendor_scripts + scripts
     all_problems = Problems()
     settings = layers.combine(found, all_problems)

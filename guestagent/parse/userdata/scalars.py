@@ -52,6 +52,7 @@ class String(Shape):
     def convert(self, places: Places, value: Any, old: Path, *, new: Path) -> Any:
         """Return the string or bytes."""
         if isinstance(value, int | float):
+            # One digit can only have been written in one way.
             if value not in range(8):
                 places.warn(old, "is a number: put it in quotes to keep it as written")
             return str(value)

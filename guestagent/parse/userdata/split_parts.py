@@ -81,6 +81,7 @@ class _Splitter:
             return
         if not content.strip():
             return
+        # A script may contain lines that look like the header of a message.
         if part_types.type_by_marker(content) is None:
             from guestagent.parse.userdata import mime
 
@@ -127,6 +128,7 @@ class _Splitter:
         return f'part {self.number} "{name}"' if name else f"part {self.number}"
 
     def _count_piece(self) -> None:
+        # What only holds others counts as well: thousands of empty multiparts cost time, too.
         self.pieces += 1
         if self.pieces > defs.MAX_PARTS:
             raise TooMuch(f"has more than {defs.MAX_PARTS} parts")
@@ -175,6 +177,7 @@ class _Splitter:
                 self.number += 1
                 self._error(label, str(error))
                 continue
+            # An entry may be an alias of a long one, which takes no room in the archive.
             self.unpacker.count(len(item.content))
             self._take_item(item, label, depth + 1)
 
@@ -184,6 +187,7 @@ class _Splitter:
         if label:
             label = self._label(item.file_name)
         try:
+            # A whole document has been unpacked before. Once more does no harm.
             item = item._replace(content=self.unpacker.part(item.content))
             if not item.content.strip():
                 self._warn(label, "is empty and ignored")
@@ -238,6 +242,7 @@ def _check_depth(depth: int) -> None:
 def _script(content: bytes, kind: str) -> bytes:
     """Return what is to be run.  Raises FieldError if it does not name its interpreter."""
     script = _with_unix_line_ends(content).lstrip()
+    # The first line of a boothook is cloud-init's; the interpreter's line comes after it.
     if kind == "boothook" and part_types.type_by_marker(script) == "boothook":
         script = script.partition(b"\n")[2].lstrip()
     if not script.startswith(b"#!"):

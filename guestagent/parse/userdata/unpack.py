@@ -47,6 +47,7 @@ class Unpacker:
             if content.startswith(_GZIP_MAGIC):
                 content = self._decompress(content)
                 continue
+            # Only whole documents come in base64: parts have a header for it.
             decoded = _decode_base64(content) if base64 else None
             if decoded is None:
                 return content

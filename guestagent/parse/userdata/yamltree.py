@@ -161,7 +161,10 @@ class _Composer:
         self._anchors: dict[str, _Node] = {}
 
     def take(self, name: str, event: Any) -> None:
-        """Take the next event, of the class of that name."""
+        """Take the next event, of the class of that name.
+
+        The name serves instead of the class, because PyYAML is imported as late as possible.
+        """
         place = (event.start_mark.line + 1, event.start_mark.column + 1)
         if name == "ScalarEvent":
             tag = event.tag if event.tag not in (None, "", "!") else self.resolve(event)
@@ -215,6 +218,7 @@ class _Composer:
             raise _error(place, yamlerrors.NESTED)
         parent = self._stack[-1]
         parent.inner.append((place, node))
+        # An alias counts as much as what it refers to, although it is not copied here.
         parent.nodes += node.nodes
         parent.letters += node.letters
         parent.height = max(parent.height, node.height + 1)
@@ -223,6 +227,7 @@ class _Composer:
 
 
 def _tag(given: str | None, usual: str) -> str:
+    # "!" alone says that a value is what it looks like.
     return usual if given is None or given in ("", "!") else given
 
 
