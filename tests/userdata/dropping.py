@@ -19,20 +19,20 @@ class Outcome(NamedTuple):
     problems: list[tuple[str, str]]
 
 
-def dropped(value: Any) -> set[str]:
+def dropped(value: Any, system: str = "debian") -> set[str]:
     """The parts that may be left out without a difference, and that no problem names."""
-    verdict, whole = outcome(value)
+    verdict, whole = outcome(value, system)
     return {
         written(path)
         for path in paths(value)
-        if not _told(verdict, path) and outcome(_without(value, path))[1] == whole
+        if not _told(verdict, path) and outcome(_without(value, path), system)[1] == whole
     }
 
 
-def outcome(value: object) -> tuple[Verdict, Outcome]:
-    """The verdict on a value as cloud-config."""
+def outcome(value: object, system: str) -> tuple[Verdict, Outcome]:
+    """The verdict on a value as cloud-config, on a distribution."""
     text = f"#cloud-config\n{yaml.safe_dump(value, sort_keys=False)}"
-    verdict = validate("example", text.encode())
+    verdict = validate("example", text.encode(), system)
     changes = [_plain(change) for change in verdict.plan.changes]
     return verdict, Outcome(changes, [(item.severity, item.reason) for item in verdict.problems])
 
