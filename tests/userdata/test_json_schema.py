@@ -119,10 +119,9 @@ def test_schema_and_check_agree_on_each_sample_however_spoiled(text: str) -> Non
     assert outcomes == {True, False}
 
 
-@pytest.mark.parametrize("name", sorted(keys.UNSUPPORTED))
-def test_what_is_not_supported_fits_only_as_null(name: str) -> None:
-    assert fits(SCHEMA, {name: None})
-    assert not fits(SCHEMA, {name: {}})
+def test_what_is_not_supported_fits_only_as_null() -> None:
+    assert [name for name in keys.UNSUPPORTED if not fits(SCHEMA, {name: None})] == []
+    assert [name for name in keys.UNSUPPORTED if fits(SCHEMA, {name: {}})] == []
 
 
 @pytest.mark.parametrize("refused", ["ssh_import_id", "ssh-import-id", "snapuser"])

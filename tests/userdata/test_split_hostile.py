@@ -214,13 +214,13 @@ def test_a_large_header_spoils_its_part() -> None:
     assert "8 KiB" in refused(b"MIME-Version: 1.0\n" + large).reason
 
 
-@pytest.mark.parametrize("end", range(0, 400, 7))
-def test_a_document_that_is_cut_off_does_no_harm(end: int) -> None:
+def test_a_document_that_is_cut_off_anywhere_does_no_harm() -> None:
     whole = terraform(("text/x-shellscript", "a.sh", "#!/bin/sh\necho 1\n"), ("", "b.sh", "#!/b"))
-    found, problems = split(whole[:end])
-    assert len(found) <= 2
-    if found and end < len(whole) - 4:
-        assert any("closing boundary" in problem.reason for problem in problems)
+    for end in range(len(whole) + 1):
+        found, problems = split(whole[:end])
+        assert len(found) <= 2, end
+        if found and end < len(whole) - 4:
+            assert any("closing boundary" in problem.reason for problem in problems), end
 
 
 @pytest.mark.parametrize(
