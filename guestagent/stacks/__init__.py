@@ -3,7 +3,7 @@
 A package holds all that is special to its stack: ``in_use`` tells whether it runs at boot,
 ``render`` makes the text of its files, ``read_back`` finds in such a text what a change of it
 means, and ``reload`` has a running guest carry out that change.  All but ``reload`` is free of
-effects.  A package is imported only where its stack is in use.
+effects.  Of the stacks that are not in use, none of these modules is imported.
 """
 
 from __future__ import annotations

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 # The line that starts a DHCP client begins so: it does nothing while a client runs.
 CLIENT_RUNS = "up kill -0 "
 
-PATH = defs.NETWORK_STACK_FILES["ifupdown"]
-
 _MODE = 0o644
 _HEADER = "# Written by guestagent; settings of your own belong in another file.\n"
 _SELF = '"$IFACE"'
@@ -69,7 +67,8 @@ def render(interfaces: Sequence[Interface], problems: Problems) -> list[Rendered
         text += _block(check(interface), interfaces)
         if interface.link_local:
             problems.warn(interface.origin, _NO_LINK_LOCAL)
-    return [RenderedFile(PATH, text, _MODE, interfaces[0].origin)]
+    path = defs.NETWORK_STACK_FILES["ifupdown"]
+    return [RenderedFile(path, text, _MODE, interfaces[0].origin)]
 
 
 def _block(interface: Interface, others: Sequence[Interface]) -> str:
@@ -96,13 +95,13 @@ def _options(interface: Interface, others: Sequence[Interface]) -> list[str]:
         *_advertisements(interface),
         *_vlans(interface, others),
         *_fixed(interface, 4),
-        *_waiting(interface),
+        *_dhcp_and_ipv6(interface),
         *_dns(interface),
     ]
 
 
-def _waiting(interface: Interface) -> list[str]:
-    """Return the lines of DHCP, and the static IPv6 addresses in their place among them."""
+def _dhcp_and_ipv6(interface: Interface) -> list[str]:
+    """Return the lines of DHCP and of static IPv6, in the order in which they do no harm."""
     dhcp4, dhcp6 = _dhcp4(interface), _dhcp6(interface)
     fixed6 = _fixed(interface, 6)
     if dhcp6:
