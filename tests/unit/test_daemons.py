@@ -9,7 +9,7 @@ from pytest_mock import MockerFixture
 
 from guestagent import defs
 from guestagent.errors import Origin, Problems
-from guestagent.live import daemons
+from guestagent.live import daemons, network
 from guestagent.options import Options
 from guestagent.plan.changes import MakeHostKeys, SetConsolePassword, WriteFile
 from guestagent.system.root import Root
@@ -70,3 +70,56 @@ def test_by_hand_the_password_is_sent_by_its_unit(started: list[str]) -> None:
 def test_at_boot_that_unit_starts_by_itself(started: list[str]) -> None:
     tell(PASSWORD, fetched=True)
     assert started == []
+
+
+NETWORK = WriteFile("write", defs.NETPLAN_FILE, None, b"", None, 0o600, "", WHY, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "function"),
+    [({}, "reload"), ({"boot": True}, "at_boot"), ({"fetched": True}, "postpone")],
+)
+def test_the_network_takes_over_its_files_when_it_can(
+    mocker: MockerFixture, options: dict[str, bool], function: str
+) -> None:
+    functions = {name: mocker.patch.object(network, name) for name in ("reload", "at_boot")}
+    functions["postpone"] = mocker.patch.object(network, "postpone")
+    tell(NETWORK, **options)
+    assert [name for name, called in functions.items() if called.called] == [function]
+
+
+def test_what_the_network_does_not_take_over_is_a_problem(mocker: MockerFixture) -> None:
+    mocker.patch.object(network, "reload", return_value=["netplan is not installed"])
+    problems = Problems()
+    daemons.tell_daemons([NETWORK], Options(), Root("/"), problems)
+    (problem,) = problems.problems
+    assert (problem.severity, problem.text()) == ("error", "network: netplan is not installed")
+
+
+def test_other_files_do_not_concern_the_network(mocker: MockerFixture, started: list[str]) -> None:
+    reload = mocker.patch.object(network, "reload")
+    tell(DROPIN)
+    assert not reload.called
+
+
+STEP = DROPIN._replace(kind="step", path=f"{defs.STATE_DIR}/early/10-a")
+
+
+@pytest.mark.parametrize(("state", "verb"), [(b"exited\n", "restart"), (b"dead\n", "start")])
+def test_by_hand_scripts_run_again_but_never_beside_themselves(
+    mocker: MockerFixture, state: bytes, verb: str
+) -> None:
+    lines: list[str] = []
+
+    def run(argv: list[str]) -> Result:
+        lines.append(" ".join(argv))
+        return Result(0, state, b"")
+
+    mocker.patch.object(daemons, "program", lambda name: name)
+    mocker.patch.object(daemons, "run", run)
+    tell(STEP)
+    tell(STEP, boot=True)
+    tell(STEP, fetched=True)
+    shown, started = lines
+    assert shown.startswith("systemctl show --property=SubState ")
+    assert started == f"systemctl --no-block {verb} {defs.EARLY_UNIT}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from pytest_mock import MockerFixture
@@ -12,6 +13,7 @@ from guestagent.errors import Origin
 from guestagent.live import network as live
 from guestagent.plan.changes import RemoveFile, WriteFile
 from guestagent.stacks import programs as stack_programs
+from guestagent.system.root import Root
 from guestagent.system.tools import TIMED_OUT, Result
 
 WHY = Origin("test", "", "")
@@ -219,3 +221,52 @@ def test_at_boot_netplans_generator_runs_again(programs: Programs, mocker: Mocke
     mocker.patch.object(os, "access", return_value=False)
     assert live.at_boot([remove(defs.NETPLAN_FILE)]) == []
     assert programs.started[1:] == ["netplan generate"]
+
+
+@pytest.fixture
+def root(tree: Path) -> Root:
+    """The root of a guest's tree."""
+    return Root(str(tree))
+
+
+def put(root: Root, path: str, text: str) -> None:
+    """Put a file into the tree."""
+    file = Path(root.path) / path[1:]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_what_is_postponed_is_carried_out_once(programs: Programs, root: Root) -> None:
+    path, old = f"{NETWORKD}bond0.netdev", "[NetDev]\nName=bond0\n"
+    live.postpone(root, [write(path, "[NetDev]\nName=bond0\n# new", old), write("/etc/hostname")])
+    assert programs.started == []
+    put(root, path, "[NetDev]\nName=bond0\n# new")
+    assert live.reload_postponed(root) == []
+    assert programs.changing() == ["networkctl delete bond0", "networkctl reload"]
+    assert live.reload_postponed(root) == []
+    assert len(programs.changing()) == 2
+
+
+def test_a_file_that_is_removed_is_postponed_too(programs: Programs, root: Root) -> None:
+    live.postpone(root, [remove(f"{NETWORKD}bond0.netdev", "Name=bond0\n")])
+    assert live.reload_postponed(root) == []
+    assert programs.changing() == ["networkctl delete bond0", "networkctl reload"]
+
+
+def test_a_file_that_came_and_went_meanwhile_is_no_change(programs: Programs, root: Root) -> None:
+    live.postpone(root, [write(f"{NETWORKD}a.network")])
+    assert live.reload_postponed(root) == []
+    assert programs.started == []
+
+
+def test_a_damaged_file_of_what_is_postponed_is_a_failure(programs: Programs, root: Root) -> None:
+    put(root, defs.RELOAD_FILE, "{")
+    (failure,) = live.reload_postponed(root)
+    assert failure.startswith(defs.RELOAD_FILE)
+    assert programs.started == []
+    assert live.reload_postponed(root) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text\n", bytes(range(256))])
+def test_the_content_of_a_file_is_unpacked_as_it_was_packed(content: bytes | None) -> None:
+    assert live.unpack(live.pack(content)) == content
