@@ -9,7 +9,7 @@ from guestagent.errors import Refused
 from guestagent.system.atomic import replace
 from guestagent.system.ownfiles import open_folder
 from guestagent.system.root import read_at
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def make_host_keys(root: Root, change: MakeHostKeys) -> None:
 
     sshd(8) is never without keys.  Raises Refused where ssh-keygen fails, OSError.
     """
-    tool = program("ssh-keygen")
+    tool = find_program("ssh-keygen")
     if tool is None and change.types:
         raise Refused("making host keys needs ssh-keygen, which is not installed")
     parent = open_folder(root, defs.STATE_DIR)

@@ -7,7 +7,7 @@ import time
 from guestagent import defs
 from guestagent.errors import AccountsLocked, Refused
 from guestagent.system.accounts import find_account, read_accounts, read_groups
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Shadow:
 
     def _tool(self, name: str, argv: list[str], stdin: bytes = b"") -> None:
         """Run a tool for the tree; wait while another program holds the lock."""
-        tool = program(name)
+        tool = find_program(name)
         if tool is None:
             raise Refused(f"needs {name}, which is not installed")
         offline = [] if self.root.live else ["--root", self.root.path]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def usable_keys(keys: tuple[Text, ...], problems: Problems) -> tuple[Text, ...]:
     """Return the keys that ssh-keygen can read; each other one becomes a problem."""
-    tool = program("ssh-keygen")
+    tool = find_program("ssh-keygen")
     # All keys at once are enough where all are good: a process for each would take its time.
     if tool is None or not keys or _can_read(tool, keys):
         return keys

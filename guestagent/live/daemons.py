@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.errors import Origin
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _changes_sshd(changes: Sequence[Change]) -> bool:
 
 def _run_scripts() -> None:
     """Run the scripts that wait, unless scripts run already."""
-    tool = program("systemctl")
+    tool = find_program("systemctl")
     if tool is None:
         return
     # The unit stays active when it is done: only a restart runs it again.  One that is still at
@@ -60,7 +60,7 @@ def _run_scripts() -> None:
 
 
 def _systemctl(verb: str, *units: str) -> None:
-    tool = program("systemctl")
+    tool = find_program("systemctl")
     if tool is not None:
         run([tool, "--no-block", verb, *units])
 

@@ -15,7 +15,7 @@ from guestagent.memory import applied, state
 from guestagent.plan.changes import RemoveFile, WriteFile
 from guestagent.system import ownfiles
 from guestagent.system.jsontext import loads
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _boot_id(root: Root) -> str:
 
 def _start_timer(seconds: int) -> None:
     """Have systemd-run(1) start ``guestagent rollback`` later.  Raises GuestagentError, OSError."""
-    tool = program("systemd-run")
+    tool = find_program("systemd-run")
     if tool is None:
         raise GuestagentError("systemd-run is not installed: the change could not be taken back")
     options = (
@@ -149,6 +149,6 @@ def _start_timer(seconds: int) -> None:
 
 def stop_timer() -> None:
     """End the timer, which has nothing to take back any more."""
-    tool = program("systemctl")
+    tool = find_program("systemctl")
     if tool is not None:
         run([tool, "stop", f"{_UNIT}.timer"])

@@ -6,7 +6,7 @@ import os
 
 from guestagent import defs
 from guestagent.errors import Origin
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def check_sshd(root: Root, problems: Problems) -> None:
     The first file that sets a keyword wins, sshd_config(5): the warning names that file.
     """
     wanted = _checked_settings(root.text(defs.SSHD_DROPIN))
-    tool = program("sshd")
+    tool = find_program("sshd")
     if tool is None or not wanted:
         return
     try:

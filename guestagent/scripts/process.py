@@ -13,7 +13,7 @@ from select import POLLIN, poll
 from guestagent import defs
 from guestagent.errors import GuestagentError
 from guestagent.system.signals import SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def command_line(content: bytes, path: str) -> list[str]:
 
 def is_system_stopping() -> bool:
     """Tell whether this system is about to stop, so that nothing new can begin."""
-    systemctl = program("systemctl")
+    systemctl = find_program("systemctl")
     if systemctl and run([systemctl, "is-system-running"]).output.strip() == b"stopping":
         return True
     # logind(8) lets programs delay a shutdown that is decided already.
-    busctl = program("busctl")
+    busctl = find_program("busctl")
     if not busctl:
         return False
     answer = run([busctl, "--timeout=2", "get-property", *_LOGIND, "PreparingForShutdown"])
@@ -75,7 +75,7 @@ class Process:
         self.scope = scope
         if scope:
             options = ("--scope", "--quiet", "--collect", f"--unit={scope}", "--")
-            argv = [program("systemd-run") or "", *options, *argv]
+            argv = [find_program("systemd-run") or "", *options, *argv]
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, out, 1),
@@ -139,7 +139,7 @@ class Process:
 
     def _send(self, signal: int) -> None:
         """Send a signal to all of the script's processes."""
-        systemctl = program("systemctl") if self.scope else None
+        systemctl = find_program("systemctl") if self.scope else None
         if systemctl:
             run([systemctl, "kill", f"--signal={signal}", self.scope])
         try:

@@ -27,7 +27,7 @@ from guestagent.scripts.staged import folder_of, list_names, open_folder, read_s
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
 from guestagent.system.signals import Termination, catch_termination
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Runner:
             return
         names = list_names(folder)
         os.close(folder)
-        systemctl = program("systemctl")
+        systemctl = find_program("systemctl")
         if names and systemctl:
             result = run([systemctl, "--no-block", "start", defs.LATE_UNIT])
             if result.status:
@@ -265,7 +265,7 @@ class Runner:
 
     def _new_scope(self) -> str:
         """Return a name for a scope, or an empty string if none can be made."""
-        if not self.systemd or not program("systemd-run"):
+        if not self.systemd or not find_program("systemd-run"):
             return ""
         # The process ID, because scopes of an earlier runner may still hold processes.
         self.scopes += 1

@@ -149,9 +149,9 @@ def _load_cdrom_driver() -> None:
     for device in devices:
         place = f"{defs.SCSI_DEVICES}/{device}"
         if read_text(f"{place}/type") == _CDROM and not os.path.exists(f"{place}/driver"):
-            from guestagent.system.tools import program, run
+            from guestagent.system.tools import find_program, run
 
-            systemctl = program("systemctl")
+            systemctl = find_program("systemctl")
             if systemctl:
                 run([systemctl, "--no-block", "start", "modprobe@sr_mod.service"])
             return

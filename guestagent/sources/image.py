@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from guestagent.errors import SourceBroken
 from guestagent.sources.bundle import Unreadable
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 _MAX_LISTING = 1 << 20
 
@@ -21,7 +21,7 @@ class Image:
         self._path = path
         iso = file_system == "iso9660"
         name = "xorriso" if iso else "mdir"
-        tool = program(name)
+        tool = find_program(name)
         if tool is None:
             package = "xorriso" if iso else "mtools"
             raise SourceBroken(f"{path}: reading it needs {name}, from the package {package}")
@@ -56,7 +56,7 @@ class Image:
             argv = [self._iso, "-osirrox", "on", "-indev", f"stdio:{self._path}"]
             argv += ["-concat", "append", "-", "/" + name, "--"]
         else:
-            argv = [program("mtype") or "mtype", "-i", self._path, f"::{name}"]
+            argv = [find_program("mtype") or "mtype", "-i", self._path, f"::{name}"]
         content = self._output(argv, limit)
         if len(content) > limit:
             raise Unreadable(f"larger than {limit} bytes")

@@ -6,7 +6,7 @@ Only modules that change a running guest import this one.
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def run_program(name: str, *arguments: str, success: tuple[int, ...] = (0,)) -> 
 
     ``success`` are the exit statuses that are no failure.
     """
-    path = program(name)
+    path = find_program(name)
     if path is None:
         return [f"{name} is not installed"]
     return run_file(path, *arguments, success=success)
@@ -37,7 +37,7 @@ def run_file(path: str, *arguments: str, success: tuple[int, ...] = (0,)) -> lis
 
 def output_of(name: str, *arguments: str) -> str:
     """Return what a program prints, stripped; "" where it fails or is not installed."""
-    path = program(name)
+    path = find_program(name)
     if path is None:
         return ""
     result = run((path, *arguments))

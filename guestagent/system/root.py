@@ -13,13 +13,13 @@ reached again without another walk.  What is about to be written is always walke
 from __future__ import annotations
 
 import os
-from _blake2 import blake2b
 from errno import ELOOP, ENOTDIR
 from stat import S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
 
 from guestagent import defs
 from guestagent.errors import Refused
 from guestagent.record import NamedTuple
+from guestagent.system.digest import digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -347,10 +347,8 @@ class Root:
 
     def fingerprint(self, watched: Iterable[str], salt: bytes) -> str:
         """Return a keyed digest of the present state of the paths that were looked at."""
-        digest = blake2b(key=salt, digest_size=16)
-        for path in watched:
-            digest.update(f"{path}\0{self._signature(path)}\n".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+        lines = (f"{path}\0{self._signature(path)}\n" for path in watched)
+        return digest("".join(lines).encode("utf-8", "surrogateescape"), key=salt)
 
     def _signature(self, path: str) -> str:
         where = self.outside(path)

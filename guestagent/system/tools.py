@@ -43,7 +43,7 @@ class Result(NamedTuple):
         return f"exit status {self.status}" + (f": {lines[-1]}" if lines else "")
 
 
-def program(name: str) -> str | None:
+def find_program(name: str) -> str | None:
     """Return the full path of a program of this machine, or None if it is not installed."""
     for directory in defs.PROGRAM_DIRS:
         path = f"{directory}/{name}"

@@ -33,7 +33,7 @@ def started(mocker: MockerFixture) -> list[str]:
         lines.append(" ".join(argv))
         return Result(0, b"", b"")
 
-    mocker.patch.object(daemons, "program", lambda name: name)
+    mocker.patch.object(daemons, "find_program", lambda name: name)
     mocker.patch.object(daemons, "run", run)
     return lines
 
@@ -115,7 +115,7 @@ def test_by_hand_scripts_run_again_but_never_beside_themselves(
         lines.append(" ".join(argv))
         return Result(0, state, b"")
 
-    mocker.patch.object(daemons, "program", lambda name: name)
+    mocker.patch.object(daemons, "find_program", lambda name: name)
     mocker.patch.object(daemons, "run", run)
     tell(STEP)
     tell(STEP, boot=True)

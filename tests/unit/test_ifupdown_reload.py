@@ -56,7 +56,7 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
     for name in (NAME, NAME2, "bond0", "vlan7"):
         (tmp_path / name).touch()
     monkeypatch.setattr(defs, "NET_DIR", str(tmp_path))
-    monkeypatch.setattr(reload, "program", made.program)
+    monkeypatch.setattr(reload, "find_program", made.program)
     monkeypatch.setattr(reload, "run", made.run)
     return made
 

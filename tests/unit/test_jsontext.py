@@ -129,7 +129,7 @@ def _mutants(count: int) -> Iterator[bytes]:
 def test_C10_mutated_documents_raise_nothing_else() -> None:
     slowest, good = 0.0, 0
     for content in _mutants(MUTATIONS):
-        start = time.monotonic()
+        start = time.thread_time()
         try:
             value = loads(content)
         except FieldError:
@@ -137,6 +137,6 @@ def test_C10_mutated_documents_raise_nothing_else() -> None:
         else:
             good += 1
             dumps(value).encode()
-        slowest = max(slowest, time.monotonic() - start)
+        slowest = max(slowest, time.thread_time() - start)
     assert 0 < good < MUTATIONS
     assert slowest < 0.25

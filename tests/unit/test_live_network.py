@@ -52,7 +52,7 @@ class Programs:
 def programs(mocker: MockerFixture) -> Programs:
     """No program is really started."""
     found = Programs()
-    mocker.patch.object(stack_programs, "program", found.find)
+    mocker.patch.object(stack_programs, "find_program", found.find)
     mocker.patch.object(stack_programs, "run", found.run)
     return found
 

@@ -30,7 +30,7 @@ class Rig:
         self.guest, self.drive = guest, drive
         self.started: list[list[str]] = []
         self.status = 0
-        mocker.patch.object(rollback, "program", lambda name: f"/bin/{name}")
+        mocker.patch.object(rollback, "find_program", lambda name: f"/bin/{name}")
         mocker.patch.object(rollback, "run", self._start)
         self.boot("1")
 

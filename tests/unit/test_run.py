@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.system.tools import TIMED_OUT, program, run
+from guestagent.system.tools import TIMED_OUT, find_program, run
 
 _SH = "/bin/sh"
 
@@ -65,7 +65,7 @@ def test_no_descriptor_is_left_open_or_handed_on(tmp_path: Path) -> None:
 
 def test_programs_are_looked_for_in_system_folders_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/tmp")
-    found = program("env")
+    found = find_program("env")
     assert found is not None
     assert found.rpartition("/")[0] in defs.PROGRAM_DIRS
-    assert program("no-such-program") is None
+    assert find_program("no-such-program") is None

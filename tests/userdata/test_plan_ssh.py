@@ -260,7 +260,7 @@ def test_the_run_tells_what_overrides_user_data_s_policy(
     (guest / defs.SSHD_DROPIN[1:]).write_bytes(content)
     output = f"port 22\npasswordauthentication yes\n{says}\n".encode()
     mocker.patch("guestagent.live.sshd.os.mkdir")
-    mocker.patch.object(live_sshd, "program", lambda name: name)
+    mocker.patch.object(live_sshd, "find_program", lambda name: name)
     mocker.patch.object(live_sshd, "run", return_value=Result(0, output, b""))
     problems = Problems()
     live_sshd.check_sshd(Root(str(guest)), problems)

@@ -31,7 +31,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         return str(path)
 
     for module in (runner, process):
-        monkeypatch.setattr(module, "program", program)
+        monkeypatch.setattr(module, "find_program", program)
     return found
 
 

@@ -16,7 +16,7 @@ from guestagent.stacks.ifupdown.read_back import (
     makes_device,
     undo_commands,
 )
-from guestagent.system.tools import program, run
+from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _take_down(names: Sequence[str], text: str) -> list[str]:
     """Run ifdown(8) for interfaces that only the old text describes; return what failed."""
     failures = []
     for name in reversed(names):  # what is stacked comes after what it is made of
-        path = program("ifdown")
+        path = find_program("ifdown")
         if path is None:
             failures.append("ifdown is not installed")
             continue
@@ -109,7 +109,7 @@ def _run_ifup(name: str) -> list[str]:
 
     It does nothing to settings that the interface has already.
     """
-    path = program("ifup")
+    path = find_program("ifup")
     if path is None:
         return ["ifup is not installed"]
     result = run([path, "--force", name], timeout=defs.NETWORK_TIMEOUT)
