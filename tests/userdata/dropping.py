@@ -1,4 +1,4 @@
-"""Which parts of cloud-config are dropped: without them the same is done, and the same is told."""
+"""Which parts of cloud-config are dropped: without them the same is done and the same is said."""
 
 from __future__ import annotations
 

@@ -30,19 +30,19 @@ OTHERS = {
 _HEAD = """\
 # What becomes of cloud-init's examples
 
-Written by `python -m tests.userdata.examples`; a test holds it to the code.
+Written by `python -m tests.userdata.examples`; a test compares it with what `validate` says.
 
 These are the files that cloud-init {version} has among its documentation, in
 `/usr/share/doc/cloud-init/examples`. Each is given to `guestagent validate`, which plans it for a
 new Debian guest:
 
 * **applied**: all of it is done.
-* **in part**: what is named is not, everything else is done.
+* **in part**: what the last column names is not done; the rest is.
 * **refused**: nothing is done, and an error says so.
-* **ignored**: nothing is done, for it is about cloud-init itself; a warning says so.
+* **ignored**: nothing is done, because it concerns cloud-init itself; a warning says so.
 
-The reasons are guestagent's own words, as they stand in the report of a boot and in what `validate`
-prints, there with line and column. _Without effect_ are keys that say what is so by default.
+The reasons are guestagent's own words, as in the report of a boot and in the output of `validate`,
+there with line and column. Keys _without effect_ ask for what is the default.
 """
 
 

@@ -93,7 +93,7 @@ def terraform(*items: tuple[str, str, str], blank: bool = True) -> bytes:
 
 
 def heat(*attachments: tuple[str, str, str]) -> bytes:
-    """What Heat's Nova client builds of (content, file name, subtype) besides its own files."""
+    """What Heat's Nova client builds of (content, file name, subtype) and of its own files."""
     hook = "#!/bin/bash\n\ncfn-create-aws-symlinks\nexit 0\n"
     own = [
         ("user: cloud-user\n", "cloud-config", "cloud-config"),

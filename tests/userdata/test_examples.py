@@ -1,4 +1,4 @@
-"""cloud-init's own examples: each is applied, or what is not is told, and nothing is dropped."""
+"""cloud-init's own examples: each is applied, or a problem says what is not."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_example_is_applied_or_its_problems_name_their_places(name: str) -> N
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_part_of_an_example_counts_or_is_told_of(name: str) -> None:
-    """Leaving a part out changes what is done or what is told, or a problem names the part."""
+    """Leaving a part out changes what is done or what is said, or a problem names the part."""
     allowed = {path for example, path in ALLOWED if example == name}
     assert dropped(yaml.safe_load(ALL[name])) == allowed
 

@@ -52,8 +52,8 @@ def test_without_cloud_config_yaml_is_not_imported() -> None:
     code = (
         "import sys; from guestagent.errors import Problems\n"
         "from guestagent.parse.userdata.read import read\n"
-        "read(None, None, {'static': {}}, 'drive', Problems())\n"
-        "read(b'#!/bin/sh\\n', {}, {}, 'drive', Problems())\n"
+        "read(None, None, {'static': {}}, source='drive', problems=Problems())\n"
+        "read(b'#!/bin/sh\\n', {}, {}, source='drive', problems=Problems())\n"
         "assert not {'yaml', 'email', 'gzip', 'zlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

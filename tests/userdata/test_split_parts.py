@@ -1,4 +1,4 @@
-"""User data of one part: how a document is told, packed and cleaned up; archives."""
+"""User data of one part: how a document is recognized, unpacked and cleaned up; archives."""
 
 from __future__ import annotations
 

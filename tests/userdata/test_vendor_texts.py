@@ -1,4 +1,4 @@
-"""Vendor data is read in cloud-init's shape and in Nova's, and what fits neither is told."""
+"""Vendor data is read in cloud-init's form and in Nova's; what fits neither is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with YAML is told with its place, in plain words, and without the text itself."""
+"""An error in YAML has a place and a reason in plain words, and shows nothing of the text."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ def read(
     user_data: bytes | None,
     vendor_data: object,
     vendor_data2: object,
+    *,
     source: str,
     problems: Problems,
     documents: tuple[str, str, str] = ("user_data", "vendor_data.json", "vendor_data2.json"),
@@ -32,6 +33,8 @@ def read(
     ``vendor_data`` and ``vendor_data2`` are JSON values, None without the document; ``documents``
     are the names of the three for origins.  User data wins over ``vendor_data2``, and that over
     ``vendor_data``; user data can switch off either.  Scripts of vendor data come first.
+
+    ``problems`` are added to at the end, so that after an exception there are none.
     """
     origin = Origin(source, documents[0], "")
     texts = [("", user_data)] if user_data else []
@@ -48,7 +51,6 @@ def read(
             scripts = vendor_scripts + scripts
     all_problems = Problems()
     settings = layers.combine(found, all_problems)
-    # Only now: if this failed on the way, the caller reports that alone.
     problems.add(*all_problems.problems)
     return settings, tuple(scripts)
 
