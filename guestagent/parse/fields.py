@@ -102,14 +102,13 @@ def user_name(text: str) -> str:
 
 
 def login_name(text: str) -> str:
-    """Return a user or group name that useradd(8) takes, with capitals and dots, too.
+    """Return a user or group name that useradd(8) accepts on most systems.
 
-    Raises FieldError.
+    Names of people may have capitals and dots, which ``user_name`` does not allow.
     """
-    inside = all(char.isalnum() or char in "_.-" for char in text)
-    if not (text.isascii() and inside and 0 < len(text) <= 32):
-        raise FieldError("is not a user name: at most 32 letters, digits, _ . and -")
-    if not (text[0].isalpha() or text[0] == "_"):
+    if not 0 < len(text) <= _USER_LIMIT or not (_ALNUM | set("_.-")).issuperset(text):
+        raise FieldError(f"is not a user name: at most {_USER_LIMIT} letters, digits, _ . and -")
+    if text[0] not in _ALNUM - _DIGITS | {"_"}:
         raise FieldError("is not a user name: the first character must be a letter or _")
     return text
 

@@ -90,6 +90,11 @@ class TestHostKeys:
         assert found is not None
         assert path.rpartition("/")[2] in dict(found.given)
 
+    def test_a_certificate_without_a_drop_in_is_an_error_of_the_keys(self, made: Path) -> None:
+        text = given(made, ed25519_private="ed25519", ed25519_certificate="ed25519-cert.pub")
+        _, problems = plan_of(text, facts=FACTS._replace(sshd_dropins=False))
+        assert places(problems) == [("error", "ssh_keys (line 2, column 1)")]
+
     def test_an_rsa_key_of_the_older_format_is_as_good(self, made: Path) -> None:
         found = host_keys(clean_plan(given(made, rsa_private="rsa")))
         assert found is not None

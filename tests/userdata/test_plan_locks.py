@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from guestagent.errors import Origin
+from guestagent.model import InjectedFile
+
 from .planning import EMPTY, FACTS, SETTINGS, clean_plan, places, plan_of
 from .test_plan_passwords import ADMIN, KEYED, SHA512, states
 from .test_plan_users import KEY
@@ -77,6 +80,23 @@ def test_the_password_made_for_a_service_is_open_at_every_boot() -> None:
     """Once it has the password, the service has no password_url any more."""
     settings = SETTINGS._replace(password_post=True)
     assert states(clean_plan("users: [default]", data=KEYED, settings=settings)) == set()
+
+
+def test_that_password_is_a_way_in_for_which_another_account_may_be_locked() -> None:
+    settings = SETTINGS._replace(password_post=True)
+    resources = clean_plan("users: [default, root]", settings=settings)
+    assert states(resources) == {("root", "locked")}
+
+
+def test_keys_among_the_metadata_s_files_are_a_way_in() -> None:
+    path = "/home/debian/.ssh/authorized_keys"
+    why = Origin("drive", "meta_data.json", "files")
+    data = EMPTY._replace(files=(InjectedFile(path, KEY.encode(), why),))
+    assert states(clean_plan("users: [default]", data=data)) == {("debian", "locked")}
+    settings = SETTINGS._replace(files_manage=False)
+    resources, problems = plan_of("users: [default]", data=data, settings=settings)
+    assert states(resources) == set()
+    assert places(problems) == [("warning", PLACE)]
 
 
 @pytest.mark.parametrize(

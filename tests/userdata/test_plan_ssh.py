@@ -12,7 +12,7 @@ from guestagent import defs
 from guestagent.desired.accounts.authorized import key_options
 from guestagent.errors import FieldError, Origin, Problems
 from guestagent.live import sshd as live_sshd
-from guestagent.model import Text
+from guestagent.model import Password, Secret, Text
 from guestagent.system.root import Root
 from guestagent.system.tools import Result
 
@@ -121,6 +121,13 @@ class TestPolicy:
     def test_root_s_login_is_left_alone_otherwise(self, text: str) -> None:
         assert policy(text) == ["PasswordAuthentication yes"]
         assert policy(text.replace("ssh_pwauth: true", "").replace("ssh_pwauth: True", "")) == []
+
+    def test_the_metadata_s_password_does_not_let_root_in_over_ssh(self) -> None:
+        settings = SETTINGS._replace(password_for="root")
+        password = Password(Secret("word"), Origin("drive", "meta_data.json", "admin_pass"))
+        data = METADATA._replace(admin_pass=password)
+        found = policy("ssh_pwauth: true", data=data, settings=settings)
+        assert found == ["PasswordAuthentication yes"]
 
     def test_what_the_image_s_builder_set_for_root_stays_unless_it_is_named(self) -> None:
         settings = SETTINGS._replace(sshd_permit_root_login="no")

@@ -137,6 +137,20 @@ class TestDefault:
         assert made["debian"].shell == "/bin/zsh"
         assert made["debian"].groups == ("lab", "sudo")
 
+    def test_root_is_no_account_to_make(self) -> None:
+        settings = SETTINGS._replace(user_name="root")
+        resources = clean_plan("groups: [lab]", data=DATA, settings=settings)
+        assert list(keys(resources)) == ["/root/.ssh/authorized_keys"]
+        assert users(resources) == {}
+        assert defs.SUDOERS_FILE not in files(resources)
+
+    def test_of_two_entries_for_a_name_the_first_one_decides_each_field(self) -> None:
+        text = "users: [{name: ada, shell: /bin/sh}, {name: ada, shell: /bin/zsh, gecos: Ada}]"
+        made = users(clean_plan(text))
+        assert [(user.name, user.shell, user.gecos) for user in made.values()] == [
+            ("ada", "/bin/sh", "Ada")
+        ]
+
 
 def test_every_field_becomes_an_argument_of_useradd() -> None:
     text = """users:
