@@ -116,6 +116,23 @@ def test_new_files_for_a_stack_that_does_not_run_are_a_failure(
     assert programs.changing() == []
 
 
+@pytest.mark.parametrize("name", ["a.network", "b.netdev"])
+def test_one_new_file_among_removed_ones_is_a_failure_too(programs: Programs, name: str) -> None:
+    programs.fails["systemctl --quiet is-active"] = 3
+    changes: list[WriteFile | RemoveFile] = [
+        remove(f"{NETWORKD}gone.network"),
+        write(f"{NETWORKD}{name}"),
+    ]
+    assert len(live.reload(changes)) == 1
+
+
+def test_networkmanager_brings_bonds_up_before_their_members(programs: Programs) -> None:
+    member = write(f"{MANAGER}nic1.nmconnection", "uuid=7\nmaster=8\nslave-type=bond\n")
+    bond = write(f"{MANAGER}bond0.nmconnection", "uuid=8\n")
+    assert live.reload([member, bond]) == []
+    assert [line[-6:] for line in programs.changing()[1:]] == ["uuid 8", "uuid 7"]
+
+
 def test_networkmanager_brings_a_new_profile_up(programs: Programs) -> None:
     assert live.reload([write(f"{MANAGER}nic1.nmconnection", "uuid=7\n")]) == []
     assert programs.changing() == [
@@ -221,6 +238,23 @@ def test_at_boot_netplans_generator_runs_again(programs: Programs, mocker: Mocke
     mocker.patch.object(os, "access", return_value=False)
     assert live.at_boot([remove(defs.NETPLAN_FILE)]) == []
     assert programs.started[1:] == ["netplan generate"]
+
+
+def test_networkd_may_read_what_netplans_generator_writes(mocker: MockerFixture) -> None:
+    masks = []
+
+    def run(argv: tuple[str, ...], timeout: float) -> Result:
+        masks.append(os.umask(0o077))
+        return Result(0, b"", b"", timeout)
+
+    mocker.patch.object(stack_programs, "program", lambda name: name)
+    mocker.patch.object(stack_programs, "run", run)
+    before = os.umask(0o077)
+    try:
+        assert live.at_boot([write(defs.NETPLAN_FILE)]) == []
+        assert (masks, os.umask(0o077)) == ([0o022], 0o077)
+    finally:
+        os.umask(before)
 
 
 @pytest.fixture
