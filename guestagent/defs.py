@@ -15,6 +15,7 @@ STATE_FILE = "/var/lib/guestagent/state.json"
 STAGING_FILE = "/var/lib/guestagent/staging.json"
 NOTE_FILE = "/var/lib/guestagent/commit.json"
 ROLLBACK_FILE = "/var/lib/guestagent/rollback.json"
+HOST_KEYS_WORK = "/var/lib/guestagent/hostkeys"  # where new keys are made
 RUN_DIR = "/run/guestagent"
 REPORT_FILE = "/run/guestagent/report.json"
 LOCK_FILE = "/run/guestagent/lock"

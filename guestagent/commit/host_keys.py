@@ -1,4 +1,4 @@
-"""SSH host keys of this instance's own, made by ssh-keygen(1)."""
+"""Give the instance SSH host keys of its own."""
 
 from __future__ import annotations
 
@@ -13,72 +13,73 @@ from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.plan.changes import MakeHostKeys
+    from guestagent.plan.kinds.account import Command
+    from guestagent.plan.kinds.host_keys import MakeHostKeys
     from guestagent.system.root import Root
 
-_WORK = "hostkeys"
 
+def carry_out(change: MakeHostKeys, root: Root) -> None:
+    """Make the keys, install them and those that are given, then remove the others if asked to.
 
-def make_host_keys(root: Root, change: MakeHostKeys) -> None:
-    """Put the given keys in place, and make one of each type wanted; then the others go.
-
-    sshd(8) is never without keys.  Raises Refused where ssh-keygen fails, OSError.
+    They are made in a directory of their own: sshd(8) is never without keys.  Raises Refused
+    where ssh-keygen fails, OSError.
     """
-    tool = find_program("ssh-keygen")
-    if tool is None and change.types:
-        raise Refused("making host keys needs ssh-keygen, which is not installed")
-    parent = open_folder(root, defs.STATE_DIR)
+    parent_path, _, name = defs.HOST_KEYS_WORK.rpartition("/")
+    parent = open_folder(root, parent_path)
     try:
-        work = _fresh(parent)
+        work = _empty_folder(parent, name)
+        try:
+            for command in change.commands:
+                _run(command)
+            for file, secret in change.given:
+                replace(work, file, secret.reveal().encode(), 0o600)
+            with root.place(f"{defs.SSH_DIR}/x", make=True) as place:
+                _install(work, place.fd, alone=change.others == "removed")
+        finally:
+            _clear(work)
+            os.close(work)
+            os.rmdir(name, dir_fd=parent)
     finally:
         os.close(parent)
-    path = root.outside(f"{defs.STATE_DIR}/{_WORK}")
-    try:
-        made = _make(tool, path, change.types) if tool else []
-        for name, secret in change.given:
-            replace(work, name, secret.reveal().encode(), 0o600)
-            made.append(name)
-        with root.place(f"{defs.SSH_DIR}/x", make=True) as place:
-            _put(work, place.fd, made, change.others == "removed")
-    finally:
-        for name in os.listdir(work):
-            os.unlink(name, dir_fd=work)
-        os.close(work)
-        os.rmdir(path)
 
 
-def _fresh(parent: int) -> int:
-    """An empty directory that only root can enter; what a killed run left in it goes."""
+def _empty_folder(parent: int, name: str) -> int:
+    """Return a directory that only root can enter; what a killed run left in it is removed."""
     try:
-        os.mkdir(_WORK, 0o700, dir_fd=parent)
+        os.mkdir(name, 0o700, dir_fd=parent)
     except FileExistsError:
         pass
-    fd = os.open(_WORK, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-    for name in os.listdir(fd):
-        os.unlink(name, dir_fd=fd)
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    _clear(fd)
     return fd
 
 
-def _make(tool: str, path: str, types: tuple[str, ...]) -> list[str]:
-    made = []
-    for kind in types:
-        name = f"ssh_host_{kind}_key"
-        result = run([tool, "-q", "-t", kind, "-N", "", "-C", "", "-f", f"{path}/{name}"])
-        if result.status:
-            raise Refused(f"ssh-keygen: {result.reason()}")
-        made += [name, f"{name}.pub"]
-    return made
+def _clear(folder: int) -> None:
+    for name in os.listdir(folder):
+        os.unlink(name, dir_fd=folder)
 
 
-def _put(work: int, parent: int, made: list[str], alone: bool) -> None:
+def _run(command: Command) -> None:
+    name, *arguments = command
+    path = find_program(name)
+    if path is None:
+        raise Refused(f"making host keys needs {name}, which is not installed")
+    result = run([path, *arguments])
+    if result.status:
+        raise Refused(f"{name}: {result.reason()}")
+
+
+def _install(work: int, parent: int, *, alone: bool) -> None:
+    """Copy all files of ``work`` to the directory ``parent``; ``alone``: other keys are removed."""
+    names = os.listdir(work)
     directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
     try:
-        for name in made:
+        for name in names:
             mode = 0o644 if name.endswith(".pub") else 0o600
             replace(directory, name, read_at(work, name, defs.GUEST_FILE_LIMIT), mode)
         for name in os.listdir(directory) if alone else ():
             stem = name.removesuffix(".pub").removesuffix("-cert")
-            if stem.startswith("ssh_host_") and stem.endswith("_key") and name not in made:
+            if stem.startswith("ssh_host_") and stem.endswith("_key") and name not in names:
                 os.unlink(name, dir_fd=directory)
     finally:
         os.close(directory)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from guestagent.errors import Problems
     from guestagent.options import Options
-    from guestagent.plan.changes import Change
+    from guestagent.plan.kinds import Change
     from guestagent.system.root import Root
 
 _NETWORK = Origin("network", "", "")

@@ -17,7 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from guestagent.plan.changes import Change, RemoveFile, WriteFile
+    from guestagent.plan.kinds import Change
+    from guestagent.plan.kinds.file import WriteFile
+    from guestagent.plan.kinds.remove import RemoveFile
     from guestagent.system.root import Root
 
     Reload = Callable[[Sequence[FileChange]], list[str]]

@@ -12,7 +12,8 @@ from guestagent.commit import commit
 from guestagent.errors import FieldError, GuestagentError, Origin, Refused
 from guestagent.live.network import network_changes, pack, reload, unpack
 from guestagent.memory import applied, state
-from guestagent.plan.changes import RemoveFile, WriteFile
+from guestagent.plan.kinds.file import WriteFile
+from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.system import ownfiles
 from guestagent.system.jsontext import loads
 from guestagent.system.tools import find_program, run
@@ -21,7 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from guestagent.plan.changes import Change, Plan
+    from guestagent.plan.difference import Plan
+    from guestagent.plan.kinds import Change
     from guestagent.system.root import Root
 
 _WHY = Origin("guestagent", defs.ROLLBACK_FILE, "")

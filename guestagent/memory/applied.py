@@ -7,6 +7,7 @@ digest of what was applied, so that a later run can tell what an administrator c
 from __future__ import annotations
 
 from guestagent import defs
+from guestagent.errors import Origin
 from guestagent.system.digest import digest
 
 TYPE_CHECKING = False
@@ -16,6 +17,42 @@ if TYPE_CHECKING:
 HOSTNAME = "hostname"
 HOST_KEYS = "host_keys"
 ENTROPY = "entropy"
+
+
+# The module below plan/kinds for each kind of key.
+_KINDS = {
+    "file": "file",
+    "replaced": "file",
+    "append": "file",
+    "late": "file",
+    "block": "block",
+    "link": "link",
+    "step": "script",
+    "group": "account",
+    "user": "account",
+    "password": "account",
+    "locked": "account",
+    "expired": "account",
+    "hostname": "hostname",
+    "host_keys": "host_keys",
+    "entropy": "entropy",
+}
+
+
+def kind_of(key: str) -> str:
+    """Return the module in plan/kinds that made a key; empty for a key that is not known."""
+    return _KINDS.get(key.partition(":")[0], "")
+
+
+def split(key: str) -> tuple[str, str]:
+    """Return the beginning of a key, and the name of the thing."""
+    beginning, _, name = key.partition(":")
+    return beginning, name
+
+
+def origin(key: str) -> Origin:
+    """Return the origin of a change that undoes what the state has and the source has not."""
+    return Origin("guestagent", defs.STATE_FILE, key)
 
 
 def file(path: str) -> str:

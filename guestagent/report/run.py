@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from guestagent.plan.changes import Change
+    from guestagent.plan.kinds import Change
     from guestagent.system.root import Root
 
 
@@ -87,11 +87,8 @@ def tell(report: Report) -> None:
         log.problem(problem)
     for name in report.kept:
         log.info(f"left alone, changed by an administrator: {name}")
-    if report.changes:
-        from guestagent.report.plan import summary
-
-        for change in report.changes:
-            log.notice(f"{summary(change)} [{change.why.text()}]")
+    for change in report.changes:
+        log.notice(f"{change.tell()} [{change.why.text()}]")
     source = report.source or "no source"
     what = "unchanged" if report.unchanged else f"{len(report.changes)} changes"
     log.info(f"{source}: {what}, {report.errors} errors, {report.total_ms:.0f} ms")
@@ -155,11 +152,7 @@ def _as_json(report: Report) -> dict[str, Any]:
     Other programs read the file, so that its keys keep their names and meaning.  Everyone may read
     it: no value of the source that may be secret is in it.
     """
-    changes: list[dict[str, str]] = []
-    if report.changes:
-        from guestagent.report.plan import summary
-
-        changes = [{"what": summary(change), "why": change.why.text()} for change in report.changes]
+    changes = [{"what": change.tell(), "why": change.why.text()} for change in report.changes]
     return {
         "version": VERSION,
         "time": int(time.time()),

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from guestagent.errors import Problem
     from guestagent.options import Options
-    from guestagent.plan.changes import Change, Plan
+    from guestagent.plan.difference import Plan
+    from guestagent.plan.kinds import Change
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
     from guestagent.verbs.planning import Planned, Said
@@ -301,7 +302,6 @@ def _carry_out(run: _Run, plan: Plan, before: State, *, instance: str = "") -> D
     if not plan.changes and not root.exists(defs.STAGING_FILE):
         return Done((), plan.record)
     from guestagent.commit import commit
-    from guestagent.verbs.planning import without
 
     if options.confirm:
         from guestagent.live import rollback
@@ -311,9 +311,8 @@ def _carry_out(run: _Run, plan: Plan, before: State, *, instance: str = "") -> D
     failed = [change for change, _ in failures]
     problems = [problem for _, problem in failures]
     changes = tuple(change for change in plan.changes if change not in failed)
-    record = plan.record
-    for change in failed:
-        record = without(record, change)
+    not_applied = {key for change in failed for key in change.keys}
+    record = {key: value for key, value in plan.record.items() if key not in not_applied}
     if root.live:
         problems += _follow_up(changes, options, root)
     return Done(changes, record, tuple(problems))
@@ -369,7 +368,7 @@ def _remember(
 
 def _show(options: Options, root: Root) -> int:
     """Print the plan of a run, and change nothing.  Return the exit status."""
-    from guestagent.plan.changes import Plan
+    from guestagent.plan.difference import Plan
     from guestagent.report.plan import plan_object, text
     from guestagent.system.jsontext import dumps
 
@@ -378,7 +377,7 @@ def _show(options: Options, root: Root) -> int:
     settings = load_settings(root, found)
     opened = open_source(options, settings, root, before=before)
     found.add(*opened.problems)
-    plan = Plan((), (), (), {})
+    plan = Plan()
     if opened.bundle is not None and not _is_same(opened.bundle, root, before):
         from guestagent.verbs import planning
 

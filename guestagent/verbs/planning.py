@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from guestagent import defs, facts
+from guestagent import facts
 from guestagent.desired import desired
 from guestagent.errors import Origin, Problems, WrongSource, internal
 from guestagent.memory.applied import network_digest, of_network
 from guestagent.memory.state import State
 from guestagent.model import InstanceData
 from guestagent.parse import layouts
-from guestagent.plan.changes import Plan
-from guestagent.plan.difference import diff
+from guestagent.plan.difference import Plan, diff
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.record import NamedTuple
 from guestagent.sources.bundle import USER_DATA
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from guestagent.errors import Problem
     from guestagent.model import Facts, Text
-    from guestagent.plan.changes import Change
     from guestagent.plan.kinds import Resource
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
@@ -191,7 +189,7 @@ def plan_fallback(settings: Settings, root: Root, record: dict[str, str]) -> Pla
     found = facts.gather(root)
     wanted = Wanted()
     network.plan(Ask(InstanceData(), found, settings), wanted)
-    plan = diff(wanted.resources, root, found, record, False, True)
+    plan = diff(wanted.resources, root, found, recorded=record, first=False, complete=True)
     # The warning that the source describes no network would be about a source not yet found.
     errors = [problem for problem in wanted.problems if problem.severity == "error"]
     return Planned(Intent(InstanceData(), settings), plan, (*errors, *plan.problems))
@@ -218,7 +216,7 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     """
     data, first = intent.data, intent.first
     if data == InstanceData():
-        return Planned(intent, Plan((), (), (), record))  # the source says nothing: all stays
+        return Planned(intent, Plan(record=record))  # the source says nothing: all stays
     found = _gather(data, root)
     wanted, crashed = _want(Ask(data, found, intent.settings, first))
     scope = _Scope(wanted.resources, record, stays={}, complete=intent.complete)
@@ -297,41 +295,12 @@ def _without_unmentioned_network(scope: _Scope, data: InstanceData) -> _Scope:
 
 def _difference(scope: _Scope, root: Root, found: Facts, *, first: bool) -> Plan:
     """Return the difference between the scope and the tree, with the whole record after it."""
-    plan = diff(scope.resources, root, found, scope.record, first, scope.complete)
+    plan = diff(
+        scope.resources,
+        root,
+        found,
+        recorded=scope.record,
+        first=first,
+        complete=scope.complete,
+    )
     return plan._replace(record={**scope.stays, **plan.record})
-
-
-def without(record: dict[str, str], change: Change) -> dict[str, str]:
-    """The record without what would tell that a change was made."""
-    names = _recorded_as(change)
-    prefixes = tuple(name for name in names if name.endswith(":"))
-    left = (key for key in record if key not in names and not key.startswith(prefixes))
-    return {key: record[key] for key in left}
-
-
-def _recorded_as(change: Change) -> tuple[str, ...]:
-    """The keys under which the state would remember what a change did, or how they begin."""
-    match change.kind:
-        case "write" | "remove" | "link":
-            path = change.path
-            return (f"file:{path}", f"block:{path}", f"link:{path}", f"append:{path}:")
-        case "write_later":
-            return (f"late:{change.path}",)
-        case "step":
-            return (f"step:{change.path.removeprefix(defs.STATE_DIR)[1:]}",)
-        case "add_user":
-            return (f"user:{change.user.name}",)
-        case "add_group":
-            return (f"group:{change.group.name}",)
-        case "add_member":
-            return (f"group:{change.group}",)
-        case "set_password" | "set_console_password":
-            return (f"password:{change.name}",)
-        case "expire_password" | "lock_password":
-            return (f"expired:{change.name}", f"locked:{change.name}")
-        case "set_hostname":
-            return ("hostname",)
-        case "make_host_keys":
-            return ("host_keys",)
-        case "add_entropy":
-            return ("entropy",)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 from guestagent import defs, log
-from guestagent.commit.console_password import post
+from guestagent.errors import FieldError, UsageError
+from guestagent.sources.endpoints import parse_url
+from guestagent.sources.http import Client
+from guestagent.system.jsontext import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.options import Options
+
+_WAIT = 60.0  # seconds
 
 
 def run(options: Options) -> int:
@@ -15,7 +22,9 @@ def run(options: Options) -> int:
 
     Raises UsageError, Unreachable.
     """
-    status = post(options.source)
+    url, password = _read(options.source)
+    client = Client(parse_url(url), time.monotonic() + _WAIT)
+    status = client.patiently("", lambda: client.post("", password))
     if status == 200:
         log.notice("the encrypted password is in the metadata service")
         return defs.EXIT_OK
@@ -24,3 +33,18 @@ def run(options: Options) -> int:
     else:
         log.error(f"the metadata service refused the password: HTTP status {status}")
     return defs.EXIT_ERRORS
+
+
+def _read(path: str) -> tuple[str, bytes]:
+    """Return the URL and the encrypted password that ``apply`` left in a file.
+
+    Raises UsageError.
+    """
+    try:
+        with open(path, "rb") as file:
+            value = loads(file.read(defs.JSON_LIMIT))
+        return str(value["url"]), value["password"].encode()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (FieldError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: {error}") from None

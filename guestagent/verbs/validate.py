@@ -19,8 +19,7 @@ from guestagent.errors import FieldError, Origin, Problem, Problems, UsageError
 from guestagent.log import printable
 from guestagent.model import Account, Facts, InstanceData, Text
 from guestagent.parse.userdata.read import read
-from guestagent.plan.changes import Plan
-from guestagent.plan.difference import diff
+from guestagent.plan.difference import Plan, diff
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.record import NamedTuple
 from guestagent.report import plan as show
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from guestagent.options import Options
-    from guestagent.plan.changes import Change
-    from guestagent.plan.kinds import Resource
+    from guestagent.plan.kinds import Change, Resource
 
 _SETTINGS = Settings(network_manage=False)
 _IMAGINED = Origin("the metadata of an imagined instance", "", "")
@@ -114,7 +112,7 @@ def _file(path: str, system: str) -> Verdict:
     except (FieldError, OSError) as error:
         reason = str(error) if isinstance(error, FieldError) else str(error.strerror)
         problem = Problem("error", name, "", "", f"cannot be read: {reason}")
-        return Verdict(name, Plan((), (), (), {}), (problem,))
+        return Verdict(name, Plan(), (problem,))
     return validate(name, content, system)
 
 
@@ -143,7 +141,7 @@ def validate(name: str, content: bytes, system: str = _DEBIAN) -> Verdict:
     anyway = _desired(_METADATA, facts).resources
     own = [resource for resource in wanted.resources if resource not in anyway]
     root = _Imagined({resource.target for resource in own if resource.kind == "link"})
-    plan = diff(own, root, facts, {}, True, True)
+    plan = diff(own, root, facts, recorded={}, first=True, complete=True)
     plan = plan._replace(changes=tuple(sorted(plan.changes, key=_order)))
     found = (*read_problems.problems, *wanted.problems, *plan.problems)
     problems = [_weighed(problem) for problem in found]
@@ -171,8 +169,7 @@ def _order(change: Change) -> tuple[int, str]:
         return 2, "30"  # among the steps
     if change.kind != "step":
         return 0, ""
-    stage, _, name = change.path.removeprefix(f"{defs.STATE_DIR}/").partition("/")
-    return (1 if stage == "early" else 2), name
+    return (1 if change.script.stage == "early" else 2), change.script.file_name
 
 
 def _without_effect(
@@ -252,8 +249,18 @@ class _Imagined(Root):
         """A regular file, or nothing."""
         return os.stat_result((S_IFREG | 0o644, *[0] * 9)) if path in self.files else None
 
-    def read(self, path: str, follow: bool = True) -> None:
+    def read(self, path: str, *, follow: bool = True) -> None:
         """Nothing, of any file."""
+
+    def look(self, path: str) -> None:
+        """Nothing, of any path."""
+
+    def readlink(self, path: str) -> None:
+        """Nothing, of any link."""
+
+    def listdir(self, path: str) -> list[str]:
+        """Nothing, of any directory."""
+        return []
 
 
 def _text(verdict: Verdict) -> str:

@@ -7,10 +7,10 @@ import sys
 
 from guestagent import defs, facts, log
 from guestagent.commit import commit
-from guestagent.commit.later import resources
 from guestagent.errors import NoPermission
 from guestagent.memory import note
 from guestagent.plan.difference import diff
+from guestagent.plan.kinds.late import carried
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
 
@@ -40,7 +40,8 @@ def write_later(root: Root, content: bytes) -> int:
     Raises GuestagentError, OSError.
     """
     before = note.read(root)
-    plan = diff(resources(content), root, facts.gather(root), {}, False, False)
+    files, found = carried(content), facts.gather(root)
+    plan = diff(files, root, found, recorded={}, first=False, complete=False)
     failures = commit(plan.changes, root)
     # The commit's own note is of no use: the ledger says whether this script ran.  That of a run
     # of apply which was killed still is.

@@ -14,7 +14,7 @@ import rig
 
 from guestagent.commit import commit
 from guestagent.errors import Origin
-from guestagent.plan.changes import WriteFile
+from guestagent.plan.kinds.file import WriteFile
 from guestagent.system.privsep import run_as_user
 from guestagent.system.root import Root
 

@@ -12,8 +12,8 @@ from guestagent.errors import Origin
 from guestagent.model import Secret
 from guestagent.plan.kinds.account import PasswordState, UserPassword
 from guestagent.plan.kinds.block import Block
-from guestagent.plan.kinds.console_password import ConsolePassword
 from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.random_password import ConsolePassword
 
 if TYPE_CHECKING:
     from guestagent.plan.kinds import Resource

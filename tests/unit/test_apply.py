@@ -11,16 +11,20 @@ import rig
 
 from guestagent import commit as apply
 from guestagent import defs
+from guestagent.commit import file
 from guestagent.errors import Origin, Problem
+from guestagent.facts import gather
 from guestagent.model import Secret
-from guestagent.plan.changes import AddUser, RemoveFile, SetPassword, WriteFile
-from guestagent.plan.kinds.account import User
+from guestagent.plan.difference import diff
+from guestagent.plan.kinds.account import User, UserPassword
+from guestagent.plan.kinds.file import WriteFile
+from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.system import ownfiles
 from guestagent.system.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.plan.changes import Change
+    from guestagent.plan.kinds import Change, Resource
 
 WHY = Origin("drive", "meta_data.json", "key")
 KEYS = "/home/debian/.ssh/authorized_keys"
@@ -34,6 +38,12 @@ def write(path: str, new: bytes = b"new\n", old: bytes | None = None, user: str 
 def commit(guest: Path, *changes: Change) -> list[Problem]:
     """Apply changes to a tree; the problems of those that failed."""
     return [problem for _, problem in apply.commit(changes, Root(str(guest)))]
+
+
+def planned(guest: Path, *resources: Resource) -> tuple[Change, ...]:
+    """The changes of a first run."""
+    root = Root(str(guest))
+    return diff(resources, root, gather(root), recorded={}, first=True, complete=True).changes
 
 
 def test_files_get_content_and_mode_and_their_folders_are_made(guest: Path) -> None:
@@ -92,7 +102,7 @@ def test_one_refused_file_does_not_stop_the_others(guest: Path) -> None:
     (guest / "etc/folder").mkdir()
     problems = commit(guest, write("/etc/folder"), write("/etc/motd"))
     assert [problem.key for problem in problems] == ["key"]
-    assert "a directory stands there" in problems[0].reason
+    assert "is a directory" in problems[0].reason
     assert (guest / "etc/motd").exists()
 
 
@@ -177,7 +187,7 @@ class TestB1:
     def test_a_file_that_changed_meanwhile_is_left(self, guest: Path) -> None:
         assert self.keys(guest) == []
         (problem,) = self.keys(guest, old=b"what was planned with\n")
-        assert "changed while the run went on" in problem.reason
+        assert "changed by another program" in problem.reason
 
     def test_B1_a_home_that_is_elsewhere_is_refused(self, guest: Path) -> None:
         (problem,) = commit(guest, write("/srv/debian/.ssh/authorized_keys", user="debian"))
@@ -210,7 +220,7 @@ class TestAccounts:
     def test_B6_a_user_is_made_in_the_tree(self, accounts: Path) -> None:
         here = Path("/etc/passwd").read_bytes()
         user = User("user", "tester", "A Tester", "/bin/sh", ("sudo",), WHY)
-        assert commit(accounts, AddUser("add_user", user, WHY)) == []
+        assert commit(accounts, *planned(accounts, user)) == []
         passwd = (accounts / "etc/passwd").read_text()
         assert "tester:x:1001:1001:A Tester:/home/tester:/bin/sh\n" in passwd
         assert "sudo:x:27:tester\n" in (accounts / "etc/group").read_text()
@@ -221,7 +231,8 @@ class TestAccounts:
     def test_B6_a_password_is_set_in_the_tree(self, accounts: Path, method: str, mark: str) -> None:
         (accounts / "etc/login.defs").write_text(f"ENCRYPT_METHOD {method}\n")
         secret = Secret("CANARY: $(id) 'ü")
-        assert commit(accounts, SetPassword("set_password", "debian", secret, WHY)) == []
+        password = UserPassword("password", "debian", secret, WHY)
+        assert commit(accounts, *planned(accounts, password)) == []
         shadow = (accounts / "etc/shadow").read_text()
         (line,) = (line for line in shadow.splitlines() if line.startswith("debian:"))
         assert line.split(":")[1].startswith(mark)
@@ -231,12 +242,13 @@ class TestAccounts:
     def test_B6_a_new_user_gets_keys_in_the_same_run(self, accounts: Path) -> None:
         user = User("user", "tester", "", "/bin/sh", (), WHY)
         keys = write("/home/tester/.ssh/authorized_keys", user="tester")
-        assert commit(accounts, keys, AddUser("add_user", user, WHY)) == []
+        assert commit(accounts, keys, *planned(accounts, user)) == []
         assert (accounts / "home/tester/.ssh/authorized_keys").stat().st_uid == 1001
 
     def test_B6_a_password_for_nobody_is_refused(self, accounts: Path) -> None:
         before = rig.snapshot(accounts)
-        (problem,) = commit(accounts, SetPassword("set_password", "none", Secret("CANARY"), WHY))
+        password = UserPassword("password", "none", Secret("CANARY"), WHY)
+        (problem,) = commit(accounts, *planned(accounts, password))
         assert "no account none" in problem.reason
         assert rig.differences(before, rig.snapshot(accounts)) == set()
 
@@ -249,5 +261,5 @@ def test_D1_no_staging_list_is_a_dead_end(guest: Path, content: str) -> None:
     place = guest / defs.STAGING_FILE[1:]
     place.parent.mkdir(mode=0o700)
     place.write_text(content, encoding="latin-1")
-    apply.clean(Root(str(guest)))
+    file.clean(Root(str(guest)))
     assert rig.differences(before, rig.snapshot(guest)) == {defs.STATE_DIR}

@@ -11,27 +11,20 @@ import rig
 
 from guestagent import commit as apply
 from guestagent import defs
-from guestagent.commit import shadow
 from guestagent.errors import Origin, Problem
+from guestagent.facts import gather
 from guestagent.memory import note
 from guestagent.model import Secret
-from guestagent.plan.changes import (
-    AddGroup,
-    AddMember,
-    AddUser,
-    ExpirePassword,
-    LockPassword,
-    MakeHostKeys,
-    SetPassword,
-    WriteFile,
-)
-from guestagent.plan.kinds.account import Group, User
+from guestagent.plan.difference import diff
+from guestagent.plan.kinds.account import Group, PasswordState, User, UserPassword
+from guestagent.plan.kinds.file import WriteFile
+from guestagent.plan.kinds.host_keys import HostKeys
 from guestagent.system.root import Root
 from guestagent.verbs.write_later import write_later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.plan.changes import Change
+    from guestagent.plan.kinds import Change, Resource
 
 WHY = Origin("drive", "user_data", "key")
 HASH = "$6$saltsalt$" + "a" * 86
@@ -54,6 +47,12 @@ def commit(guest: Path, *changes: Change) -> list[Problem]:
     return [problem for _, problem in apply.commit(changes, Root(str(guest)))]
 
 
+def planned(guest: Path, *resources: Resource) -> tuple[Change, ...]:
+    """The changes of a first run."""
+    root = Root(str(guest))
+    return diff(resources, root, gather(root), recorded={}, first=True, complete=True).changes
+
+
 def fields(guest: Path, file: str, name: str) -> list[str]:
     """One line of a file of the user database."""
     lines = (guest / "etc" / file).read_text().splitlines()
@@ -62,11 +61,9 @@ def fields(guest: Path, file: str, name: str) -> list[str]:
 
 def test_B6_groups_come_before_users_and_users_before_members(accounts: Path) -> None:
     user = User("user", "app", "", "/bin/sh", ("extra",), WHY, ("--uid", "2000"))
-    changes = (
-        AddMember("add_member", "app", "sudo", WHY),
-        AddUser("add_user", user, WHY),
-        AddGroup("add_group", Group("group", "extra", (), WHY), WHY),
-    )
+    members, group = Group("group", "sudo", ("app",), WHY), Group("group", "extra", (), WHY)
+    changes = planned(accounts, members, user, group)
+    assert [change.kind for change in changes] == ["add_member", "add_user", "add_group"]
     assert commit(accounts, *changes) == []
     assert fields(accounts, "passwd", "app")[2] == "2000"
     assert note.read(Root(str(accounts))).accounts == ("app",)  # for a run after a kill
@@ -76,20 +73,21 @@ def test_B6_groups_come_before_users_and_users_before_members(accounts: Path) ->
 
 def test_B6_an_account_may_have_no_home(accounts: Path) -> None:
     user = User("user", "daemon1", "", "", (), WHY, ("--system", "--no-create-home"))
-    assert commit(accounts, AddUser("add_user", user, WHY)) == []
+    assert commit(accounts, *planned(accounts, user)) == []
     assert int(fields(accounts, "passwd", "daemon1")[2]) < 1000
     assert not (accounts / "home/daemon1").exists()
 
 
 def test_B6_a_hash_is_taken_as_it_is(accounts: Path) -> None:
-    change = SetPassword("set_password", "debian", Secret(HASH), WHY, "hash")
-    assert commit(accounts, change) == []
+    password = UserPassword("password", "debian", Secret(HASH), WHY, "hash")
+    assert commit(accounts, *planned(accounts, password)) == []
     assert fields(accounts, "shadow", "debian")[1] == HASH
 
 
 def test_B6_a_password_is_locked_and_expired(accounts: Path) -> None:
-    lock = LockPassword("lock_password", "debian", WHY)
-    assert commit(accounts, ExpirePassword("expire_password", "debian", WHY), lock) == []
+    expired = PasswordState("password_state", "debian", "expired", WHY)
+    locked = PasswordState("password_state", "debian", "locked", WHY)
+    assert commit(accounts, *planned(accounts, expired, locked)) == []
     _, password, changed, *_ = fields(accounts, "shadow", "debian")
     assert (password, changed) == ("!$6$x$y", "0")
 
@@ -101,24 +99,21 @@ def test_B3_a_random_password_is_told_to_the_console_or_nobody(
     console = tmp_path / "console"
     console.touch()
     monkeypatch.setattr(defs, "CONSOLE_DEVICE", str(console))
-    change = SetPassword("set_password", "debian", Secret(""), WHY, "random", shown)
-    assert commit(accounts, change) == []
+    password = UserPassword("password", "debian", Secret(""), WHY, "random", shown)
+    assert commit(accounts, *planned(accounts, password)) == []
     assert fields(accounts, "shadow", "debian")[1].startswith("$")
     assert ("the password of debian is " in console.read_text()) is shown
     assert not shown or len(console.read_text().split()[-1]) == 20
 
 
 def test_a_member_of_no_group_is_a_problem_of_its_own(accounts: Path) -> None:
-    bad, good = (AddMember("add_member", "debian", name, WHY) for name in ("none", "sudo"))
-    (problem,) = commit(accounts, bad, good)
+    groups = [Group("group", name, ("debian",), WHY) for name in ("none", "sudo")]
+    changes = planned(accounts, *groups)
+    members = [change for change in changes if change.kind == "add_member"]
+    assert len(members) == 2
+    (problem,) = commit(accounts, *members)
     assert problem.reason.startswith("usermod: ")
     assert fields(accounts, "group", "sudo")[3] == "debian"
-
-
-def test_the_plan_shows_the_command_that_runs() -> None:
-    user = User("user", "app", "An App", "", ("a", "b"), WHY, ("--uid", "7"))
-    words = ["--create-home", "--comment", "An App", "--groups", "a,b", "--uid", "7", "app"]
-    assert shadow.useradd_arguments(user) == words
 
 
 class TestHostKeys:
@@ -134,15 +129,15 @@ class TestHostKeys:
 
     def test_given_keys_are_put_in_place_and_others_go(self, guest: Path, keys: Path) -> None:
         given = (("ssh_host_rsa_key", Secret("private\n")), ("ssh_host_rsa_key.pub", Secret("p\n")))
-        assert commit(guest, MakeHostKeys("make_host_keys", (), WHY, given)) == []
+        assert commit(guest, *planned(guest, HostKeys("host_keys", (), WHY, given))) == []
         assert self.names(keys) == ["ssh_host_rsa_key", "ssh_host_rsa_key.pub"]
         assert (keys / "ssh_host_rsa_key").read_text() == "private\n"
         modes = [(keys / name).stat().st_mode & 0o777 for name in self.names(keys)]
         assert modes == [0o600, 0o644]
 
     def test_others_may_stay(self, guest: Path, keys: Path) -> None:
-        change = MakeHostKeys("make_host_keys", ("ed25519",), WHY, (), "kept")
-        assert commit(guest, change) == []
+        made = HostKeys("host_keys", ("ed25519",), WHY, (), "kept")
+        assert commit(guest, *planned(guest, made)) == []
         assert "ssh_host_dsa_key" in self.names(keys)
         assert "ssh_host_ed25519_key" in self.names(keys)
 
@@ -204,7 +199,7 @@ def test_B1_a_file_in_the_home_of_a_new_user_comes_after_it(
     user = User("user", "app", "", "/bin/sh", (), WHY, arguments)
     (accounts / "srv").mkdir()
     file = WriteFile("write", f"{home}/notes", None, b"x", None, 0o640, "", WHY, False)
-    assert commit(accounts, file, AddUser("add_user", user, WHY)) == []
+    assert commit(accounts, file, *planned(accounts, user)) == []
     uid = int(fields(accounts, "passwd", "app")[2])
     assert (accounts / home[1:]).stat().st_uid == uid
     assert (accounts / home[1:] / "notes").stat().st_uid == uid

@@ -40,11 +40,6 @@ FLOORS = (
     ("defs", "record"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-# To be gone when issue 11 is done.
-STILL: set[tuple[str, str]] = {
-    ("commit", "sources"),
-    ("report", "commit"),
-}
 
 
 def _for_types_only(tree: ast.Module) -> set[ast.AST]:
@@ -102,9 +97,8 @@ def test_imports_go_down(name: str) -> None:
     own = room_of(name)
     for other in imports(name):
         room = room_of(other)
-        if room in ("", own) or (own, room) in STILL:
-            continue
-        assert FLOOR[own] < FLOOR[room], f"{name} imports {other}"
+        if room not in ("", own):
+            assert FLOOR[own] < FLOOR[room], f"{name} imports {other}"
 
 
 STACKS = [f"guestagent.stacks.{name}" for name in defs.NETWORK_STACKS]
@@ -143,13 +137,46 @@ def test_only_live_reloads_a_stack() -> None:
     assert {name for name in TREES if imports(name) & reloads} == {"guestagent.live.network"}
 
 
+KINDS = {name.rpartition(".")[2]: name for name in TREES if "guestagent.plan.kinds." in name}
+EFFECTS = {name.rpartition(".")[2]: name for name in TREES if "guestagent.commit." in name}
+
+
+def test_a_kind_has_one_name_in_every_layer() -> None:
+    """Each effect is that of the kind of its name; a kind without one uses another's changes."""
+    assert EFFECTS.keys() <= KINDS.keys()
+    for name, module in EFFECTS.items():
+        functions = {node.name for node in _functions(TREES[module])}
+        assert "carry_out" in functions or name == "file"
+    # Lines, scripts and late files become files.
+    assert KINDS.keys() - EFFECTS.keys() == {"block", "late", "script"}
+
+
+@pytest.mark.parametrize("name", sorted(KINDS.values()))
+def test_a_kind_imports_no_effect(name: str) -> None:
+    effects = {*WRITERS, *EFFECTS.values(), "guestagent.commit", "guestagent.system.tools"}
+    assert imports(name) & effects == set()
+
+
+def test_one_module_spells_the_keys_of_the_memory() -> None:
+    spelled = {f"{kind}:" for kind in ("file", "block", "replaced", "late", "step", "password")}
+    for name in TREES.keys() - {"guestagent.memory.applied"}:
+        texts = [
+            node.value
+            for node in ast.walk(TREES[name])
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        assert not spelled.intersection(texts), name
+
+
 WRITERS = {
-    "guestagent.commit",
+    "guestagent.commit.file",
     "guestagent.commit.host_keys",
+    "guestagent.commit.link",
+    "guestagent.commit.remove",
     "guestagent.system.atomic",
     "guestagent.system.root",
 }
-WRITERS |= {"guestagent.system.ownfiles", "guestagent.live.sshd", "guestagent.commit.user_files"}
+WRITERS |= {"guestagent.system.ownfiles", "guestagent.live.sshd"}
 WRITERS |= {"guestagent.scripts.runner", "guestagent.scripts.output"}
 WRITING = {"write", "rename", "replace", "unlink", "remove", "rmdir", "mkdir", "makedirs", "chmod"}
 WRITING |= {"fchmod", "chown", "fchown", "link", "symlink", "truncate", "ftruncate"}

@@ -10,14 +10,14 @@ from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.facts import gather
 from guestagent.model import Secret
-from guestagent.plan.changes import Plan, RemoveFile, WriteFile
-from guestagent.plan.difference import diff
+from guestagent.plan.difference import Plan, diff
 from guestagent.plan.kinds.account import User, UserPassword
 from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.entropy import Entropy
-from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.file import File, WriteFile
 from guestagent.plan.kinds.host_keys import HostKeys
 from guestagent.plan.kinds.hostname import Hostname
+from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.system.root import Root
 
 TYPE_CHECKING = False
@@ -39,7 +39,9 @@ class Guest:
 
     def plan(self, *resources: Resource, first: bool = False, complete: bool = True) -> Plan:
         root = Root(str(self.path))
-        return diff(resources, root, gather(root), self.record, first, complete)
+        return diff(
+            resources, root, gather(root), recorded=self.record, first=first, complete=complete
+        )
 
     def apply(self, *resources: Resource, first: bool = False) -> Plan:
         """Write and remove files as planned, and record it."""

@@ -13,14 +13,14 @@ import rig
 from pytest_mock import MockerFixture
 
 from guestagent import defs
-from guestagent.commit.console_password import encrypt, generate, make
+from guestagent.commit import random_password
+from guestagent.commit.random_password import encrypt, generate
 from guestagent.desired import desired
 from guestagent.errors import FieldError, Origin, Refused
 from guestagent.facts import gather
 from guestagent.model import InstanceData, Secret, Text
 from guestagent.parse import fields
-from guestagent.plan.changes import SetConsolePassword
-from guestagent.plan.kinds.console_password import ConsolePassword
+from guestagent.plan.kinds.random_password import ConsolePassword, SetRandomPassword
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
 from guestagent.system.root import Root
@@ -158,14 +158,32 @@ def test_why_an_instance_gets_none(planned: object, pairs: dict[str, Pair]) -> N
         assert reason in found.reasons[0]
 
 
-def test_it_stands_nowhere_but_encrypted(guest: Path, pairs: dict[str, Pair]) -> None:
-    pair = pairs["rsa2048"]
-    told: list[tuple[str, str]] = []
-    change = SetConsolePassword(
-        "set_console_password", "debian", *fields.rsa_key([pair.line]), URL, WHY
+def set_password(pair: Pair) -> SetRandomPassword:
+    """The change that sets a password for the owner of a key."""
+    exponent, modulus = fields.rsa_key([pair.line])
+    return SetRandomPassword(
+        "set_console_password",
+        "debian",
+        told="service",
+        commands=(("chpasswd",),),
+        why=WHY,
+        keys=(),
+        exponent=exponent,
+        modulus=modulus,
+        url=URL,
     )
-    make(change, Root(str(guest)), lambda name, secret: told.append((name, secret.reveal())))
-    ((name, password),) = told
+
+
+def test_it_stands_nowhere_but_encrypted(
+    guest: Path, pairs: dict[str, Pair], mocker: MockerFixture
+) -> None:
+    pair = pairs["rsa2048"]
+    told: list[bytes] = []
+    mocker.patch.object(random_password, "run_tool", lambda _, stdin: told.append(stdin))
+    change = set_password(pair)
+    random_password.carry_out(change, Root(str(guest)))
+    (line,) = told
+    name, _, password = line.decode().strip().partition(":")
     assert name == "debian"
     path = guest / defs.POST_FILE[1:]
     assert path.stat().st_mode & 0o7777 == 0o600
@@ -178,12 +196,13 @@ def test_it_stands_nowhere_but_encrypted(guest: Path, pairs: dict[str, Pair]) ->
     assert password not in repr(generate())
 
 
-def test_where_it_cannot_be_set_none_is_sent(guest: Path, pairs: dict[str, Pair]) -> None:
-    def refuse(name: str, secret: Secret) -> None:
+def test_where_it_cannot_be_set_none_is_sent(
+    guest: Path, pairs: dict[str, Pair], mocker: MockerFixture
+) -> None:
+    def refuse(command: object, stdin: bytes) -> None:
         raise Refused("no such user")
 
-    key = fields.rsa_key([pairs["rsa2048"].line])
-    change = SetConsolePassword("set_console_password", "debian", *key, URL, WHY)
+    mocker.patch.object(random_password, "run_tool", refuse)
     with pytest.raises(Refused):
-        make(change, Root(str(guest)), refuse)
+        random_password.carry_out(set_password(pairs["rsa2048"]), Root(str(guest)))
     assert not (guest / defs.POST_FILE[1:]).exists()

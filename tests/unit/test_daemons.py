@@ -11,15 +11,18 @@ from guestagent import defs
 from guestagent.errors import Origin, Problems
 from guestagent.live import daemons, network
 from guestagent.options import Options
-from guestagent.plan.changes import MakeHostKeys, SetConsolePassword, WriteFile
+from guestagent.plan.kinds.file import WriteFile
+from guestagent.plan.kinds.host_keys import MakeHostKeys
+from guestagent.plan.kinds.random_password import SetRandomPassword
+from guestagent.plan.kinds.script import Script, StageScript
 from guestagent.system.root import Root
 from guestagent.system.tools import Result
 
 if TYPE_CHECKING:
-    from guestagent.plan.changes import Change
+    from guestagent.plan.kinds import Change
 
 WHY = Origin("test", "", "")
-PASSWORD = SetConsolePassword("set_console_password", "debian", 3, 5, "http://192.0.2.1/", WHY)
+PASSWORD = SetRandomPassword("set_console_password", "debian", "service", (), WHY, ())
 DROPIN = WriteFile("write", defs.SSHD_DROPIN, None, b"", None, 0o644, "", WHY, False)
 KEYS = MakeHostKeys("make_host_keys", ("ed25519",), WHY)
 
@@ -102,7 +105,8 @@ def test_other_files_do_not_concern_the_network(mocker: MockerFixture, started: 
     assert not reload.called
 
 
-STEP = DROPIN._replace(kind="step", path=f"{defs.STATE_DIR}/early/10-a")
+SCRIPT = Script("script", "early", 10, "boot", "a", b"", WHY)
+STEP = StageScript("step", SCRIPT, None)
 
 
 @pytest.mark.parametrize(("state", "verb"), [(b"exited\n", "restart"), (b"dead\n", "start")])

@@ -80,7 +80,7 @@ def test_a_run_without_changes_imports_less(runs: tuple[set[str], set[str]]) -> 
         "ctypes",
         "_ctypes",
         "guestagent.commit",
-        "guestagent.plan.changes",
+        "guestagent.plan.difference",
         "guestagent.report.plan",
     }
     unused |= {"guestagent.facts.network", "guestagent.live.network", "guestagent.live.rollback"}

@@ -11,7 +11,8 @@ from pytest_mock import MockerFixture
 from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.live import network as live
-from guestagent.plan.changes import RemoveFile, WriteFile
+from guestagent.plan.kinds.file import WriteFile
+from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.stacks import programs as stack_programs
 from guestagent.system.root import Root
 from guestagent.system.tools import TIMED_OUT, Result

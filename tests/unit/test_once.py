@@ -11,12 +11,11 @@ from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.facts import gather
 from guestagent.model import Secret
-from guestagent.plan.changes import MakeLink, Plan
-from guestagent.plan.difference import diff
+from guestagent.plan.difference import Plan, diff
 from guestagent.plan.kinds.account import Group, PasswordState, UserPassword
 from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.file import File
-from guestagent.plan.kinds.link import Link
+from guestagent.plan.kinds.link import Link, MakeLink
 from guestagent.plan.kinds.script import Script
 from guestagent.system.root import Root
 
@@ -44,7 +43,7 @@ class Guest:
 
     def plan(self, *resources: Resource, first: bool = False) -> Plan:
         root = Root(str(self.path))
-        return diff(resources, root, gather(root), self.record, first, True)
+        return diff(resources, root, gather(root), recorded=self.record, first=first, complete=True)
 
     def apply(self, *resources: Resource, first: bool = False) -> Plan:
         plan = self.plan(*resources, first=first)
@@ -156,7 +155,7 @@ class TestLink:
     def test_what_is_not_there_is_not_linked_to(self, there: Guest) -> None:
         plan = there.plan(ZONE._replace(target="/usr/share/zoneinfo/Moon"), first=True)
         assert plan.changes == ()
-        assert "Moon is not there" in plan.problems[0].reason
+        assert "Moon does not exist" in plan.problems[0].reason
 
     def test_an_administrators_link_is_kept(self, there: Guest) -> None:
         there.apply(ZONE, first=True)
@@ -268,7 +267,7 @@ class TestSteps:
         there.apply(step("boot"), first=True)
         (there.path / f"{defs.STATE_DIR[1:]}/late/50-boot-x").unlink()
         plan = there.plan(step("boot"))
-        assert (plan.changes, plan.kept) == ((), ("step 50-boot-x",))
+        assert (plan.changes, plan.kept) == ((), ("script 50-boot-x",))
 
     def test_D4_what_another_instance_left_unrun_goes(self, there: Guest) -> None:
         there.apply(step("instance"), first=True)

@@ -12,7 +12,8 @@ from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.memory.applied import network_digest
 from guestagent.model import InstanceData, Network, Text
-from guestagent.plan.changes import Plan, RemoveFile
+from guestagent.plan.difference import Plan
+from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.settings import Settings
 from guestagent.system.digest import digest
 from guestagent.system.root import Root

@@ -321,7 +321,7 @@ _OF_SERVICES = {
     *("requests", "urllib3", "socket", "guestagent.sources.remote", "guestagent.sources.cloud"),
     *("guestagent.sources.service", "guestagent.sources.http", "guestagent.sources.endpoints"),
     *("guestagent.sources.documents", "guestagent.sources.handover"),
-    *("guestagent.commit.console_password", "guestagent.parse.ec2"),
+    *("guestagent.commit.random_password", "guestagent.parse.ec2"),
 }
 
 

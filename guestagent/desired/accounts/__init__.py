@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from guestagent.desired.accounts.people import Person
     from guestagent.errors import Origin
     from guestagent.plan.kinds.account import PasswordState, UserPassword
-    from guestagent.plan.kinds.console_password import ConsolePassword
+    from guestagent.plan.kinds.random_password import ConsolePassword
     from guestagent.plan.wanted import Ask, Wanted
 
     # Lines of authorized_keys, each with its origin.

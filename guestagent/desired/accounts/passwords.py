@@ -237,7 +237,7 @@ def _of_metadata(ask: Ask, accounts: Accounts, owner: str, wanted: Wanted) -> li
         reason = f"no password is made for the service: the instance {error}"
         wanted.error(source.origin, reason)
         return []
-    from guestagent.plan.kinds.console_password import ConsolePassword
+    from guestagent.plan.kinds.random_password import ConsolePassword
 
     return [
         ConsolePassword(

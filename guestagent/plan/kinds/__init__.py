@@ -1,21 +1,39 @@
-"""The kinds of things that can be set, one module each: the resource and its change."""
+"""The kinds of things that can be set, one module each, all pure.
+
+A module has the resource, which says what must be true, and the change, which makes it true; the
+effect of a change is in the module of the same name in ``commit/``.  A resource has
+
+* ``why``, its origin, and ``key``, under which the state remembers it (``memory.applied``);
+* ``compare(view)``, which returns the changes that it needs (``plan.view``).
+
+A change has
+
+* ``why``, its origin, and ``keys``: a change that fails is forgotten by them;
+* ``commands``, if it starts programs: what the plan shows is what runs;
+* ``tell()`` in one line, ``show()`` in further lines, and ``json()`` for programs.  They hide
+  secrets.
+
+A module with keys has ``gone(key, view)``: what follows when the source no longer asks for it.
+"""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.plan.kinds.account import Group, PasswordState, User, UserPassword
-    from guestagent.plan.kinds.block import Block
-    from guestagent.plan.kinds.console_password import ConsolePassword
-    from guestagent.plan.kinds.entropy import Entropy
-    from guestagent.plan.kinds.file import File
-    from guestagent.plan.kinds.host_keys import HostKeys
-    from guestagent.plan.kinds.hostname import Hostname
-    from guestagent.plan.kinds.link import Link
-    from guestagent.plan.kinds.script import Script
+    from typing import TypeAlias
 
-    # What must be true of the guest when a run is over.
-    Resource = (
+    from guestagent.plan.kinds.account import Group, PasswordState, RunTool, User, UserPassword
+    from guestagent.plan.kinds.block import Block
+    from guestagent.plan.kinds.entropy import AddEntropy, Entropy
+    from guestagent.plan.kinds.file import File, WriteFile
+    from guestagent.plan.kinds.host_keys import HostKeys, MakeHostKeys
+    from guestagent.plan.kinds.hostname import Hostname, SetHostname
+    from guestagent.plan.kinds.link import Link, MakeLink
+    from guestagent.plan.kinds.random_password import ConsolePassword, SetRandomPassword
+    from guestagent.plan.kinds.remove import RemoveFile
+    from guestagent.plan.kinds.script import Script, StageScript
+
+    Resource: TypeAlias = (
         File
         | Link
         | Block
@@ -28,4 +46,15 @@ if TYPE_CHECKING:
         | HostKeys
         | Entropy
         | Script
+    )
+    Change: TypeAlias = (
+        WriteFile
+        | MakeLink
+        | RemoveFile
+        | StageScript
+        | RunTool
+        | SetRandomPassword
+        | SetHostname
+        | MakeHostKeys
+        | AddEntropy
     )

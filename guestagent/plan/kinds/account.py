@@ -1,16 +1,21 @@
-"""Groups, accounts and their passwords."""
+"""Groups, accounts and their passwords, which the tools of shadow(5) make and change."""
 
 from __future__ import annotations
 
+from guestagent import defs
 from guestagent.memory import applied
+from guestagent.model import Secret
+from guestagent.plan.view import Outcome
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import Any, Literal
 
     from guestagent.errors import Origin
-    from guestagent.model import Secret
+    from guestagent.plan.view import View
+
+    Command = tuple[str, ...]
 
 
 class Group(NamedTuple):
@@ -23,12 +28,47 @@ class Group(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key under which the state remembers this."""
+        """Return the key under which the state remembers this."""
         return applied.group(self.name)
+
+    def compare(self, view: View) -> Outcome:
+        """Compare with the group of the tree."""
+        record = {self.key: ",".join(self.members)}
+        known = view.is_done(self.key)
+        changes = []
+        if self.name not in view.facts.groups:
+            if known:
+                return Outcome(kept=(f"group {self.name}",), record=record)
+            changes.append(self._add(view))
+        added = view.recorded[self.key].split(",") if known else []
+        for name in self.members:
+            if name not in added and f"{self.name}:{name}" not in view.facts.memberships:
+                changes.append(self._add_member(view, name))
+        return Outcome(tuple(changes), record=record)
+
+    def _add(self, view: View) -> RunTool:
+        return RunTool(
+            "add_group",
+            self.name,
+            text=f"add group {self.name}",
+            commands=(tool(view, "groupadd", self.name),),
+            why=self.why,
+            keys=(self.key,),
+        )
+
+    def _add_member(self, view: View, name: str) -> RunTool:
+        return RunTool(
+            "add_member",
+            name,
+            text=f"add {name} to group {self.name}",
+            commands=(tool(view, "usermod", "--append", "--groups", self.name, name),),
+            why=self.why,
+            keys=(self.key,),
+        )
 
 
 class User(NamedTuple):
-    """A login account that exists; an account that is there already is left as it is.
+    """A login account that exists; one that exists already is left as it is.
 
     ``arguments`` are further ones of useradd(8).  An empty shell or gecos is the tool's default.
     """
@@ -42,25 +82,74 @@ class User(NamedTuple):
     arguments: tuple[str, ...] = ()
 
     def option(self, name: str) -> str:
-        """The value of one of the arguments; empty if it is not among them."""
+        """Return the value of one of the arguments; empty if it is not among them."""
         if name not in self.arguments:
             return ""
         return self.arguments[self.arguments.index(name) + 1]
 
     @property
     def home(self) -> str:
-        """The home directory, without a slash at its end."""
+        """Return the home directory, without a slash at its end."""
         return self.option("--home-dir").rstrip("/") or f"/home/{self.name}"
 
     @property
     def makes_home(self) -> bool:
-        """True if the home is made with the account."""
+        """Tell whether the home is made with the account."""
         return "--no-create-home" not in self.arguments
 
     @property
     def key(self) -> str:
-        """The key under which the state remembers this."""
+        """Return the key under which the state remembers this."""
         return applied.user(self.name)
+
+    def compare(self, view: View) -> Outcome:
+        """Compare with the accounts of the tree.  Raises Refused, OSError."""
+        record = {self.key: "exists"}
+        exists = view.facts.account(self.name) is not None
+        half_made = exists and self._is_half_made(view)
+        if exists and not half_made:
+            return Outcome(record=record)
+        if view.is_done(self.key):
+            return Outcome(kept=(f"user {self.name}",), record=record)
+        commands = [tool(view, "useradd", *self._words())]
+        if half_made:
+            commands = [*self._undo(view), *commands]
+        home = ""
+        if self.makes_home and not view.root.exists(self.home):
+            home = self.home
+        change = RunTool(
+            "add_user",
+            self.name,
+            text=f"add user {self.name}",
+            commands=tuple(commands),
+            why=self.why,
+            keys=(self.key,),
+            home=home,
+        )
+        return Outcome((change,), record=record)
+
+    def _is_half_made(self, view: View) -> bool:
+        """Tell whether a run was killed while useradd worked: the account has no home yet."""
+        account = view.facts.account(self.name)
+        if account is None or self.name not in view.facts.unfinished or not self.makes_home:
+            return False
+        return not view.root.exists(account.home)
+
+    def _undo(self, view: View) -> list[Command]:
+        """Return the commands after which a half-made account can be made again."""
+        commands = [tool(view, "userdel", self.name)]
+        if self.option("--gid") == self.name:
+            # userdel takes the group along or leaves it, by login.defs(5): --force takes both.
+            commands.append(tool(view, "groupadd", "--force", self.name))
+        return commands
+
+    def _words(self) -> list[str]:
+        """Return the arguments of useradd(8)."""
+        words = ["--create-home"] if self.makes_home else []
+        words += ["--shell", self.shell] if self.shell else []
+        words += ["--comment", self.gecos] if self.gecos else []
+        words += ["--groups", ",".join(self.groups)] if self.groups else []
+        return [*words, *self.arguments, self.name]
 
 
 class UserPassword(NamedTuple):
@@ -79,8 +168,38 @@ class UserPassword(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key under which the state remembers this."""
+        """Return the key under which the state remembers this."""
         return applied.password(self.name)
+
+    def compare(self, view: View) -> Outcome:
+        """Set the password, unless that was done.  Raises Refused, OSError."""
+        if view.is_done(self.key):
+            return view.once(self.key)
+        if self.form == "random":
+            from guestagent.plan.kinds.random_password import SetRandomPassword
+
+            told: Literal["console", "no one"] = "console" if self.shown else "no one"
+            commands = (set_password(view),)
+            change = SetRandomPassword(
+                "set_password", self.name, told, commands, self.why, (self.key,)
+            )
+            return view.once(self.key, change)
+        command = set_password(view)
+        if self.form == "hash":
+            command = tool(view, "chpasswd", "--encrypted")
+        line = f"{self.name}:{self.secret.reveal()}\n"
+        return view.once(
+            self.key,
+            RunTool(
+                "set_password",
+                self.name,
+                text=f"set the password of {self.name}",
+                commands=(command,),
+                why=self.why,
+                keys=(self.key,),
+                stdin=Secret(line),
+            ),
+        )
 
 
 class PasswordState(NamedTuple):
@@ -93,5 +212,102 @@ class PasswordState(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key under which the state remembers this."""
+        """Return the key under which the state remembers this."""
         return applied.password_state(self.name, self.state)
+
+    def compare(self, view: View) -> Outcome:
+        """Lock or expire the password, unless that was done."""
+        if self.state == "locked":
+            if not _has_password(view, self.name):
+                return view.once(self.key)
+            return view.once(self.key, _lock(view, self.name, self.why, (self.key,)))
+        change = RunTool(
+            "expire_password",
+            self.name,
+            text=f"expire the password of {self.name}",
+            commands=(tool(view, "chage", "--lastday", "0", self.name),),
+            why=self.why,
+            keys=(self.key,),
+        )
+        return view.once(self.key, change)
+
+
+class RunTool(NamedTuple):
+    """Commands of shadow(5), one after the other, change the user database.
+
+    ``name`` is the account's, or with "add_group" the group's.  The commands read ``stdin``, which
+    alone holds secrets.  ``home`` is a directory that the account gets, empty for none.
+    """
+
+    kind: Literal[
+        "add_group", "add_user", "add_member", "set_password", "expire_password", "lock_password"
+    ]
+    name: str
+    text: str
+    commands: tuple[Command, ...]
+    why: Origin
+    keys: tuple[str, ...]
+    stdin: Secret = Secret("")
+    home: str = ""
+
+    def tell(self) -> str:
+        """Say in one line what the change does."""
+        return self.text
+
+    def show(self) -> list[str]:
+        """Say what the commands read."""
+        if not self.stdin.reveal():
+            return []
+        return [f"standard input: {self.name}:(secret, not shown)"]
+
+    def json(self) -> dict[str, Any]:
+        """Return what programs are told of the change."""
+        return {"group" if self.kind == "add_group" else "user": self.name}
+
+
+def gone(key: str, view: View) -> Outcome:
+    """Leave what was done once; lock the password that another instance had set.
+
+    Without another way to log in it stays as it is.
+    """
+    beginning, name = applied.split(key)
+    if beginning == "user":
+        return Outcome()
+    if beginning == "password" and view.first and view.lets_in and view.facts.account(name):
+        return Outcome((_lock(view, name, applied.origin(key), ()),))
+    return view.remember(key)
+
+
+def tool(view: View, name: str, *arguments: str) -> Command:
+    """Return a command that changes the user database of the tree."""
+    if view.root.live:
+        return (name, *arguments)
+    return (name, "--root", view.root.path, *arguments)
+
+
+def set_password(view: View) -> Command:
+    """Return the command that reads an account and its password.  Raises Refused, OSError."""
+    if view.root.live:
+        return tool(view, "chpasswd")
+    # PAM would run the modules of the tree: the hash is made here, by the tree's login.defs(5).
+    lines = [line.split() for line in view.root.text(defs.LOGIN_DEFS).splitlines()]
+    method = "YESCRYPT" if ["ENCRYPT_METHOD", "YESCRYPT"] in lines else "SHA512"
+    return tool(view, "chpasswd", "--crypt-method", method)
+
+
+def _lock(view: View, name: str, why: Origin, keys: tuple[str, ...]) -> RunTool:
+    return RunTool(
+        "lock_password",
+        name,
+        text=f"lock the password of {name}",
+        commands=(tool(view, "usermod", "--lock", name),),
+        why=why,
+        keys=keys,
+    )
+
+
+def _has_password(view: View, name: str) -> bool:
+    """Tell whether an account may have a password: a new one that gets none needs no lock."""
+    if view.facts.account(name) is not None:
+        return True
+    return any(change.kind == "set_password" and change.name == name for change in view.changes)

@@ -1,23 +1,30 @@
-"""Lines that guestagent owns in somebody else's file: between two markers, or each marked."""
+"""Lines that guestagent owns in a file of another program: between two markers, or each marked."""
 
 from __future__ import annotations
 
+from guestagent import defs
+from guestagent.errors import Origin, Refused
 from guestagent.memory import applied
+from guestagent.plan.kinds.file import WriteFile
+from guestagent.plan.view import Outcome
 from guestagent.record import NamedTuple
+from guestagent.system.digest import digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Literal
 
-    from guestagent.errors import Origin
+    from guestagent.plan.view import View
+
+    Style = Literal["block", "line"]
 
 _BEGIN, _END = b"# guestagent: begin", b"# guestagent: end"
 _MARK = b" # guestagent"
 
 
 class Block(NamedTuple):
-    """Lines that guestagent owns in a file of somebody else.
+    """Lines that guestagent owns in a file of another program.
 
     ``style`` "block" keeps them between two marker lines, "line" marks each line's end.
     The file belongs to ``user``; a new one gets ``mode``.  ``lets_in``: one of the lines is an SSH
@@ -27,7 +34,7 @@ class Block(NamedTuple):
     kind: Literal["block"]
     path: str
     lines: tuple[str, ...]
-    style: Literal["block", "line"]
+    style: Style
     user: str
     mode: int
     why: Origin
@@ -35,12 +42,61 @@ class Block(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key under which the state remembers this."""
+        """Return the key under which the state remembers this."""
         return applied.block(self.path)
+
+    def compare(self, view: View) -> Outcome:
+        """Compare with the file's lines.  Raises Refused, OSError."""
+        found = view.file(self.path)
+        text = body(self.lines, self.style)
+        have, want = digest(owned(found.content or b"", self.style)), digest(text)
+        if have == want:
+            return Outcome(record={self.key: want})
+        if view.is_edited(self.key, have):
+            return view.keep(self.key, self.path)
+        change = WriteFile(
+            "write",
+            self.path,
+            found.content,
+            merged(found.content or b"", text, self.style),
+            old_mode=found.mode,
+            mode=self.mode if found.mode is None else found.mode,
+            user=self.user,
+            why=self.why,
+            hidden=False,
+            keys=(self.key,),
+        )
+        return Outcome((change,), record={self.key: want})
+
+
+def gone(key: str, view: View) -> Outcome:
+    """Take guestagent's lines out of the file, if they are as they were written."""
+    _, path = applied.split(key)
+    style: Style = "line" if path == defs.HOSTS_FILE else "block"
+    try:
+        found = view.file(path)
+    except (Refused, OSError):
+        return Outcome()
+    if found.content is None or found.mode is None or applied.replaced(path) in view.recorded:
+        return Outcome()
+    if digest(owned(found.content, style)) != view.recorded[key]:
+        return Outcome(kept=(path,))
+    change = WriteFile(
+        "write",
+        path,
+        found.content,
+        merged(found.content, b"", style),
+        old_mode=found.mode,
+        mode=found.mode,
+        user="",
+        why=applied.origin(key),
+        hidden=False,
+    )
+    return Outcome((change,))
 
 
 def body(text: Iterable[str], style: str) -> bytes:
-    """What stands in the file for some lines; nothing for none."""
+    """Return the part of the file that holds the lines; empty for no lines."""
     lines = [line.encode() for line in text]
     if not lines:
         return b""
@@ -50,7 +106,7 @@ def body(text: Iterable[str], style: str) -> bytes:
 
 
 def _mine(lines: list[bytes], style: str) -> range | list[int]:
-    """The numbers of the lines that guestagent owns; a block counts only with both markers."""
+    """Return the numbers of the lines that guestagent owns; a block needs both its markers."""
     bare = [line.rstrip() for line in lines]
     if style == "line":
         return [number for number, line in enumerate(bare) if line.endswith(_MARK)]
@@ -61,13 +117,13 @@ def _mine(lines: list[bytes], style: str) -> range | list[int]:
 
 
 def owned(content: bytes, style: str) -> bytes:
-    """What guestagent owns of a file."""
+    """Return the part of a file that guestagent owns."""
     lines = content.splitlines(keepends=True)
     return b"".join(lines[number] for number in _mine(lines, style))
 
 
 def merged(content: bytes, new: bytes, style: str) -> bytes:
-    """The file with ``new`` where guestagent's lines stood, or at its end."""
+    """Return the file with ``new`` in place of guestagent's lines, or at its end."""
     lines = content.splitlines(keepends=True)
     mine = _mine(lines, style)
     start = mine[0] if mine else len(lines)

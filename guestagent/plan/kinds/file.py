@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from guestagent.memory import applied
+from guestagent.errors import Origin, Refused
+from guestagent.memory import applied, note
+from guestagent.plan.view import Outcome
 from guestagent.record import NamedTuple
+from guestagent.system.digest import digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import Any, Literal
 
-    from guestagent.errors import Origin
+    from guestagent.plan.kinds.script import StageScript
+    from guestagent.plan.view import FileState, View
 
 
 class File(NamedTuple):
     """A whole file, or bytes to "append", once per instance, to the end of one.
 
     ``secret`` hides the content in plans; mode is the permission bits.  ``owner`` is "user",
-    "user:group" or ":group" by name; empty for root, or for the user whose directory the file lies
-    in.  ``late``: written once per instance, when packages are installed.
+    "user:group" or ":group" by name; empty for root, or for the user who owns the directory.
+    ``late``: written once per instance, when packages are installed.
     """
 
     kind: Literal["file", "append"]
@@ -31,7 +35,170 @@ class File(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key under which the state remembers this."""
+        """Return the key under which the state remembers this."""
         if self.kind == "append":
             return applied.appended(self.path, self.content)
         return applied.late(self.path) if self.late else applied.file(self.path)
+
+    def compare(self, view: View) -> Outcome:
+        """Compare with the tree.  Raises Refused, OSError."""
+        if self.late:
+            return self._compare_late(view)
+        if self.kind == "append":
+            return self._compare_end(view)
+        return self._compare_whole(view)
+
+    def _compare_whole(self, view: View) -> Outcome:
+        found = view.file(self.path, self.owner)
+        have = _digest(found.mode or 0, found.content or b"")
+        want = _digest(self.mode, self.content)
+        replaced = applied.replaced(self.path)
+        record = {replaced: "yes"} if replaced in view.recorded else {}
+        if have == want and found.content is not None and found.in_order:
+            return Outcome(record={**record, self.key: want})
+        if view.is_edited(self.key, have):
+            kept = view.keep(self.key, self.path)
+            return kept._replace(record={**record, **kept.record})
+        if found.content is not None and self.key not in view.recorded:
+            record[replaced] = "yes"  # so it is not guestagent's to remove
+        change = self._write(found, self.content)
+        return Outcome((change,), record={**record, self.key: want})
+
+    def _compare_end(self, view: View) -> Outcome:
+        if view.is_done(self.key):
+            return view.once(self.key)
+        found = view.file(self.path, self.owner)
+        if found.content is not None:
+            expected = note.read(view.root).appended.get(self.path)
+            if expected == digest(found.content):  # a run was killed before it remembered this
+                return view.once(self.key)
+        change = self._write(found, (found.content or b"") + self.content)._replace(append=True)
+        if found.mode is not None:
+            change = change._replace(mode=found.mode, owner="")  # as it is
+        return view.once(self.key, change)
+
+    def _compare_late(self, view: View) -> Outcome:
+        if view.is_done(self.key):
+            return view.once(self.key)
+        change = self._write(view.file(self.path, self.owner), self.content)
+        append = self.kind == "append"
+        return view.once(self.key, change._replace(kind="write_later", append=append))
+
+    def _write(self, found: FileState, content: bytes) -> WriteFile:
+        return WriteFile(
+            "write",
+            self.path,
+            found.content,
+            content,
+            old_mode=found.mode,
+            mode=self.mode,
+            user="",
+            why=self.why,
+            hidden=self.secret,
+            owner=self.owner,
+            keys=(self.key,),
+        )
+
+
+class WriteFile(NamedTuple):
+    """A file gets a content and a mode, now or ("write_later") in the late stage.
+
+    ``user`` owns it where a user owns its directory.  ``owner`` is "user:group" by name, either may
+    be missing; empty for root.  ``append``: new bytes follow the old content; ``new`` is the
+    content with them, but of a "write_later" the new bytes alone.
+    """
+
+    kind: Literal["write", "write_later"]
+    path: str
+    old: bytes | None
+    new: bytes
+    old_mode: int | None
+    mode: int
+    user: str
+    why: Origin
+    hidden: bool
+    owner: str = ""
+    append: bool = False
+    keys: tuple[str, ...] = ()
+
+    def after(self, earlier: WriteFile) -> WriteFile:
+        """Return this change with an earlier one of the same file as a part of it."""
+        return self._replace(
+            old=earlier.old,
+            old_mode=earlier.old_mode,
+            user=self.user or earlier.user,
+            hidden=self.hidden or earlier.hidden,
+            owner=self.owner or earlier.owner,
+            append=self.append or earlier.append,
+            keys=(*earlier.keys, *self.keys),
+        )
+
+    def tell(self) -> str:
+        """Say in one line what the change does."""
+        owner = f", owner {self.owner}" if self.owner else ""
+        what = f"{self.path} (mode {self.mode:04o}{owner})"
+        if self.kind == "write_later":
+            return f"late: {'append to' if self.append else 'write'} {what}"
+        return f"{'write' if self.old is None else 'change'} {what}"
+
+    def show(self) -> list[str]:
+        """Return the lines of the change as a diff."""
+        from difflib import unified_diff
+
+        head = [f"--- {'/dev/null' if self.old is None else self.path}", f"+++ {self.path}"]
+        if self.old_mode not in (None, self.mode):
+            head.append(f"mode {self.old_mode:04o} -> {self.mode:04o}")
+        if self.hidden:
+            return [*head, f"(content not shown, {len(self.new)} bytes)"]
+        old, new = self.old or b"", self.new
+        if self.kind == "write_later" and self.append:
+            new = old + new
+        try:
+            before, after = old.decode().splitlines(), new.decode().splitlines()
+        except UnicodeDecodeError:
+            return [*head, f"(binary, {len(self.new)} bytes)"]
+        return [*head, *list(unified_diff(before, after, lineterm=""))[2:]]
+
+    def json(self) -> dict[str, Any]:
+        """Return what programs are told of the change."""
+        return json_of_file(self, user=self.user or self.owner.partition(":")[0] or "root")
+
+
+def json_of_file(change: WriteFile | StageScript, user: str) -> dict[str, Any]:
+    """Return what programs are told of a file; ``sha256`` names a content that is not shown too."""
+    from hashlib import sha256
+
+    return {
+        "path": change.path,
+        "mode": f"{change.mode:04o}",
+        "user": user,
+        "new": change.old is None,
+        "size": len(change.new),
+        "sha256": sha256(change.new).hexdigest(),
+        "content": None if change.hidden else change.new.decode("utf-8", "replace"),
+    }
+
+
+def gone(key: str, view: View) -> Outcome:
+    """Remove a file that guestagent made, if it is as it was written."""
+    from guestagent.plan.kinds.remove import RemoveFile
+
+    beginning, path = applied.split(key)
+    if beginning in ("append", "late"):
+        return view.remember(key)
+    if beginning == "replaced" or view.recorded.get(applied.replaced(path)):
+        return Outcome()
+    try:
+        found = view.file(path)
+    except (Refused, OSError):
+        return Outcome()
+    if found.content is None or found.mode is None:
+        return Outcome()
+    if _digest(found.mode, found.content) != view.recorded[key]:
+        return Outcome(kept=(path,))
+    why = applied.origin(key)
+    return Outcome((RemoveFile("remove", path, found.content, found.mode, why),))
+
+
+def _digest(mode: int, content: bytes) -> str:
+    return digest(b"%o\n" % mode + content)

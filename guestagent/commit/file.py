@@ -1,0 +1,260 @@
+"""Files: staged and renamed by root, or written by a child that has become a user.
+
+Root writes where only root can write.  A file in a directory that a user owns is written as that
+user, who can do no more with it than what the user could do anyway.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS
+from stat import S_ISDIR
+
+from guestagent import defs
+from guestagent.errors import Refused
+from guestagent.system import ownfiles
+from guestagent.system.accounts import find_account, find_group, read_accounts
+from guestagent.system.atomic import NEW_FILE, replace, write_all
+from guestagent.system.digest import digest
+from guestagent.system.libc import sync_tree
+from guestagent.system.privsep import run_as_user
+from guestagent.system.root import read_at
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from guestagent.plan.kinds import Change
+    from guestagent.plan.kinds.file import WriteFile
+    from guestagent.plan.kinds.script import StageScript
+    from guestagent.system.root import Root
+
+# Errors of one path; any other (a full disk, a failing one) stops the whole commit.
+_HERE_ONLY = (EROFS, EACCES, EPERM, ENOTDIR, ENAMETOOLONG, ELOOP, EISDIR)
+_EXPOSED = "everybody may write to a directory on the way"
+
+
+def by_writer(
+    changes: Iterable[WriteFile | StageScript], root: Root, homes: Iterable[str]
+) -> tuple[list[WriteFile | StageScript], list[WriteFile]]:
+    """Return the changes that root writes, and those that users write.
+
+    ``homes`` are directories that new accounts will own; an empty one is none.
+    """
+    new = tuple(f"{home}/" for home in homes if home)
+    own: list[WriteFile | StageScript] = []
+    users = []
+    for change in changes:
+        if change.kind == "write" and (change.path.startswith(new) or _is_users(change, root)):
+            users.append(change)
+        else:
+            own.append(change)
+    return own, users
+
+
+def _is_users(change: WriteFile, root: Root) -> bool:
+    """Tell whether the file is, or will be, in a directory that a user owns."""
+    if change.user not in ("", "root"):
+        return True
+    try:
+        _, owner = root.lowest_folder(change.path)
+    except (OSError, Refused):
+        return False  # staging meets the same, and says why
+    return owner is not None
+
+
+# What root writes
+
+
+class _Staged:
+    """A temporary file that waits for its rename; ``folder`` is its directory, open."""
+
+    __slots__ = ("change", "folder", "name", "temporary")
+
+    def __init__(
+        self, change: WriteFile | StageScript, folder: int, name: str, temporary: str
+    ) -> None:
+        self.change, self.folder, self.name, self.temporary = change, folder, name, temporary
+
+
+class Staging:
+    """Write files beside their targets, and rename all of them when all are complete.
+
+    ``fail`` is told of each change that cannot be made, and why.
+    """
+
+    def __init__(self, root: Root, fail: Callable[[Change, Exception], None]) -> None:
+        self.root, self.fail = root, fail
+        self.staged: list[_Staged] = []
+
+    def stage(self, changes: list[WriteFile | StageScript]) -> None:
+        """Write the temporary files.  Raises OSError where the file system is full or fails."""
+        if not changes:
+            return
+        # A run that is killed leaves this list to the next one, for clean().
+        names = [_temporary_path(change.path) for change in changes]
+        ownfiles.write(self.root, defs.STAGING_FILE, names, 0o600)
+        for change in changes:
+            try:
+                self.staged.append(self._stage_one(change))
+            except Refused as error:
+                self.fail(change, error)
+            except OSError as error:
+                if error.errno not in _HERE_ONLY:
+                    raise OSError(error.errno, error.strerror, change.path) from None
+                self.fail(change, error)
+        sync_tree(self.root.fd)
+
+    def _stage_one(self, change: WriteFile | StageScript) -> _Staged:
+        with self.root.place(change.path, make=True) as place:
+            found = place.stat()
+            if found is not None and S_ISDIR(found.st_mode):
+                raise Refused("is a directory")
+            if place.exposed:
+                raise Refused(_EXPOSED)
+            temporary = _temporary_path(change.path).rpartition("/")[2]
+            fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=place.fd)
+            staged = _Staged(change, os.dup(place.fd), place.name, temporary)
+        try:
+            write_all(fd, change.new)
+            os.fchmod(fd, change.mode)
+        except OSError:
+            _discard(staged)
+            raise
+        finally:
+            os.close(fd)
+        return staged
+
+    def give_to_owners(self) -> None:
+        """Give staged files to the accounts that will own them, which exist by now."""
+        kept = []
+        for item in self.staged:
+            try:
+                self._give(item)
+                kept.append(item)
+            except (Refused, OSError) as error:
+                self.fail(item.change, error)
+                _discard(item)
+        self.staged = kept
+
+    def _give(self, item: _Staged) -> None:
+        name, _, group = item.change.owner.partition(":")
+        if not name and not group:
+            return
+        uid = find_account(self.root, name).uid if name else 0
+        gid = find_group(self.root, group) if group else 0
+        fd = os.open(item.temporary, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=item.folder)
+        try:
+            os.fchown(fd, uid, gid)
+            os.fchmod(fd, item.change.mode)  # chown(2) takes set-user-ID bits away
+        finally:
+            os.close(fd)
+
+    def rename(self) -> None:
+        """Put all staged files in place."""
+        if not self.staged:
+            return
+        for item in self.staged:
+            folder = item.folder
+            try:
+                os.rename(item.temporary, item.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError as error:
+                self.fail(item.change, error)
+        sync_tree(self.root.fd)
+
+    def end(self) -> None:
+        """Remove what was staged and not renamed."""
+        for item in self.staged:
+            _discard(item)
+        self.staged = []
+        if self.root.exists(defs.STAGING_FILE):
+            ownfiles.remove(self.root, defs.STAGING_FILE)
+
+
+def _temporary_path(path: str) -> str:
+    """Return the staged file's path: beside its target, short, and the same in every run."""
+    return f"{path.rpartition('/')[0]}/{defs.TEMPORARY_PREFIX}{digest(path.encode())[:12]}"
+
+
+def _discard(item: _Staged) -> None:
+    _unlink(item.folder, item.temporary)
+    os.close(item.folder)
+
+
+def _unlink(folder: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+
+
+def clean(root: Root) -> None:
+    """Remove what a run that was killed had staged.  Raises OSError."""
+    if not root.exists(defs.STAGING_FILE):
+        return
+    listed = ownfiles.read(root, defs.STAGING_FILE)
+    for path in listed if isinstance(listed, list) else ():
+        if f"/{defs.TEMPORARY_PREFIX}" not in str(path):
+            continue  # the list is damaged
+        try:
+            with root.place(str(path)) as place:
+                _unlink(place.fd, place.name)
+        except (FileNotFoundError, NotADirectoryError, Refused):
+            pass  # killed before the directory was made
+    ownfiles.remove(root, defs.STAGING_FILE)
+
+
+# What users write
+
+
+def write_as_user(change: WriteFile, root: Root) -> None:
+    """Write the file as the user who owns the directory.  Raises Refused, OSError."""
+    if change.user not in ("", "root"):
+        account = find_account(root, change.user)
+        top, uid, gid = account.home.rstrip("/"), account.uid, account.gid
+    else:
+        top, uid, gid = _find_owner(change.path, root)
+    if not change.path.startswith(f"{top}/"):
+        raise Refused("the account has its home elsewhere")
+    *folders, name = change.path[len(top) + 1 :].split("/")
+    with root.place(f"{top}/x") as place:
+        if place.exposed:
+            raise Refused(_EXPOSED)
+        start = _open_folder(place.fd, ".")
+    try:
+        run_as_user(uid, gid, lambda: _write_below(start, folders, name, change))
+    finally:
+        os.close(start)
+
+
+def _find_owner(path: str, root: Root) -> tuple[str, int, int]:
+    """Return the lowest directory on the way that exists, with the user and group who own it."""
+    top, owner = root.lowest_folder(path)
+    for account in read_accounts(root):
+        if account.uid == owner:
+            return top, account.uid, account.gid
+    raise Refused("a directory on the way belongs to no account")
+
+
+def _open_folder(fd: int, name: str) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+
+
+def _write_below(start: int, folders: list[str], name: str, change: WriteFile) -> None:
+    """Make the folders, check that the file is as planned, replace it; as the user."""
+    here = start
+    for folder in folders:
+        try:
+            os.mkdir(folder, 0o700, dir_fd=here)
+        except FileExistsError:
+            pass
+        here = _open_folder(here, folder)
+        if os.fstat(here).st_uid != os.geteuid():
+            raise Refused("a directory on the way belongs to another user")
+    try:
+        now = read_at(here, name, defs.GUEST_FILE_LIMIT, os.geteuid())
+    except FileNotFoundError:
+        now = None
+    if now != change.old:
+        raise Refused("was changed by another program during the run")
+    replace(here, name, change.new, change.mode)

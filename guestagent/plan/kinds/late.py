@@ -1,0 +1,67 @@
+"""Files that are written late, when packages are installed: one script of the late stage has them.
+
+The script hands them back to this program as JSON on standard input; they are compared with the
+tree again then, and written like any others.
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_base64, b2a_base64
+
+from guestagent import defs
+from guestagent.errors import Origin
+from guestagent.plan.kinds.file import File
+from guestagent.plan.kinds.script import Script, StageScript
+from guestagent.system.digest import digest
+from guestagent.system.jsontext import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from guestagent.plan.kinds.file import WriteFile
+
+
+def carrier(changes: list[WriteFile], instance: str) -> StageScript:
+    """Return the script that carries the files, under a name that no other instance's has."""
+    files = [
+        {
+            "path": change.path,
+            "content": b2a_base64(change.new, newline=False).decode(),
+            "mode": change.mode,
+            "owner": change.owner,
+            "append": change.append,
+            "why": list(change.why),
+        }
+        for change in changes
+    ]
+    text = f"#!/bin/sh\nexec {defs.PROGRAM} write-later <<'END'\n{dumps(files)}\nEND\n"
+    content = text.encode()
+    script = Script(
+        "script",
+        "late",
+        30,
+        frequency="instance",
+        name=f"write_files-{digest(content + instance.encode())[:8]}",
+        content=content,
+        why=changes[0].why,
+        secret=True,
+    )
+    return StageScript("step", script, None)
+
+
+def carried(content: bytes) -> list[File]:
+    """Return the files that the script hands over on standard input."""
+    return [_file(item) for item in loads(content)]
+
+
+def _file(item: dict[str, Any]) -> File:
+    return File(
+        "append" if item["append"] else "file",
+        item["path"],
+        a2b_base64(item["content"]),
+        mode=item["mode"],
+        why=Origin(*item["why"]),
+        secret=True,
+        owner=item["owner"],
+    )

@@ -1,0 +1,122 @@
+"""What a kind compares a resource with, and what comes of that."""
+
+from __future__ import annotations
+
+from stat import S_IMODE, S_ISREG
+
+from guestagent.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guestagent.model import Facts
+    from guestagent.plan.kinds import Change
+    from guestagent.plan.kinds.file import WriteFile
+    from guestagent.system.root import Entry, Root
+
+
+class Outcome(NamedTuple):
+    """What a comparison finds: nothing to do, unless there are changes.
+
+    ``kept`` names what an administrator changed, so that it is left alone.  ``record`` is what the
+    state remembers of the resource once the changes are made, by the keys of ``memory.applied``.
+    """
+
+    changes: tuple[Change, ...] = ()
+    kept: tuple[str, ...] = ()
+    record: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
+
+
+class FileState(NamedTuple):
+    """Content and mode of the regular file at a path; both are None where there is none.
+
+    ``in_order`` tells whether it belongs to the right user; true where the path is free.
+    """
+
+    content: bytes | None
+    mode: int | None
+    in_order: bool
+
+
+class View:
+    """The tree, the facts, what the state remembers, and the changes that are planned already.
+
+    ``first`` tells that the instance is new: everything applies again.  ``lets_in`` tells that
+    the plan installs a key with which someone can log in.
+    """
+
+    def __init__(
+        self, root: Root, facts: Facts, recorded: Mapping[str, str], *, first: bool, lets_in: bool
+    ) -> None:
+        self.root, self.facts, self.recorded = root, facts, recorded
+        self.first, self.lets_in = first, lets_in
+        self.changes: list[Change] = []
+        self._entries: dict[str, Entry | None] = {}
+
+    # Memory
+
+    def is_done(self, key: str) -> bool:
+        """Tell whether something was done for this instance."""
+        return key in self.recorded and not self.first
+
+    def once(self, key: str, *changes: Change) -> Outcome:
+        """Return the outcome for what is done once per instance: nothing more if it was done."""
+        return Outcome(() if self.is_done(key) else changes, record={key: "done"})
+
+    def remember(self, key: str) -> Outcome:
+        """Return the outcome for what was done for this instance and is not undone."""
+        return Outcome(record={key: self.recorded[key]} if self.is_done(key) else {})
+
+    def is_edited(self, key: str, now: str) -> bool:
+        """Tell whether an administrator changed what guestagent applied for this instance."""
+        return self.is_done(key) and self.recorded[key] != now
+
+    def keep(self, key: str, name: str) -> Outcome:
+        """Return the outcome for what an administrator changed."""
+        return Outcome(kept=(name,), record={key: self.recorded[key]})
+
+    # The tree, as it will be after the changes before
+
+    def file(self, path: str, owner: str = "") -> FileState:
+        """Return the file that will be at a path.  Raises Refused, OSError.
+
+        It must belong to the user who owns its directory, if one does, else to the user named in
+        ``owner`` ("user" or "user:group"), else to root.
+        """
+        write = self._planned(path)
+        if write is not None:
+            return FileState(write.new, write.mode, True)
+        if path not in self._entries:
+            self._entries[path] = self.root.look(path)
+        found = self._entries[path]
+        if found is None:
+            return FileState(None, None, True)
+        if not S_ISREG(found.stat.st_mode):
+            return FileState(None, None, False)
+        return FileState(found.content, S_IMODE(found.stat.st_mode), self._in_order(found, owner))
+
+    def _in_order(self, found: Entry, owner: str) -> bool:
+        uid = found.stat.st_uid
+        if found.owner is not None:
+            return uid == found.owner
+        name = owner.partition(":")[0]
+        if not name:
+            return uid in self.root.trusted
+        account = self.facts.account(name)
+        return account is not None and uid == account.uid
+
+    def _planned(self, path: str) -> WriteFile | None:
+        for change in self.changes:
+            if change.kind == "write" and change.path == path:
+                return change
+        return None
+
+    def add(self, change: Change) -> None:
+        """Add a change; an earlier one that writes the same file becomes part of it."""
+        if change.kind == "write":
+            earlier = self._planned(change.path)
+            if earlier is not None:
+                self.changes.remove(earlier)
+                change = change.after(earlier)
+        self.changes.append(change)
