@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ def _for_types_only(tree: ast.Module) -> set[ast.AST]:
     return {below for node in guarded for part in node.body for below in ast.walk(part)}
 
 
-def imports(name: str) -> set[str]:
+@cache
+def imports(name: str) -> frozenset[str]:
     """The modules of guestagent that a module imports when it runs, late ones too."""
     tree = TREES[name]
     skipped = _for_types_only(tree)
@@ -66,7 +68,7 @@ def imports(name: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             deeper = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {module if module in TREES else node.module for module in deeper}
-    return {module for module in found if module in TREES}
+    return frozenset(module for module in found if module in TREES)
 
 
 def outside(name: str) -> set[str]:
@@ -246,3 +248,70 @@ def test_only_system_imports_private_modules(name: str) -> None:
     private = {module for module in found if module.startswith("_") and module != "__future__"}
     if room_of(name) != "system":
         assert not private, name
+
+
+# Rooms that only compute: they read nothing of this machine and change nothing, so that the same
+# data always give the same.  Beside each is what it may import, besides itself and the nouns.
+NOUNS = ("defs", "record", "errors", "model")
+COMPUTE = {
+    "parse": ("sources.bundle", "system.jsontext", "system.libc"),
+    "plan": ("memory", "system.digest", "system.jsontext"),
+    "desired": (
+        *("parse.fields", "parse.network.address", "plan.kinds", "plan.wanted"),
+        *("stacks", "system.jsontext"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("room", "allowed"), COMPUTE.items(), ids=COMPUTE)
+def test_what_only_computes_imports_nothing_else(room: str, allowed: tuple[str, ...]) -> None:
+    for name in TREES:
+        if room_of(name) == room:
+            others = {other for other in imports(name) if other != "guestagent"}
+            wrong = {other for other in others if not is_below(other, (room, *NOUNS, *allowed))}
+            assert not wrong, name
+            assert not outside(name) & {"os", "sys", "time", "socket", "select", "fcntl"}, name
+
+
+def is_below(name: str, modules: tuple[str, ...]) -> bool:
+    """Tell whether a module is one of these, or in one of these packages."""
+    return any(f"{name}.".startswith(f"guestagent.{module}.") for module in modules)
+
+
+# What changes the guest, talks to others or runs programs is behind few doors: who imports it.
+DOORS = {
+    "commit": "live.rollback verbs.apply verbs.write_later verbs.post report.plan",
+    "live.rollback": "verbs.apply verbs.rollback",
+    "live.network": "live.daemons live.rollback verbs.reload",
+    "live.daemons": "verbs.apply",
+    "live.sshd": "verbs.apply",
+    "scripts.runner": "cli",
+    "scripts.phone_home": "cli",
+    "scripts.ledger": "scripts.runner",
+    "scripts.process": "scripts.runner",
+    "scripts.output": "scripts.runner",
+    "sources.mount": "sources.path",
+    "sources.remote": "verbs.fetch verbs.source",
+    "sources.service": "sources.remote",
+    "sources.http": "sources.service commit verbs.post",
+    "stacks.programs": " ".join(f"stacks.{name}.reload" for name in defs.NETWORK_STACKS),
+    "system.lock": "scripts.runner verbs.apply verbs.rollback verbs.write_later",
+    "system.privsep": "commit sources.remote",
+    "verbs.apply": "cli",
+}
+
+
+@pytest.mark.parametrize(("door", "callers"), DOORS.items(), ids=DOORS)
+def test_effects_have_few_callers(door: str, callers: str) -> None:
+    behind = {name for name in TREES if is_below(name, (door,))}
+    importers = {name for name in TREES.keys() - behind if imports(name) & behind}
+    assert behind
+    assert {name for name in importers if not is_below(name, tuple(callers.split()))} == set()
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_renderer_checks_the_model_and_has_one_importer(stack: str) -> None:
+    renderer = f"{stack}.render"
+    assert {"guestagent.stacks.check", "guestagent.stacks.rendered"} <= imports(renderer)
+    importers = {name for name in TREES if renderer in imports(name)}
+    assert {name for name in importers if not name.startswith(f"{stack}.")} == {"guestagent.stacks"}
