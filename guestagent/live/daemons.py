@@ -26,7 +26,7 @@ def tell_daemons(
     A network that does not take over its files becomes a problem.  Raises OSError, Refused.
     """
     kinds = {change.kind for change in changes}
-    # Before the local unit no daemon runs, and the units of scripts start by themselves later.
+    # When the local unit runs, no daemon does yet, and the units of scripts start by themselves.
     if not options.boot:
         if _changes_sshd(changes):
             _systemctl("try-reload-or-restart", "ssh.service", "sshd.service")

@@ -5,7 +5,7 @@ It holds digests of what was applied, and no secret.
 
 from __future__ import annotations
 
-from guestagent import defs
+from guestagent import VERSION, defs
 from guestagent.record import NamedTuple
 from guestagent.system import ownfiles
 
@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from guestagent.sources.bundle import Bundle
     from guestagent.system.root import Root
 
 _VERSION = 1
@@ -92,3 +93,27 @@ def _decode(value: dict[str, Any]) -> State:
 def save(root: Root, state: State) -> None:
     """Write the state durably.  Raises OSError, Refused."""
     ownfiles.write(root, defs.STATE_FILE, {"version": _VERSION, **state._asdict()}, 0o600)
+
+
+def can_compare(run: State, bundle: Bundle) -> bool:
+    """Tell whether one look can show that nothing has changed since a run.
+
+    A metadata service was asked only for what can change in an instance's life, and the bundle says
+    whether that did.
+    """
+    return bool(run.fingerprint) and (bundle.unchanged or not bundle.service)
+
+
+def is_unchanged(run: State, bundle: Bundle, root: Root) -> bool:
+    """Tell whether source and tree are as a run left them.  Raises SourceBroken."""
+    return can_compare(run, bundle) and fingerprint(run, bundle, root) == run.fingerprint
+
+
+def fingerprint(run: State, bundle: Bundle, root: Root) -> str:
+    """Return the present state of all that a run looked at, as keyed digests.
+
+    It holds the version of guestagent too: another one may plan differently.  Raises SourceBroken.
+    """
+    key = bytes.fromhex(run.salt)
+    source = "service" if bundle.service else bundle.fingerprint(run.seen, key)
+    return f"{VERSION} {source} {root.fingerprint(run.watched, key)}"

@@ -1,6 +1,6 @@
 """The report of a run: written to /run, sent to the journal, shown by ``guestagent status``.
 
-What happens after the run, such as the end of a script, is added to the file.
+What happens after the run is added to the file by ``report.additions``.
 """
 
 from __future__ import annotations
@@ -68,19 +68,6 @@ class Report(NamedTuple):
         return sum(problem.severity == "error" for problem in self.problems)
 
 
-class ScriptResult(NamedTuple):
-    """How a script of user data ended.
-
-    ``status`` is its exit status (negative: the signal that killed it), "interrupted", "timeout" or
-    "not started".
-    """
-
-    stage: str
-    name: str
-    status: int | str
-    seconds: float
-
-
 def tell(report: Report) -> None:
     """Write a line for each problem and each change, and one for the whole run."""
     for problem in report.problems:
@@ -96,10 +83,10 @@ def tell(report: Report) -> None:
 
 def write(root: Root, report: Report) -> None:
     """Write the report into the tree's /run; where that fails, only log a warning."""
-    found = _as_json(report)
+    found = as_json(report)
     try:
         # Scripts that ran since the system started stay in the report of a later run.
-        scripts = _last(root).get("scripts")
+        scripts = read(root).get("scripts")
         if scripts:
             found["scripts"] = scripts
         ownfiles.write(root, defs.REPORT_FILE, found, 0o644)
@@ -109,44 +96,7 @@ def write(root: Root, report: Report) -> None:
         log.warning(f"{defs.REPORT_FILE}: cannot be written: {error}")
 
 
-def add_problems(root: Root, problems: Sequence[Problem]) -> None:
-    """Add errors of a later step to the report.  Raises OSError, Refused."""
-    found = _last_or_empty(root)
-    _add_problems(found, problems)
-    ownfiles.write(root, defs.REPORT_FILE, found, 0o644)
-
-
-def add_script(root: Root, script: ScriptResult, problems: Sequence[Problem]) -> None:
-    """Add the result of a script to the report, instead of an earlier one of the same script.
-
-    ``problems`` are the errors that this run of the script caused; those of an earlier run are
-    removed.  Raises OSError, Refused.
-    """
-    found = _last_or_empty(root)
-    found["scripts"] = [
-        known
-        for known in found["scripts"]
-        if (known["stage"], known["name"]) != (script.stage, script.name)
-    ]
-    found["scripts"].append(script._asdict())
-    earlier = ("scripts", script.stage, script.name)
-    found["problems"] = [
-        known
-        for known in found["problems"]
-        if (known["source"], known["document"], known["key"]) != earlier
-    ]
-    _add_problems(found, problems)
-    ownfiles.write(root, defs.REPORT_FILE, found, 0o644)
-
-
-def _add_problems(found: dict[str, Any], problems: Sequence[Problem]) -> None:
-    """Add errors to a report as it is in the file; the run counts as failed then."""
-    if problems:
-        found["problems"] = [*found["problems"], *(problem._asdict() for problem in problems)]
-        found["exit_status"] = found["exit_status"] or defs.EXIT_ERRORS
-
-
-def _as_json(report: Report) -> dict[str, Any]:
+def as_json(report: Report) -> dict[str, Any]:
     """Return the report as it is in the file.
 
     Other programs read the file, so that its keys keep their names and meaning.  Everyone may read
@@ -171,12 +121,7 @@ def _as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _last_or_empty(root: Root) -> dict[str, Any]:
-    """Return the report in the file; where there is none, that of a run that did nothing."""
-    return {**_as_json(Report()), "scripts": [], **_last(root)}
-
-
-def _last(root: Root) -> dict[str, Any]:
+def read(root: Root) -> dict[str, Any]:
     """Return the report in the file; empty where there is none that can be understood."""
     found = ownfiles.read(root, defs.REPORT_FILE)
     return found if isinstance(found, dict) else {}

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from guestagent.errors import Problem
     from guestagent.options import Options
-    from guestagent.report.run import ScriptResult
+    from guestagent.report.additions import ScriptResult
     from guestagent.scripts.staged import Script, Stage
 
 
@@ -293,7 +293,7 @@ class Runner:
 
     def _report_outcome(self, name: str, outcome: Outcome) -> None:
         """Write how a script ended to the report, and to the journal if it failed."""
-        from guestagent.report.run import ScriptResult
+        from guestagent.report.additions import ScriptResult
 
         reason = _failure(outcome, self.limit)
         problem = Origin("scripts", self.stage, name).error(reason) if reason else None
@@ -304,7 +304,7 @@ class Runner:
         self._report(None, Origin("scripts", self.stage, where).error(reason))
 
     def _report(self, result: ScriptResult | None, problem: Problem | None) -> None:
-        from guestagent.report.run import add_problems, add_script
+        from guestagent.report.additions import add_problems, add_script
 
         if problem:
             self.failed = True

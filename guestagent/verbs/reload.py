@@ -7,7 +7,7 @@ import os
 from guestagent import defs, log
 from guestagent.errors import NoPermission, Origin
 from guestagent.live.network import reload_postponed
-from guestagent.report.run import add_problems
+from guestagent.report.additions import add_problems
 from guestagent.system.root import Root
 
 TYPE_CHECKING = False

@@ -12,7 +12,8 @@ from rig import collected
 
 from guestagent import defs
 from guestagent.errors import Problem
-from guestagent.settings import CHECKS, Settings, load
+from guestagent.parse.settings_file import CHECKS
+from guestagent.settings import Settings, load
 from guestagent.system.root import Root
 
 

@@ -6,7 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from guestagent.settings import CHECKS, Settings
+from guestagent.parse.settings_file import CHECKS
+from guestagent.settings import Settings
 
 SHIPPED = (Path(__file__).parents[2] / "packaging" / "guestagent.toml").read_text()
 # Settings whose default is "not set": the file shows an example instead of the default.

@@ -1,0 +1,206 @@
+"""The steps of a run that finds a difference: plan, carry out, verify, remember."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from guestagent import defs
+from guestagent.commit import commit
+from guestagent.errors import Origin, Problems, TryAgain
+from guestagent.memory import note, state
+from guestagent.memory.state import State
+from guestagent.record import NamedTuple
+from guestagent.verbs import planning
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from guestagent.errors import Problem
+    from guestagent.options import Options
+    from guestagent.plan.difference import Plan
+    from guestagent.plan.kinds import Change
+    from guestagent.report.run import Report
+    from guestagent.settings import Settings
+    from guestagent.sources.bundle import Bundle
+    from guestagent.system.root import Root
+    from guestagent.verbs.planning import Planned, Said
+
+
+_THIS_RUN = Origin("guestagent", "", "")
+
+
+class Run(NamedTuple):
+    """What a run has from its beginning on.
+
+    ``settings_files`` are the paths that were looked at for the settings.
+    """
+
+    options: Options
+    root: Root
+    settings: Settings
+    settings_files: tuple[str, ...]
+
+
+def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterator[Report]:
+    """Do what the source asks for, and yield the report after each step."""
+    options, root, settings = run.options, run.root, run.settings
+    said = planning.read(bundle, root)
+    report = report.after("parse", said.problems)
+    yield report
+
+    before = planning.of_this_instance(before, said, root)
+    report = report._replace(
+        first_boot=not before.configured,
+        instance_id=said.instance_id or before.instance_id,
+        availability_zone=said.availability_zone or before.availability_zone,
+        project_id=said.project_id or before.project_id,
+    )
+    yield report
+    if options.boot and root.live and settings.network_manage:
+        _wait_for_nics_in(said)
+        report = report.after("nics")
+
+    planned = planning.make_plan(said, settings, root, before=before)
+    report = report.after("plan", planned.problems)._replace(kept=planned.plan.kept)
+    yield report
+
+    instance = report.instance_id
+    done = _carry_out(planned.plan, options, root, before=before, instance=instance)
+    report = report.after("apply", done.problems)._replace(changes=done.changes)
+    yield report
+
+    root.start_over()
+    if not report.errors:
+        report = report.after("verify", planning.verify(planned, root, done.record))
+    after = _remember(run, said, planned, done=done, before=before, report=report)
+    state.save(root, after)
+    note.remove(root)
+    yield report.after("remember")
+
+
+def _wait_for_nics_in(said: Said) -> None:
+    """Wait until udev has named the NICs that the source speaks of; if of none, for any one."""
+    from guestagent.facts.wait_for_nics import wait_for_nics
+
+    interfaces = said.data.network.interfaces if said.data.network else ()
+    wait_for_nics({item.mac for item in interfaces if item.mac and not item.stacked})
+
+
+class Done(NamedTuple):
+    """What of a plan was carried out, and what of it failed.
+
+    ``record`` maps resources to digests of what is applied now, without the changes that failed.
+    """
+
+    changes: tuple[Change, ...]
+    record: dict[str, str]
+    problems: tuple[Problem, ...] = ()
+
+
+def _carry_out(
+    plan: Plan, options: Options, root: Root, *, before: State, instance: str = ""
+) -> Done:
+    """Make the changes of a plan, and have running daemons take them over.
+
+    ``instance`` is the id of the instance that they are for.  Raises GuestagentError and OSError
+    where it is not known what was done, if anything was.
+    """
+    if not plan.changes and not root.exists(defs.STAGING_FILE):
+        return Done((), plan.record)
+    if options.confirm:
+        from guestagent.live import rollback
+
+        rollback.prepare(root, plan, before.record, options.confirm)
+    failures = commit(plan.changes, root, instance)
+    failed = [change for change, _ in failures]
+    problems = [problem for _, problem in failures]
+    changes = tuple(change for change in plan.changes if change not in failed)
+    not_applied = {key for change in failed for key in change.keys}
+    record = {key: value for key, value in plan.record.items() if key not in not_applied}
+    if root.live:
+        problems += _follow_up(changes, options, root)
+    return Done(changes, record, tuple(problems))
+
+
+def _follow_up(changes: Sequence[Change], options: Options, root: Root) -> list[Problem]:
+    """Tell running daemons what changed; check that sshd took over what was written for it."""
+    from guestagent.live.daemons import tell_daemons
+
+    problems = Problems()
+    tell_daemons(changes, options, root, problems)
+    written = [change.path for change in changes if change.kind == "write"]
+    if defs.SSHD_DROPIN in written:
+        from guestagent.live.sshd import check_sshd
+
+        check_sshd(root, problems)
+    return problems.problems
+
+
+def _remember(
+    run: Run, said: Said, planned: Planned, *, done: Done, before: State, report: Report
+) -> State:
+    """Return what the next run must know of this one."""
+    bundle, data, held = said.bundle, said.data, planned.intent.held
+    after = State(
+        configured=True,
+        instance_id=report.instance_id,
+        availability_zone=report.availability_zone,
+        project_id=report.project_id,
+        record=done.record,
+        drive=run.root.live and not run.options.source and not bundle.service,
+        time=int(time.time()),
+        rejected=before.rejected,
+    )
+    if not held and (data.config or data.scripts):
+        salt = os.urandom(16).hex()
+        after = after._replace(user_data=bundle.user_data(salt), user_data_salt=salt)
+    elif held or bundle.unchanged:
+        after = after._replace(user_data=before.user_data, user_data_salt=before.user_data_salt)
+    if report.errors:
+        return after  # the next run must try again, whether or not anything changes until then
+    after = after._replace(
+        salt=os.urandom(16).hex(),
+        seen=tuple(bundle.seen),
+        watched=(*run.settings_files, *run.root.watched),
+    )
+    if bundle.service:
+        # Scripts alone change nothing of later plans, cloud-config does.
+        documents = bundle.digests(after.salt, with_user_data=bool(data.config))
+        after = after._replace(documents=documents)
+    return after._replace(fingerprint=state.fingerprint(after, bundle, run.root))
+
+
+def fall_back(
+    options: Options, settings: Settings, root: Root, *, before: State, report: Report
+) -> Iterator[Report]:
+    """Give a guest that has no configuration yet the means to ask the metadata service.
+
+    Yields the report after each step.
+    """
+    if not settings.network_manage:
+        return
+    from guestagent.facts.wait_for_nics import wait_for_nics
+
+    wait_for_nics(())
+    planned = planning.plan_fallback(settings, root, before.record)
+    report = report.after("plan", planned.problems)
+    yield report
+    done = _carry_out(planned.plan, options, root, before=before)
+    state.save(root, State(record=done.record))
+    yield report.after("fall back", done.problems)._replace(changes=done.changes)
+
+
+def roll_back(options: Options, root: Root) -> list[Problem]:
+    """Take back a change of the network that was not confirmed before the system restarted.
+
+    Raises TryAgain while the change may still be confirmed.
+    """
+    from guestagent.live import rollback
+
+    if not options.boot or rollback.timer_runs(root):
+        raise TryAgain("a network change waits for: guestagent confirm")
+    failures = rollback.restore(root, running=False)
+    reason = "the last change of the network was not confirmed, and is taken back"
+    return [_THIS_RUN.warning(reason), *(_THIS_RUN.error(failure) for failure in failures)]
