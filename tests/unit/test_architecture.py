@@ -280,11 +280,11 @@ def is_below(name: str, modules: tuple[str, ...]) -> bool:
 
 # What changes the guest, talks to others or runs programs is behind few doors: who imports it.
 DOORS = {
-    "commit": "live.rollback verbs.apply verbs.write_later verbs.post report.plan",
-    "live.rollback": "verbs.apply verbs.rollback",
+    "commit": "live.rollback verbs.change verbs.write_later",
+    "live.rollback": "verbs.change verbs.rollback",
     "live.network": "live.daemons live.rollback verbs.reload",
-    "live.daemons": "verbs.apply",
-    "live.sshd": "verbs.apply",
+    "live.daemons": "verbs.change",
+    "live.sshd": "verbs.change",
     "scripts.runner": "cli",
     "scripts.phone_home": "cli",
     "scripts.ledger": "scripts.runner",
@@ -298,6 +298,7 @@ DOORS = {
     "system.lock": "scripts.runner verbs.apply verbs.rollback verbs.write_later",
     "system.privsep": "commit sources.remote",
     "verbs.apply": "cli",
+    "verbs.change": "verbs.apply",
 }
 
 
