@@ -57,18 +57,29 @@ def find_drive(search: Search, identify: Identify, problems: Problems) -> Bundle
 
 def _find_devices(search: Search) -> list[str]:
     """Return the block devices with the label, by the cheapest way that is certain."""
-    links = (f"{defs.BY_LABEL_DIR}/{label}" for label in (defs.LABEL, defs.LABEL.upper()))
-    targets = sorted({os.path.realpath(link) for link in links if os.path.exists(link)})
-    linked = [device for device in targets if not _has_other_file_system(device)]
+    linked = _linked_devices()
+    # Where several devices claim the link, udev gives it to one, not always the same.
     if len(linked) == 1 and _has_one_claim():
         return linked
     if not linked and not _is_expected(search) and not _is_udev_behind():
         return []
-    # Only now, because pyudev is dear to import: 2 interpreter starts.
+    # Only now, because importing pyudev costs as much CPU time as 2 starts of the interpreter.
     from guestagent.sources.udev import wait_for_drive
 
     _load_cdrom_driver()
     return wait_for_drive(_patience(search)) or linked
+
+
+def _linked_devices() -> list[str]:
+    """Return the devices that udev's links name for the label, in lower or upper case."""
+    found = set()
+    for label in (defs.LABEL, defs.LABEL.upper()):
+        link = f"{defs.BY_LABEL_DIR}/{label}"
+        if os.path.exists(link):
+            device = os.path.realpath(link)
+            if not _has_other_file_system(device):
+                found.add(device)
+    return sorted(found)
 
 
 def _has_other_file_system(device: str) -> bool:

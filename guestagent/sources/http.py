@@ -125,8 +125,9 @@ class Client:
             return None
         if status != 200:
             raise SourceBroken(f"{self.endpoint.url}{path}: HTTP status {status}")
-        free = path.endswith(_FREE_TEXT) or path.startswith(_FREE_FOLDER)
-        if content.lstrip()[:1] == b"<" and not free:
+        # Proxies and half-started services send error pages with status 200.
+        may_be_page = path.endswith(_FREE_TEXT) or path.startswith(_FREE_FOLDER)
+        if content.lstrip()[:1] == b"<" and not may_be_page:
             raise Transient("an HTML or XML page instead of the document")
         return content
 
@@ -183,7 +184,7 @@ class Client:
             raise Transient(_reason(error)) from None
         finally:
             if not whole:
-                self.close()
+                self._disconnect()
         if response.status in _TRANSIENT:
             after = _seconds(response.getheader("Retry-After", ""))
             raise Transient(f"HTTP status {response.status}", after)
@@ -196,7 +197,7 @@ class Client:
         """
         connection = self._connection
         if connection is None or connection.sock is None or not _is_idle(connection.sock):
-            self.close()
+            self._disconnect()
             connection = HTTPConnection(self.endpoint.host, self.endpoint.port)
             connection.sock = self._open(end)  # so that http.client makes none
             self._connection = connection
@@ -230,19 +231,27 @@ class Client:
         if len(content) > limit:
             raise _TooLarge
         self.left -= len(content)
+        # getheader() joins the values of several headers with commas.
         lengths = {text.strip() for text in response.getheader("Content-Length", "").split(",")}
         if len(lengths) > 1:
             raise Transient("an answer with two lengths")
-        told = lengths.pop()
-        if told.isdecimal() and len(told) < 20 and len(content) < int(told):
+        # Where it is shorter than that, http.client's read() returns what has come.
+        length = lengths.pop()
+        if length.isdecimal() and len(length) < 20 and len(content) < int(length):
             raise Transient(_CUT_OFF)
         return content, True
 
-    def close(self) -> None:
+    def _disconnect(self) -> None:
         """Close the connection; the next request makes another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def close(self) -> None:
+        """Close the connection, also one that was given and not used."""
+        self._disconnect()
+        if self._first_socket is not None:
+            self._first_socket.close()
 
 
 def _is_idle(sock: socket.socket) -> bool:
@@ -258,8 +267,8 @@ def _is_idle(sock: socket.socket) -> bool:
 def back_off(tries: int, after: float = 0.0) -> float:
     """Return the seconds to wait after so many failed tries: exponential, with full jitter.
 
-    ``after`` is the least that the server asked for.  It has jitter too, so that guests that were
-    told the same do not all come back at the same time.
+    ``after`` is the least that the server asked for.  It gets jitter too, so that guests that
+    were asked the same do not all come back at the same time.
     """
     most = min(defs.BACK_OFF_MOST, defs.BACK_OFF_FIRST * 2 ** min(tries, 64))
     jitter = random.uniform(0, most)  # noqa: S311 - not for secrets
