@@ -44,18 +44,18 @@ def plan(ask: Ask, wanted: Wanted) -> None:
 
         default, found = people.read(ask, wanted)
         made = users.plan(ask, found, wanted)
-        keys = authorized.keys(ask, default, made, wanted)
+        keys = authorized.keys(ask, default, made, wanted=wanted)
     else:
         default, made = default_user.usual_name(ask), ()
         keys = _metadata_keys(ask, default)
     accounts = Accounts(default, made, _known(ask, default, made))
-    logins: list[Login] = [*_authorized_keys(ask, accounts, keys, wanted)]
+    logins: list[Login] = [*_authorized_keys(ask, accounts, keys, wanted=wanted)]
     if data.config or data.admin_pass or data.password_url:
         from guestagent.desired.accounts import passwords
 
-        logins += passwords.passwords_and_locks(ask, accounts, logins, wanted)
+        logins += passwords.passwords_and_locks(ask, accounts, logins, wanted=wanted)
     if default not in ("", "root", *(person.name for person in made)):
-        _make_default_user(ask, default, logins, wanted)
+        _make_default_user(ask, default, logins, wanted=wanted)
     wanted.want(*logins)
 
 
@@ -107,5 +107,5 @@ def _make_default_user(ask: Ask, name: str, logins: list[Login], wanted: Wanted)
     for item in logins:
         owner = item.user if item.kind == "block" else item.name
         if owner == name:
-            default_user.want_account(name, item.why, ask, wanted)
+            default_user.want_account(name, item.why, ask, wanted=wanted)
             return

@@ -42,9 +42,11 @@ def keys(ask: Ask, default: str, people: Iterable[Person], wanted: Wanted) -> di
         if given is not None:
             found[person.name] = _checked(given, wanted)
         elif person.get("ssh_redirect_user"):
-            found[person.name] = _redirected(person, default, metadata, wanted)
+            found[person.name] = _redirected(person, default, metadata, wanted=wanted)
     for name in _owners(ask, default):
-        lines = _root_lines(ask, common, default, wanted) if name == "root" else common
+        lines = common
+        if name == "root":
+            lines = _root_lines(ask, common, default, wanted=wanted)
         found[name] = [*found.get(name, ()), *lines]
     return {name: _each_once(lines) for name, lines in found.items() if lines}
 

@@ -67,7 +67,7 @@ def want_account(name: str, why: Origin, ask: Ask, wanted: Wanted) -> None:
         why=why,
     )
     wanted.want(user)
-    want_sudo(name, why, ask, wanted)
+    want_sudo(name, why, ask, wanted=wanted)
 
 
 def want_sudo(name: str, why: Origin, ask: Ask, wanted: Wanted) -> None:

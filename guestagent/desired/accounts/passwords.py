@@ -123,9 +123,9 @@ class _Given:
     def add_plain_or_hash(self, name: str, text: str, why: Origin) -> None:
         """Add a password that may be a hash, or a word that asks for one made at random."""
         if text in ("R", "RANDOM"):
-            self.add(name, "", "random", why)
+            self.add(name, "", "random", why=why)
         else:
-            self.add(name, text, "hash" if is_hash(text) else "plain", why)
+            self.add(name, text, "hash" if is_hash(text) else "plain", why=why)
 
 
 def passwords_and_locks(
@@ -138,10 +138,10 @@ def passwords_and_locks(
     """
     owner = _metadata_owner(ask, accounts.default)
     if not ask.data.config:
-        return _of_metadata(ask, accounts, owner, wanted)
+        return _of_metadata(ask, accounts, owner, wanted=wanted)
     given = _Given(ask, accounts, wanted)
     _read_chpasswd(ask, given, wanted)
-    _read_password(ask, accounts.default, given, wanted)
+    _read_password(ask, accounts.default, given, wanted=wanted)
     first = list(given.passwords.values())
     # What ``users`` say of these accounts' passwords and locks is overridden.
     people = [person for person in accounts.people if person.name not in given.passwords]
@@ -149,7 +149,7 @@ def passwords_and_locks(
     found: list[Login] = [*given.passwords.values()]
     locked = {person.name for person in people if person.get("lock_passwd")}
     if owner not in given.passwords and owner not in locked:
-        found += _of_metadata(ask, accounts, owner, wanted)
+        found += _of_metadata(ask, accounts, owner, wanted=wanted)
     found += _locks(
         people,
         exempt={owner, *given.wrong},
@@ -171,7 +171,7 @@ def _read_chpasswd(ask: Ask, given: _Given, wanted: Wanted) -> None:
     for index, entry in enumerate(setting.value.get("users", ())):
         form = kinds.get(entry.get("type", "hash"), "hash")
         why = setting.at("users", index)
-        given.add(entry["name"], entry.get("password", ""), form, why)
+        given.add(entry["name"], entry.get("password", ""), form, why=why)
     for index, line in enumerate(setting.value.get("list", ())):
         why = setting.at("list", index)
         name, colon, text = line.partition(":")
@@ -206,7 +206,7 @@ def _read_people(people: Iterable[Person], given: _Given) -> None:
         for field, form in _OF_USERS:
             text = person.get(field)
             if text and (person.new or field != "passwd"):
-                given.add(person.name, text, form, person.fields[field].at())
+                given.add(person.name, text, form, why=person.fields[field].at())
 
 
 def _metadata_owner(ask: Ask, default: str) -> str:

@@ -74,10 +74,11 @@ def read(ask: Ask, wanted: Wanted) -> tuple[str, list[Person]]:
     default = entries.pop(_DEFAULT, None)
     # An entry with the default user's own name describes the default user, too.
     same = entries.pop(name, None) if default is not None else None
-    people = [_person(ask, entry, why, fields) for entry, (why, fields) in entries.items()]
+    people = [_person(ask, entry, why, fields=fields) for entry, (why, fields) in entries.items()]
     if default is not None:
         why, fields = default
-        person = _person(ask, name, why, _default_fields(ask, own, fields, same))
+        fields = _default_fields(ask, own, fields, same=same)
+        person = _person(ask, name, why, fields=fields)
         # As with cloud-init it is made last: numbers are given to accounts in this order.
         people.append(person._replace(default=True))
     people = [person for person in people if _makes_sense(person, wanted)]
@@ -139,11 +140,11 @@ def _add_default(ask: Ask, entries: dict[str, Entry]) -> None:
 def _default_fields(
     ask: Ask, own: dict[str, Value], entry: dict[str, Value], same: Entry | None
 ) -> dict[str, Value]:
-    """Return what the default user has, from the strongest word to the weakest.
+    """Return the default user's fields.
 
-    These are ``own``, of ``user`` and ``system_info``; ``entry``, of the name ``default`` in
-    ``users``; and ``same``, of its real name there.  Groups that only the last gives are added
-    to those of the settings.
+    The first of these that gives a field decides it: ``own``, of ``user`` and ``system_info``;
+    ``entry``, of the name ``default`` in ``users``; and ``same``, of the user's real name there.
+    Groups that only the last gives are added to those of the settings.
     """
     by_name = same[1] if same else {}
     fields = by_name | entry | own

@@ -214,7 +214,7 @@ def _plan_sudo(people: list[Person], wanted: Wanted) -> None:
     for person in people:
         # In quotes a name is never taken for an alias or for one of sudo's own words.
         name = person.name if person.name.islower() else f'"{person.name}"'
-        for rule in _good(person, "sudo", sudo_rule, wanted):
+        for rule in _good(person, "sudo", sudo_rule, wanted=wanted):
             lines.append(f"{name} {rule}")
             why = why or person.fields["sudo"].at()
     if why is not None:
@@ -233,7 +233,7 @@ def _plan_doas(ask: Ask, people: list[Person], wanted: Wanted) -> None:
             reason = "doas is not installed; the rules are left out"
             wanted.error(person.fields["doas"].at(), reason)
             continue
-        lines += _good(person, "doas", doas_rule, wanted)
+        lines += _good(person, "doas", doas_rule, wanted=wanted)
         why = why or person.fields["doas"].at()
     if lines and why is not None:
         block = Block(

@@ -33,7 +33,7 @@ def plan(ask: Ask, people: Iterable[Person], wanted: Wanted) -> tuple[Person, ..
     groups = _Groups(ask, people, wanted)
     accounts: list[tuple[Person, User]] = []
     for person in people:
-        user = _account(ask, person, groups, wanted)
+        user = _account(ask, person, groups, wanted=wanted)
         if user is None:
             continue
         if person.new and user.option("--home-dir"):
@@ -43,7 +43,7 @@ def plan(ask: Ask, people: Iterable[Person], wanted: Wanted) -> tuple[Person, ..
     for person, user in accounts:
         wanted.want(user)
         if person.default and "sudo" not in person.fields:
-            default_user.want_sudo(person.name, person.why, ask, wanted)
+            default_user.want_sudo(person.name, person.why, ask, wanted=wanted)
     made = tuple(person for person, _ in accounts)
     rules.plan(ask, made, wanted)
     return made
@@ -122,7 +122,7 @@ def _account(ask: Ask, person: Person, groups: _Groups, wanted: Wanted) -> User 
         ("expiredate", "--expiredate", _date),
         ("inactive", "--inactive", str),
     ):
-        value = _text(person, key, check, wanted)
+        value = _text(person, key, check, wanted=wanted)
         if value:
             arguments += [option, value]
     primary = _primary_group(person, groups)
@@ -137,8 +137,8 @@ def _account(ask: Ask, person: Person, groups: _Groups, wanted: Wanted) -> User 
     return User(
         "user",
         person.name,
-        gecos=_text(person, "gecos", _comment, wanted) or usual_gecos,
-        shell=_text(person, "shell", _path, wanted) or usual_shell,
+        gecos=_text(person, "gecos", _comment, wanted=wanted) or usual_gecos,
+        shell=_text(person, "shell", _path, wanted=wanted) or usual_shell,
         groups=_further_groups(ask, person, groups),
         why=person.why,
         arguments=tuple(arguments),
@@ -172,7 +172,7 @@ def _selinux_user(ask: Ask, person: Person, wanted: Wanted) -> list[str]:
     if not ask.facts.texts.get(defs.SELINUX_CONFIG):
         wanted.warn(person.fields["selinux_user"].at(), "this guest has no SELinux; ignored")
         return []
-    name = _text(person, "selinux_user", fields.login_name, wanted)
+    name = _text(person, "selinux_user", fields.login_name, wanted=wanted)
     return ["--selinux-user", name] if name else []
 
 

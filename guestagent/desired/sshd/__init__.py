@@ -66,7 +66,7 @@ def _plan_by_cloud_config(ask: Ask, policy: Policy, wanted: Wanted) -> None:
         files = host_keys.given(setting, wanted)
         policy = _with_certificates(policy, host_keys.certificates(files), setting.at())
     _plan_drop_in(ask, policy, wanted)
-    host_keys.plan(ask, files, _instance(ask), wanted)
+    host_keys.plan(ask, files, _instance(ask), wanted=wanted)
 
 
 def _instance(ask: Ask) -> Origin:
@@ -88,7 +88,7 @@ def _policy(ask: Ask, access: Access, wanted: Wanted) -> Policy:
     switch = ask.data.setting("ssh_pwauth")
     if switch is not None:
         policy = policy._replace(password="yes" if switch.value else "no", why=switch.at())
-        if switch.value and _root_may_use_password(ask, access, switch.at(), wanted):
+        if switch.value and _root_may_use_password(ask, access, switch.at(), wanted=wanted):
             policy = policy._replace(root="yes", notes=(_ROOT_NOTE,))
     if policy.password != "no" or access.by_key:  # noqa: S105 - a keyword's value
         return policy

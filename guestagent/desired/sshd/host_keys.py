@@ -107,7 +107,7 @@ def given(keys: Setting, wanted: Wanted) -> dict[str, str]:
     # The private keys first, as the others need them.
     for name in sorted(keys.value, key=lambda name: "_private" not in name):
         try:
-            _add(name, keys, files, wanted)
+            _add(name, keys, files, wanted=wanted)
         except FieldError as error:
             wanted.error(keys.at(name), str(error))
     return files
