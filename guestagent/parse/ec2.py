@@ -28,12 +28,12 @@ _IDENTITY = "dynamic/instance-identity/document"
 _NAMES = ("instance-id", "local-hostname")
 
 
-def instance_id(bundle: Bundle) -> str | None:
+def read_instance_id(bundle: Bundle) -> str | None:
     """Return the instance id of a source; None where it has none that is valid.
 
     Raises SourceBroken.
     """
-    found = _Reader(bundle, Problems()).instance_id()
+    found = _Reader(bundle, Problems()).read_instance_id()
     return found.value if found else None
 
 
@@ -60,33 +60,33 @@ class _Reader:
         version = _LATEST if _LATEST in versions else max(versions, default=_LATEST)
         self.where = f"ec2/{version}"
         if _TREE in bundle.names(self.where):
-            self.document, self.values = _TREE, self._values_of_tree()
+            self.document, self.values = _TREE, self._read_tree()
         else:
-            self.document, self.values = _FILE, self._values_of_file()
+            self.document, self.values = _FILE, self._read_file()
 
     def read(self) -> InstanceData:
         """Return what all documents say."""
         data = InstanceData(
-            instance_id=self.instance_id(),
-            hostname=self._text("local-hostname", fields.host_name),
-            ssh_keys=self._ssh_keys(),
-            availability_zone=self._availability_zone(),
+            instance_id=self.read_instance_id(),
+            hostname=self._read_text("local-hostname", fields.host_name),
+            ssh_keys=self._read_ssh_keys(),
+            availability_zone=self._read_availability_zone(),
         )
-        return self._with_user_data(data)
+        return self._add_user_data(data)
 
-    def instance_id(self) -> Text | None:
+    def read_instance_id(self) -> Text | None:
         """Return the instance id."""
         if "instance-id" not in self.values:
             reason = "is missing; the run counts as one of the same instance"
             self.problems.error(self._origin(self.document, "instance-id"), reason)
-        return self._text("instance-id", fields.instance_id)
+        return self._read_text("instance-id", fields.instance_id)
 
-    def _text(self, name: str, check: Callable[[str], str]) -> Text | None:
+    def _read_text(self, name: str, check: Callable[[str], str]) -> Text | None:
         if name not in self.values:
             return None
-        return self._checked(self._origin(self.document, name), self.values[name], check)
+        return self._check(self._origin(self.document, name), self.values[name], check)
 
-    def _ssh_keys(self) -> tuple[Text, ...] | None:
+    def _read_ssh_keys(self) -> tuple[Text, ...] | None:
         """Return the keys, one for each line of a value; None if there are none."""
         found = []
         for name, value in self.values.items():
@@ -95,20 +95,20 @@ class _Reader:
             for line in value.splitlines():
                 if not line.strip():
                     continue
-                key = self._checked(self._origin(self.document, name), line, fields.ssh_key)
+                key = self._check(self._origin(self.document, name), line, fields.ssh_key)
                 if key is not None:
                     found.append(key)
         return tuple(found[: defs.MAX_KEYS]) if found else None
 
-    def _availability_zone(self) -> Text | None:
-        zone = self._json_object(_IDENTITY).get("availabilityZone")
+    def _read_availability_zone(self) -> Text | None:
+        zone = self._read_json_object(_IDENTITY).get("availabilityZone")
         if not isinstance(zone, str):
             return None
-        return self._checked(self._origin(_IDENTITY, "availabilityZone"), zone, fields.plain)
+        return self._check(self._origin(_IDENTITY, "availabilityZone"), zone, fields.plain)
 
-    def _with_user_data(self, data: InstanceData) -> InstanceData:
+    def _add_user_data(self, data: InstanceData) -> InstanceData:
         """Add cloud-config and scripts of user data."""
-        content = self._bytes("user-data") or b""
+        content = self._read_bytes("user-data") or b""
         if not content.strip():
             return data
         from guestagent.parse.userdata.read import read
@@ -128,21 +128,21 @@ class _Reader:
             return data
         return data._replace(config=config, scripts=scripts)
 
-    def _values_of_tree(self) -> dict[str, str]:
+    def _read_tree(self) -> dict[str, str]:
         found = {}
         for name in _NAMES:
-            content = self._bytes(f"{_TREE}/{name}")
+            content = self._read_bytes(f"{_TREE}/{name}")
             if content is not None:
                 # What is not UTF-8 becomes a character that no validator lets through.
                 found[name] = content.decode("utf-8", "replace").strip()
         for number in self.bundle.names(f"{self.where}/{_TREE}/public-keys"):
             name = f"public-keys/{number}/openssh-key"
-            content = self._bytes(f"{_TREE}/{name}") or b""
+            content = self._read_bytes(f"{_TREE}/{name}") or b""
             found[name] = content.decode("utf-8", "replace")
         return found
 
-    def _values_of_file(self) -> dict[str, str]:
-        given = self._json_object(_FILE)
+    def _read_file(self) -> dict[str, str]:
+        given = self._read_json_object(_FILE)
         found = {name: given[name] for name in _NAMES if isinstance(given.get(name), str)}
         keys = given.get("public-keys")
         if not isinstance(keys, dict):
@@ -154,7 +154,7 @@ class _Reader:
                 found[f"public-keys/{number}/openssh-key"] = line
         return found
 
-    def _bytes(self, name: str) -> bytes | None:
+    def _read_bytes(self, name: str) -> bytes | None:
         """Return a document as it is; None where it is missing or unreadable."""
         try:
             return self.bundle.get(f"{self.where}/{name}", defs.JSON_LIMIT)
@@ -162,9 +162,9 @@ class _Reader:
             self.problems.error(self._origin(name), str(error))
             return None
 
-    def _json_object(self, name: str) -> dict[str, Any]:
+    def _read_json_object(self, name: str) -> dict[str, Any]:
         """Return the JSON object of a document; an empty one where it is missing or bad."""
-        content = self._bytes(name)
+        content = self._read_bytes(name)
         if content is None:
             return {}
         try:
@@ -177,7 +177,7 @@ class _Reader:
             return {}
         return value
 
-    def _checked(self, origin: Origin, text: str, check: Callable[[str], str]) -> Text | None:
+    def _check(self, origin: Origin, text: str, check: Callable[[str], str]) -> Text | None:
         value = self.problems.take(origin, check, text)
         return None if value is None else Text(value, origin)
 

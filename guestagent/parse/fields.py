@@ -195,7 +195,7 @@ def ssh_key(text: str) -> str:
     if len(words) < 2 or words[0] not in _KEY_TYPES:
         raise FieldError("is not a public key: it must begin with a key type that is accepted")
     kind, encoded, *comment = words
-    kind_inside, *numbers = _blob_fields(base64(encoded))
+    kind_inside, *numbers = _split_blob(base64(encoded))
     if kind_inside != kind.encode() or not numbers:
         raise FieldError("is not a public key: it is truncated, or of another type inside")
     if not _key_fits(kind, numbers):
@@ -203,7 +203,7 @@ def ssh_key(text: str) -> str:
     return " ".join((kind, encoded, *(part[:_COMMENT_LIMIT] for part in comment)))
 
 
-def _blob_fields(blob: bytes) -> list[bytes]:
+def _split_blob(blob: bytes) -> list[bytes]:
     """Return the fields of a key blob, at least one: each is its length in 4 bytes, and itself."""
     found: list[bytes] = []
     at = 0
@@ -253,7 +253,7 @@ def rsa_key(lines: Iterable[str]) -> tuple[int, int]:
         kind, encoded = line.split()[:2]
         if kind != "ssh-rsa":
             continue
-        _, exponent, modulus = _blob_fields(base64(encoded))
+        _, exponent, modulus = _split_blob(base64(encoded))
         # An encrypted password is as long as the modulus, and is posted in base64.
         if len(modulus.lstrip(b"\0")) * 4 // 3 > defs.POST_LIMIT:
             raise FieldError("has an RSA key that is too long for the metadata service")

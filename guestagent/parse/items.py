@@ -26,8 +26,8 @@ class BadItem(Exception):
 class Item(NamedTuple):
     """A JSON object, its origin, and the collector of its problems.
 
-    A field without which the object is of no use is read with ``text`` and ``check``, which raise
-    BadItem.  Another field that is bad is reported and left out.
+    The methods that take a field report it if it is bad, and return None.  Those that require it
+    raise BadItem: without the field, the whole object is of no use.
     """
 
     fields: dict[str, Any]
@@ -42,28 +42,28 @@ class Item(NamedTuple):
         """Report that a field is left out."""
         self.problems.error(self.origin.under(name), reason)
 
-    def optional(self, name: str, check: Callable[[Any], T]) -> T | None:
+    def take(self, name: str, check: Callable[[Any], T]) -> T | None:
         """Return what a validator makes of a field; None where it is missing or bad."""
         value = self.fields.get(name)
         if value is None:
             return None
         return self.problems.take(self.origin.under(name), check, value)
 
-    def optional_text(self, name: str, check: Callable[[str], T]) -> T | None:
+    def take_text(self, name: str, check: Callable[[str], T]) -> T | None:
         """Return what a validator makes of a string; None where it is missing or bad."""
         value = self.fields.get(name)
         if value is None:
             return None
         return self.problems.take_text(self.origin.under(name), check, value)
 
-    def needed_text(self, name: str, check: Callable[[str], T]) -> T | None:
+    def take_needed_text(self, name: str, check: Callable[[str], T]) -> T | None:
         """Return what a validator makes of a string; None where it is bad.
 
         That it is missing is an error too.
         """
         if self.fields.get(name) is None:
             self.error(name, "is missing")
-        return self.optional_text(name, check)
+        return self.take_text(name, check)
 
     def child(self, name: str) -> Item | None:
         """Return an object in a field; None where it is missing, or of another type."""
@@ -109,7 +109,7 @@ class Item(NamedTuple):
         """Return the exception for an object that cannot be used because of a field."""
         return BadItem(self.origin.under(name).error(reason))
 
-    def text(self, name: str) -> str:
+    def require_text(self, name: str) -> str:
         """Return a string that is not empty.  Raises BadItem if there is none."""
         value = self.fields.get(name)
         if value is None or value == "":
@@ -118,7 +118,7 @@ class Item(NamedTuple):
             raise self.bad(name, "must be a string")
         return value
 
-    def check(self, name: str, function: Callable[..., T], *arguments: Any) -> T:
+    def require(self, name: str, function: Callable[..., T], *arguments: Any) -> T:
         """Return what a validator makes of the arguments, of which the field is one.
 
         Raises BadItem where the validator raises FieldError.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from guestagent.sources.bundle import Bundle
 
 
-def instance_id(bundle: Bundle) -> str | None:
+def read_instance_id(bundle: Bundle) -> str | None:
     """Return the id of the instance that a source is for; None where it has none that is valid.
 
     Raises SourceBroken.
@@ -19,8 +19,8 @@ def instance_id(bundle: Bundle) -> str | None:
     if _is_ec2(bundle):
         from guestagent.parse import ec2
 
-        return ec2.instance_id(bundle)
-    return openstack.instance_id(bundle)
+        return ec2.read_instance_id(bundle)
+    return openstack.read_instance_id(bundle)
 
 
 def parse(bundle: Bundle, problems: Problems) -> InstanceData:
@@ -36,4 +36,4 @@ def parse(bundle: Bundle, problems: Problems) -> InstanceData:
 
 
 def _is_ec2(bundle: Bundle) -> bool:
-    return openstack.folder(bundle) is None and bool(bundle.names("ec2"))
+    return openstack.find_folder(bundle) is None and bool(bundle.names("ec2"))

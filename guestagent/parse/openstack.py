@@ -25,7 +25,7 @@ _NETWORK = "network_data.json"
 _VENDORS = ("vendor_data.json", "vendor_data2.json")
 
 
-def folder(bundle: Bundle) -> str | None:
+def find_folder(bundle: Bundle) -> str | None:
     """Return the folder of the version to read; None where a source has no such layout.
 
     It is ``openstack/latest``, else that of the newest date.  Raises SourceBroken.
@@ -39,15 +39,15 @@ def folder(bundle: Bundle) -> str | None:
     return None
 
 
-def instance_id(bundle: Bundle) -> str | None:
+def read_instance_id(bundle: Bundle) -> str | None:
     """Return the uuid of a source, in lower case; None where it has none that is valid.
 
     Raises SourceBroken.
     """
-    where = folder(bundle)
+    where = find_folder(bundle)
     if where is None:
         return None
-    found = _Reader(bundle, where, Problems()).instance_id()
+    found = _Reader(bundle, where, Problems()).read_instance_id()
     return found.value if found else None
 
 
@@ -56,7 +56,7 @@ def parse(bundle: Bundle, problems: Problems) -> InstanceData:
 
     Raises SourceBroken where the source fails while it is read, and nothing else.
     """
-    where = folder(bundle)
+    where = find_folder(bundle)
     if where is None:
         origin = Origin(bundle.label, "openstack", "")
         problems.error(origin, f"has no version folder with {_META}")
@@ -71,36 +71,36 @@ class _Reader:
         self.bundle = bundle
         self.where = where
         self.problems = problems
-        self.meta = Item(self._json_object(_META) or {}, self._origin(_META), problems)
+        self.meta = Item(self._read_json_object(_META) or {}, self._origin(_META), problems)
 
     def read(self) -> InstanceData:
         """Return what all documents say."""
         data = InstanceData(
-            instance_id=self.instance_id(),
-            hostname=self._hostname(),
-            ssh_keys=self._ssh_keys(),
-            admin_pass=self._admin_pass(),
-            files=tuple(self._files()),
-            random_seed=self._random_seed(),
-            network=self._network(),
-            availability_zone=self._text("availability_zone", fields.plain),
-            project_id=self._text("project_id", fields.plain),
-            password_url=self._password_url(),
+            instance_id=self.read_instance_id(),
+            hostname=self._read_hostname(),
+            ssh_keys=self._read_ssh_keys(),
+            admin_pass=self._read_admin_pass(),
+            files=tuple(self._read_files()),
+            random_seed=self._read_random_seed(),
+            network=self._read_network(),
+            availability_zone=self._read_text("availability_zone", fields.plain),
+            project_id=self._read_text("project_id", fields.plain),
+            password_url=self._find_password_url(),
         )
-        return self._with_user_data(data)
+        return self._add_user_data(data)
 
-    def instance_id(self) -> Text | None:
+    def read_instance_id(self) -> Text | None:
         """Return the instance id: Nova gives a uuid, and any plain word is taken."""
         if self.meta.get("uuid") is None:
             self.meta.error("uuid", "is missing; the run counts as one of the same instance")
-        return self._text("uuid", fields.instance_id)
+        return self._read_text("uuid", fields.instance_id)
 
     # Documents
 
     def _origin(self, document: str) -> Origin:
         return Origin(self.bundle.label, document, "")
 
-    def _json_object(self, name: str) -> dict[str, Any] | None:
+    def _read_json_object(self, name: str) -> dict[str, Any] | None:
         """Return the JSON object of a document: empty if it is missing, None if it is bad."""
         try:
             content = self.bundle.get(f"{self.where}/{name}", defs.JSON_LIMIT)
@@ -113,7 +113,7 @@ class _Reader:
             return None
         return value
 
-    def _bytes(self, name: str) -> bytes | None:
+    def _read_bytes(self, name: str) -> bytes | None:
         """Return a document as it is; None where it is missing or unreadable."""
         if name not in self.bundle.names(self.where):
             return None
@@ -123,9 +123,9 @@ class _Reader:
             self.problems.error(self._origin(name), str(error))
             return None
 
-    def _content(self, item: Item) -> bytes | None:
+    def _read_content(self, item: Item) -> bytes | None:
         """Return the content document that ``content_path`` names; None if it cannot be used."""
-        name = item.needed_text("content_path", fields.content_path)
+        name = item.take_needed_text("content_path", fields.content_path)
         if name is None:
             return None
         try:
@@ -140,20 +140,21 @@ class _Reader:
 
     # meta_data.json
 
-    def _text(self, name: str, check: Callable[[str], str]) -> Text | None:
-        value = self.meta.optional_text(name, check)
+    def _read_text(self, name: str, check: Callable[[str], str]) -> Text | None:
+        value = self.meta.take_text(name, check)
         return None if value is None else Text(value, self.meta.origin.under(name))
 
-    def _hostname(self) -> Text | None:
+    def _read_hostname(self) -> Text | None:
         """Return ``hostname``, else a host name made of ``name``, which is free text."""
-        return self._text("hostname", fields.host_name) or self._text("name", fields.display_name)
+        found = self._read_text("hostname", fields.host_name)
+        return found or self._read_text("name", fields.display_name)
 
-    def _ssh_keys(self) -> tuple[Text, ...] | None:
+    def _read_ssh_keys(self) -> tuple[Text, ...] | None:
         """Return the keys of ``public_keys`` and those of type ssh in ``keys``, each once."""
         if self.meta.get("public_keys") is None and self.meta.get("keys") is None:
             return None
         found: dict[str, Text] = {}
-        for origin, value in (*self._public_keys(), *self._typed_keys()):
+        for origin, value in (*self._read_public_keys(), *self._read_typed_keys()):
             line = self.problems.take_text(origin, fields.ssh_key, value)
             if line is not None:
                 encoded = line.split()[1]  # the same key may have another comment
@@ -163,7 +164,7 @@ class _Reader:
             self.meta.error("public_keys", reason)
         return tuple(found.values())[: defs.MAX_KEYS]
 
-    def _public_keys(self) -> Iterator[tuple[Origin, object]]:
+    def _read_public_keys(self) -> Iterator[tuple[Origin, object]]:
         """Yield each line of each value of ``public_keys``.
 
         The origins have the positions of the values in place of their names, which are free text.
@@ -180,33 +181,33 @@ class _Reader:
                 if line.strip():
                     yield origin, line
 
-    def _typed_keys(self) -> Iterator[tuple[Origin, object]]:
+    def _read_typed_keys(self) -> Iterator[tuple[Origin, object]]:
         for item in self.meta.objects("keys"):
             if item.get("type") == "ssh":
                 yield item.origin.under("data"), item.get("data")
 
-    def _admin_pass(self) -> Password | None:
+    def _read_admin_pass(self) -> Password | None:
         """Return the password that Nova made for the instance; only drives have it."""
-        value = self.meta.optional_text("admin_pass", fields.password)
+        value = self.meta.take_text("admin_pass", fields.password)
         if value is None:
             return None
         return Password(Secret(value), self.meta.origin.under("admin_pass"))
 
-    def _files(self) -> Iterator[InjectedFile]:
+    def _read_files(self) -> Iterator[InjectedFile]:
         """Yield the injected files of which both path and content can be used."""
         for item in self.meta.objects("files", defs.MAX_FILES):
-            path = item.needed_text("path", fields.guest_path)
-            content = self._content(item)
+            path = item.take_needed_text("path", fields.guest_path)
+            content = self._read_content(item)
             if path is not None and content is not None:
                 yield InjectedFile(path, content, item.origin)
 
-    def _random_seed(self) -> Blob | None:
-        value = self.meta.optional_text("random_seed", fields.base64)
+    def _read_random_seed(self) -> Blob | None:
+        value = self.meta.take_text("random_seed", fields.base64)
         return None if value is None else Blob(value, self.meta.origin.under("random_seed"))
 
     # Other documents
 
-    def _password_url(self) -> Text | None:
+    def _find_password_url(self) -> Text | None:
         """Return where to post the instance's password, if the service has none yet."""
         if not self.bundle.service or "password" not in self.bundle.names(self.where):
             return None
@@ -220,21 +221,21 @@ class _Reader:
             return None
         return Text(f"{self.bundle.url}/{self.where}/password", origin)
 
-    def _network(self) -> Network | None:
+    def _read_network(self) -> Network | None:
         """Return what network_data.json says, else what ``network_config`` leads to."""
         if _NETWORK in self.bundle.names(self.where):
-            document = self._json_object(_NETWORK)
+            document = self._read_json_object(_NETWORK)
             if document is None:
                 return None
             from guestagent.parse.network.network_data import parse_network_data
 
             return parse_network_data(document, self._origin(_NETWORK), self.problems)
         config = self.meta.child("network_config")
-        return None if config is None else self._legacy_network(config)
+        return None if config is None else self._read_legacy_network(config)
 
-    def _legacy_network(self, config: Item) -> Network | None:
+    def _read_legacy_network(self, config: Item) -> Network | None:
         """Return what interfaces(5) text says, which drives of old versions have."""
-        content = self._content(config)
+        content = self._read_content(config)
         if content is None:
             return None
         from guestagent.parse.network.interfaces_text import parse_interfaces_text
@@ -242,10 +243,10 @@ class _Reader:
         text = content.decode("utf-8", "replace")
         return parse_interfaces_text(text, self._origin("network_config"), self.problems)
 
-    def _with_user_data(self, data: InstanceData) -> InstanceData:
+    def _add_user_data(self, data: InstanceData) -> InstanceData:
         """Add cloud-config and scripts, of user data and of vendor data."""
-        user = self._bytes("user_data") or b""
-        vendor, vendor2 = (self._vendor_data(name) for name in _VENDORS)
+        user = self._read_bytes("user_data") or b""
+        vendor, vendor2 = (self._read_vendor_data(name) for name in _VENDORS)
         if not user.strip() and vendor is None and vendor2 is None:
             return data
         from guestagent.parse.userdata.read import read
@@ -260,9 +261,9 @@ class _Reader:
             return data
         return data._replace(config=config, scripts=scripts)
 
-    def _vendor_data(self, name: str) -> object:
+    def _read_vendor_data(self, name: str) -> object:
         """Return the JSON value of vendor data that may be of use; None for other ones."""
-        content = (self._bytes(name) or b"").strip()
+        content = (self._read_bytes(name) or b"").strip()
         # Of use are a string, a list, and an object with the key "cloud-init".  Most clouds give
         # an object without it, which need not be decoded.
         if content[:1] not in (b'"', b"[") and b"cloud-init" not in content:

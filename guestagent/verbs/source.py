@@ -100,9 +100,9 @@ def _has_service(settings: Settings, before: State) -> bool:
 
 
 def _instance_of(bundle: Bundle) -> str | None:
-    from guestagent.parse.layouts import instance_id
+    from guestagent.parse.layouts import read_instance_id
 
-    return instance_id(bundle)
+    return read_instance_id(bundle)
 
 
 def _ask(url: str, options: Options, settings: Settings, *, root: Root, before: State) -> Opened:

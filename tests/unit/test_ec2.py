@@ -68,7 +68,7 @@ def test_both_forms_say_the_same(bundle: Bundle) -> None:
     assert data.hostname
     assert data.hostname.value == "web-1.example.org"
     assert [key.value for key in data.ssh_keys or ()] == [rig.KEY]
-    assert layouts.instance_id(bundle) == "i-00000042"
+    assert layouts.read_instance_id(bundle) == "i-00000042"
     assert data.network is None
     assert data.admin_pass is None
 
@@ -87,7 +87,7 @@ def test_a_drive_with_both_layouts_is_openstack_s(tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)
-    assert layouts.instance_id(open_path(str(tmp_path))) == "u-1"
+    assert layouts.read_instance_id(open_path(str(tmp_path))) == "u-1"
 
 
 def test_a_directory_with_ec2_s_tree_is_a_source(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_without_latest_the_highest_version_counts(versions: tuple[str, ...], wa
         f"ec2/{version}/meta-data.json": json.dumps({"instance-id": version}).encode()
         for version in versions
     }
-    assert ec2.instance_id(Bundle("drive", Documents(documents))) == wanted
+    assert ec2.read_instance_id(Bundle("drive", Documents(documents))) == wanted
 
 
 MISSING = [

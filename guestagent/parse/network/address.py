@@ -38,12 +38,12 @@ def family(text: str) -> Literal[4, 6]:
 
 def address(text: str) -> str:
     """Return an IPv4 or IPv6 address: no zone, no prefix length, no octet with a leading zero."""
-    return libc.address_text(_packed(text))
+    return libc.address_text(_pack(text))
 
 
 def host(text: str) -> str:
     """Return an address that a host can have: not unspecified, loopback or multicast."""
-    packed = _packed(text)
+    packed = _pack(text)
     if len(packed) == 4:
         # 0.0.0.0/8 is "this network" (RFC 1122); from 224 on are multicast and reserved addresses.
         usable = packed[0] not in (0, 127) and packed[0] < 224
@@ -67,7 +67,7 @@ def prefix_length(mask: str, version: int) -> int:
         if int(digits) > bits or digits != str(int(digits)):
             raise FieldError(f"is not a prefix length from 0 to {bits}")
         return int(digits)
-    packed = _packed(mask)
+    packed = _pack(mask)
     # The bits that are not set; of a mask they are all at the end: 2**n - 1.
     holes = int.from_bytes(packed, "big") ^ (1 << bits) - 1
     if len(packed) * 8 != bits or holes & (holes + 1):
@@ -77,14 +77,14 @@ def prefix_length(mask: str, version: int) -> int:
 
 def interface_address(text: str, mask: str | None = None) -> str:
     """Return ``address/length`` as a NIC has it; the length comes from the text or ``mask``."""
-    bare, length = _cidr(text, mask)
+    bare, length = _split_prefix(text, mask)
     return f"{host(bare)}/{length}"
 
 
 def network(text: str, mask: str | None = None) -> str:
     """Return ``address/length`` of a destination, its host bits cleared."""
-    bare, length = _cidr(text, mask)
-    packed = _packed(bare)
+    bare, length = _split_prefix(text, mask)
+    packed = _pack(bare)
     free = len(packed) * 8 - length
     number = int.from_bytes(packed, "big") >> free << free
     return f"{libc.address_text(number.to_bytes(len(packed), 'big'))}/{length}"
@@ -129,38 +129,38 @@ def interface_name(text: str) -> str:
 
 def mtu(value: object) -> int:
     """Return a maximum transmission unit in bytes."""
-    return _whole(value, *MTU_RANGE)
+    return _check_number(value, *MTU_RANGE)
 
 
 def metric(value: object) -> int:
     """Return the metric of a route; the route with the lower one is preferred."""
-    return _whole(value, *METRIC_RANGE)
+    return _check_number(value, *METRIC_RANGE)
 
 
 def table(value: object) -> int:
     """Return the number of a routing table that the kernel does not use itself."""
-    return _whole(value, *TABLE_RANGE)
+    return _check_number(value, *TABLE_RANGE)
 
 
 def vlan_tag(value: object) -> int:
     """Return a VLAN identifier (IEEE 802.1Q)."""
-    return _whole(value, *TAG_RANGE)
+    return _check_number(value, *TAG_RANGE)
 
 
-def _whole(value: object, low: int, high: int) -> int:
+def _check_number(value: object, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise FieldError(f"must be a whole number from {low} to {high}")
     return value
 
 
-def _packed(text: str) -> bytes:
+def _pack(text: str) -> bytes:
     try:
         return libc.packed_address(text)
     except (OSError, ValueError):
         raise FieldError("is not an IP address") from None
 
 
-def _cidr(text: str, mask: str | None) -> tuple[str, int]:
+def _split_prefix(text: str, mask: str | None) -> tuple[str, int]:
     """Return the bare address and the prefix length, of the text if it has one."""
     bare, _, inner = text.partition("/")
     chosen = inner or mask

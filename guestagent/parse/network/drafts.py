@@ -107,7 +107,7 @@ def make_route(destination: str, gateway: str | None, metric: int | None) -> Rou
     if gateway in UNSPECIFIED:
         gateway = None
     if gateway is not None:
-        gateway = _without_zone(gateway)
+        gateway = _strip_zone(gateway)
         if family(gateway) != family(destination):
             raise FieldError("is not of the address family of the destination")
     elif destination.endswith("/0"):
@@ -115,7 +115,7 @@ def make_route(destination: str, gateway: str | None, metric: int | None) -> Rou
     return Route(destination, gateway, metric, on_link=False)
 
 
-def _without_zone(gateway: str) -> str:
+def _strip_zone(gateway: str) -> str:
     """Return the address of a gateway without its zone, which only a link-local one may have.
 
     The zone names the interface of the route, which is known without it.
@@ -141,19 +141,19 @@ def settle_routes(interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
         for route in interface.routes:
             if route.default and route.metric is not None:
                 taken.add((family(route.destination), route.metric))
-    return tuple(_settled(interface, taken) for interface in listed)
+    return tuple(_settle_routes_of(interface, taken) for interface in listed)
 
 
-def _settled(interface: Interface, taken: set[tuple[int, int]]) -> Interface:
+def _settle_routes_of(interface: Interface, taken: set[tuple[int, int]]) -> Interface:
     routes = []
     for route in interface.routes:
-        metric = _default_metric(route, taken)
+        metric = _choose_metric(route, taken)
         on_link = _is_on_link(route, interface.addresses)
         routes.append(route._replace(metric=metric, on_link=on_link))
     return interface._replace(routes=tuple(routes))
 
 
-def _default_metric(route: Route, taken: set[tuple[int, int]]) -> int | None:
+def _choose_metric(route: Route, taken: set[tuple[int, int]]) -> int | None:
     """Return the metric that a route gets, and note in ``taken`` the one that is chosen here."""
     if not route.default or route.metric is not None:
         return route.metric

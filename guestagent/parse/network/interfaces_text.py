@@ -59,14 +59,14 @@ def parse_interfaces_text(text: str, origin: Origin, problems: Problems) -> Netw
     """
     found = Problems(limit=PROBLEM_LIMIT)
     reader = _Reader(origin, found)
-    for stanza in reader.stanzas(_lines(text)):
+    for stanza in reader.split_stanzas(_split_lines(text)):
         reader.read(stanza)
     problems.add(*found.problems)
     drafts = [draft for draft in reader.drafts.values() if draft.networks]
     return Network(settle_routes(draft.freeze() for draft in drafts), origin)
 
 
-def _lines(text: str) -> Iterator[_Line]:
+def _split_lines(text: str) -> Iterator[_Line]:
     """Yield the lines that are neither empty nor comments, joined where one ends in a backslash."""
     words: list[str] = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -91,7 +91,7 @@ class _Reader:
     def _at(self, line: _Line) -> Origin:
         return self.origin.under(f"line {line.number}")
 
-    def stanzas(self, lines: Iterator[_Line]) -> Iterator[_Stanza]:
+    def split_stanzas(self, lines: Iterator[_Line]) -> Iterator[_Stanza]:
         """Yield each ``iface`` stanza; warn of all other lines but ``auto`` and its like."""
         current: _Stanza | None = None
         for line in lines:
@@ -115,11 +115,11 @@ class _Reader:
         if stanza.head.words[3:] == ["loopback"]:
             return
         try:
-            self._add(stanza, self._values(stanza))
+            self._add(stanza, self._read_values(stanza))
         except FieldError as error:
             self.problems.error(self._at(stanza.head), f"the stanza is left out: {error}")
 
-    def _values(self, stanza: _Stanza) -> dict[str, str]:
+    def _read_values(self, stanza: _Stanza) -> dict[str, str]:
         """Return the options that have one value each; warn of those that are not read.
 
         Raises FieldError.
@@ -142,11 +142,11 @@ class _Reader:
         _, name, inet, method = stanza.head.words
         version = 4 if inet == "inet" else 6
         # What may raise comes before the first change of the draft.
-        static = _static_address(values, version) if method == "static" else None
+        static = _read_static_address(values, version) if method == "static" else None
         mtu = None
         if "mtu" in values:
-            mtu = _checked("mtu", address.mtu, _number(values["mtu"]))
-        draft = self._draft(stanza, name, values.get("hwaddress"))
+            mtu = _check("mtu", address.mtu, _read_number(values["mtu"]))
+        draft = self._find_draft(stanza, name, values.get("hwaddress"))
         if mtu is not None:
             draft.mtu = mtu
         if static is not None:
@@ -160,15 +160,15 @@ class _Reader:
         else:
             draft.add_network(dhcp6=_DHCP6[method], accept_ra=method != "static")
 
-    def _draft(self, stanza: _Stanza, name: str, hwaddress: str | None) -> Draft:
+    def _find_draft(self, stanza: _Stanza, name: str, hwaddress: str | None) -> Draft:
         """Return the draft of an interface, which a MAC address, once given, identifies.
 
         Raises FieldError.
         """
-        _checked("the name", address.interface_name, name)
+        _check("the name", address.interface_name, name)
         mac = ""
         if hwaddress:
-            mac = _checked("hwaddress", address.mac, hwaddress)
+            mac = _check("hwaddress", address.mac, hwaddress)
             self._check_mac(name, mac)
         if name not in self.drafts:
             if len(self.drafts) >= defs.MAX_INTERFACES:
@@ -196,8 +196,8 @@ class _Reader:
         try:
             metric = None
             if "metric" in values:
-                metric = _checked("metric", address.metric, _number(values["metric"]))
-            route = _checked("gateway", make_route, everything, values["gateway"], metric)
+                metric = _check("metric", address.metric, _read_number(values["metric"]))
+            route = _check("gateway", make_route, everything, values["gateway"], metric)
         except FieldError as error:
             self.problems.error(self._at(stanza.head), f"the default route is left out: {error}")
         else:
@@ -216,14 +216,14 @@ class _Reader:
                     self.problems.error(self._at(line), f"an entry is left out: it {error}")
 
 
-def _static_address(values: dict[str, str], version: int) -> str:
+def _read_static_address(values: dict[str, str], version: int) -> str:
     text = values.get("address", "")
     if not text or address.family(text) != version:
         raise FieldError(f"it has no IPv{version} address")
-    return _checked("address", address.interface_address, text, values.get("netmask"))
+    return _check("address", address.interface_address, text, values.get("netmask"))
 
 
-def _checked(what: str, function: Callable[..., T], *arguments: object) -> T:
+def _check(what: str, function: Callable[..., T], *arguments: object) -> T:
     """Call a validator; a FieldError of it says which option it is about."""
     try:
         return function(*arguments)
@@ -231,6 +231,6 @@ def _checked(what: str, function: Callable[..., T], *arguments: object) -> T:
         raise FieldError(f"{what} {error}") from None
 
 
-def _number(text: str) -> object:
+def _read_number(text: str) -> object:
     """Return the number in a short decimal text, else the text, which a validator refuses."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else text

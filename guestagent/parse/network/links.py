@@ -54,38 +54,38 @@ class _Links:
 
     def read(self, item: Item) -> None:
         """Read one link.  Raises BadItem."""
-        name = item.text("id")
+        name = item.require_text("id")
         if name in self.drafts:
             raise item.bad("id", "is the id of an earlier link")
         kind = item.get("type")
         if kind == "bond":
-            draft = self._bond(item, name)
+            draft = self._read_bond(item, name)
         elif kind == "vlan":
-            draft = _vlan(item)
+            draft = _read_vlan(item)
         elif kind is None or (isinstance(kind, str) and kind in _NIC_TYPES):
-            draft = self._nic(item)
+            draft = self._read_nic(item)
         else:
             raise item.bad("type", "is not a known type of link")
         draft.id = name
-        draft.mtu = item.optional("mtu", address.mtu)
+        draft.mtu = item.take("mtu", address.mtu)
         self.drafts[name] = draft
         self.items[name] = item
 
-    def _nic(self, item: Item) -> Draft:
+    def _read_nic(self, item: Item) -> Draft:
         name = "ethernet_mac_address"
-        mac = item.check(name, address.mac, item.text(name))
+        mac = item.require(name, address.mac, item.require_text(name))
         # A bond or a VLAN may have the address of a NIC below it.
         if any(draft.mac == mac for draft in self.drafts.values() if not draft.stacked):
             raise item.bad(name, "is the MAC address of an earlier link")
         return Draft(mac, item.origin)
 
-    def _bond(self, item: Item, bond: str) -> Draft:
+    def _read_bond(self, item: Item, bond: str) -> Draft:
         from guestagent.parse.network import bonding  # few guests have bonds
 
         mode = bonding.MODES[0]
         if item.get("bond_mode") is not None:
-            mode = item.check("bond_mode", bonding.mode, item.get("bond_mode"))
-        draft = _stacked(item, "ethernet_mac_address")
+            mode = item.require("bond_mode", bonding.mode, item.get("bond_mode"))
+        draft = _read_stacked(item, "ethernet_mac_address")
         members: dict[str, Origin] = {}
         for origin, member in item.entries("bond_links", defs.MAX_INTERFACES):
             if isinstance(member, str) and member:
@@ -94,10 +94,10 @@ class _Links:
                 self.problems.error(origin, "must be the id of a link")
         for member, origin in members.items():
             self.member_origins[bond, member] = origin
-        draft.bond = Bond(tuple(members), mode, self._bond_options(item, mode))
+        draft.bond = Bond(tuple(members), mode, self._read_bond_options(item, mode))
         return draft
 
-    def _bond_options(self, item: Item, mode: str) -> tuple[tuple[str, str], ...]:
+    def _read_bond_options(self, item: Item, mode: str) -> tuple[tuple[str, str], ...]:
         """Return the usable options of a bond, in the order of their names."""
         from guestagent.parse.network import bonding
 
@@ -106,7 +106,7 @@ class _Links:
             if not name.startswith("bond_") or name in ("bond_mode", "bond_links"):
                 continue
             if value is not None:
-                options.update(self._bond_option(item, name, value, mode))
+                options.update(self._read_bond_option(item, name, value, mode))
         # A bond that is not monitored keeps on using a link that is down.
         monitored_by_arp = options.get("arp_interval", "0") != "0" and "arp_ip_target" in options
         if not monitored_by_arp:
@@ -116,7 +116,7 @@ class _Links:
             item.error(f"bond_{name}", "conflicts with other options of the bond")
         return tuple(sorted(options.items()))
 
-    def _bond_option(self, item: Item, name: str, value: object, mode: str) -> dict[str, str]:
+    def _read_bond_option(self, item: Item, name: str, value: object, mode: str) -> dict[str, str]:
         """Return one option as a mapping: empty if it cannot be used, which is reported."""
         from guestagent.parse.network import bonding
 
@@ -200,22 +200,22 @@ class _Links:
         del self.drafts[name]
 
 
-def _stacked(item: Item, mac_field: str) -> Draft:
+def _read_stacked(item: Item, mac_field: str) -> Draft:
     """Return a draft of a bond or VLAN.  A bad MAC address or name is left out alone."""
-    mac = item.optional_text(mac_field, address.mac)
-    name = item.optional_text("name", _new_name)
+    mac = item.take_text(mac_field, address.mac)
+    name = item.take_text("name", _check_new_name)
     return Draft(mac or "", item.origin, name or "")
 
 
-def _vlan(item: Item) -> Draft:
-    tag = item.check("vlan_id", _tag, item.get("vlan_id"))
-    parent = item.text("vlan_link")
-    draft = _stacked(item, "vlan_mac_address")
+def _read_vlan(item: Item) -> Draft:
+    tag = item.require("vlan_id", _check_tag, item.get("vlan_id"))
+    parent = item.require_text("vlan_link")
+    draft = _read_stacked(item, "vlan_mac_address")
     draft.vlan = Vlan(parent, tag)
     return draft
 
 
-def _new_name(text: str) -> str:
+def _check_new_name(text: str) -> str:
     """Return a name for an interface that does not exist yet."""
     name = address.interface_name(text)
     if name in _RESERVED_NAMES or name.isdigit():
@@ -223,7 +223,7 @@ def _new_name(text: str) -> str:
     return name
 
 
-def _tag(value: object) -> int:
+def _check_tag(value: object) -> int:
     # Documents written by hand may have the tag as a string.
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 4:
         value = int(value)

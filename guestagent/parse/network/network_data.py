@@ -77,7 +77,7 @@ class _Document:
         """Return the drafts of the usable links by the links' ids, with all their networks."""
         self.item.read_each("networks", _NETWORK_LIMIT, self._read_network)
         # DNS servers of the document itself are for all interfaces, after their own.
-        servers, search = _dns(self.item)
+        servers, search = _read_dns(self.item)
         for draft in self.drafts.values():
             if draft.networks:
                 draft.dns += servers
@@ -85,16 +85,16 @@ class _Document:
         return self.drafts
 
     def _read_network(self, network: Item) -> None:
-        method = _METHODS.get(network.text("type"))
+        method = _METHODS.get(network.require_text("type"))
         if method is None:
             raise network.bad("type", "is not a known type of network")
-        draft = self.drafts.get(network.text("link"))
+        draft = self.drafts.get(network.require_text("link"))
         if draft is None:
             raise network.bad("link", "names a link that is missing or cannot be used")
         if draft.master:
             raise network.bad("link", "names a member of a bond, which has no address of its own")
         if method.static:
-            draft.addresses.append(_static_address(network, method.version))
+            draft.addresses.append(_read_static_address(network, method.version))
         draft.add_network(dhcp4=method.dhcp4, dhcp6=method.dhcp6, accept_ra=method.accept_ra)
         _add_dns(draft, network)
         if not method.accept_ra:
@@ -108,7 +108,7 @@ class _Document:
         def default_route(gateway: str) -> Route:
             return make_route(everything, gateway, None)
 
-        route = network.optional_text("gateway", default_route)
+        route = network.take_text("gateway", default_route)
         if route is not None:
             self._add_route(draft, route)
 
@@ -117,7 +117,7 @@ class _Document:
             _add_dns(draft, item)
             # Where routers advertise themselves they give the routes, and the document need not.
             if not method.accept_ra:
-                self._add_route(draft, _route(item))
+                self._add_route(draft, _read_route(item))
 
         network.read_each("routes", defs.MAX_ROUTES, read)
 
@@ -131,12 +131,12 @@ class _Document:
 
 
 def _add_dns(draft: Draft, item: Item) -> None:
-    servers, search = _dns(item)
+    servers, search = _read_dns(item)
     draft.dns += servers
     draft.search += search
 
 
-def _dns(item: Item) -> tuple[list[str], list[str]]:
+def _read_dns(item: Item) -> tuple[list[str], list[str]]:
     """Return the DNS servers and the search domains of an object, in their order.
 
     Nova writes ``services``; cloud-init also reads the two lists.
@@ -144,7 +144,7 @@ def _dns(item: Item) -> tuple[list[str], list[str]]:
     servers: list[str] = []
     for service in item.objects("services", defs.MAX_ROUTES):
         if service.get("type") == "dns":
-            server = service.needed_text("address", address.address)
+            server = service.take_needed_text("address", address.address)
             servers += [] if server is None else [server]
     servers += _read_texts(item, "dns_nameservers", address.address)
     search = _read_texts(item, "dns_search", address.domain)
@@ -162,7 +162,7 @@ def _read_texts(item: Item, name: str, check: Callable[[str], str]) -> list[str]
     return found
 
 
-def _mask(item: Item) -> str | None:
+def _read_mask(item: Item) -> str | None:
     """Return ``netmask``, which may be a number of bits, as text; None where it is not given."""
     value = item.get("netmask")
     if value is None or isinstance(value, str):
@@ -172,32 +172,32 @@ def _mask(item: Item) -> str | None:
     return str(value)
 
 
-def _prefixed(item: Item, name: str, function: Callable[[str, str | None], str]) -> str:
+def _read_prefixed(item: Item, name: str, function: Callable[[str, str | None], str]) -> str:
     """Return the address of a field with its prefix length, made by a function of ``address``.
 
     The length is in the field itself, or in ``netmask``.
     """
-    text = item.text(name)
-    mask = _mask(item)
+    text = item.require_text(name)
+    mask = _read_mask(item)
     # A length in the field itself wins; a netmask beside it may be of the other form.
     if mask is not None and "/" not in text:
         family = address.family(text)
-        mask = str(item.check("netmask", address.prefix_length, mask, family))
-    return item.check(name, function, text, mask)
+        mask = str(item.require("netmask", address.prefix_length, mask, family))
+    return item.require(name, function, text, mask)
 
 
-def _static_address(network: Item, version: int) -> str:
-    if address.family(network.text("ip_address")) != version:
+def _read_static_address(network: Item, version: int) -> str:
+    if address.family(network.require_text("ip_address")) != version:
         raise network.bad("ip_address", f"is not an IPv{version} address")
-    return _prefixed(network, "ip_address", address.interface_address)
+    return _read_prefixed(network, "ip_address", address.interface_address)
 
 
-def _route(item: Item) -> Route:
+def _read_route(item: Item) -> Route:
     # Nova writes "network"; "destination" is the word of others.
     name = "network" if item.get("destination") is None else "destination"
-    destination = _prefixed(item, name, address.network)
-    gateway = None if item.get("gateway") is None else item.text("gateway")
+    destination = _read_prefixed(item, name, address.network)
+    gateway = None if item.get("gateway") is None else item.require_text("gateway")
     metric = None
     if item.get("metric") is not None:
-        metric = item.check("metric", address.metric, item.get("metric"))
-    return item.check("gateway", make_route, destination, gateway, metric)
+        metric = item.require("metric", address.metric, item.get("metric"))
+    return item.require("gateway", make_route, destination, gateway, metric)
