@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from guestagent.errors import Problem
     from guestagent.plan.kinds import Change
     from guestagent.plan.kinds.file import WriteFile
-    from guestagent.plan.kinds.script import StageScript
     from guestagent.system.root import Root
 
     C = TypeVar("C", bound=Change)
@@ -53,8 +52,14 @@ class _Commit:
 
     def run(self) -> list[tuple[Change, Problem]]:
         """Go through the phases."""
+        files = [change for change in self.changes if change.kind in ("write", "step")]
+        late = [change for change in self.changes if change.kind == "write_later"]
+        if late:
+            from guestagent.plan.kinds.late import carrier
+
+            files.append(carrier(late, self.instance))
         homes = [change.home for change in self.changes if change.kind == "add_user"]
-        own, users = file.by_writer(self._files(), self.root, homes)
+        own, users = file.by_writer(files, self.root, homes)
         staging = file.Staging(self.root, self._fail)
         try:
             staging.stage(own)
@@ -66,23 +71,16 @@ class _Commit:
             staging.end()
         for change in users:
             self._attempt(change, file.write_as_user, (Refused, OSError))
+        if late:
+            self._fail_with(files[-1], late)
         self._do_the_rest({change.path for change in own})
         return self.failed
 
-    def _files(self) -> list[WriteFile | StageScript]:
-        """Return the files to write; a script stands for those that are written later."""
-        files: list[WriteFile | StageScript] = []
-        late = []
-        for change in self.changes:
-            if change.kind == "write_later":
-                late.append(change)
-            elif change.kind in ("write", "step"):
-                files.append(change)
-        if late:
-            from guestagent.plan.kinds.late import carrier
-
-            files.append(carrier(late, self.instance))
-        return files
+    def _fail_with(self, script: Change, late: list[WriteFile]) -> None:
+        """Let the files that a script carries fail with it."""
+        for change, problem in tuple(self.failed):
+            if change is script:
+                self.failed += [(item, item.why.error(problem.reason)) for item in late]
 
     def _leave_note(self) -> None:
         """Leave a note of what a later run could not tell, if this one is killed."""
@@ -131,18 +129,14 @@ class _Commit:
             self._fail(change, error)
 
     def _fail(self, change: Change, error: Exception) -> None:
-        """Keep the problem of a change; with the script, all that is written later has failed."""
-        reason, path = str(error), getattr(change, "path", "")
+        """Keep the problem of a change."""
+        path = getattr(change, "path", "")
+        reason = str(error)
         if isinstance(error, OSError):
             reason = error.strerror or "input/output error"
             path = path or error.filename or ""
         text = f"{path}: {reason}" if path else reason
         self.failed.append((change, change.why.error(text)))
-        if change.kind == "step" and change not in self.changes:
-            reason = f"{path} could not be written"
-            for late in self.changes:
-                if late.kind == "write_later":
-                    self.failed.append((late, late.why.error(reason)))
 
 
 def _effect(change: C) -> Callable[[C, Root], None]:

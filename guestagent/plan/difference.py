@@ -52,35 +52,26 @@ def diff(
     wanted = list(resources)
     lets_in = any(item.kind == "block" and item.lets_in for item in wanted)
     view = View(root, facts, recorded, first=first, lets_in=lets_in)
-    kept: list[str] = []
-    problems: list[Problem] = []
-    record: dict[str, str] = {}
-
-    def take(outcome: Outcome) -> None:
-        for change in outcome.changes:
-            view.add(change)
-        kept.extend(outcome.kept)
-        record.update(outcome.record)
-
+    problems = []
     for resource in wanted:
         try:
-            take(resource.compare(view))
+            view.take(resource.compare(view))
         except (Refused, OSError) as error:
             problems.append(_problem(resource, error))
-            take(view.remember(resource.key))
+            view.take(view.remember(resource.key))
     if first:
         from guestagent.plan.kinds.script import leftovers
 
-        take(leftovers(wanted, view))
+        view.take(leftovers(wanted, view))
     keys = {resource.key for resource in wanted}
     for key in recorded:
         if key in keys:
             continue
         if first or complete:
-            take(_gone(key, view))
+            view.take(_gone(key, view))
         else:
-            take(Outcome(record={key: recorded[key]}))
-    return Plan(tuple(view.changes), tuple(kept), tuple(problems), record)
+            view.take(Outcome(record={key: recorded[key]}))
+    return Plan(tuple(view.changes), tuple(view.kept), tuple(problems), view.record)
 
 
 def _problem(resource: Resource, error: Refused | OSError) -> Problem:

@@ -40,10 +40,11 @@ class FileState(NamedTuple):
 
 
 class View:
-    """The tree, the facts, what the state remembers, and the changes that are planned already.
+    """The tree, the facts, what the state remembers, and what is planned already.
 
     ``first`` tells that the instance is new: everything applies again.  ``lets_in`` tells that
-    the plan installs a key with which someone can log in.
+    the plan installs a key with which someone can log in.  ``changes``, ``kept`` and ``record``
+    are those of all outcomes so far.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class View:
         self.root, self.facts, self.recorded = root, facts, recorded
         self.first, self.lets_in = first, lets_in
         self.changes: list[Change] = []
+        self.kept: list[str] = []
+        self.record: dict[str, str] = {}
         self._entries: dict[str, Entry | None] = {}
 
     # Memory
@@ -112,7 +115,14 @@ class View:
                 return change
         return None
 
-    def add(self, change: Change) -> None:
+    def take(self, outcome: Outcome) -> None:
+        """Make an outcome part of the plan."""
+        for change in outcome.changes:
+            self._add(change)
+        self.kept += outcome.kept
+        self.record.update(outcome.record)
+
+    def _add(self, change: Change) -> None:
         """Add a change; an earlier one that writes the same file becomes part of it."""
         if change.kind == "write":
             earlier = self._planned(change.path)

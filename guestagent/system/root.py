@@ -109,14 +109,18 @@ class _Walk:
             levels -= 1
 
     def trusted_link(self, name: str) -> str | None:
-        """Return the target of a link; None if ``name`` is no link.
+        """Return the target of a link; None if ``name`` is no link or is missing.
 
         Raises Refused for a link that someone other than root made or could exchange.
         """
         here = os.fstat(self.fds[-1])
-        found = os.stat(name, dir_fd=self.fds[-1], follow_symlinks=False)
+        try:
+            found = os.stat(name, dir_fd=self.fds[-1], follow_symlinks=False)
+        except FileNotFoundError:
+            return None
         if not S_ISLNK(found.st_mode):
             return None
+        # In a sticky directory, only the owner of a link can exchange it.
         writable = here.st_mode & 0o022 and not here.st_mode & S_ISVTX
         owned = found.st_uid in self.trusted and here.st_uid in self.trusted
         if writable or not owned or self.owners[-1] is not None:
@@ -209,43 +213,37 @@ class Root:
         return fd
 
     def _walk(self, walk: _Walk, path: str, *, make: bool, follow: bool) -> Place:
-        todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        todo = _components(path)  # the next one is the last of the list
         links = 0
         while todo:
             name = todo.pop()
+            last = not todo
             if name == "..":
                 walk.leave(1)
                 continue
-            target = None
-            if todo or follow:
-                target = self._step(walk, name, make, last=not todo)
+            if last and not follow:
+                return walk.place(name)
+            target = walk.trusted_link(name) if last else self._enter(walk, name, make=make)
+            if target is None and last:
+                return walk.place(name)
             if target is None:
-                if not todo:
-                    return walk.place(name)
                 continue
             links += 1
             if links > _MAX_LINKS:
                 raise OSError(ELOOP, os.strerror(ELOOP))
             if target.startswith("/"):
-                walk.leave(len(walk.fds))
-            todo.extend(part for part in reversed(target.split("/")) if part not in ("", "."))
+                walk.leave(len(walk.fds))  # to the top of this tree, not of the machine's
+            todo += _components(target)
         return walk.place(".")
 
-    def _step(self, walk: _Walk, name: str, make: bool, last: bool) -> str | None:
-        """Enter a directory; or, where ``name`` is a link, say where it leads."""
+    def _enter(self, walk: _Walk, name: str, *, make: bool) -> str | None:
+        """Enter a directory; where the name is a link, return its target instead."""
         try:
-            if last:
-                return walk.trusted_link(name)
             walk.enter(name)
+            return None
         except FileNotFoundError:
-            if last:
-                return None
             if not make:
                 raise
-            if walk.owners[-1] is not None:
-                raise Refused("a directory is missing below one that a user owns") from None
-            _make_folder(name, walk.fds[-1])
-            walk.enter(name)
         except OSError as error:
             if error.errno not in (ELOOP, ENOTDIR):
                 raise
@@ -253,6 +251,10 @@ class Root:
             if target is None:
                 raise
             return target
+        if walk.owners[-1] is not None:
+            raise Refused("a directory is missing below one that a user owns")
+        _make_folder(name, walk.fds[-1])
+        walk.enter(name)
         return None
 
     def stat(self, path: str) -> os.stat_result | None:
@@ -383,6 +385,11 @@ class Root:
         """Close what a caller left open."""
         if hasattr(self, "fd"):  # else there was no such directory
             self.close()
+
+
+def _components(path: str) -> list[str]:
+    """Return the components of a path, the first one last."""
+    return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
 def _is_exposed(folder: os.stat_result) -> bool:

@@ -8,6 +8,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from .rig import SAMPLE, Agent, Scene, changing
 
 _CANARY = "CANARY-9f3c-word"
@@ -157,3 +159,17 @@ def test_B8_neither_environment_nor_current_directory_changes_what_python_runs(
     assert not mark.exists()
     subprocess.run(["python3", "-c", "import usercustomize"], cwd=evil, check=True)
     assert mark.exists(), "the trap itself works"
+
+
+# How much a run looks at
+
+
+@pytest.mark.parametrize(("sample", "most"), [("scene", 135), ("user_data", 260)])
+def test_a_run_opens_few_directories(
+    sample: str, most: int, request: pytest.FixtureRequest
+) -> None:
+    """The bounds are less than half of what it took when each look was a walk from the root."""
+    chosen: Scene = request.getfixturevalue(sample)
+    opened = [call for call in chosen.calls("openat") if "O_DIRECTORY" in call.text]
+    walked = [call.text for call in opened if "O_PATH" in call.text]
+    assert 50 < len(walked) <= most, len(walked)

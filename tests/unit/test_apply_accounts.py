@@ -16,7 +16,7 @@ from guestagent.facts import gather
 from guestagent.memory import note
 from guestagent.model import Secret
 from guestagent.plan.difference import diff
-from guestagent.plan.kinds.account import Group, PasswordState, User, UserPassword
+from guestagent.plan.kinds.account import Group, PasswordState, RunTool, User, UserPassword
 from guestagent.plan.kinds.file import WriteFile
 from guestagent.plan.kinds.host_keys import HostKeys
 from guestagent.system.root import Root
@@ -69,6 +69,23 @@ def test_B6_groups_come_before_users_and_users_before_members(accounts: Path) ->
     assert note.read(Root(str(accounts))).accounts == ("app",)  # for a run after a kill
     assert fields(accounts, "group", "extra")[3] == "app"
     assert fields(accounts, "group", "sudo")[3] == "app"
+
+
+@pytest.mark.parametrize("groups_go", ["yes", "no"])
+def test_D1_a_half_made_account_is_made_again_by_the_tools(accounts: Path, groups_go: str) -> None:
+    text = f"UID_MIN 1000\nGID_MIN 1000\nUSERGROUPS_ENAB {groups_go}\n"
+    (accounts / "etc/login.defs").write_text(text)
+    subprocess.run(["groupadd", "--root", str(accounts), "app"], check=True)
+    argv = ["useradd", "--root", str(accounts), "--no-create-home", "--gid", "app", "app"]
+    subprocess.run(argv, check=True)
+    note.write(Root(str(accounts)), note.Note(accounts=("app",)))
+    user = User("user", "app", "", "/bin/sh", (), WHY, ("--gid", "app"))
+    (change,) = planned(accounts, user)
+    assert isinstance(change, RunTool)
+    assert [command[0] for command in change.commands] == ["userdel", "groupadd", "useradd"]
+    assert commit(accounts, change) == []
+    assert (accounts / "home/app").is_dir()
+    assert fields(accounts, "passwd", "app")[3] == fields(accounts, "group", "app")[2]
 
 
 def test_B6_an_account_may_have_no_home(accounts: Path) -> None:
@@ -189,6 +206,14 @@ class TestLater:
         assert write_later(Root(str(guest)), self.carried(guest)) == 1
         assert (guest / "etc/new").exists()
         assert "error: drive: user_data: key: /etc/motd/x" in capfd.readouterr().err
+
+    def test_without_their_script_all_late_files_fail(self, guest: Path) -> None:
+        place = guest / f"{defs.STATE_DIR[1:]}/late"
+        place.parent.mkdir(parents=True)
+        place.write_text("a file in the way")
+        script, *problems = commit(guest, self.late("/etc/x", b"x"), self.late("/etc/y", b"y"))
+        assert "/late/30-instance-write_files-" in script.reason
+        assert [problem.reason for problem in problems] == [script.reason] * 2
 
 
 @pytest.mark.parametrize("arguments", [(), ("--home-dir", "/srv/app/")])

@@ -11,13 +11,16 @@ from guestagent.errors import Origin
 from guestagent.facts import gather
 from guestagent.model import Secret
 from guestagent.plan.difference import Plan, diff
-from guestagent.plan.kinds.account import User, UserPassword
+from guestagent.plan.kinds.account import Group, PasswordState, User, UserPassword
 from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.entropy import Entropy
 from guestagent.plan.kinds.file import File, WriteFile
 from guestagent.plan.kinds.host_keys import HostKeys
 from guestagent.plan.kinds.hostname import Hostname
+from guestagent.plan.kinds.link import Link
+from guestagent.plan.kinds.random_password import ConsolePassword
 from guestagent.plan.kinds.remove import RemoveFile
+from guestagent.plan.kinds.script import Script
 from guestagent.system.root import Root
 
 TYPE_CHECKING = False
@@ -253,6 +256,51 @@ def test_a_running_name_that_was_changed_since_is_kept(there: Guest) -> None:
     assert paths(there.apply(name, first=True)) == ["set_hostname"]
     assert there.plan(name).kept == ("running host name",)
     assert paths(there.plan(name._replace(name="db"))) == ["set_hostname"]
+
+
+EVERY_KIND: tuple[Resource, ...] = (
+    *(FILE, KEYS, HOSTS, *ONCE),
+    FILE._replace(kind="append"),
+    FILE._replace(late=True),
+    Link("link", "/etc/link", "/etc/hosts", WHY),
+    Script("script", "late", 50, "instance", "x", b"#!/bin/sh\n", WHY),
+    Group("group", "app", ("debian",), WHY),
+    User("user", "new", "", "", (), WHY),
+    PasswordState("password_state", "debian", "locked", WHY),
+    PasswordState("password_state", "debian", "expired", WHY),
+    ConsolePassword("console_password", "debian", 3, 5, "http://x/", WHY),
+    Hostname("hostname", "web", WHY),
+)
+
+
+@pytest.mark.parametrize("resource", EVERY_KIND, ids=lambda resource: resource.key)
+def test_a_change_that_fails_is_forgotten_by_its_keys(there: Guest, resource: Resource) -> None:
+    plan = there.plan(resource, first=True)
+    assert plan.changes
+    for change in plan.changes:
+        assert change.keys == (resource.key,)
+    assert resource.key in plan.record
+
+
+def test_a_file_that_two_resources_change_has_the_keys_of_both(there: Guest) -> None:
+    more = FILE._replace(kind="append", path=KEYS.path)
+    (change,) = there.plan(more, KEYS, first=True).changes
+    assert change.keys == (more.key, KEYS.key)
+
+
+@pytest.mark.parametrize("resource", EVERY_KIND, ids=lambda resource: resource.key)
+def test_every_kind_says_what_comes_of_a_thing_that_is_no_longer_asked_for(
+    there: Guest, resource: Resource
+) -> None:
+    there.record = there.plan(resource, first=True).record
+    for first in (False, True):
+        assert there.plan(first=first).problems == ()
+
+
+def test_what_another_version_recorded_is_forgotten(there: Guest) -> None:
+    there.record = {"of-no-kind:x": "y"}
+    plan = there.plan()
+    assert (plan.changes, plan.record) == ((), {})
 
 
 def test_a_refused_path_is_a_problem_and_the_rest_is_planned(there: Guest) -> None:

@@ -129,6 +129,6 @@ def merged(content: bytes, new: bytes, style: str) -> bytes:
     start = mine[0] if mine else len(lines)
     head = b"".join(lines[:start])
     if head and new and not head.endswith(b"\n"):
-        head += b"\n"
+        head += b"\n"  # else the first of the new lines would be a part of the last one
     tail = [line for number, line in enumerate(lines) if number > start and number not in mine]
     return head + new + b"".join(tail)

@@ -181,8 +181,6 @@ def json_of_file(change: WriteFile | StageScript, user: str) -> dict[str, Any]:
 
 def gone(key: str, view: View) -> Outcome:
     """Remove a file that guestagent made, if it is as it was written."""
-    from guestagent.plan.kinds.remove import RemoveFile
-
     beginning, path = applied.split(key)
     if beginning in ("append", "late"):
         return view.remember(key)
@@ -196,6 +194,8 @@ def gone(key: str, view: View) -> Outcome:
         return Outcome()
     if _digest(found.mode, found.content) != view.recorded[key]:
         return Outcome(kept=(path,))
+    from guestagent.plan.kinds.remove import RemoveFile
+
     why = applied.origin(key)
     return Outcome((RemoveFile("remove", path, found.content, found.mode, why),))
 

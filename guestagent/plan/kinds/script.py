@@ -59,20 +59,24 @@ class Script(NamedTuple):
 
     def compare(self, view: View) -> Outcome:
         """Compare with the scripts that wait.  Raises Refused, OSError."""
-        known = self.key in view.recorded
-        if known and self.frequency == "once":
+        if self._has_run(view):
             return Outcome(record={self.key: view.recorded[self.key]})
-        if view.is_done(self.key) and self.frequency == "instance":
-            return view.remember(self.key)
         want = digest(self.content)
         record = {self.key: want}
         found = view.file(self.path)
         if found.content == self.content and found.mode == defs.STEP_MODE and found.in_order:
             return Outcome(record=record)
         if view.is_done(self.key) and view.recorded[self.key] == want:
+            # It was staged and is gone: an administrator does not want it.
             return view.keep(self.key, f"script {self.file_name}")
         change = StageScript("step", self, found.content, (self.key,))
         return Outcome((change,), record=record)
+
+    def _has_run(self, view: View) -> bool:
+        """Tell whether the script was staged as often as it must run; the file goes when it ran."""
+        if self.frequency == "once":
+            return self.key in view.recorded
+        return self.frequency == "instance" and view.is_done(self.key)
 
 
 class StageScript(NamedTuple):
