@@ -7,6 +7,7 @@ left alone until the next instance.
 
 from __future__ import annotations
 
+from guestagent import defs
 from guestagent.errors import Refused
 from guestagent.memory import applied
 from guestagent.plan.view import Outcome, View
@@ -59,7 +60,7 @@ def diff(
         except (Refused, OSError) as error:
             problems.append(_problem(resource, error))
             view.take(view.remember(resource.key))
-    if first:
+    if first and root.exists(defs.STATE_DIR):  # guestagent ran before, for another instance
         from guestagent.plan.kinds.script import leftovers
 
         view.take(leftovers(wanted, view))
