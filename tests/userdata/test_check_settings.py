@@ -112,6 +112,18 @@ def test_a_bad_item_is_left_out_and_those_after_it_keep_their_places() -> None:
     assert setting.at(1, "gecos").key == "users[2].gecos (line 6, column 3)"
 
 
+def test_what_is_left_out_leaves_no_places_behind() -> None:
+    text = "apt:\n  primary:\n  - {arches: [5, x], uri: [bad]}\n  - {arches: y}\n"
+    (setting,), problems = checked(text)
+    assert setting.value == {"primary": [{"arches": ["y"]}]}
+    assert [problem.key.split()[0] for problem in problems] == [
+        "apt.primary[0].arches[0]",
+        "apt.primary[0].uri",
+    ]
+    place = setting.at("primary", 0, "arches", 0)
+    assert place.key == "apt.primary[1].arches[0] (line 4, column 6)"
+
+
 def test_all_that_is_wrong_with_an_item_is_told() -> None:
     text = "write_files:\n- path: [x]\n  owner: 5\n- path: /srv/b\n"
     (setting,), problems = checked(text)

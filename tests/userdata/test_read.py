@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import subprocess
 import sys
 from typing import Any
@@ -233,4 +235,9 @@ def test_a_vendor_document_is_bounded_over_all_its_texts() -> None:
     assert result.values == {"hostname": "a"}
     assert len(result.scripts) == defs.MAX_PARTS // 2 + 1
     limit = f"more than {defs.MAX_PARTS} parts or 4 MiB in all"
+    assert result.told == [f"error: drive: vendor_data.json: holds {limit}"]
+    large = base64.b64encode(gzip.compress(b"#!/bin/sh\n".ljust(3 << 20))).decode()
+    assert len(Result(None, [large]).scripts) == 1
+    result = Result(None, [large, large])
+    assert result.scripts == ()
     assert result.told == [f"error: drive: vendor_data.json: holds {limit}"]

@@ -168,6 +168,13 @@ def test_E10_an_archive_of_aliases_stays_small() -> None:
     assert all(problem.severity == "error" for problem in problems)
 
 
+def test_E10_aliases_in_several_archives_count_together() -> None:
+    script = b"- &a |\n  #!/bin/sh\n  " + b"x" * 100_000 + b"\n" + b"- *a\n" * 8
+    archive = b"\n#cloud-config-archive\n" + script
+    assert len(split(mime(*[archive] * 4))[0]) == 4 * 9
+    assert refused(mime(*[archive] * 5)).reason == "unpacks to more than 4 MiB"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -285,7 +285,11 @@ def test_heat_s_user_data_is_taken_from_among_its_own_files() -> None:
     found, problems = split(heat(("#!/bin/sh\nexit 0\n", "cfn-userdata", "x-cfninitdata"), logs))
     assert ("script", "cfn-userdata") in shapes(found)
     assert "loguserdata.py" not in [part.name for part in found]  # would run it once more
-    assert {problem.severity for problem in problems} == {"warning"}
+    assert [(problem.severity, problem.key) for problem in problems] == [
+        ("warning", 'part 3 "part-handler.py"'),
+        ("warning", 'part 5 "loguserdata.py"'),
+        ("warning", 'part 6 "cfn-init-data"'),
+    ]
 
 
 def test_heat_s_names_mean_nothing_without_heat() -> None:

@@ -145,7 +145,8 @@ def test_base64_without_line_ends_is_taken_off() -> None:
 
 
 def test_base64_of_something_else_stays_unknown() -> None:
-    assert "begin" in refused(wrapped(b"hello, world")).reason
+    for content in (b"hello, world", b"\x7fELF\0"):
+        assert "begin" in refused(wrapped(content)).reason
 
 
 def test_what_is_known_is_never_decoded() -> None:
