@@ -187,6 +187,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
             ]
         },
     ),
+    ("users: [{name: ada, sudo: null}]", {"users": [{"name": "ada", "sudo": []}]}),
     ("user: ada", {"user": {"name": "ada"}}),
     (
         "system_info: {default_user: {name: ada, lock-passwd: false}}",
@@ -199,6 +200,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
         "groups: [lab, {ops: [ada]}, {ops: [ben]}]",
         {"groups": {"lab": [], "ops": ["ada", "ben"]}},
     ),
+    ("groups: [{ops: [ada]}, {ops: [ada, ben]}]", {"groups": {"ops": ["ada", "ben"]}}),
     ("password: passw0rd", {"password": "passw0rd"}),
     (
         "chpasswd: {list: ['root:passw0rd'], expire: False}",

@@ -112,6 +112,16 @@ def test_a_bad_item_is_left_out_and_those_after_it_keep_their_places() -> None:
     assert setting.at(1, "gecos").key == "users[2].gecos (line 6, column 3)"
 
 
+def test_an_item_without_a_field_that_it_needs_is_left_out() -> None:
+    text = "chpasswd: {users: [{name: ada}, {password: x}, {name: ben, type: RANDOM}]}"
+    (setting,), problems = checked(text)
+    assert setting.value == {"users": [{"name": "ben", "type": "RANDOM"}]}
+    assert [problem.key.split()[0] for problem in problems] == [
+        "chpasswd.users[0].password",
+        "chpasswd.users[1].name",
+    ]
+
+
 def test_what_is_left_out_leaves_no_places_behind() -> None:
     text = "apt:\n  primary:\n  - {arches: [5, x], uri: [bad]}\n  - {arches: y}\n"
     (setting,), problems = checked(text)
