@@ -84,6 +84,7 @@ class Ledger:
         """
         entry = Entry(script, self.instance, self.boot)
         before = self.entries
+        # Not more entries than the limit, this one included: the oldest go.
         kept = [known for known in before if not _is_outdated(known, script)]
         self.entries = [*kept[1 - defs.LEDGER_ENTRIES :], entry]
         try:

@@ -48,6 +48,7 @@ def run_verb() -> int:
     for variable in ("${INSTANCE_ID}", "$INSTANCE_ID"):
         url = url.replace(variable, known["instance_id"])
     root = Root("/")
+    # The host keys as they are now: sshd may have made them after this script was staged.
     form = {name: known.get(name) or _host_key(root, name) or _UNKNOWN for name in names}
     reason = post_form(url, form, tries)
     if reason:

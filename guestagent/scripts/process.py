@@ -84,7 +84,7 @@ class Process:
         self.pid = os.posix_spawn(
             *(argv[0], argv, environment),
             file_actions=actions,
-            setsid=True,
+            setsid=True,  # so that a signal to its group reaches the processes that it starts
             setsigmask=(),
             setsigdef=_DEFAULT_SIGNALS,
         )
@@ -134,7 +134,7 @@ class Process:
         poller.poll(defs.SCRIPT_GRACE * 1000)
         self._send(SIGKILL)  # also where the script has ended: it may have left processes behind
         poller.poll(defs.SCRIPT_GRACE * 1000)
-        os.waitpid(self.pid, os.WNOHANG)
+        os.waitpid(self.pid, os.WNOHANG)  # it may hang in the kernel even now
         os.close(self._fd)
 
     def _send(self, signal: int) -> None:

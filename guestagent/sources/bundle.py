@@ -54,7 +54,7 @@ def digest_document(content: bytes, salt: str) -> str:
             value.pop("random_seed", None)
             content = dumps(dict(sorted(value.items()))).encode()
     except FieldError:
-        pass
+        pass  # not JSON, as user data are: the bytes themselves count
     return digest(content, key=bytes.fromhex(salt))
 
 
@@ -100,6 +100,7 @@ class Bundle:
         try:
             content = self._transport.fetch(name, min(limit, self._left))
         except Unreadable as error:
+            # Also part of the fingerprint: a later run must notice that it can be read again.
             self.seen[name] = str(error).encode()
             self._broken[name] = error
             raise
@@ -125,6 +126,7 @@ class Bundle:
         said = bytearray()
         for name in seen:
             content = self._read_again(name)
+            # The size tells where a document ends, and a missing one from an empty one.
             size = -1 if content is None else len(content)
             said += f"{name}\0{size}\n".encode()
             said += content or b""

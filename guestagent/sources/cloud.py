@@ -72,8 +72,9 @@ def _openstack() -> Cloud | None:
     tag = dmi("chassis_asset_tag")
     if tag in defs.OPENSTACK_ASSET_TAGS:
         return Cloud("openstack", f"DMI chassis asset tag {tag}")
-    first = read_text(defs.FIRST_PROCESS).split("\0")
-    if "product_name=OpenStack Nova" in first:
+    # Nova's containers see the DMI table of their host, and are told in the environment instead.
+    environment = read_text(defs.FIRST_PROCESS).split("\0")
+    if "product_name=OpenStack Nova" in environment:
         return Cloud("openstack", "the environment of the first process")
     return None
 

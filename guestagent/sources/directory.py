@@ -47,7 +47,7 @@ class Directory:
 
     def _enter(self, folders: list[str]) -> int | None:
         """Return a descriptor of a folder; None if it is missing.  Raises Unreadable, OSError."""
-        here = os.dup(self._fd)
+        here = os.dup(self._fd)  # each step closes the directory before it
         for folder in folders:
             above = here
             try:
@@ -69,7 +69,7 @@ class Directory:
     def _list(self, folders: list[str]) -> list[str]:
         try:
             here = self._enter(folders)
-        except Unreadable:
+        except Unreadable:  # a file or a symbolic link, in which no document can be
             return []
         if here is None:
             return []
@@ -92,7 +92,7 @@ def _patiently(name: str, read: Callable[[], T]) -> T:
     while True:
         try:
             return read()
-        except PermissionError:
+        except PermissionError:  # the medium is sound, and another try would fail too
             raise Unreadable("no permission to read it") from None
         except OSError as error:
             if tries == defs.READ_TRIES:

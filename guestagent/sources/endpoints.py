@@ -93,8 +93,9 @@ class Endpoint(NamedTuple):
             if self.interface and family == socket.AF_INET6:
                 address = (*address[:3], socket.if_nametoindex(self.interface))
             elif self.interface:
-                name = self.interface.encode()
+                name = self.interface.encode()  # an IPv4 address has no zone to name the link
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+            # A request is one small packet, which must not wait for more to send.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             sock.close()
@@ -189,7 +190,7 @@ class Connecting:
             try:
                 sock = endpoint.start_connecting()
             except OSError:
-                continue
+                continue  # no route to it now; another round may find one
             self._waiting[sock.fileno()] = (endpoint, sock)
             self._poller.register(sock.fileno(), POLLOUT)
 

@@ -63,7 +63,7 @@ def _find_devices(search: Search) -> list[str]:
         return linked
     if not linked and not _is_expected(search) and not _is_udev_behind():
         return []
-    # Only now, because importing pyudev costs as much CPU time as 2 starts of the interpreter.
+    # Only now, because importing pyudev costs as much CPU time as 3 starts of the interpreter.
     from guestagent.sources.udev import wait_for_drive
 
     _load_cdrom_driver()

@@ -92,6 +92,7 @@ def decode_answer(content: bytes) -> Answer:
 
 
 def _answer(value: dict[str, Any]) -> Answer:
+    # Every value is converted, because it may be of any type.
     documents = {
         str(name): a2b_base64(text, strict_mode=True) for name, text in value["documents"].items()
     }

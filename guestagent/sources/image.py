@@ -37,6 +37,7 @@ class Image:
         return frozenset(line[2:-1] for line in lines if line.startswith("'/"))
 
     def _list_fat(self, tool: str) -> frozenset[str]:
+        # All files of all folders, one a line and without dates and sizes: mdir(1).
         listing = self._output([tool, "-i", self._path, "-/", "-b", "-a", "::"], _MAX_LISTING)
         lines = listing.decode("utf-8", "replace").splitlines()
         return frozenset(line.removeprefix("::/") for line in lines if not line.endswith("/"))

@@ -15,6 +15,7 @@ from guestagent.system.libc import call
 
 # The same numbers on every architecture but alpha: asm-generic/unistd.h.
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
+# linux/mount.h: flags and commands of these calls, and attributes of mounts.
 _CLOEXEC = 1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _NOSYMFOLLOW = 0x1, 0x2, 0x4, 0x8, 0x200000
@@ -46,6 +47,7 @@ def _mount(device: str, file_system: str) -> int:
         tree = call(_FSMOUNT, context, _CLOEXEC, _ATTRIBUTES)
     finally:
         os.close(context)
+    # fsmount(2) gives an O_PATH descriptor, which cannot list a directory.
     try:
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
     finally:
@@ -61,6 +63,7 @@ def mounted_at(device: str) -> str | None:
     wanted = f"{os.major(number)}:{os.minor(number)}"
     with open(defs.MOUNT_TABLE, encoding="utf-8", errors="surrogateescape") as table:
         for line in table:
+            # The first five fields: IDs of the mount and its parent, device, top, mount point.
             _, _, device_number, top, point, *_ = line.split(" ")
             if device_number == wanted and top == "/":
                 return _unescape(point)

@@ -46,6 +46,7 @@ def open_device(device: str) -> Bundle:
 
     label = f"config drive {device}"
     try:
+        # Where it is mounted read-write, the kernel refuses to mount it read-only a second time.
         point = mounted_at(device)
         if point is not None:
             return Bundle(label, open_directory(point))
@@ -76,7 +77,7 @@ def marked_file_system(path: str) -> str:
     """
     try:
         with open(path, "rb", buffering=0) as file:
-            boot = file.read(512)
+            boot = file.read(512)  # FAT's boot sector; ECMA-119 leaves the first 16 sectors free
             file.seek(16 * _SECTOR)
             volume = file.read(_SECTOR)
     except PermissionError:

@@ -93,8 +93,9 @@ def ask_now(request: Request) -> Bundle:
     from guestagent.sources.endpoints import parse_url
 
     for url in request.urls:
-        parse_url(url)
+        parse_url(url)  # a wrong URL is an error of the caller, which the child could not raise
     wait = min(request.wait, defs.METADATA_WAIT_KNOWN)
+    # Without digests, so that the answer has all documents, whatever has been applied before.
     whole = request._replace(wait=wait, salt="", digests={})
     content = ask_as_nobody(lambda: encode_answer(answer_to(whole)), ANSWER_LIMIT, wait + _GRACE)
     if not content:

@@ -31,7 +31,7 @@ _META, _NETWORK = "meta_data.json", "network_data.json"
 _LASTING = ("vendor_data.json", "vendor_data2.json", "user_data")
 _EC2_META = "/latest/meta-data"
 _POLL = 0.05  # seconds between looks at connections and answers
-_REFUSALS = 3
+_REFUSALS = 3  # rounds in which a service refused, until that is believed
 _NO_LINK, _UNREACHED = "no link is up", "no address of it can be reached"
 
 
@@ -45,6 +45,7 @@ class _Found(NamedTuple):
 
 def fetch(request: Request) -> Answer:
     """Find the service and read it.  Raises SourceBroken, Unreachable, UsageError."""
+    # The monotonic clock: before NTP has run the other one may be wrong by years, and jump.
     end = time.monotonic() + request.wait
     service = _Race(request, end).winner()
     client = service.client
@@ -76,6 +77,7 @@ def _read_openstack(service: _Found, request: Request) -> tuple[dict[str, bytes]
         if f"{folder}/{name}" in request.digests:
             read(name)
     if request.digests:
+        # A document that is missing now, or that is new, makes a difference too.
         digests = {
             name: digest_document(content, request.salt) for name, content in documents.items()
         }

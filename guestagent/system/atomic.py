@@ -50,7 +50,7 @@ def _write_temporary(
         fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
     try:
         write_all(fd, content)
-        os.fchmod(fd, mode)
+        os.fchmod(fd, mode)  # after the content, and whatever the umask is
         if durable:
             os.fsync(fd)
     finally:

@@ -82,6 +82,7 @@ def packed_address(text: str) -> bytes:
 
 def address_text(packed: bytes) -> str:
     """Return the text of an address of 4 or 16 bytes: inet_ntop(3)."""
+    # As in packed_address().
     from _socket import AF_INET, AF_INET6, inet_ntop
 
     return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)

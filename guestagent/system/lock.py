@@ -26,6 +26,7 @@ def lock(root: Root, path: str = defs.LOCK_FILE, wait: float | None = None) -> i
     """
     with root.place(path, make=True) as place:
         fd = os.open(place.name, _FLAGS, 0o600, dir_fd=place.fd)
+    # The file stays: if it were removed, two runs could each hold the lock of a file of that name.
     deadline = time.monotonic() + (defs.LOCK_WAIT if wait is None else wait)
     while True:
         try:

@@ -32,7 +32,7 @@ def run_as_user(uid: int, gid: int, work: Callable[[], object]) -> None:
     pid = os.fork()
     if pid == 0:
         _be_child(uid, gid, work, write_end)
-    os.close(write_end)
+    os.close(write_end)  # else the pipe would not end with the child
     with os.fdopen(read_end, "rb") as pipe:
         reason = pipe.read(_REASON_LIMIT).decode("utf-8", "replace")
     _, status = os.waitpid(pid, 0)
@@ -76,7 +76,7 @@ def _be_child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None
     status = 1
     try:
         if os.geteuid() == 0 and uid != 0:
-            os.setgroups([])
+            os.setgroups([])  # first: without root's rights they could not be given up
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
         work()

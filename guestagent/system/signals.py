@@ -39,6 +39,7 @@ def catch_termination() -> Termination:
     def note(*_: object) -> None:
         termination.requested = True
 
+    # Python's own handler, in C, writes a byte to it at once, even during poll(2).
     set_wakeup_fd(writer, warn_on_full_buffer=False)
     signal(SIGTERM, note)
     return termination

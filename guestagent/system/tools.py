@@ -129,7 +129,7 @@ class _Talk:
 
     def _feed(self, event: int) -> bool:
         """Write what the pipe takes; return True if nothing is left, or no one reads it."""
-        if event & POLLERR:
+        if event & POLLERR:  # no process has the other end open
             return True
         if self._pending:
             try:
