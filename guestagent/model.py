@@ -273,7 +273,8 @@ class Facts(NamedTuple):
     missing file is empty.
     ``room`` is the size in MiB of the disk of /, if / does not use all of it, else 0; None for an
     offline tree.
-    ``unfinished`` are accounts that a run was creating when it was killed.
+    ``unfinished`` are accounts that a run was creating when it was killed; ``appended`` are
+    digests, by their paths, of files as they are once it has appended to them.
     ``links`` are the targets of some symbolic links, by their paths.
     ``machine`` is the hardware name of uname(2).
     """
@@ -292,6 +293,7 @@ class Facts(NamedTuple):
     texts: Mapping[str, str] = {}
     room: int | None = None
     unfinished: frozenset[str] = frozenset()
+    appended: Mapping[str, str] = {}
     links: Mapping[str, str] = {}
     machine: str = ""
 

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
     from guestagent.system.root import Root
 
-_WANTED_PROGRAMS = ("sshd", "ssh-keygen", "sudo")
+# The programs that planners look for in ``Facts.programs``, besides those of ``facts.system``.
+PROGRAMS = frozenset(("sshd", "ssh-keygen", "sudo"))
 
 
 def gather(root: Root) -> Facts:
     """Return the facts of a tree.  Raises Refused and OSError where the tree is unsound."""
     groups = read_groups(root)
+    killed = note.read(root)
     facts = Facts(
         live=root.live,
         os_id=_os_id(root),
@@ -30,8 +32,9 @@ def gather(root: Root) -> Facts:
         stack=stacks.in_use(root),
         resolver=find_resolver(root),
         sshd_dropins=_sshd_includes_dropins(root),
-        programs=frozenset(name for name in _WANTED_PROGRAMS if root.program(name)),
-        unfinished=frozenset(note.read(root).accounts),
+        programs=frozenset(name for name in PROGRAMS if root.program(name)),
+        unfinished=frozenset(killed.accounts),
+        appended=killed.appended,
         memberships=_memberships(groups),
     )
     if not root.live:

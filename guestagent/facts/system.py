@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     from guestagent.model import Facts
     from guestagent.system.root import Root
 
+_TIMESYNCD = "systemd-timesyncd"
 # Programs that planners look for in ``Facts.programs``.
-_PROGRAMS = (
-    *("apt-get", "debconf-set-selections", "dnf"),
-    *("chronyd", "locale-gen", "localedef", "setupcon"),
-    *("doas", "growpart", "sfdisk"),
-    *("update-ca-certificates", "update-ca-trust"),
+PROGRAMS = frozenset(
+    (
+        *("apt-get", "debconf-set-selections", "dnf"),
+        *("chronyd", "locale-gen", "localedef", "setupcon", _TIMESYNCD),
+        *("doas", "growpart", "sfdisk"),
+        *("update-ca-certificates", "update-ca-trust"),
+    )
 )
 # Small files whose text planners look at in ``Facts.texts``.
 _TEXTS = (
@@ -31,9 +34,9 @@ def extend(facts: Facts, root: Root) -> Facts:
     """Return the facts with further programs, texts and links.  Raises Refused, OSError."""
     from os import uname
 
-    programs = {name for name in _PROGRAMS if root.program(name)}
+    programs = {name for name in PROGRAMS - {_TIMESYNCD} if root.program(name)}
     if root.exists(defs.TIMESYNCD):  # in no directory of programs
-        programs.add("systemd-timesyncd")
+        programs.add(_TIMESYNCD)
     links = {}
     for path in _LINKS:
         target = root.readlink(path)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from guestagent.errors import Problem
     from guestagent.model import Facts
     from guestagent.plan.kinds import Change, Resource
-    from guestagent.system.root import Root
+    from guestagent.plan.view import Tree
 
 
 class Plan(NamedTuple):
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
 
 def diff(
     resources: Iterable[Resource],
-    root: Root,
+    root: Tree,
     facts: Facts,
     *,
     recorded: Mapping[str, str],

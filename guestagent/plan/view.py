@@ -8,12 +8,50 @@ from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
+    from typing import Protocol
 
     from guestagent.model import Facts
     from guestagent.plan.kinds import Change
     from guestagent.plan.kinds.file import WriteFile
-    from guestagent.system.root import Entry, Root
+    from guestagent.system.root import Entry
+
+    class Tree(Protocol):
+        """What kinds ask of a file tree: ``system.root.Root`` answers it, and has the details."""
+
+        @property
+        def live(self) -> bool:
+            """True for the tree of the running system."""
+
+        @property
+        def path(self) -> str:
+            """The top of the tree."""
+
+        @property
+        def trusted(self) -> frozenset[int]:
+            """The users whose files count as root's."""
+
+        def look(self, path: str, /) -> Entry | None:
+            """Return status and content of what is at a path."""
+
+        def stat(self, path: str, /) -> os.stat_result | None:
+            """Return the status of what is at a path."""
+
+        def exists(self, path: str, /) -> bool:
+            """Tell whether anything is at a path."""
+
+        def text(self, path: str, /) -> str:
+            """Return the text of a file."""
+
+        def readlink(self, path: str, /) -> str | None:
+            """Return the target of a symbolic link."""
+
+        def listdir(self, path: str, /) -> list[str]:
+            """Return the sorted names in a directory."""
+
+        def outside(self, path: str, /) -> str:
+            """Return the path by which other programs reach a file."""
 
 
 class Outcome(NamedTuple):
@@ -48,7 +86,7 @@ class View:
     """
 
     def __init__(
-        self, root: Root, facts: Facts, recorded: Mapping[str, str], *, first: bool, lets_in: bool
+        self, root: Tree, facts: Facts, recorded: Mapping[str, str], *, first: bool, lets_in: bool
     ) -> None:
         self.root, self.facts, self.recorded = root, facts, recorded
         self.first, self.lets_in = first, lets_in

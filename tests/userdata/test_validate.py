@@ -278,7 +278,7 @@ def test_keys_that_change_nothing_are_told(write: Any) -> None:
     text = "#cloud-config\npreserve_hostname: false\nhostname: a\npackage_update: false\n"
     path = write("a", text)
     assert verdict(path)[1][0]["without_effect"] == ["preserve_hostname", "package_update"]
-    line = "as by default, or of no effect: preserve_hostname, package_update\n"
+    line = "keys without effect: preserve_hostname, package_update\n"
     assert line in rig.agent("validate", path).out
 
 

@@ -10,7 +10,8 @@ import rig
 from guestagent import defs
 from guestagent.options import USAGE
 from guestagent.report import plan as show
-from guestagent.verbs.validate import SYSTEMS, Verdict, validate
+from guestagent.verbs.imagined_guest import SYSTEMS
+from guestagent.verbs.validate import Verdict, validate
 
 TEXT = """\
 #cloud-config

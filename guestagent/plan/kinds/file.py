@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guestagent.errors import Origin, Refused
-from guestagent.memory import applied, note
+from guestagent.memory import applied
 from guestagent.plan.view import Outcome
 from guestagent.record import NamedTuple
 from guestagent.system.digest import digest
@@ -69,7 +69,7 @@ class File(NamedTuple):
             return view.once(self.key)
         found = view.file(self.path, self.owner)
         if found.content is not None:
-            expected = note.read(view.root).appended.get(self.path)
+            expected = view.facts.appended.get(self.path)
             if expected == digest(found.content):  # a run was killed before it remembered this
                 return view.once(self.key)
         change = self._write(found, (found.content or b"") + self.content)._replace(append=True)
