@@ -215,7 +215,7 @@ class _Reader:
         try:
             existing = self.bundle.get(f"{self.where}/password", defs.JSON_LIMIT)
         except Unreadable:
-            existing = b"?"  # it is there, and too large
+            existing = b"?"  # it exists, and is too large
         if existing:
             self.problems.warn(origin, "is set in the service already; no password is generated")
             return None

@@ -23,7 +23,7 @@ class Allowance(NamedTuple):
 
 
 def _without_options(*lost: tuple[str, str]) -> Callable[[Link], Link]:
-    """Leave bonding options out; a value "*" stands for all."""
+    """Leave bonding options out; a value "*" means all of them."""
 
     def change(link: Link) -> Link:
         if link.bond is None:
@@ -170,7 +170,7 @@ ALLOWANCES = (
 )
 
 
-# Netplan cannot be asked which of its two back ends will read a file, so nobody can be told.
+# Netplan does not tell which of its two back ends will read a file, so there is no warning.
 NETPLAN_FOR_NETWORKMANAGER = (
     "netplan for NetworkManager: rules of policy routing are dropped, and the primary member of a"
     " bond is passed on under its label"
@@ -178,13 +178,13 @@ NETPLAN_FOR_NETWORKMANAGER = (
 
 
 def through_networkmanager(links: dict[str, Link]) -> dict[str, Link]:
-    """What remains where netplan writes for NetworkManager."""
+    """Return what remains if netplan writes for NetworkManager."""
     found, _ = allowed("networkmanager", allowed("netplan", links)[0])
     return {name: _without_rules_and_primary(link) for name, link in found.items()}
 
 
 def allowed(backend: Backend, links: dict[str, Link]) -> tuple[dict[str, Link], set[str]]:
-    """What a stack can have of the links, and the names of those whose loss must be told."""
+    """Return the links as a stack can have them, and the names of those with a warning."""
     found, told = dict(links), set()
     for allowance in ALLOWANCES:
         if allowance.backend != backend:

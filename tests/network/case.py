@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
 
 def document(links: list[Any], networks: list[Any], *dns: str) -> Object:
-    """A document with DNS servers for all networks."""
+    """Return a document with DNS servers for all networks."""
     return {"links": links, "networks": networks, "services": services(*dns)}
 
 
@@ -42,38 +42,38 @@ def services(*dns: str) -> list[Object]:
 
 
 def nic(number: int, **more: Any) -> Object:
-    """A link "port1", "port2" or "port3": that NIC of the guest."""
+    """Return a link "port1", "port2" or "port3" to that NIC of the guest."""
     plain = {"type": "phy", "ethernet_mac_address": MACS[number - 1], "mtu": None}
     return {"id": f"port{number}", "vif_id": f"vif-{number}", **plain, **more}
 
 
 def bonded(*links: str, mode: Any = "active-backup", **more: Any) -> Object:
-    """A link "bond" of other links."""
+    """Return a link "bond" of other links."""
     return {"id": "bond", "type": "bond", "bond_links": list(links), "bond_mode": mode, **more}
 
 
 def vlan(tag: Any, link: str, **more: Any) -> Object:
-    """A link "vlan101" or the like."""
+    """Return a link "vlan101" or the like."""
     return {"id": f"vlan{tag}", "type": "vlan", "vlan_id": tag, "vlan_link": link, **more}
 
 
 def net(kind: str, link: str = "port1", **more: Any) -> Object:
-    """A network of a link."""
+    """Return a network of a link."""
     return {"id": "network0", "network_id": "da5bb487", "type": kind, "link": link, **more}
 
 
 def static4(link: str = "port1", address: str = "192.0.2.10", **more: Any) -> Object:
-    """An IPv4 network, of 24 bits unless told otherwise."""
+    """Return an IPv4 network, by default of 24 bits."""
     return net("ipv4", link, **{"ip_address": address, "netmask": "255.255.255.0", **more})
 
 
 def static6(link: str = "port1", address: str = "2001:db8:1::10", **more: Any) -> Object:
-    """An IPv6 network, of 64 bits unless told otherwise."""
+    """Return an IPv6 network, by default of 64 bits."""
     return net("ipv6", link, **{"ip_address": address, "netmask": "ffff:ffff:ffff:ffff::", **more})
 
 
 def via(network: str, netmask: Any, gateway: str, **more: Any) -> Object:
-    """A route as Nova writes one."""
+    """Return a route as Nova writes one."""
     return {"network": network, "netmask": netmask, "gateway": gateway, **more}
 
 

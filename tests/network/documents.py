@@ -63,7 +63,7 @@ class _Draft:
         self.search: list[str] = []
 
     def finish(self, dns: list[str], search: list[str], used: bool) -> Link:
-        """The link, with the servers of the whole document if it has a network."""
+        """Return the link, with the servers of the whole document if it has a network."""
         link = self.link._replace(
             routes=frozenset(self._route(*found) for found in self.routes),
             dns=tuple(dict.fromkeys(self.dns + (dns if used else [])))[:16],
@@ -80,7 +80,7 @@ class _Draft:
 
 @st.composite
 def described(draw: st.DrawFn) -> tuple[Any, dict[str, Link]]:
-    """A valid document, and the links that it means by their names; at least one has an address."""
+    """Draw a valid document, and its links by their names; at least one has an address."""
     numbers = draw(st.permutations((1, 2, 3)))[: draw(st.integers(1, 3))]
     drafts = {f"port{number}": _Draft(NAMES[number - 1]) for number in numbers}
     nics = [_spelled(draw, number) for number in numbers]
@@ -187,7 +187,7 @@ def _static(draw: st.DrawFn, kind: str, found: _Draft) -> Any:
 
 
 def _routed(draw: st.DrawFn, version: int, found: _Draft, metrics: Any) -> Any:
-    """A route; a default route has a gateway, and a metric that no other one has."""
+    """Draw a route; a default route has a gateway, and a metric that no other one has."""
     bits = 32 if version == 4 else 128
     length = draw(st.integers(0, bits))
     start = draw(_ANY_V4 if version == 4 else _V6)
@@ -239,7 +239,7 @@ VALUES = st.recursive(
 
 @st.composite
 def spoiled(draw: st.DrawFn) -> Any:
-    """The document of a case with up to four of its values changed, removed or doubled."""
+    """Draw the document of a case with up to four values changed, removed or doubled."""
     found = [copy.deepcopy(draw(st.sampled_from(CASES)).document)]
     for _ in range(draw(st.integers(1, 4))):
         places = [*_places(found)]

@@ -2,7 +2,7 @@
 
 Expectations of the conformance cases are written in it by hand; each oracle turns what a real
 tool says into it, and tests in booted guests what the kernel says.  What a stack cannot say
-stands in ``allowances``, nowhere else.
+is in ``allowances`` only.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def route(
     on_link: bool = False,
     table: int = MAIN_TABLE,
 ) -> Route:
-    """A route; without a metric it has the kernel's, 0 or 1024 by family."""
+    """Return a route; without a metric it has the kernel's, 0 or 1024 by family."""
     if metric is None:
         metric = KERNEL_METRICS[family(destination)]
     return Route(destination, gateway, metric, on_link, table)
@@ -103,21 +103,21 @@ def link(
     rules: tuple[Rule, ...] = (),
     **others: object,
 ) -> Link:
-    """A link; what gets no address in any way is not waited for."""
+    """Return a link; one that gets no address in any way is not required."""
     found = Link(name, frozenset(addresses), frozenset(routes), frozenset(rules))
     found = found._replace(**others)  # type: ignore[arg-type]
     return found if gets_address(found) else found._replace(required=False)
 
 
 def bond(mode: str, *members: str, **options: str | int) -> Bond:
-    """A bond; ``miimon`` is 100 unless links are watched in a way that is given."""
+    """Return a bond; ``miimon`` is 100 unless links are watched in a way that is given."""
     if not {"miimon", "arp_interval"} & options.keys():
         options["miimon"] = 100
     return Bond(mode, frozenset(members), frozenset((k, str(v)) for k, v in options.items()))
 
 
 def gets_address(found: Link) -> bool:
-    """Whether there is any way for the link to get an address that we know of."""
+    """Tell whether the link has any known way to get an address."""
     dynamic = found.dhcp4 or found.dhcp6 != "no" or bool(found.accept_ra)
     return bool(found.addresses) or dynamic
 

@@ -120,7 +120,7 @@ class Sandbox:
         return json.loads(self.run("ip", "-j", *words) or "[]")
 
     def addresses(self, name: str = NAME) -> list[str]:
-        """The addresses in the kernel's order, but for those that it makes itself."""
+        """Return the addresses in the kernel's order, without those that it makes itself."""
         found = self.ip("addr", "show", "dev", name)[0]["addr_info"]
         shown = (entry for entry in found if entry["scope"] == "global")
         return [f"{entry['local']}/{entry['prefixlen']}" for entry in shown]
@@ -147,7 +147,7 @@ class Sandbox:
 
     @contextmanager
     def watched(self, log: Path) -> Iterator[list[str]]:
-        """The addresses that went away meanwhile, even if they came back: known at the end."""
+        """Collect the addresses that were removed meanwhile, even if they came back."""
         gone: list[str] = []
         with log.open("w") as file:
             process = subprocess.Popen([*self.enter, "ip", "monitor", "address"], stdout=file)

@@ -67,13 +67,13 @@ def _query(folders: tuple[Path, ...] = _FOLDERS) -> str | None:
 
 
 def options(path: Path) -> dict[str, list[tuple[str, str]]]:
-    """The options of every interface that is brought up at boot, as ifquery gives them."""
+    """Return the options of every interface that is brought up at boot, as ifquery gives them."""
     names = [name for name in _asked(_query(), path, "--list") if name != "lo"]
     return {name: [_pair(line, ": ") for line in _asked(_query(), path, name)] for name in names}
 
 
 def options_ng(path: Path) -> dict[str, list[tuple[str, str]]]:
-    """The same from ifupdown-ng, without the executors that it guesses from the keys."""
+    """Do the same with ifupdown-ng, without the executors that it guesses from the keys."""
     query = _query(_FOLDERS_NG)
     names = [name for name in _asked(query, path, "--list", "--auto") if name != "lo"]
     return {
@@ -127,7 +127,7 @@ class Shell:
         return calls
 
     def links(self, path: Path) -> dict[str, Link]:
-        """The links that a file of interfaces(5) describes."""
+        """Return the links that a file of interfaces(5) describes."""
         found = options(path)
         script = ["fresh"]
         for name, pairs in found.items():
@@ -188,7 +188,7 @@ def _link(name: str, texts: dict[str, str], calls: Calls) -> Link:
 
 
 def _after(call: list[str], *words: str) -> str:
-    """The word after some words that follow each other; empty where they do not stand."""
+    """Return the word after a sequence of words; empty if the sequence is missing."""
     for index in range(len(call) - len(words)):
         if call[index : index + len(words)] == [*words]:
             return call[index + len(words)]
@@ -222,7 +222,7 @@ def _metric(dhcp4: Calls, values: dict[str, str], accept_ra: bool | None) -> int
 
 
 def _makers(name: str, calls: Calls) -> Calls:
-    """The commands that make an interface; where there are several, all the same."""
+    """Return the commands that make an interface; where there are several, all the same."""
     found = [call[1:] for call in calls if call[1:4] == ["ip", "link", "add"]]
     found = [call for call in found if _after(call, "name") == name]
     assert all(call == found[0] for call in found)

@@ -37,7 +37,7 @@ class Keyfiles:
         self._process.communicate()
 
     def links(self, files: dict[str, str]) -> dict[str, Link]:
-        """The links that profiles describe, by path."""
+        """Return the links that profiles describe, by path."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(files), file=self._process.stdin, flush=True)
@@ -66,7 +66,7 @@ def _links(profiles: list[Settings]) -> dict[str, Link]:
 
 
 def _name(profile: Settings) -> str:
-    """The kernel's name of the one interface that a profile is for."""
+    """Return the kernel's name of the one interface that a profile is for."""
     connection = profile["connection"]
     assert connection["type"] in _TYPES
     assert connection.get("autoconnect", True)

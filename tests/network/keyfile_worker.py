@@ -20,7 +20,7 @@ from gi.repository import (  # type: ignore[import-not-found, unused-ignore]  # 
 
 
 def read(path: str, text: str) -> dict[str, Any]:
-    """The settings of one profile, as the daemon's own plug-in reads them."""
+    """Return the settings of one profile, as the daemon's own plug-in reads them."""
     complaints: list[str] = []
 
     def complain(_keyfile: Any, _connection: Any, kind: Any, data: Any, *_: Any) -> bool:

@@ -49,7 +49,7 @@ def generate(root: Path, folder: str = _FOLDER) -> dict[str, str]:
 
 
 def links(root: Path) -> dict[str, Link]:
-    """The links that netplan's file in a tree describes."""
+    """Return the links that netplan's file in a tree describes."""
     found = networkd_reader.links(generate(root))
     return {
         name: link._replace(metric=None) if link.metric == _OWN_METRIC else link

@@ -80,7 +80,7 @@ def can_show(case: Case) -> bool:
 
 
 def complaints(folder: Path) -> list[str]:
-    """What networkd says about the files of a folder while it loads them."""
+    """Return what networkd says about the files of a folder while it loads them."""
     with _running(folder, "wait") as process:
         assert process.stderr is not None
         log = []

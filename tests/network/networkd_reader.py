@@ -78,15 +78,15 @@ class Unit(NamedTuple):
         return [v for name, pairs in self.sections if name == section for k, v in pairs if k == key]
 
     def one(self, section: str, key: str) -> str | None:
-        """The value of a key that may stand once."""
+        """Return the value of a key that may be given once."""
         values = self.all(section, key)
         if len(values) > 1:
-            raise Unread(f"{self.path}: {key} stands more than once")
+            raise Unread(f"{self.path}: {key} is given more than once")
         return values[0] if values else None
 
 
 def links(files: dict[str, str]) -> dict[str, Link]:
-    """The links that files of networkd describe, by path."""
+    """Return the links that files of networkd describe, by path."""
     # .link files are udev's; netplan repeats the MTU there.
     units = [_unit(path, text) for path, text in sorted(files.items()) if path[-5:] != ".link"]
     devices = {_must(unit.one("NetDev", "Name")): unit for unit in units if _is(unit, ".netdev")}
@@ -127,7 +127,7 @@ def _must(value: str | None) -> str:
 
 
 def _target(unit: Unit) -> str:
-    """The one interface that a .network file is for."""
+    """Return the one interface that a .network file is for."""
     mac = unit.one("Match", "PermanentMACAddress")
     name = unit.one("Match", "Name")
     if mac is not None:
@@ -163,7 +163,7 @@ def _link(name: str, unit: Unit, devices: dict[str, Unit], networks: dict[str, U
 
 
 def _dhcp6(unit: Unit, dhcp: str, accept_ra: str | None) -> Dhcp6:
-    """``always`` does not wait for a router's flags; without the key they decide."""
+    """Return how DHCPv6 is used; ``always`` does not wait for the flags of a router."""
     client = unit.one("IPv6AcceptRA", "DHCPv6Client")
     wanted = dhcp in ("ipv6", "yes", "true")
     if accept_ra is None or not _YES_NO[accept_ra]:
@@ -176,9 +176,9 @@ def _dhcp6(unit: Unit, dhcp: str, accept_ra: str | None) -> Dhcp6:
 
 
 def _metric(unit: Unit, dhcp4: bool, advertised: bool) -> int | None:
-    """The metric of dynamic routes: one number however they are learnt.
+    """Return the metric of dynamic routes: one number however they are learnt.
 
-    The old section [DHCP] stands for the others where they say nothing.
+    The old section [DHCP] is used where the others have no value.
     """
     both = unit.one("DHCP", "RouteMetric")
     found = set()

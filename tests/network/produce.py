@@ -21,7 +21,7 @@ Backend = Literal["networkd", "networkmanager", "ifupdown", "netplan"]
 BACKENDS: tuple[Backend, ...] = ("networkd", "networkmanager", "ifupdown", "netplan")
 Resolver = Literal["resolved", "resolvconf", "file"]
 NICS = tuple(Nic(name, mac) for name, mac in zip(NAMES, MACS, strict=True))
-# Where resolv.conf(5) is nobody's business but the stack's own.
+# With these, the stack alone decides what resolv.conf(5) says.
 _RESOLVER: dict[Backend, Resolver] = {
     "networkd": "resolved",
     "networkmanager": "resolved",
@@ -41,7 +41,7 @@ class Produced(NamedTuple):
 def produce(
     document: Any, backend: Backend, *, policy_routing: bool = False, live: bool = True
 ) -> Produced:
-    """The files for a running guest with the three NICs, or for an offline tree.
+    """Return the files for a running guest with the three NICs, or for an offline tree.
 
     The document goes in as the JSON text of a drive.
     """
@@ -58,7 +58,7 @@ def produce_json(
     live: bool = True,
     resolver: Resolver | None = None,
 ) -> Produced:
-    """The same from the bytes of a drive; ``resolver`` where it is not the back end's usual one."""
+    """Do the same with the bytes of a drive, and another ``resolver`` than the usual one."""
     facts = Facts(
         live=live,
         os_id="debian",

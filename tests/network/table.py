@@ -51,7 +51,7 @@ systemd-networkd in a network namespace, with our files and with those that netp
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return "\n".join([_HEAD, *_table(), "", "## What a stack cannot say", "", *_notes(), ""])
 
 
@@ -69,7 +69,7 @@ def _table() -> list[str]:
 
 
 def _cell(case: Case, backend: Backend) -> str:
-    """The numbers of the allowances that change a fact of the case."""
+    """Return the numbers of the allowances that change a fact of the case."""
     numbers = []
     links = case.links
     for number, allowance in enumerate(ALLOWANCES, 1):

@@ -85,7 +85,7 @@ def networkd() -> None:
 
 
 def agrees(case: Case, backend: Backend, found: dict[str, Link]) -> None:
-    """The links are as expected but for what the stack cannot say; the problems are those."""
+    """Check that links and problems are as expected, but for what the stack cannot say."""
     expected, told = allowed(backend, case.expected)
     assert differences(expected, found) == []
     problems = made(case, backend).problems

@@ -46,13 +46,13 @@ def interface(name: str, mac: str, given: dict[str, Any]) -> Interface:
 
 
 def nic(**changes: Any) -> Interface:
-    """The first NIC, with an address of each version and default routes."""
+    """Return the first NIC, with an address of each version and default routes."""
     given = {"addresses": ("192.0.2.5/24", "2001:db8::5/64"), "routes": (DEFAULT, DEFAULT6)}
     return interface(NAME, MAC, given | {"accept_ra": False} | changes)
 
 
 def second(**changes: Any) -> Interface:
-    """The second NIC, whose gateway lies in none of its subnets."""
+    """Return the second NIC, whose gateway lies in none of its subnets."""
     default = Route("0.0.0.0/0", "203.0.113.254", 100, True)
     return interface(NAME2, MAC2, {"addresses": ADDRESS2, "routes": (default,)} | changes)
 

@@ -43,7 +43,7 @@ class Readers:
         self._shell.close()
 
     def links(self, backend: Backend, produced: Produced) -> dict[str, Link]:
-        """The facts of the files of one back end."""
+        """Return the facts of the files of one back end."""
         match backend:
             case "networkd":
                 return networkd_reader.links(produced.files)
@@ -69,7 +69,7 @@ def readers() -> Iterator[Readers]:
 
 
 def unified(links: dict[str, Link]) -> dict[str, Link]:
-    """What every stack could have of the links."""
+    """Return the links as every stack can have them."""
     found = dict(links)
     for allowance in ALLOWANCES:
         found = {name: allowance.change(link) for name, link in found.items()}

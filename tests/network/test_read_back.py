@@ -31,17 +31,17 @@ def files(case: Case, backend: Backend) -> dict[str, str]:
 
 
 def stacked(case: Case) -> set[str]:
-    """The names of the bonds and VLANs of a case."""
+    """Return the names of the bonds and VLANs of a case."""
     return {link.name for link in case.links if not link.nic}
 
 
 def members(case: Case) -> set[str]:
-    """The names of the NICs that are members of a bond."""
+    """Return the names of the NICs that are members of a bond."""
     return {name for link in case.links if link.bond for name in link.bond.members}
 
 
 def link_name(path: str) -> str:
-    """The name of the interface that a profile is for."""
+    """Return the name of the interface that a profile is for."""
     label = Path(path).name.removeprefix("guestagent-").removesuffix(".nmconnection")
     labels = [f"nic{mac.replace(':', '')}" for mac in MACS]
     return dict(zip(labels, NAMES, strict=True)).get(label, label)

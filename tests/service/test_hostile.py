@@ -1,4 +1,4 @@
-"""C10: whatever a service or the process that asked it says, nothing but a refusal comes of it."""
+"""C10: invalid answers, of a service or of the process that asked it, are refused safely."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _PIECES = (
 
 
 def _mutated(chance: random.Random, value: Any) -> Any:
-    """The value with one part of it of another kind."""
+    """Return the value with one part of it of another kind."""
     if chance.random() < 0.3 or not isinstance(value, dict | list) or not value:
         return chance.choice(_ODD)
     if isinstance(value, list):
@@ -57,7 +57,7 @@ def _mutated(chance: random.Random, value: Any) -> Any:
 
 
 def _broken(chance: random.Random, content: bytes) -> bytes:
-    """The bytes with a few of them cut, doubled or replaced."""
+    """Return the bytes with a few of them cut, doubled or replaced."""
     text = bytearray(content)
     for _ in range(chance.randint(1, 4)):
         start = chance.randrange(len(text) + 1)
@@ -87,7 +87,7 @@ def test_C10_an_answer_of_any_form_is_understood_or_refused() -> None:
 
 
 def _tree(chance: random.Random) -> dict[str, bytes]:
-    """What an EC2 tree may bring, its texts damaged."""
+    """Return documents of an EC2 tree, with damaged texts."""
     names = ["instance-id", "local-hostname", "public-keys/0/openssh-key", "public-keys/x/y"]
     found = {}
     for name in [*(f"meta-data/{name}" for name in names), "user-data"]:

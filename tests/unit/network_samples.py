@@ -45,7 +45,7 @@ def spoiled(good: str) -> list[str]:
 
 
 def interface(**changes: Any) -> Interface:
-    """An interface with one static IPv4 address, changed as told; its id is the NIC's label."""
+    """Return an interface with one static IPv4 address; its id is the NIC's label."""
     base = Interface(
         mac=MAC,
         mtu=None,
@@ -63,32 +63,32 @@ def interface(**changes: Any) -> Interface:
 
 
 def member(mac: str, **changes: Any) -> Interface:
-    """A NIC without a network, as the members of bonds are."""
+    """Return a NIC without a network, as the members of bonds are."""
     return interface(**({"mac": mac, "addresses": ()} | changes))
 
 
 def bond(
     *members: str, mode: str = "active-backup", options: Any = (("miimon", "100"),), **changes: Any
 ) -> Interface:
-    """A bond, called bond0 and of the first two NICs unless told otherwise."""
+    """Return a bond, by default bond0 of the first two NICs."""
     made = Bond(members or (LABEL, LABEL2), mode, tuple(options))
     return interface(**({"mac": "", "id": "bond0", "name": "bond0", "bond": made} | changes))
 
 
 def vlan(parent: str = LABEL, tag: Any = 7, **changes: Any) -> Interface:
-    """A VLAN, called vlan7 and on the first NIC unless told otherwise."""
+    """Return a VLAN, by default vlan7 on the first NIC."""
     name = f"vlan{tag}"
     given = {"mac": "", "id": name, "name": name, "vlan": Vlan(parent, tag)}
     return interface(**(given | changes))
 
 
 def route(**changes: Any) -> Route:
-    """A default route over 192.0.2.1, changed as told."""
+    """Return a default route over 192.0.2.1, with other fields as given."""
     return Route("0.0.0.0/0", "192.0.2.1", None, False)._replace(**changes)
 
 
 def network(*interfaces: Interface) -> Network:
-    """A network of the interfaces."""
+    """Return a network of the interfaces."""
     return Network(interfaces, ORIGIN)
 
 
@@ -108,7 +108,7 @@ def planned(
 
 
 def facts(**changes: Any) -> Facts:
-    """A running networkd guest with three NICs and systemd-resolved, changed as told."""
+    """Return facts of a networkd guest with three NICs, with other fields as given."""
     base = Facts(
         live=True,
         os_id="debian",
@@ -207,7 +207,7 @@ RESOLV_LINE = re.compile(rf"|\# Written by guestagent\.|nameserver {_IP}|search 
 
 
 def strange_lines(text: str, grammar: re.Pattern[str]) -> list[str]:
-    """The lines of an output that are none of those which guestagent writes."""
+    """Return the lines of an output that are none of those which guestagent writes."""
     return [line for line in text.split("\n") if not grammar.fullmatch(line)]
 
 

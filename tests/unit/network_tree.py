@@ -57,7 +57,7 @@ class Tree:
         return self.put(GENERATOR)
 
     def nic(self, name: str, mac: str = MAC, kind: str = "0", device: bool = True) -> Tree:
-        """A NIC of /sys; ``kind`` is its addr_assign_type."""
+        """Make a NIC of /sys; ``kind`` is its addr_assign_type."""
         where = f"/sys/devices/{name}"
         self.put(f"{where}/address", f"{mac}\n").put(f"{where}/addr_assign_type", f"{kind}\n")
         if device:

@@ -34,7 +34,7 @@ FILE = {
 
 
 def tree(changed: dict[str, str | bytes | None] | None = None) -> Bundle:
-    """A service's tree with some documents changed or missing."""
+    """Return a service's tree with some documents changed or missing."""
     found = {**TREE, **(changed or {})}
     return Bundle(
         "service",
@@ -49,7 +49,7 @@ def tree(changed: dict[str, str | bytes | None] | None = None) -> Bundle:
 
 
 def file(value: Any, version: str = "latest") -> Bundle:
-    """A drive with one document."""
+    """Return a drive with one document."""
     content = value if isinstance(value, bytes) else json.dumps(value).encode()
     return Bundle("drive", Documents({f"ec2/{version}/meta-data.json": content}))
 

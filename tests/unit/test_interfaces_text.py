@@ -207,7 +207,7 @@ def test_problems_never_quote_a_value() -> None:
 
 
 def _assert_plain(network: Network) -> None:
-    """Whatever stands in a file is a line that guestagent writes."""
+    """Check that each line of the files is one that guestagent writes."""
     for backend in defs.NETWORK_STACKS:
         for nics in (None, (Nic("eth0", MAC), Nic("eth1", MAC2))):
             given = facts(nics=nics, resolver="file")

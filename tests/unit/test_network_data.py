@@ -1,4 +1,4 @@
-"""network_data.json as Nova writes it, as vendors write it, and as nobody should."""
+"""network_data.json as Nova and other vendors write it, and with every kind of bad value."""
 
 from __future__ import annotations
 

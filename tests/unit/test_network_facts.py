@@ -91,7 +91,7 @@ def test_members_of_others_come_last(there: Tree) -> None:
 
 @pytest.fixture
 def asked(mocker: MockerFixture) -> list[str]:
-    """The NICs whose permanent address the kernel was asked for; it knows enp0s3's only."""
+    """Collect the NICs whose permanent address the kernel is asked for; it knows enp0s3's."""
     names: list[str] = []
 
     def permanent_mac(name: str) -> str:

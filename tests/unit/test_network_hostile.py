@@ -90,13 +90,13 @@ def _outputs(network: Network, backend: str) -> list[tuple[str, str]]:
 
 
 def _heads(text: str) -> set[str]:
-    """What each line of a file begins with, without numbers: sections, keys, the first word."""
+    """Return how lines of a file begin, without numbers: sections, keys, the first word."""
     words = (re.split(r"[=: ]", line.strip(), maxsplit=1)[0] for line in text.split("\n"))
     return {re.sub(r"\d+", "0", word) for word in words}
 
 
 def _paths(outputs: list[tuple[str, str]]) -> set[str]:
-    """The paths, with one name for the good ones of interfaces."""
+    """Return the paths, with one name for the good ones of interfaces."""
     good = r"(?<=guestagent-)(uplink|data|bond0|vlan101|nic52540000010[123])(?=\.)"
     return {re.sub(good, "good", path) for path, _ in outputs}
 

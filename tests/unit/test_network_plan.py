@@ -42,7 +42,7 @@ SECRET_MODES = {"networkmanager": 0o600, "netplan": 0o600}
 def resources(
     data: Network | None, given: Facts, backend: str = "", policy: bool = False
 ) -> tuple[list[File], list[Problem]]:
-    """What is planned with a back end of the settings, and what is said."""
+    """Return what is planned with a back end of the settings, and the problems."""
     settings = SETTINGS._replace(network_backend=backend, network_policy_routing=policy)
     wanted, problems = planned(data, given, settings)
     found = []

@@ -303,7 +303,7 @@ def test_user_data_that_is_too_large_is_told(made: Drive) -> None:
 
 
 def _mutated(chance: random.Random, value: Any) -> Any:
-    """The value with one part of it, somewhere, of another kind."""
+    """Return the value with one part of it, somewhere, of another kind."""
     odd: tuple[object, ...] = (
         None,
         True,
