@@ -62,6 +62,7 @@ def open_folder(root: Root, path: str) -> int:
     Refused.
     """
     private = path == defs.STATE_DIR
+    # ``make`` creates directories that everyone can enter, so that of the state is made here.
     try:
         place = root.place(f"{path}/x", make=not private)
     except FileNotFoundError:
@@ -71,5 +72,5 @@ def open_folder(root: Root, path: str) -> int:
     with place:
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.fd)
     if private:
-        os.fchmod(fd, 0o700)
+        os.fchmod(fd, 0o700)  # whoever made it may have made it open to others
     return fd

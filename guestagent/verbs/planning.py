@@ -210,7 +210,7 @@ def verify(planned: Planned, root: Root, record: dict[str, str]) -> list[Problem
 
 
 def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
-    """Compare what is intended with the tree.  Raises Refused, OSError.
+    """Compare an intent with the tree.  Raises Refused, OSError.
 
     ``record`` is what earlier runs have applied.
     """
@@ -220,11 +220,13 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     found = _gather(data, root)
     wanted, crashed = _want(Ask(data, found, intent.settings, first))
     scope = _Scope(wanted.resources, record, stays={}, complete=intent.complete)
+    # A new instance starts from nothing; a known one keeps what it has.
     if not first:
         scope = _without_unmentioned_network(scope, data)
         if intent.held or crashed:
             scope = _without(scope, lambda key: not of_network(key))._replace(complete=False)
     plan = _difference(scope, root, found, first=first)
+    # Only the whole plan tells whether this is the network that was not confirmed.
     if intent.rejected and network_digest(plan.record) == intent.rejected:
         plan = _difference(_without(scope, of_network), root, found, first=first)
         plan = plan._replace(kept=(*plan.kept, _NOT_CONFIRMED))
