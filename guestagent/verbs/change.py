@@ -12,6 +12,7 @@ from guestagent.memory import note, state
 from guestagent.memory.state import State
 from guestagent.record import NamedTuple
 from guestagent.verbs import planning
+from guestagent.verbs.new_instance import of_this_instance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
     report = report.after("parse", said.problems)
     yield report
 
-    before = planning.of_this_instance(before, said, root)
+    before = of_this_instance(before, said, root)
     report = report._replace(
         first_boot=not before.configured,
         # An answer that says what has changed says nothing of the rest.
