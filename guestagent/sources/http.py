@@ -9,24 +9,21 @@ timeouts are for each read, so that a server that sends a byte now and then woul
 
 from __future__ import annotations
 
-import random
 import socket
 import time
 from http.client import HTTPConnection, HTTPException, IncompleteRead, RemoteDisconnected
 from select import POLLIN, poll
 
 from guestagent import VERSION, defs
-from guestagent.errors import SourceBroken, Unreachable
+from guestagent.errors import SourceBroken
+from guestagent.sources.retry import Transient, patiently
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from http.client import HTTPResponse
-    from typing import Any, TypeVar
+    from typing import Any
 
     from guestagent.sources.endpoints import Endpoint
-
-    T = TypeVar("T")
 
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _FREE_TEXT = ("/user_data", "/user-data")  # user data may be a page of HTML
@@ -39,14 +36,6 @@ _HEAD_ROOM = 1 << 20
 _BODY_ROOM = 8
 _TOO_LONG = "the document took too long"
 _CUT_OFF = "the connection ended in the middle of the document"
-
-
-class Transient(Exception):
-    """A try failed, and another may not; ``after`` is what the server asked to wait, in seconds."""
-
-    def __init__(self, reason: str, after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.after = after
 
 
 class _TooLarge(Exception):
@@ -97,23 +86,8 @@ class Client:
 
         It is tried as often as the time allows.  Raises SourceBroken, Unreachable.
         """
-        return self.patiently(path, lambda: self.ask(path, limit))
-
-    def patiently(self, path: str, work: Callable[[], T]) -> T:
-        """Return what ``work`` returns, tried as often as the time allows.  Raises Unreachable."""
-        tries, reason = 0, ""
-        while True:
-            try:
-                return work()
-            except Transient as error:
-                # The end of the time in the middle of a try would hide what was wrong before.
-                if not reason or time.monotonic() < self.end:
-                    reason = str(error)
-                pause = back_off(tries, error.after)
-            if time.monotonic() + pause >= self.end:
-                raise Unreachable(f"{self.endpoint.url}{path}: {reason}")
-            tries += 1
-            time.sleep(pause)
+        name = f"{self.endpoint.url}{path}"
+        return patiently(name, self.end, lambda: self.ask(path, limit))
 
     def ask(self, path: str, limit: int) -> bytes | None:
         """Return a document as ``get`` does, with one try.  Raises Transient, SourceBroken."""
@@ -262,17 +236,6 @@ def _is_idle(sock: socket.socket) -> bool:
     poller = poll()
     poller.register(sock, POLLIN)
     return not poller.poll(0)
-
-
-def back_off(tries: int, after: float = 0.0) -> float:
-    """Return the seconds to wait after so many failed tries: exponential, with full jitter.
-
-    ``after`` is the least that the server asked for.  It gets jitter too, so that guests that
-    were asked the same do not all come back at the same time.
-    """
-    most = min(defs.BACK_OFF_MOST, defs.BACK_OFF_FIRST * 2 ** min(tries, 64))
-    jitter = random.uniform(0, most)  # noqa: S311 - not for secrets
-    return min(after, defs.RETRY_AFTER_MOST) + jitter
 
 
 def _seconds(value: str) -> float:

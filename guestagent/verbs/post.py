@@ -8,6 +8,7 @@ from guestagent import defs, log
 from guestagent.errors import FieldError, UsageError
 from guestagent.sources.endpoints import parse_url
 from guestagent.sources.http import Client
+from guestagent.sources.retry import patiently
 from guestagent.system.jsontext import loads
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ def run(options: Options) -> int:
     """
     url, password = _read(options.source)
     client = Client(parse_url(url), time.monotonic() + _WAIT)
-    status = client.patiently("", lambda: client.post("", password))
+    status = patiently(client.endpoint.url, client.end, lambda: client.post("", password))
     if status == 200:
         log.notice("the encrypted password is in the metadata service")
         return defs.EXIT_OK

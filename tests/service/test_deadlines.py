@@ -14,7 +14,8 @@ import pytest
 
 from guestagent import defs
 from guestagent.sources.endpoints import parse_url
-from guestagent.sources.http import Client, Transient
+from guestagent.sources.http import Client
+from guestagent.sources.retry import Transient
 
 from . import documents
 from .documents import META, NETWORK, USER

@@ -9,7 +9,7 @@ import rig
 
 from guestagent import defs
 from guestagent.sources.bundle import digest_document
-from guestagent.sources.http import back_off
+from guestagent.sources.retry import back_off
 
 from . import documents
 from .documents import FIVE, META, NETWORK, PASSWORD, USER, VENDOR, VENDOR2

@@ -320,6 +320,7 @@ _TELL = (
 _OF_SERVICES = {
     *("requests", "urllib3", "socket", "guestagent.sources.remote", "guestagent.sources.cloud"),
     *("guestagent.sources.service", "guestagent.sources.http", "guestagent.sources.endpoints"),
+    "guestagent.sources.retry",
     *("guestagent.sources.documents", "guestagent.sources.handover"),
     *("guestagent.commit.random_password", "guestagent.parse.ec2"),
 }
