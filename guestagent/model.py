@@ -171,9 +171,10 @@ class Vlan(NamedTuple):
 class Interface(NamedTuple):
     """The configuration of one interface: a NIC of the guest, or a bond or VLAN on top of NICs.
 
-    ``mac`` is in lower case, with colons.  A NIC is identified by it; only interfaces(5) text of
-    old drives may leave it empty, and give ``name``, the kernel's name, instead.  For a bond or
-    VLAN it is the address to set, or empty for the kernel's choice, and ``name`` is its new name.
+    ``mac`` is in lower case, with colons: six octets, or 20 for InfiniBand.  A NIC is identified
+    by it; a source may leave it empty, and give ``name``, the kernel's name, instead.  For a bond
+    or VLAN it is the address to set, or empty for the kernel's choice, and ``name`` is its new
+    name.
 
     ``id`` is how bonds and VLANs of the same network refer to an interface.  It is any text of the
     source, from which no name is made; planning replaces it by a label that is safe in files.
@@ -203,6 +204,14 @@ class Interface(NamedTuple):
     metric: int | None = None
     required: bool = True
     link_local: bool = False
+
+    @property
+    def infiniband(self) -> bool:
+        """Tell whether it is a NIC of InfiniBand.
+
+        Network stacks know it by its name: a part of its MAC address is another after each boot.
+        """
+        return self.mac.count(":") == 19
 
     @property
     def stacked(self) -> bool:

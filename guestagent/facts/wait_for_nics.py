@@ -10,6 +10,7 @@ import os
 import time
 
 from guestagent import defs
+from guestagent.parse.network import address
 from guestagent.system.machine import read_text
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ def wait_for_nics(wanted: Collection[str], limit: float = defs.UDEV_WAIT) -> boo
     NICs are named by their names or MAC addresses.  Returns whether they are ready.  Waits for
     at most ``limit`` seconds, and not at all where udev does not run.
     """
+    wanted = {_without_queue(name) for name in wanted}
     deadline = time.monotonic() + limit
     while os.path.isdir(defs.UDEV_DATA_DIR):
         found = _ready()
@@ -55,5 +57,14 @@ def _ready() -> set[str]:
         index = read_text(f"{where}/ifindex")
         if os.path.exists(f"{defs.UDEV_DATA_DIR}/n{index}"):
             found.add(name)
-            found.add(read_text(f"{where}/address").lower())
+            mac = read_text(f"{where}/address").lower()
+            found.add(_without_queue(mac))
+            if mac.count(":") == address.INFINIBAND_OCTETS - 1:
+                found.add(address.short_infiniband_mac(mac))
     return found
+
+
+def _without_queue(name: str) -> str:
+    """Return the part of an InfiniBand MAC address that stays; names and others as they are."""
+    is_infiniband = name.count(":") == address.INFINIBAND_OCTETS - 1
+    return address.infiniband_guid(name) if is_infiniband else name

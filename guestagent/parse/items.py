@@ -42,6 +42,10 @@ class Item(NamedTuple):
         """Report that a field is left out."""
         self.problems.error(self.origin.under(name), reason)
 
+    def warn(self, name: str, reason: str) -> None:
+        """Report that a field is used, but perhaps not as it is meant."""
+        self.problems.warn(self.origin.under(name), reason)
+
     def take(self, name: str, check: Callable[[Any], T]) -> T | None:
         """Return what a validator makes of a field; None where it is missing or bad."""
         value = self.fields.get(name)

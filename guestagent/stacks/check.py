@@ -55,7 +55,10 @@ def check(interface: Interface) -> Interface:
 def _check_names(interface: Interface) -> None:
     """Check what the interface is known by; each of the three may be empty."""
     if interface.mac:
-        _check_canonical("mac", address.mac, [interface.mac])
+        is_mac = address.mac if interface.stacked else address.nic_mac
+        _check_canonical("mac", is_mac, [interface.mac])
+    if interface.infiniband and not interface.name:
+        raise FieldError("the NIC of InfiniBand has no name")
     if interface.name:
         _check_canonical("name", address.interface_name, [interface.name])
     if interface.id:

@@ -65,7 +65,7 @@ def permanent_mac(name: str) -> str:
     finally:
         sock.close()
     size = int.from_bytes(answer[4:8].tobytes(), byteorder)
-    octets = answer[8 : 8 + size].tobytes() if size == 6 else b""
+    octets = answer[8 : 8 + size].tobytes() if size in (6, 20) else b""  # Ethernet, InfiniBand
     return octets.hex(":") if any(octets) else ""
 
 

@@ -23,12 +23,17 @@ KEPT = (link("enp0s3", V4),)
 CASES = (
     Case(
         "unknown-link-type",
-        "a link of an unknown type is left out with its network",
-        document(
-            [nic(1), nic(2, type="infiniband")], [static4(), static4("port2", "198.51.100.10")]
-        ),
+        "a link of an unknown type is a plain NIC",
+        document([nic(1), nic(2, type="macvtap")], [static4(), static4("port2", "198.51.100.10")]),
+        (*KEPT, link("enp0s4", "198.51.100.10/24")),
+        warnings=("links[1].type",),
+    ),
+    Case(
+        "static-type",
+        "a network of an unknown type that has an address is static",
+        document([nic(1)], [static4(type="static")]),
         KEPT,
-        errors=("links[1].type", "networks[1].link"),
+        warnings=("networks[0].type",),
     ),
     Case(
         "unknown-network-type",

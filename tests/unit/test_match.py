@@ -80,6 +80,24 @@ def test_a_name_never_matches_where_there_is_a_mac_address() -> None:
     assert (found, problems) == ([], ["a"])
 
 
+INFINIBAND = "80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
+
+
+@pytest.mark.parametrize(
+    "mac", [INFINIBAND, INFINIBAND.replace("80:00:02:08", "00:00:11:22"), "f4:52:14:7b:cb:a1"]
+)
+def test_infiniband_is_found_by_its_guid_and_known_by_its_name(mac: str) -> None:
+    other = Nic("ib1", INFINIBAND.replace("a1", "a2"))
+    found, problems = chosen(nic("a", mac), nics=[other, Nic("ib0", INFINIBAND.upper())])
+    assert problems == []
+    assert [(entry.id, entry.name, entry.mac) for entry in found] == [("ib0", "ib0", INFINIBAND)]
+
+
+def test_infiniband_is_not_found_in_a_tree_whose_nics_are_not_known() -> None:
+    found, problems = chosen(nic("a", INFINIBAND), nics=None)
+    assert (found, problems) == ([], ["a"])
+
+
 def test_legacy_text_without_a_mac_address_matches_by_name() -> None:
     by_name = interface(mac="", name="enp0s4", id="")
     found, problems = chosen(by_name)

@@ -101,12 +101,54 @@ def test_link_types_of_plain_nics(kind: str | None) -> None:
     assert (len(network.interfaces), keys) == (1, [])
 
 
-@pytest.mark.parametrize("kind", ["token-ring", "", 5, [], {}, *HOSTILE])
-def test_other_link_types_are_errors_and_so_are_networks_on_them(kind: object) -> None:
+@pytest.mark.parametrize("kind", ["macvtap", "token-ring", "", 5, [], {}, *HOSTILE])
+def test_a_link_of_another_type_is_a_plain_nic_with_a_warning(kind: object) -> None:
     document = static()
     document["links"][0]["type"] = kind
+    network, problems = read(document)
+    assert [found.addresses for found in network.interfaces] == [("192.0.2.5/24",)]
+    assert [(found.severity, found.key) for found in problems] == [("warning", "links[0].type")]
+    assert ("macvtap" in problems[0].reason) == (kind == "macvtap")
+
+
+def test_a_link_without_mac_address_is_known_by_its_name() -> None:
+    document = static()
+    document["links"][0] |= {"ethernet_mac_address": None, "name": "enp0s4"}
+    document["links"].append({"id": "b", "name": "enp0s4"})
+    document["links"].append({"id": "c", "name": "../x"})
     network, keys = parse(document)
-    assert (network.interfaces, keys) == ((), ["links[0].type", "networks[0].link"])
+    assert [(found.mac, found.name) for found in network.interfaces] == [("", "enp0s4")]
+    assert keys == ["links[1].name", "links[2].name"]
+
+
+def test_a_mac_address_wins_over_a_name() -> None:
+    document = static()
+    document["links"][0]["name"] = "renamed by nobody"
+    network, keys = parse(document)
+    assert [(found.mac, found.name, keys) for found in network.interfaces] == [(MAC, "", [])]
+
+
+def test_a_mac_address_of_infiniband_has_20_octets() -> None:
+    document = static()
+    document["links"][0]["ethernet_mac_address"] = (
+        "80-00-02-08-FE-80-00-00-00-00-00-00-F4-52-14-03-00-7B-CB-A1"
+    )
+    network, keys = parse(document)
+    octets = "80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
+    assert [(found.mac, keys) for found in network.interfaces] == [(octets, [])]
+
+
+@pytest.mark.parametrize(("text", "accept_ra"), [("192.0.2.7/24", None), ("2001:db8::7/64", False)])
+@pytest.mark.parametrize("kind", ["static", "ipv5", "", 5, [], None, *HOSTILE])
+def test_a_network_of_an_unknown_type_with_an_address_is_static(
+    kind: object, text: str, accept_ra: bool | None
+) -> None:
+    document = static(type=kind, ip_address=text, netmask=None)
+    network, problems = read(document)
+    found = network.interfaces[0]
+    assert (found.addresses, found.accept_ra, found.dhcp4) == ((text,), accept_ra, False)
+    assert [(found.severity, found.key) for found in problems] == [("warning", "networks[0].type")]
+    assert ("'static'" in problems[0].reason) == (kind == "static")
 
 
 def test_a_link_without_networks_is_there_without_addresses() -> None:
@@ -179,9 +221,9 @@ def test_a_bad_mtu_spoils_only_the_mtu(mtu: object) -> None:
         ({"link": None}, "link"),
         ({"link": "nowhere"}, "link"),
         ({"link": {}}, "link"),
-        ({"type": None}, "type"),
-        ({"type": "ipv5"}, "type"),
-        ({"type": []}, "type"),
+        ({"type": None, "ip_address": None}, "type"),
+        ({"type": "ipv5", "ip_address": ""}, "type"),
+        ({"type": [], "ip_address": 5}, "type"),
     ],
 )
 def test_a_bad_network_is_left_out_alone(fields: dict[str, Any], key: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from network_samples import HOSTILE
+from network_samples import HOSTILE, interface, rendered
 
 from guestagent.errors import FieldError
 from guestagent.stacks.rendered import first_value, section
@@ -49,3 +49,26 @@ def test_a_value_is_read_back_as_it_was_written(value: str) -> None:
 def test_a_key_that_is_not_in_the_file_has_no_value() -> None:
     text = section("Link", [("Name", "Kind=bond")])
     assert first_value(text, "Kind") == first_value("", "Kind") == ""
+
+
+INFINIBAND = "80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
+
+
+@pytest.mark.parametrize(
+    ("stack", "line"),
+    [
+        ("networkd", "Name=ib0"),
+        ("networkmanager", "interface-name=ib0"),
+        ("networkmanager", "type=infiniband"),
+        ("netplan", 'name: "ib0"'),
+        ("ifupdown", "auto ib0"),
+    ],
+)
+def test_infiniband_is_known_by_its_name_on_every_stack(stack: str, line: str) -> None:
+    files, problems = rendered(stack, interface(mac=INFINIBAND, name="ib0", id="ib0", mtu=2044))
+    text = "".join(file.text for file in files)
+    assert problems == []
+    assert line in text
+    assert INFINIBAND not in text
+    with pytest.raises(FieldError):
+        rendered(stack, interface(mac=INFINIBAND, name="", id="ib0"))

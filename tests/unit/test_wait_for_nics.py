@@ -59,6 +59,16 @@ def test_all_wanted_nics_are_waited_for(system: Path) -> None:
     assert not wait_for_nics({MAC, "52:54:00:00:00:01"}, 0.05)
 
 
+def test_a_nic_of_infiniband_is_ready_by_either_of_its_addresses(system: Path) -> None:
+    mac = "80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
+    add_nic(system, "ib0")
+    (system / "net/ib0/address").write_text(f"{mac}\n")
+    name_it(system)
+    assert wait_for_nics({mac.replace("80:00:02:08", "00:00:00:48")}, 0)
+    assert wait_for_nics({"f4:52:14:7b:cb:a1"}, 0)
+    assert not wait_for_nics({mac.replace("a1", "a2")}, 0)
+
+
 def test_what_is_no_device_is_no_nic(system: Path) -> None:
     add_nic(system, "lo", 1, device=False)
     name_it(system, 1)

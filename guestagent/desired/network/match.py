@@ -7,6 +7,7 @@ becomes a name unchecked.
 from __future__ import annotations
 
 from guestagent.errors import FieldError
+from guestagent.parse.network import address
 from guestagent.stacks.check import check
 
 TYPE_CHECKING = False
@@ -71,8 +72,13 @@ class _Matching:
                 self.problems.error(interface.origin, reason)
                 return
             interface = interface._replace(mac=nic.mac.lower(), name=nic.name)
+        elif interface.infiniband:
+            reason = "a NIC of InfiniBand is found in a running guest only; ignored"
+            self.problems.error(interface.origin, reason)
+            return
         mac = interface.mac.replace(":", "")
-        self._accept(interface, f"nic{mac}" if mac else interface.name)
+        by_name = interface.infiniband or not mac
+        self._accept(interface, interface.name if by_name else f"nic{mac}")
 
     def choose_names(self, stacked: Sequence[Interface]) -> None:
         """Choose the names of bonds and VLANs: what the source wants where that is free."""
@@ -142,11 +148,21 @@ def _find(nics: Sequence[Nic], interface: Interface) -> Nic | None:
     """Return the NIC with the MAC address of an interface or, if it has none, with its name."""
     mac = interface.mac.lower()
     for nic in nics:
-        if mac and nic.mac.lower() == mac:
+        if mac and (nic.mac.lower() == mac or _is_infiniband(nic, mac)):
             return nic
         if not mac and nic.name == interface.name:
             return nic
     return None
+
+
+def _is_infiniband(nic: Nic, mac: str) -> bool:
+    """Tell whether a NIC is the port of InfiniBand that a MAC address, of 20 or 6 octets, names."""
+    own = nic.mac.lower()
+    if own.count(":") != address.INFINIBAND_OCTETS - 1:
+        return False
+    if mac.count(":") == own.count(":"):
+        return address.infiniband_guid(mac) == address.infiniband_guid(own)
+    return mac == address.short_infiniband_mac(own)
 
 
 def _free_name(interface: Interface, taken: set[str]) -> str:

@@ -25,6 +25,8 @@ METRIC_STEP = 100
 TABLE_RANGE = (1, 252)
 # IEEE 802.1Q reserves 0 and 4095.
 TAG_RANGE = (1, 4094)
+# RFC 4391, section 9.1.1; Ethernet has six.
+INFINIBAND_OCTETS = 20
 UNSPECIFIED = ("0.0.0.0", "::")  # noqa: S104
 
 _HEX = frozenset("0123456789abcdef")
@@ -111,6 +113,37 @@ def mac(text: str) -> str:
     if int(octets[0], 16) & 1 or octets == ["00"] * 6:
         raise FieldError("is not the MAC address of a single interface")
     return ":".join(octets)
+
+
+def nic_mac(text: str) -> str:
+    """Return the MAC address of a NIC: as ``mac`` does, or the 20 octets of InfiniBand (RFC 4391).
+
+    The last eight of those are the port's GUID, which must not be 0.
+    """
+    octets = text.lower().replace("-", ":").split(":")
+    well_formed = all(len(octet) == 2 and _HEX.issuperset(octet) for octet in octets)
+    if len(octets) != INFINIBAND_OCTETS or not well_formed:
+        return mac(text)
+    if octets[-8:] == ["00"] * 8:
+        raise FieldError("is not the MAC address of a single interface")
+    return ":".join(octets)
+
+
+def infiniband_guid(text: str) -> str:
+    """Return the GUID of the port that an InfiniBand MAC address names.
+
+    The octets before it hold the number of a queue, which is another after each boot.
+    """
+    return ":".join(text.split(":")[-8:])
+
+
+def short_infiniband_mac(text: str) -> str:
+    """Return the six octets that Nova and Neutron know a port of InfiniBand by.
+
+    They are its GUID without the two in the middle.
+    """
+    octets = text.split(":")[-8:]
+    return ":".join(octets[:3] + octets[5:])
 
 
 def domain(text: str) -> str:

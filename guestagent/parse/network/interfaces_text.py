@@ -168,7 +168,7 @@ class _Reader:
         _check("the name", address.interface_name, name)
         mac = ""
         if hwaddress:
-            mac = _check("hwaddress", address.mac, hwaddress)
+            mac = _check("hwaddress", address.nic_mac, hwaddress)
             self._check_mac(name, mac)
         if name not in self.drafts:
             if len(self.drafts) >= defs.MAX_INTERFACES:

@@ -10,7 +10,7 @@ from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.model import Bond, Vlan
 from guestagent.parse.network import address
-from guestagent.parse.network.drafts import Draft
+from guestagent.parse.network.drafts import Draft, quote_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from guestagent.parse.items import Item
 
 # All of them are plain NICs to the guest, "bridge" too: they name what the host plugs it into.
+# One that is not listed is a plain NIC as well, with a warning.
 _NIC_TYPES = frozenset(
     (
         *("bgpovs", "bridge", "cascading", "dvs", "ethernet", "hw_veb", "hyperv"),
@@ -62,10 +63,10 @@ class _Links:
             draft = self._read_bond(item, name)
         elif kind == "vlan":
             draft = _read_vlan(item)
-        elif kind is None or (isinstance(kind, str) and kind in _NIC_TYPES):
-            draft = self._read_nic(item)
         else:
-            raise item.bad("type", "is not a known type of link")
+            if kind is not None and not (isinstance(kind, str) and kind in _NIC_TYPES):
+                item.warn("type", f"{quote_type(kind)} is not a known type of link; used as a NIC")
+            draft = self._read_nic(item)
         draft.id = name
         draft.mtu = item.take("mtu", address.mtu)
         self.drafts[name] = draft
@@ -73,11 +74,21 @@ class _Links:
 
     def _read_nic(self, item: Item) -> Draft:
         name = "ethernet_mac_address"
-        mac = item.require(name, address.mac, item.require_text(name))
+        if item.get(name) in (None, "") and item.get("name") is not None:
+            return self._read_named_nic(item)
+        mac = item.require(name, address.nic_mac, item.require_text(name))
         # A bond or a VLAN may have the address of a NIC below it.
         if any(draft.mac == mac for draft in self.drafts.values() if not draft.stacked):
             raise item.bad(name, "is the MAC address of an earlier link")
         return Draft(mac, item.origin)
+
+    def _read_named_nic(self, item: Item) -> Draft:
+        """Read a NIC that is known by the kernel's name alone."""
+        name = item.require("name", _check_name, item.require_text("name"))
+        for draft in self.drafts.values():
+            if draft.name == name and not draft.stacked:
+                raise item.bad("name", "is the name of an earlier link")
+        return Draft("", item.origin, name)
 
     def _read_bond(self, item: Item, bond: str) -> Draft:
         from guestagent.parse.network import bonding  # few guests have bonds
@@ -203,7 +214,7 @@ class _Links:
 def _read_stacked(item: Item, mac_field: str) -> Draft:
     """Return a draft of a bond or VLAN.  A bad MAC address or name is left out alone."""
     mac = item.take_text(mac_field, address.mac)
-    name = item.take_text("name", _check_new_name)
+    name = item.take_text("name", _check_name)
     return Draft(mac or "", item.origin, name or "")
 
 
@@ -215,8 +226,8 @@ def _read_vlan(item: Item) -> Draft:
     return draft
 
 
-def _check_new_name(text: str) -> str:
-    """Return a name for an interface that does not exist yet."""
+def _check_name(text: str) -> str:
+    """Return a name that a NIC, a bond or a VLAN may have."""
     name = address.interface_name(text)
     if name in _RESERVED_NAMES or name.isdigit():
         raise FieldError("is not a name for an interface: the system uses it otherwise")

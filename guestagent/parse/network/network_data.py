@@ -11,7 +11,7 @@ from guestagent.errors import Problems
 from guestagent.model import Network
 from guestagent.parse.items import Item
 from guestagent.parse.network import address
-from guestagent.parse.network.drafts import PROBLEM_LIMIT, make_route, settle_routes
+from guestagent.parse.network.drafts import PROBLEM_LIMIT, make_route, quote_type, settle_routes
 from guestagent.parse.network.links import read_links
 from guestagent.record import NamedTuple
 
@@ -85,9 +85,7 @@ class _Document:
         return self.drafts
 
     def _read_network(self, network: Item) -> None:
-        method = _METHODS.get(network.require_text("type"))
-        if method is None:
-            raise network.bad("type", "is not a known type of network")
+        method = _read_method(network)
         draft = self.drafts.get(network.require_text("link"))
         if draft is None:
             raise network.bad("link", "names a link that is missing or cannot be used")
@@ -128,6 +126,22 @@ class _Document:
         elif self.route_count == defs.MAX_ROUTES + 1:
             reason = f"has more than {defs.MAX_ROUTES} routes; the rest is left out"
             self.item.error("networks", reason)
+
+
+def _read_method(network: Item) -> _Method:
+    """Return how a network gives an address.
+
+    One of an unknown type that has an address is static.  Raises BadItem.
+    """
+    kind = network.get("type")
+    if isinstance(kind, str) and kind in _METHODS:
+        return _METHODS[kind]
+    text = network.get("ip_address")
+    if not isinstance(text, str) or not text:
+        raise network.bad("type", "is not a known type of network, which has no ip_address either")
+    reason = f"{quote_type(kind)} is not a known type of network; its ip_address is static"
+    network.warn("type", reason)
+    return _METHODS[f"ipv{address.family(text)}"]
 
 
 def _add_dns(draft: Draft, item: Item) -> None:

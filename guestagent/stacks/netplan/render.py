@@ -144,7 +144,7 @@ def _device(interface: Interface) -> Mapping:
         return {"interfaces": members, "parameters": _parameters(interface.bond)}
     if interface.vlan:
         return {"id": interface.vlan.tag, "link": interface.vlan.parent}
-    if interface.mac:
+    if interface.mac and not interface.infiniband:
         return {"match": {"macaddress": interface.mac}}
     return {"match": {"name": interface.name}}
 

@@ -111,7 +111,7 @@ def _network_file(interface: Interface, others: Sequence[Interface]) -> str:
 
 
 def _match(interface: Interface) -> Pairs:
-    if interface.mac and not interface.stacked:
+    if interface.mac and not interface.stacked and not interface.infiniband:
         # The permanent address stays when a bond or an administrator sets another.  Emulated,
         # virtio and SR-IOV devices all report it.  What is stacked on a NIC may show the same
         # address, but has a kind, which NICs do not have.

@@ -85,7 +85,10 @@ def _keyfile(interface: Interface, interfaces: Sequence[Interface]) -> str:
     bond = _bond_of(interface, interfaces)
     text = _HEADER
     text += section("connection", _connection(interface, bond))
-    text += section("ethernet", _ethernet(interface))
+    if interface.infiniband:
+        text += section("infiniband", _infiniband(interface))
+    else:
+        text += section("ethernet", _ethernet(interface))
     if interface.bond:
         text += section("bond", _bond(interface.bond, interfaces))
     if interface.vlan:
@@ -107,7 +110,7 @@ def _bond_of(interface: Interface, interfaces: Sequence[Interface]) -> Interface
 def _connection(interface: Interface, bond: Interface | None) -> Pairs:
     pairs = [("id", _profile_id(interface.id)), ("uuid", _uuid(interface.id))]
     pairs.append(("type", _type(interface)))
-    if interface.stacked or not interface.mac:
+    if interface.stacked or interface.infiniband or not interface.mac:
         pairs.append(("interface-name", interface.name))
     pairs.append(("autoconnect-priority", _PRIORITY))
     if interface.bond:
@@ -120,6 +123,8 @@ def _connection(interface: Interface, bond: Interface | None) -> Pairs:
 def _type(interface: Interface) -> str:
     if interface.bond:
         return "bond"
+    if interface.infiniband:
+        return "infiniband"
     return "vlan" if interface.vlan else "ethernet"
 
 
@@ -128,6 +133,13 @@ def _ethernet(interface: Interface) -> Pairs:
     if interface.mac:
         key = "cloned-mac-address" if interface.stacked else "mac-address"
         pairs.append((key, interface.mac))
+    if interface.mtu is not None:
+        pairs.append(("mtu", str(interface.mtu)))
+    return pairs
+
+
+def _infiniband(interface: Interface) -> Pairs:
+    pairs = [("transport-mode", "datagram")]  # the mode that the kernel begins with
     if interface.mtu is not None:
         pairs.append(("mtu", str(interface.mtu)))
     return pairs
