@@ -85,6 +85,16 @@ _ACCEPTED = {
     "write-later": (),
 }
 
+# The fields that exclude others, of apply.
+_EXCLUDED = {
+    # At boot there is one tree, and no one to read a plan.
+    "boot": ("dry_run", "root"),
+    # What was fetched is for this machine, and is the source.
+    "fetched": ("boot", "root", "source"),
+    # Only a running network can be tried.
+    "confirm": ("boot", "dry_run", "root"),
+}
+
 
 def parse(arguments: list[str]) -> Options:
     """Return the options that the arguments give.  Raises UsageError."""
@@ -104,16 +114,18 @@ def parse(arguments: list[str]) -> Options:
             _set(found, word, True)
         elif word in _ACCEPTED and "verb" not in found:
             found["verb"] = word
-        elif found.get("verb") == "validate" and (word == "-" or not word.startswith("-")):
+        elif found.get("verb") == "validate" and _is_file(word):
             files.append(word)
         else:
             raise UsageError(f"unknown argument {word!r}")
     options = Options(**found, files=tuple(files))  # type: ignore[arg-type]
-    _check_accepted(options)
-    if not options.help:
-        _check_missing(options)
-    _check_combinations(options)
+    _check(options)
     return options
+
+
+def _is_file(word: str) -> bool:
+    """Tell whether a word may be a file to validate: "-" is standard input."""
+    return word == "-" or not word.startswith("-")
 
 
 def _seconds(value: str) -> int:
@@ -131,16 +143,30 @@ def _set(found: dict[str, str | bool | int], name: str, value: str | bool | int)
     found[key] = value
 
 
-def _check_accepted(options: Options) -> None:
-    """Raise UsageError for an option that the verb does not accept."""
-    defaults = Options()
-    accepted = ("verb", "help", "version", *_ACCEPTED[options.verb])
-    for name, value in options._asdict().items():
-        if name not in accepted and value != getattr(defaults, name):
-            raise UsageError(f"{options.verb} does not accept --{name.replace('_', '-')}")
+def _check(options: Options) -> None:
+    """Raise UsageError for options that the verb does not accept, needs, or not together."""
+    defaults = Options()._asdict()
+    given = {name for name, value in options._asdict().items() if value != defaults[name]}
+    accepted = {"verb", "help", "version", *_ACCEPTED[options.verb]}
+    refused = sorted(given - accepted)
+    if refused:
+        raise UsageError(f"{options.verb} does not accept {_written(refused[0])}")
+    for name, others in _EXCLUDED.items():
+        if name in given and not given.isdisjoint(others):
+            excluded = ", ".join(_written(other) for other in others)
+            raise UsageError(f"{_written(name)} cannot be used with any of: {excluded}")
+    if options.verb == "apply" and options.json and not options.dry_run:
+        raise UsageError("--json needs --dry-run, or one of the verbs network, status, validate")
+    if not options.help:
+        _check_needs(options)
 
 
-def _check_missing(options: Options) -> None:
+def _written(name: str) -> str:
+    """Return a field of Options as it is written on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_needs(options: Options) -> None:
     """Raise UsageError for a verb without what it needs."""
     if options.verb == "network" and options.render not in NETWORK_STACKS:
         raise UsageError(f"network needs --render with one of: {', '.join(NETWORK_STACKS)}")
@@ -148,16 +174,3 @@ def _check_missing(options: Options) -> None:
         raise UsageError("validate needs a file")
     if options.verb in ("fetch", "post") and not options.source:
         raise UsageError(f"{options.verb} needs --source")
-
-
-def _check_combinations(options: Options) -> None:
-    """Raise UsageError for options that exclude each other."""
-    offline = options.root != "/"
-    if options.json and options.verb == "apply" and not options.dry_run:
-        raise UsageError("--json needs --dry-run, or one of the verbs network, status, validate")
-    if options.boot and (options.dry_run or offline):
-        raise UsageError("--boot excludes --dry-run and --root")
-    if options.fetched and (options.source or options.boot or offline):
-        raise UsageError("--fetched excludes --boot, --root and --source")
-    if options.confirm and (options.dry_run or options.boot or offline):
-        raise UsageError("--confirm excludes --dry-run, --boot and --root")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from guestagent import defs
-from guestagent.system.atomic import write_all
+from guestagent.system.ownfiles import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

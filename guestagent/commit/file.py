@@ -14,9 +14,9 @@ from guestagent import defs
 from guestagent.errors import Refused
 from guestagent.system import ownfiles
 from guestagent.system.accounts import find_account, find_group, read_accounts
-from guestagent.system.atomic import NEW_FILE, replace, write_all
 from guestagent.system.digest import digest
 from guestagent.system.libc import sync_tree
+from guestagent.system.ownfiles import NEW_FILE, replace, write_all
 from guestagent.system.privsep import run_as_user
 from guestagent.system.root import read_at
 

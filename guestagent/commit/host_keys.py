@@ -6,8 +6,7 @@ import os
 
 from guestagent import defs
 from guestagent.errors import Refused
-from guestagent.system.atomic import replace
-from guestagent.system.ownfiles import open_folder
+from guestagent.system.ownfiles import open_folder, replace
 from guestagent.system.root import read_at
 from guestagent.system.tools import find_program, run
 

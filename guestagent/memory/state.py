@@ -62,6 +62,7 @@ def load(root: Root) -> State:
     Raises OSError where the tree fails.
     """
     value = ownfiles.read(root, defs.STATE_FILE)
+    # A state that cannot be understood must not stop every run: the next one is a first one.
     if not isinstance(value, dict) or value.get("version") != _VERSION:
         return State()
     try:
@@ -115,5 +116,6 @@ def fingerprint(run: State, bundle: Bundle, root: Root) -> str:
     It holds the version of guestagent too: another one may plan differently.  Raises SourceBroken.
     """
     key = bytes.fromhex(run.salt)
+    # What a service says was compared when it was asked.
     source = "service" if bundle.service else bundle.fingerprint(run.seen, key)
     return f"{VERSION} {source} {root.fingerprint(run.watched, key)}"

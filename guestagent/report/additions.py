@@ -61,6 +61,7 @@ def add_script(root: Root, script: ScriptResult, problems: Sequence[Problem]) ->
 
 def _add_problems(found: dict[str, Any], problems: Sequence[Problem]) -> None:
     """Add errors to a report as it is in the file; the run counts as failed then."""
+    # A run that failed already keeps its own exit status.
     if problems:
         found["problems"] = [*found["problems"], *(problem._asdict() for problem in problems)]
         found["exit_status"] = found["exit_status"] or defs.EXIT_ERRORS

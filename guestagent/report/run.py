@@ -84,6 +84,7 @@ def tell(report: Report) -> None:
 def write(root: Root, report: Report) -> None:
     """Write the report into the tree's /run; where that fails, only log a warning."""
     found = as_json(report)
+    # What the run did is done, and is in the journal: this is no reason to fail.
     try:
         # Scripts that ran since the system started stay in the report of a later run.
         scripts = read(root).get("scripts")

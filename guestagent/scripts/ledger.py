@@ -12,9 +12,8 @@ from guestagent import defs
 from guestagent.errors import FieldError, Refused
 from guestagent.record import NamedTuple
 from guestagent.scripts.staged import Script
-from guestagent.system.atomic import replace
 from guestagent.system.jsontext import dumps, loads
-from guestagent.system.ownfiles import open_folder
+from guestagent.system.ownfiles import open_folder, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

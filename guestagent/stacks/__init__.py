@@ -1,9 +1,9 @@
 """The network stacks that guestagent writes files for, one package for each.
 
-A package holds all that is special to its stack: ``in_use`` tells whether it runs at boot,
-``render`` makes the text of its files, ``read_back`` finds in such a text what a change of it
-means, and ``reload`` has a running guest carry out that change.  All but ``reload`` is free of
-effects.  Of the stacks that are not in use, none of these modules is imported.
+A package holds all that is special to its stack: ``in_use`` tells whether it runs at boot, where
+that takes more than a look at one unit; ``render`` makes the text of its files; ``read_back`` finds
+in such a text what a change of it means; and ``reload`` has a running guest carry out that change.
+All but ``reload`` is free of effects.  Of stacks that are not in use, no module is imported.
 """
 
 from __future__ import annotations
@@ -31,21 +31,17 @@ def in_use(root: Root) -> Literal["networkd", "networkmanager", "ifupdown", "net
     A stack that is merely installed does not count.
     """
     # netplan comes first because it writes files for the next two.
-    from guestagent.stacks import netplan
+    if root.exists(f"{defs.GENERATORS_DIR}/netplan"):
+        from guestagent.stacks import netplan  # few guests have it
 
-    if netplan.in_use(root):
-        return "netplan"
+        if netplan.in_use(root):
+            return "netplan"
 
     # NetworkManager takes every NIC, networkd only those that it has a file for.
-    from guestagent.stacks import networkmanager
-
-    if networkmanager.in_use(root):
+    if starts_at_boot(root, "NetworkManager.service"):
         return "networkmanager"
-
     # Debian's image with networkd keeps the files of ifupdown.
-    from guestagent.stacks import networkd
-
-    if networkd.in_use(root):
+    if starts_at_boot(root, "systemd-networkd.service"):
         return "networkd"
 
     from guestagent.stacks import ifupdown

@@ -1,4 +1,8 @@
-"""Guestagent's own files: JSON that is replaced as a whole, in directories that it makes itself."""
+"""Files that are replaced as a whole: either all of the old content or all of the new.
+
+The new content goes into a temporary file beside the old one, and rename(2) puts it in place.
+Guestagent's own files are JSON that is written so, in directories that it makes itself.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import os
 
 from guestagent import defs
 from guestagent.errors import FieldError, Refused
-from guestagent.system.atomic import replace
 from guestagent.system.jsontext import dumps, loads
 
 TYPE_CHECKING = False
@@ -14,6 +17,62 @@ if TYPE_CHECKING:
     from typing import Any
 
     from guestagent.system.root import Root
+
+# For open(2): a file that did not exist before, and that no link has put elsewhere.
+NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TEMPORARY = ".guestagent.tmp"
+
+
+def replace(
+    directory: int,
+    name: str,
+    content: bytes,
+    mode: int,
+    *,
+    durable: bool = True,
+    temporary: str = _TEMPORARY,
+) -> None:
+    """Write a file in an open directory, or replace it.
+
+    ``durable``: it is on the disk when this returns.  ``temporary`` is the name of the temporary
+    file; two processes that write to one directory at a time need two.  Raises OSError with the
+    name; then the old file is left, and nothing else.
+    """
+    try:
+        _write_temporary(directory, temporary, content, mode, durable=durable)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        if durable:
+            os.fsync(directory)
+    except OSError as error:
+        try:
+            os.unlink(temporary, dir_fd=directory)
+        except OSError:
+            pass
+        raise OSError(error.errno, error.strerror, name) from None
+
+
+def _write_temporary(
+    directory: int, name: str, content: bytes, mode: int, *, durable: bool
+) -> None:
+    try:
+        fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
+    except FileExistsError:  # left by a run that was killed
+        os.unlink(name, dir_fd=directory)
+        fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
+    try:
+        write_all(fd, content)
+        os.fchmod(fd, mode)  # after the content, and whatever the umask is
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write all of the bytes, however many calls of write(2) that takes.  Raises OSError."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(fd, left) :]
 
 
 def read(root: Root, path: str) -> Any:
@@ -62,6 +121,7 @@ def open_folder(root: Root, path: str) -> int:
     Refused.
     """
     private = path == defs.STATE_DIR
+    # ``make`` creates directories that everyone can enter, so that of the state is made here.
     try:
         place = root.place(f"{path}/x", make=not private)
     except FileNotFoundError:
@@ -71,5 +131,5 @@ def open_folder(root: Root, path: str) -> int:
     with place:
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.fd)
     if private:
-        os.fchmod(fd, 0o700)
+        os.fchmod(fd, 0o700)  # whoever made it may have made it open to others
     return fd

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from guestagent.errors import Refused
-from guestagent.system.atomic import write_all
+from guestagent.system.ownfiles import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

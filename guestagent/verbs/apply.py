@@ -48,7 +48,7 @@ def run(options: Options) -> int:
         return show(options, root)
     if root.live and os.geteuid() != 0:
         raise NoPermission("only root may configure the running system")
-    held = lock(root)
+    held = lock(root)  # until it is closed
     try:
         return _apply(options, root)
     finally:
@@ -128,12 +128,14 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
     yield report
 
     if opened.asked and not before.configured:
-        from guestagent.verbs.change import fall_back
+        from guestagent.verbs.change import Run, fall_back
 
-        yield from fall_back(options, settings, root, before=before, report=report)
+        run = Run(options, root, settings, settings_files)
+        yield from fall_back(run, before, report=report)
     if opened.bundle is None:
         return
 
+    # A NIC that has no name yet would look like a change.
     if options.boot and root.live and state.can_compare(before, opened.bundle):
         _wait_for_nics_of(before)
         report = report.after("nics")

@@ -12,6 +12,7 @@ from guestagent.memory import note, state
 from guestagent.memory.state import State
 from guestagent.record import NamedTuple
 from guestagent.verbs import planning
+from guestagent.verbs.new_instance import of_this_instance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,51 +44,6 @@ class Run(NamedTuple):
     settings_files: tuple[str, ...]
 
 
-def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterator[Report]:
-    """Do what the source asks for, and yield the report after each step."""
-    options, root, settings = run.options, run.root, run.settings
-    said = planning.read(bundle, root)
-    report = report.after("parse", said.problems)
-    yield report
-
-    before = planning.of_this_instance(before, said, root)
-    report = report._replace(
-        first_boot=not before.configured,
-        instance_id=said.instance_id or before.instance_id,
-        availability_zone=said.availability_zone or before.availability_zone,
-        project_id=said.project_id or before.project_id,
-    )
-    yield report
-    if options.boot and root.live and settings.network_manage:
-        _wait_for_nics_in(said)
-        report = report.after("nics")
-
-    planned = planning.make_plan(said, settings, root, before=before)
-    report = report.after("plan", planned.problems)._replace(kept=planned.plan.kept)
-    yield report
-
-    instance = report.instance_id
-    done = _carry_out(planned.plan, options, root, before=before, instance=instance)
-    report = report.after("apply", done.problems)._replace(changes=done.changes)
-    yield report
-
-    root.start_over()
-    if not report.errors:
-        report = report.after("verify", planning.verify(planned, root, done.record))
-    after = _remember(run, said, planned, done=done, before=before, report=report)
-    state.save(root, after)
-    note.remove(root)
-    yield report.after("remember")
-
-
-def _wait_for_nics_in(said: Said) -> None:
-    """Wait until udev has named the NICs that the source speaks of; if of none, for any one."""
-    from guestagent.facts.wait_for_nics import wait_for_nics
-
-    interfaces = said.data.network.interfaces if said.data.network else ()
-    wait_for_nics({item.mac or item.name for item in interfaces if not item.stacked})
-
-
 class Done(NamedTuple):
     """What of a plan was carried out, and what of it failed.
 
@@ -99,14 +55,94 @@ class Done(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
 
-def _carry_out(
-    plan: Plan, options: Options, root: Root, *, before: State, instance: str = ""
-) -> Done:
+def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterator[Report]:
+    """Do what the source asks for, and yield the report after each step."""
+    root = run.root
+    said = planning.read(bundle, root)
+    report = report.after("parse", said.problems)
+    yield report
+
+    before = of_this_instance(before, said, root)
+    report = report._replace(
+        first_boot=not before.configured,
+        # An answer that says what has changed says nothing of the rest.
+        instance_id=said.instance_id or before.instance_id,
+        availability_zone=said.availability_zone or before.availability_zone,
+        project_id=said.project_id or before.project_id,
+    )
+    yield report
+    if run.options.boot and root.live and run.settings.network_manage:
+        _wait_for_nics_in(said)
+        report = report.after("nics")
+
+    planned = planning.make_plan(said, run.settings, root, before=before)
+    report = report.after("plan", planned.problems)._replace(kept=planned.plan.kept)
+    yield report
+
+    done = _carry_out(run, planned.plan, before, instance=report.instance_id)
+    report = report.after("apply", done.problems)._replace(changes=done.changes)
+    yield report
+
+    # What is looked at from here on is what the next run compares.
+    root.start_over()
+    # Where something failed, of course something differs.
+    if not report.errors:
+        report = report.after("verify", planning.verify(planned, root, done.record))
+    after = _remember(run, said, planned, done=done, before=before, report=report)
+    state.save(root, after)
+    note.remove(root)  # only now, because until here the state said less
+    yield report.after("remember")
+
+
+def fall_back(run: Run, before: State, *, report: Report) -> Iterator[Report]:
+    """Give a guest that has no configuration yet the means to ask the metadata service.
+
+    Yields the report after each step.
+    """
+    if not run.settings.network_manage:
+        return
+    from guestagent.facts.wait_for_nics import wait_for_nics
+
+    wait_for_nics(())
+    planned = planning.plan_fallback(run.settings, run.root, before.record)
+    report = report.after("plan", planned.problems)
+    yield report
+    done = _carry_out(run, planned.plan, before)
+    state.save(run.root, State(record=done.record))
+    yield report.after("fall back", done.problems)._replace(changes=done.changes)
+
+
+def roll_back(options: Options, root: Root) -> list[Problem]:
+    """Take back a change of the network that was not confirmed before the system restarted.
+
+    Raises TryAgain while the change may still be confirmed.
+    """
+    from guestagent.live import rollback
+
+    if not options.boot or rollback.timer_runs(root):
+        raise TryAgain("a network change waits for: guestagent confirm")
+    # At boot the network's services start after this run, and read the old files.
+    failures = rollback.restore(root, running=False)
+    reason = "the last change of the network was not confirmed, and is taken back"
+    return [_THIS_RUN.warning(reason), *(_THIS_RUN.error(failure) for failure in failures)]
+
+
+def _wait_for_nics_in(said: Said) -> None:
+    """Wait until udev has named the NICs that the source speaks of; if of none, for any one."""
+    from guestagent.facts.wait_for_nics import wait_for_nics
+
+    interfaces = said.data.network.interfaces if said.data.network else ()
+    wait_for_nics({item.mac or item.name for item in interfaces if not item.stacked})
+
+
+def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Done:
     """Make the changes of a plan, and have running daemons take them over.
 
     ``instance`` is the id of the instance that they are for.  Raises GuestagentError and OSError
     where it is not known what was done, if anything was.
     """
+    options, root = run.options, run.root
+    # Files that a killed run has staged are removed by a commit, even by an empty one.
     if not plan.changes and not root.exists(defs.STAGING_FILE):
         return Done((), plan.record)
     if options.confirm:
@@ -114,14 +150,20 @@ def _carry_out(
 
         rollback.prepare(root, plan, before.record, options.confirm)
     failures = commit(plan.changes, root, instance)
-    failed = [change for change, _ in failures]
+    done = _without(plan, [change for change, _ in failures])
     problems = [problem for _, problem in failures]
+    if root.live:
+        problems += _follow_up(done.changes, options, root)
+    return done._replace(problems=tuple(problems))
+
+
+def _without(plan: Plan, failed: list[Change]) -> Done:
+    """Return what was done of a plan, without the changes that failed."""
     changes = tuple(change for change in plan.changes if change not in failed)
+    # What is not recorded is tried again by the next run.
     not_applied = {key for change in failed for key in change.keys}
     record = {key: value for key, value in plan.record.items() if key not in not_applied}
-    if root.live:
-        problems += _follow_up(changes, options, root)
-    return Done(changes, record, tuple(problems))
+    return Done(changes, record)
 
 
 def _follow_up(changes: Sequence[Change], options: Options, root: Root) -> list[Problem]:
@@ -142,65 +184,35 @@ def _remember(
     run: Run, said: Said, planned: Planned, *, done: Done, before: State, report: Report
 ) -> State:
     """Return what the next run must know of this one."""
-    bundle, data, held = said.bundle, said.data, planned.intent.held
+    root, bundle, data = run.root, said.bundle, said.data
     after = State(
         configured=True,
         instance_id=report.instance_id,
         availability_zone=report.availability_zone,
         project_id=report.project_id,
         record=done.record,
-        drive=run.root.live and not run.options.source and not bundle.service,
+        # A source that is named by hand says nothing of what there is at the next boot.
+        drive=root.live and not run.options.source and not bundle.service,
         time=int(time.time()),
         rejected=before.rejected,
     )
+    held = planned.intent.held
     if not held and (data.config or data.scripts):
         salt = os.urandom(16).hex()
         after = after._replace(user_data=bundle.user_data(salt), user_data_salt=salt)
     elif held or bundle.unchanged:
         after = after._replace(user_data=before.user_data, user_data_salt=before.user_data_salt)
     if report.errors:
-        return after  # the next run must try again, whether or not anything changes until then
+        # Without a fingerprint the next run tries again, even if nothing changes until then.
+        return after
     after = after._replace(
         salt=os.urandom(16).hex(),
         seen=tuple(bundle.seen),
-        watched=(*run.settings_files, *run.root.watched),
+        watched=(*run.settings_files, *root.watched),
     )
     if bundle.service:
-        # Scripts alone change nothing of later plans, cloud-config does.
+        # The service is asked for user data again only if plans depend on them: scripts alone
+        # were staged by this run.
         documents = bundle.digests(after.salt, with_user_data=bool(data.config))
         after = after._replace(documents=documents)
-    return after._replace(fingerprint=state.fingerprint(after, bundle, run.root))
-
-
-def fall_back(
-    options: Options, settings: Settings, root: Root, *, before: State, report: Report
-) -> Iterator[Report]:
-    """Give a guest that has no configuration yet the means to ask the metadata service.
-
-    Yields the report after each step.
-    """
-    if not settings.network_manage:
-        return
-    from guestagent.facts.wait_for_nics import wait_for_nics
-
-    wait_for_nics(())
-    planned = planning.plan_fallback(settings, root, before.record)
-    report = report.after("plan", planned.problems)
-    yield report
-    done = _carry_out(planned.plan, options, root, before=before)
-    state.save(root, State(record=done.record))
-    yield report.after("fall back", done.problems)._replace(changes=done.changes)
-
-
-def roll_back(options: Options, root: Root) -> list[Problem]:
-    """Take back a change of the network that was not confirmed before the system restarted.
-
-    Raises TryAgain while the change may still be confirmed.
-    """
-    from guestagent.live import rollback
-
-    if not options.boot or rollback.timer_runs(root):
-        raise TryAgain("a network change waits for: guestagent confirm")
-    failures = rollback.restore(root, running=False)
-    reason = "the last change of the network was not confirmed, and is taken back"
-    return [_THIS_RUN.warning(reason), *(_THIS_RUN.error(failure) for failure in failures)]
+    return after._replace(fingerprint=state.fingerprint(after, bundle, root))

@@ -12,6 +12,7 @@ from guestagent.report.plan import plan_object, text
 from guestagent.settings import load as load_settings
 from guestagent.system.jsontext import dumps
 from guestagent.verbs import planning
+from guestagent.verbs.new_instance import of_this_instance
 from guestagent.verbs.source import open_source
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ def show(options: Options, root: Root) -> int:
     plan = Plan()
     if opened.bundle is not None and not state.is_unchanged(before, opened.bundle, root):
         said = planning.read(opened.bundle, root)
-        before = planning.of_this_instance(before, said, root)
+        before = of_this_instance(before, said, root)
         planned = planning.make_plan(said, settings, root, before=before)
         found.add(*said.problems, *planned.problems)
         plan = planned.plan

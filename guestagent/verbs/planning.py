@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guestagent import facts
 from guestagent.desired import desired
-from guestagent.errors import Origin, Problems, WrongSource, internal
+from guestagent.errors import Origin, Problems, internal
 from guestagent.memory.applied import network_digest, of_network
 from guestagent.memory.state import State
 from guestagent.model import InstanceData
@@ -105,43 +105,6 @@ def read(bundle: Bundle, root: Root) -> Said:
     return Said(bundle, data, tuple(found.problems))
 
 
-def of_this_instance(before: State, said: Said, root: Root) -> State:
-    """Return what was remembered of the instance that the source is for.
-
-    Of another instance's run nothing counts but the record of what was written.  A source without
-    an id is never for another instance.  Raises WrongSource where the machine is still the known
-    instance and the source is for another one, and where a metadata service speaks of another
-    machine.
-    """
-    told, known = said.instance_id, before.instance_id
-    if said.bundle.service and root.live:
-        _check_uuid(told)
-    if not before.configured:
-        return State(record=before.record)
-    if not told or not known or told == known:
-        return before
-    if root.live:
-        from guestagent.system.machine import product_uuid
-
-        if product_uuid() == known:
-            raise WrongSource("the source is for another instance than this machine; not applied")
-    return State(record=before.record)
-
-
-def _check_uuid(told: str) -> None:
-    """Raise WrongSource if the hypervisor gives this machine another uuid than the service told.
-
-    An id of another form, such as EC2's, is refused too: whoever answers in place of the cloud
-    would choose that form.
-    """
-    from guestagent.sources.cloud import identify
-    from guestagent.system.machine import product_uuid
-
-    own = product_uuid()
-    if own and identify().own_uuid and own != told:
-        raise WrongSource("the metadata service speaks of another machine; not applied")
-
-
 def make_plan(said: Said, settings: Settings, root: Root, *, before: State) -> Planned:
     """Return the plan of a run.  Raises Refused, OSError.
 
@@ -210,7 +173,7 @@ def verify(planned: Planned, root: Root, record: dict[str, str]) -> list[Problem
 
 
 def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
-    """Compare what is intended with the tree.  Raises Refused, OSError.
+    """Compare an intent with the tree.  Raises Refused, OSError.
 
     ``record`` is what earlier runs have applied.
     """
@@ -220,11 +183,13 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     found = _gather(data, root)
     wanted, crashed = _want(Ask(data, found, intent.settings, first))
     scope = _Scope(wanted.resources, record, stays={}, complete=intent.complete)
+    # A new instance starts from nothing; a known one keeps what it has.
     if not first:
         scope = _without_unmentioned_network(scope, data)
         if intent.held or crashed:
             scope = _without(scope, lambda key: not of_network(key))._replace(complete=False)
     plan = _difference(scope, root, found, first=first)
+    # Only the whole plan tells whether this is the network that was not confirmed.
     if intent.rejected and network_digest(plan.record) == intent.rejected:
         plan = _difference(_without(scope, of_network), root, found, first=first)
         plan = plan._replace(kept=(*plan.kept, _NOT_CONFIRMED))

@@ -175,7 +175,7 @@ WRITERS = {
     "guestagent.commit.host_keys",
     "guestagent.commit.link",
     "guestagent.commit.remove",
-    "guestagent.system.atomic",
+    "guestagent.system.ownfiles",
     "guestagent.system.root",
 }
 WRITERS |= {"guestagent.system.ownfiles", "guestagent.live.sshd"}

@@ -62,7 +62,7 @@ def own(loaded: set[str]) -> list[str]:
 def test_a_first_run_imports_few_modules(runs: tuple[set[str], set[str]]) -> None:
     first, _ = runs
     assert len(library(first)) <= 18, library(first)
-    assert len(own(first)) <= 75, own(first)
+    assert len(own(first)) <= 70, own(first)
 
 
 def test_only_the_renderer_in_use_is_imported(runs: tuple[set[str], set[str]]) -> None:
