@@ -413,6 +413,8 @@ def _make_folder(name: str, parent: int) -> None:
     before = os.umask(0o022)
     try:
         os.mkdir(name, 0o755, dir_fd=parent)
+    except FileExistsError:
+        pass  # another run made it just now; what it is, the walk sees when it enters
     finally:
         os.umask(before)
 
