@@ -153,7 +153,7 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
 
 def _wait_for_nics_of(before: State) -> None:
     """Wait until udev has named the NICs that the last run looked at."""
-    from guestagent.facts.wait_for_nics import nics_of_last_run, wait_for_nics
+    from guestagent.system.wait_for_nics import nics_of_last_run, wait_for_nics
 
     wanted = nics_of_last_run(before.watched)
     if wanted:
