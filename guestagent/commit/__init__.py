@@ -55,11 +55,11 @@ class _Commit:
         files = [change for change in self.changes if change.kind in ("write", "step")]
         late = [change for change in self.changes if change.kind == "write_later"]
         if late:
-            from guestagent.plan.kinds.late import carrier
+            from guestagent.plan.kinds.late import make_carrier
 
-            files.append(carrier(late, self.instance))
+            files.append(make_carrier(late, self.instance))
         homes = [change.home for change in self.changes if change.kind == "add_user"]
-        own, users = file.by_writer(files, self.root, homes)
+        own, users = file.divide_by_writer(files, self.root, homes)
         staging = file.Staging(self.root, self._fail)
         try:
             staging.stage(own)

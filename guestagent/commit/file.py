@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 # Errors of one path; any other (a full disk, a failing one) stops the whole commit.
 _HERE_ONLY = (EROFS, EACCES, EPERM, ENOTDIR, ENAMETOOLONG, ELOOP, EISDIR)
-_EXPOSED = "everybody may write to a directory on the way"
+_EXPOSED = "a directory on the way is world-writable"
 
 
-def by_writer(
+def divide_by_writer(
     changes: Iterable[WriteFile | StageScript], root: Root, homes: Iterable[str]
 ) -> tuple[list[WriteFile | StageScript], list[WriteFile]]:
     """Return the changes that root writes, and those that users write.

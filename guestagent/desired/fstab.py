@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guestagent.plan.kinds.block import owned
+from guestagent.plan.kinds.block import extract
 from guestagent.record import NamedTuple
 
 NO_MOUNT_POINT = "none"
@@ -35,7 +35,7 @@ def escape(text: str) -> str:
 
 def foreign_mount_points(text: str) -> set[str]:
     """Return the mount points, escaped, of the lines of fstab that are not guestagent's."""
-    ours = owned(text.encode(), "block").decode()
+    ours = extract(text.encode(), "block").decode()
     found = set()
     for line in text.replace(ours, "").splitlines():
         fields = line.split()

@@ -61,15 +61,15 @@ def diff(
             problems.append(_problem(resource, error))
             view.take(view.remember(resource.key))
     if first and root.exists(defs.STATE_DIR):  # guestagent ran before, for another instance
-        from guestagent.plan.kinds.script import leftovers
+        from guestagent.plan.kinds.script import remove_leftovers
 
-        view.take(leftovers(wanted, view))
+        view.take(remove_leftovers(wanted, view))
     keys = {resource.key for resource in wanted}
     for key in recorded:
         if key in keys:
             continue
         if first or complete:
-            view.take(_gone(key, view))
+            view.take(_undo(key, view))
         else:
             view.take(Outcome(record={key: recorded[key]}))
     return Plan(tuple(view.changes), tuple(view.kept), tuple(problems), view.record)
@@ -80,11 +80,11 @@ def _problem(resource: Resource, error: Refused | OSError) -> Problem:
     return resource.why.error(f"{getattr(resource, 'path', '')}: {reason}")
 
 
-def _gone(key: str, view: View) -> Outcome:
+def _undo(key: str, view: View) -> Outcome:
     """Return what follows when the source no longer asks for a thing that was applied."""
     kind = applied.kind_of(key)
     if not kind:
         return Outcome()  # another version of guestagent remembered that
-    module = __import__(f"guestagent.plan.kinds.{kind}", fromlist=["gone"])
-    outcome: Outcome = module.gone(key, view)
+    module = __import__(f"guestagent.plan.kinds.{kind}", fromlist=["undo"])
+    outcome: Outcome = module.undo(key, view)
     return outcome

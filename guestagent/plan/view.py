@@ -127,20 +127,22 @@ class View:
         """
         write = self._planned(path)
         if write is not None:
-            return FileState(write.new, write.mode, True)
+            return FileState(write.new, write.mode, in_order=True)
+        # What two resources see of a path is the same, even if a program changes it meanwhile.
         if path not in self._entries:
             self._entries[path] = self.root.look(path)
         found = self._entries[path]
         if found is None:
-            return FileState(None, None, True)
+            return FileState(None, None, in_order=True)
         if not S_ISREG(found.stat.st_mode):
-            return FileState(None, None, False)
-        return FileState(found.content, S_IMODE(found.stat.st_mode), self._in_order(found, owner))
+            return FileState(None, None, in_order=False)
+        mode = S_IMODE(found.stat.st_mode)
+        return FileState(found.content, mode, in_order=self._in_order(found, owner))
 
     def _in_order(self, found: Entry, owner: str) -> bool:
         uid = found.stat.st_uid
         if found.owner is not None:
-            return uid == found.owner
+            return uid == found.owner  # whoever owns the directory can replace the file anyway
         name = owner.partition(":")[0]
         if not name:
             return uid in self.root.trusted

@@ -49,8 +49,8 @@ class Place:
     """The last component of a path: its directory, open, and its name there.
 
     ``owner`` is the user id of the first directory on the way that an untrusted user owns,
-    or None: what such a user owns must be written as that user.  ``exposed`` tells that everybody
-    may write to a directory on the way.  A place that is ``kept`` leaves its directory open.
+    or None: what such a user owns must be written as that user.  ``exposed`` tells that a
+    directory on the way is world-writable.  A place that is ``kept`` leaves its directory open.
     """
 
     __slots__ = ("exposed", "fd", "kept", "name", "owner")
@@ -393,7 +393,7 @@ def _components(path: str) -> list[str]:
 
 
 def _is_exposed(folder: os.stat_result) -> bool:
-    """Tell whether everybody may rename what is in a directory."""
+    """Tell whether a directory is world-writable, so that every user can rename what is in it."""
     return bool(folder.st_mode & 0o002 and not folder.st_mode & S_ISVTX)
 
 
@@ -413,6 +413,8 @@ def _make_folder(name: str, parent: int) -> None:
     before = os.umask(0o022)
     try:
         os.mkdir(name, 0o755, dir_fd=parent)
+    except FileExistsError:
+        pass  # another run made it just now; what it is, the walk sees when it enters
     finally:
         os.umask(before)
 

@@ -74,6 +74,7 @@ def _apply(options: Options, root: Root) -> int:
         availability_zone=before.availability_zone,
         project_id=before.project_id,
     )
+    # What is known when a step fails is in the report that the step before has yielded.
     try:
         for latest in _steps(options, root, before, report=report):
             report = latest
@@ -88,6 +89,7 @@ def _apply(options: Options, root: Root) -> int:
         reason = f"{error.filename or 'system'}: {error.strerror}"
         report = report.failed(defs.EXIT_ERRORS, reason)
     except Exception as error:
+        # Its text may hold a secret, so that only its kind and place are told.
         report = report.failed(defs.EXIT_ERRORS, internal(error))
         raise
     finally:
@@ -151,7 +153,7 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
 
 def _wait_for_nics_of(before: State) -> None:
     """Wait until udev has named the NICs that the last run looked at."""
-    from guestagent.facts.wait_for_nics import nics_of_last_run, wait_for_nics
+    from guestagent.system.wait_for_nics import nics_of_last_run, wait_for_nics
 
     wanted = nics_of_last_run(before.watched)
     if wanted:

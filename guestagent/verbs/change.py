@@ -101,7 +101,7 @@ def fall_back(run: Run, before: State, *, report: Report) -> Iterator[Report]:
     """
     if not run.settings.network_manage:
         return
-    from guestagent.facts.wait_for_nics import wait_for_nics
+    from guestagent.system.wait_for_nics import wait_for_nics
 
     wait_for_nics(())
     planned = planning.plan_fallback(run.settings, run.root, before.record)
@@ -129,7 +129,7 @@ def roll_back(options: Options, root: Root) -> list[Problem]:
 
 def _wait_for_nics_in(said: Said) -> None:
     """Wait until udev has named the NICs that the source speaks of; if of none, for any one."""
-    from guestagent.facts.wait_for_nics import wait_for_nics
+    from guestagent.system.wait_for_nics import wait_for_nics
 
     interfaces = said.data.network.interfaces if said.data.network else ()
     wait_for_nics({item.mac or item.name for item in interfaces if not item.stacked})

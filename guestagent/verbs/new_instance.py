@@ -20,6 +20,7 @@ def of_this_instance(before: State, said: Said, root: Root) -> State:
     machine.
     """
     told, known = said.instance_id, before.instance_id
+    # A drive is attached by the hypervisor; a service is whoever answers.
     if said.bundle.service and root.live:
         _check_uuid(told)
     if not before.configured:

@@ -117,6 +117,7 @@ def make_plan(said: Said, settings: Settings, root: Root, *, before: State) -> P
         complete=said.complete,
         rejected=before.rejected,
     )
+    # The plan itself may show that the user data cannot be used.
     planned = compare(intent, root, before.record)
     lost = _lost_user_data(said, planned, before)
     if lost is None:
@@ -132,6 +133,7 @@ def _lost_user_data(said: Said, planned: Planned, before: State) -> Problem | No
     if not before.user_data or bundle.unchanged:
         return None
     origin = Origin(bundle.label, "user_data", "")
+    # Errors in data that were applied before are no reason to hold everything else back.
     same = bundle.user_data(before.user_data_salt) == before.user_data
     documents = tuple(name[1:] for name in USER_DATA)
     wrong = any(
@@ -166,6 +168,7 @@ def verify(planned: Planned, root: Root, record: dict[str, str]) -> list[Problem
     again = compare(planned.intent._replace(first=False), root, record)
     problems = []
     for change in again.plan.changes:
+        # Changes of files have paths, those of accounts names, others neither.
         name = getattr(change, "path", "") or getattr(change, "name", "")
         reason = f"{name}: still differs after the run ({change.kind})"
         problems.append(change.why.error(reason))

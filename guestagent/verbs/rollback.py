@@ -37,7 +37,7 @@ def run(options: Options) -> int:
 
 
 def _confirm(root: Root) -> int:
-    # Without the file, a rollback that the timer starts right now finds nothing to do.
+    # First the file: without it, a rollback that the timer starts now finds nothing to do.
     ownfiles.remove(root, defs.ROLLBACK_FILE)
     stop_timer()
     log.notice("the change of the network is confirmed")

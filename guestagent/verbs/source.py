@@ -51,7 +51,8 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
     if found.bundle is not None:
         return found
     if before.drive:
-        # The drive of this machine is missing: whoever answers on the network is not asked.
+        # The drive of this machine is missing.  Whoever answers on the network is trusted less, and
+        # is not asked instead.
         missing = _HERE.warning(_KEPT) if options.boot else _HERE.error(_KEPT)
         return found._replace(problems=(*found.problems, missing))
     opened = _ask("", options, settings, root=root, before=before)
@@ -69,6 +70,7 @@ def _find_drive(options: Options, settings: Settings, before: State) -> Opened:
     """Search for the config drive; at boot, wait for one that may come late."""
     from guestagent.sources.find import Search, find_drive
 
+    # By hand, what is attached is known to udev; at boot it may still be looking.
     wait = 0.0
     if options.boot and not _served(before):
         wait = settings.drive_wait
@@ -119,6 +121,7 @@ def _ask(url: str, options: Options, settings: Settings, *, root: Root, before: 
     if request is None:
         return Opened(problems=(_HERE.error(_KEPT if before.configured else _NONE),))
     if options.boot:
+        # This unit has no access to the network.
         remote.leave_request(root, request)
         return Opened(asked=True)
     return Opened(remote.ask_now(request))

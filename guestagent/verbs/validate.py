@@ -120,7 +120,7 @@ def validate(name: str, content: bytes, system: str = DEBIAN) -> Verdict:
     data = METADATA._replace(config=config, scripts=scripts)
     facts = imagine_facts(system, data)
     wanted = _plan(data, facts)
-    # What happens without user data is left out: it is not the document's.
+    # What metadata alone make happen is left out: it is not of the document.
     anyway = _plan(METADATA, facts).resources
     own = [resource for resource in wanted.resources if resource not in anyway]
     tree = ImaginedTree({resource.target for resource in own if resource.kind == "link"})
@@ -160,6 +160,7 @@ def _without_effect(
 ) -> tuple[str, ...]:
     """Return the keys without which the plan would be the same, and that no problem names."""
     found = []
+    # A key has an effect if the plan without it is another one.
     for setting in data.config:
         others = tuple(other for other in data.config if other is not setting)
         less = _plan(data._replace(config=others), facts).resources

@@ -10,7 +10,7 @@ from guestagent.commit import commit
 from guestagent.errors import NoPermission
 from guestagent.memory import note
 from guestagent.plan.difference import diff
-from guestagent.plan.kinds.late import carried
+from guestagent.plan.kinds.late import read_carried
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
 
@@ -40,7 +40,7 @@ def write_later(root: Root, content: bytes) -> int:
     Raises GuestagentError, OSError.
     """
     before = note.read(root)
-    files, found = carried(content), facts.gather(root)
+    files, found = read_carried(content), facts.gather(root)
     plan = diff(files, root, found, recorded={}, first=False, complete=False)
     failures = commit(plan.changes, root)
     # The commit's own note is of no use: the ledger says whether this script ran.  That of a run

@@ -110,7 +110,7 @@ def test_a_folder_that_everybody_may_write_is_refused(guest: Path) -> None:
     (guest / "open").mkdir()
     (guest / "open").chmod(0o777)
     (problem,) = commit(guest, write("/open/file"))
-    assert "everybody may write" in problem.reason
+    assert "world-writable" in problem.reason
     assert list((guest / "open").iterdir()) == []
 
 
@@ -164,7 +164,7 @@ class TestB1:
 
     def test_B1_a_home_that_everybody_may_write_is_refused(self, guest: Path) -> None:
         (guest / "home/debian").chmod(0o777)
-        self.refused(guest, "everybody may write")
+        self.refused(guest, "world-writable")
 
     def test_B1_a_hard_link_of_a_foreign_file_is_not_read(self, guest: Path) -> None:
         (guest / "home/debian/.ssh").mkdir()

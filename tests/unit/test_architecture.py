@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from functools import cache
-from pathlib import Path
 
 import pytest
 import rig
@@ -19,6 +18,7 @@ FILES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+NODES = {name: list(ast.walk(tree)) for name, tree in TREES.items()}
 
 # The house: a module may import what is on floors below its own, and its own room. Modules that
 # stand alone on the lowest floors are rooms of one.
@@ -43,24 +43,24 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
-def _for_types_only(tree: ast.Module) -> set[ast.AST]:
-    """Everything below ``if TYPE_CHECKING``."""
-    tests = (node for node in ast.walk(tree) if isinstance(node, ast.If))
+@cache
+def _for_types_only(name: str) -> frozenset[ast.AST]:
+    """Everything of a module below ``if TYPE_CHECKING``."""
+    tests = (node for node in NODES[name] if isinstance(node, ast.If))
     guarded = (
         node
         for node in tests
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     )
-    return {below for node in guarded for part in node.body for below in ast.walk(part)}
+    return frozenset(below for node in guarded for part in node.body for below in ast.walk(part))
 
 
 @cache
 def imports(name: str) -> frozenset[str]:
     """The modules of guestagent that a module imports when it runs, late ones too."""
-    tree = TREES[name]
-    skipped = _for_types_only(tree)
+    skipped = _for_types_only(name)
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in NODES[name]:
         if node in skipped:
             continue
         if isinstance(node, ast.Import):
@@ -73,9 +73,9 @@ def imports(name: str) -> frozenset[str]:
 
 def outside(name: str) -> set[str]:
     """The modules of others that a module imports when it runs, late ones too."""
-    skipped = _for_types_only(TREES[name])
+    skipped = _for_types_only(name)
     found: set[str] = set()
-    for node in ast.walk(TREES[name]):
+    for node in NODES[name]:
         if node in skipped:
             continue
         if isinstance(node, ast.Import):
@@ -94,13 +94,13 @@ def test_every_room_has_a_floor() -> None:
     assert {room_of(name) for name in TREES} - {""} == set(FLOOR)
 
 
-@pytest.mark.parametrize("name", sorted(TREES))
-def test_imports_go_down(name: str) -> None:
-    own = room_of(name)
-    for other in imports(name):
-        room = room_of(other)
-        if room not in ("", own):
-            assert FLOOR[own] < FLOOR[room], f"{name} imports {other}"
+def test_imports_go_down() -> None:
+    for name in TREES:
+        own = room_of(name)
+        for other in imports(name):
+            room = room_of(other)
+            if room not in ("", own):
+                assert FLOOR[own] < FLOOR[room], f"{name} imports {other}"
 
 
 STACKS = [f"guestagent.stacks.{name}" for name in defs.NETWORK_STACKS]
@@ -120,18 +120,15 @@ PURE = {f"guestagent.{name}" for name in ("defs", "errors", "model", "record", "
 PURE_STANDINS = {"guestagent.system.digest"}
 
 
-@pytest.mark.parametrize(
-    "name", sorted(name for name in TREES if f"{name}.".startswith("guestagent.stacks."))
-)
-def test_only_the_reload_of_a_stack_has_effects(name: str) -> None:
+def test_only_the_reload_of_a_stack_has_effects() -> None:
     effects = {f"{stack}.reload" for stack in STACKS} | {"guestagent.stacks.programs"}
-    if name in effects:
-        return
-    loaded = imports(name)
-    assert not loaded & effects
-    rooms = {f"guestagent.{room_of(other)}" for other in loaded - PURE_STANDINS}
-    assert rooms <= PURE
-    assert not outside(name) - {"yaml"}
+    for name in TREES.keys() - effects:
+        if room_of(name) == "stacks":
+            loaded = imports(name)
+            assert not loaded & effects, name
+            rooms = {f"guestagent.{room_of(other)}" for other in loaded - PURE_STANDINS}
+            assert rooms <= PURE, name
+            assert not outside(name) - {"yaml"}, name
 
 
 def test_only_live_reloads_a_stack() -> None:
@@ -147,16 +144,16 @@ def test_a_kind_has_one_name_in_every_layer() -> None:
     """Each effect is that of the kind of its name; a kind without one uses another's changes."""
     assert EFFECTS.keys() <= KINDS.keys()
     for name, module in EFFECTS.items():
-        functions = {node.name for node in _functions(TREES[module])}
+        functions = {node.name for node in _functions(module)}
         assert "carry_out" in functions or name == "file"
     # Lines, scripts and late files become files.
     assert KINDS.keys() - EFFECTS.keys() == {"block", "late", "script"}
 
 
-@pytest.mark.parametrize("name", sorted(KINDS.values()))
-def test_a_kind_imports_no_effect(name: str) -> None:
+def test_a_kind_imports_no_effect() -> None:
     effects = {*WRITERS, *EFFECTS.values(), "guestagent.commit", "guestagent.system.tools"}
-    assert imports(name) & effects == set()
+    for name in KINDS.values():
+        assert imports(name) & effects == set(), name
 
 
 def test_one_module_spells_the_keys_of_the_memory() -> None:
@@ -164,7 +161,7 @@ def test_one_module_spells_the_keys_of_the_memory() -> None:
     for name in TREES.keys() - {"guestagent.memory.applied"}:
         texts = [
             node.value
-            for node in ast.walk(TREES[name])
+            for node in NODES[name]
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         ]
         assert not spelled.intersection(texts), name
@@ -184,37 +181,38 @@ WRITING = {"write", "rename", "replace", "unlink", "remove", "rmdir", "mkdir", "
 WRITING |= {"fchmod", "chown", "fchown", "link", "symlink", "truncate", "ftruncate"}
 
 
-@pytest.mark.parametrize("name", sorted(TREES.keys() - WRITERS))
-def test_only_writers_call_what_writes(name: str) -> None:
-    calls = (node.func for node in ast.walk(TREES[name]) if isinstance(node, ast.Call))
-    names = {
-        node.attr
-        for node in calls
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-        if node.value.id == "os"
-    }
-    allowed = {"write"} if name == "guestagent.system.tools" else set()  # the pipe to a program
-    assert names & WRITING <= allowed
+def test_only_writers_call_what_writes() -> None:
+    for name in TREES.keys() - WRITERS:
+        calls = (node.func for node in NODES[name] if isinstance(node, ast.Call))
+        names = {
+            node.attr
+            for node in calls
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+            if node.value.id == "os"
+        }
+        allowed = {"write"} if name == "guestagent.system.tools" else set()  # a program's pipe
+        assert names & WRITING <= allowed, name
 
 
-@pytest.mark.parametrize("path", FILES.values(), ids=FILES.keys())
-def test_files_say_what_they_are(path: Path) -> None:
-    lines = path.read_text().splitlines()
-    assert ast.get_docstring(ast.parse(path.read_text()))
-    assert "from __future__ import annotations" in lines or len(lines) < 5
+def test_files_say_what_they_are() -> None:
+    for name, path in FILES.items():
+        lines = path.read_text().splitlines()
+        assert ast.get_docstring(TREES[name]), name
+        assert "from __future__ import annotations" in lines or len(lines) < 5, name
 
 
-def _functions(tree: ast.Module) -> list[ast.FunctionDef]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+def _functions(name: str) -> list[ast.FunctionDef]:
+    return [node for node in NODES[name] if isinstance(node, ast.FunctionDef)]
 
 
-@pytest.mark.parametrize("name", sorted(TREES.keys() - {"guestagent.record"}))
-def test_functions_are_annotated(name: str) -> None:
-    for node in _functions(TREES[name]):
-        assert node.returns is not None, f"{name}:{node.lineno} {node.name}"
-        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-        bare = [arg.arg for arg in arguments if not arg.annotation]
-        assert set(bare) <= {"self", "cls", "mcs"}, f"{name}:{node.lineno} {node.name}"
+def test_functions_are_annotated() -> None:
+    for name in TREES.keys() - {"guestagent.record"}:
+        for node in _functions(name):
+            where = f"{name}:{node.lineno} {node.name}"
+            assert node.returns is not None, where
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            bare = [arg.arg for arg in arguments if not arg.annotation]
+            assert set(bare) <= {"self", "cls", "mcs"}, where
 
 
 def test_the_paths_of_the_guest_stand_in_one_place() -> None:
@@ -222,32 +220,30 @@ def test_the_paths_of_the_guest_stand_in_one_place() -> None:
     for name in sorted(TREES.keys() - {"guestagent.defs"}):
         documentation = {
             node.body[0].value
-            for node in ast.walk(TREES[name])
+            for node in NODES[name]
             if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
             and node.body
             and isinstance(node.body[0], ast.Expr)
         }
         found = [
             node.value
-            for node in ast.walk(TREES[name])
+            for node in NODES[name]
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
             if node not in documentation and node.value.startswith(prefixes)
         ]
         assert [text for text in found if text.rstrip("/").count("/") > 1] == [], name
 
 
-@pytest.mark.parametrize("name", sorted(TREES))
-def test_only_system_imports_private_modules(name: str) -> None:
-    tree = TREES[name]
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    private = {module for module in found if module.startswith("_") and module != "__future__"}
-    if room_of(name) != "system":
-        assert not private, name
+def test_only_system_imports_private_modules() -> None:
+    for name in TREES:
+        found: set[str] = set()
+        for node in NODES[name]:
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module)
+        private = {module for module in found if module.startswith("_")} - {"__future__"}
+        assert not private or room_of(name) == "system", name
 
 
 # Rooms that only compute: they read nothing of this machine and change nothing, so that the same

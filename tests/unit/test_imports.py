@@ -92,3 +92,13 @@ def test_a_run_without_changes_imports_less(runs: tuple[set[str], set[str]]) -> 
 def test_help_needs_no_engine() -> None:
     loaded = modules("--version")
     assert "guestagent.verbs.apply" not in loaded, sorted(loaded)
+
+
+def test_a_boot_that_finds_nothing_new_imports_nothing_of_planning() -> None:
+    """What such a run imports besides that of one with ``--source``, which waits for nothing."""
+    waiting = "guestagent.system.wait_for_nics, guestagent.sources.find"
+    code = f"import sys; sys.path.insert(0, sys.argv[1]); import {waiting}; print(*sys.modules)"
+    argv = [sys.executable, "-I", "-S", "-B", "-c", code, str(rig.REPOSITORY)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    rooms = {name.split(".")[1] for name in done.stdout.split() if name.startswith("guestagent.")}
+    assert rooms & {"facts", "parse", "plan", "desired", "stacks", "commit", "model"} == set()

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import yaml
 from network_samples import (
-    BAD_FIELDS,
-    BAD_LABELS,
     LABEL,
     LABEL2,
     MAC,
@@ -332,20 +330,3 @@ def test_every_text_is_quoted() -> None:
 def test_a_name_that_netplan_keeps_for_itself_is_refused() -> None:
     with pytest.raises(FieldError):
         rendered("netplan", vlan(name="renderer", id="renderer"))
-
-
-@pytest.mark.parametrize(
-    "bad", [bad for _, bad in BAD_FIELDS], ids=[name for name, _ in BAD_FIELDS]
-)
-def test_E5_a_model_with_a_bad_field_is_not_rendered(bad: Interface) -> None:
-    with pytest.raises(FieldError) as caught:
-        rendered("netplan", interface(), bad)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "bad", [bad for _, bad in BAD_LABELS], ids=[name for name, _ in BAD_LABELS]
-)
-def test_E5_a_model_with_a_bad_label_is_not_rendered(bad: Interface) -> None:
-    with pytest.raises(FieldError):
-        rendered("netplan", bad)

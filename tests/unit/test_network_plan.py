@@ -27,7 +27,7 @@ from network_samples import (
 
 from guestagent import defs
 from guestagent.errors import Problem
-from guestagent.model import Facts, Interface, Network, Nic
+from guestagent.model import Facts, Network, Nic
 from guestagent.plan.kinds.file import File
 from guestagent.settings import Settings
 
@@ -314,15 +314,13 @@ def test_without_a_server_resolv_conf_is_left_alone(search: tuple[str, ...]) -> 
     assert list(files(network(interface(search=search)), facts(resolver="file"))[0]) == [PATH]
 
 
-@pytest.mark.parametrize(
-    "bad", [bad for _, bad in BAD_FIELDS], ids=[name for name, _ in BAD_FIELDS]
-)
-def test_E5_E7_an_invalid_interface_is_left_out_and_the_rest_goes_on(bad: Interface) -> None:
+def test_E5_E7_an_invalid_interface_is_left_out_and_the_rest_goes_on() -> None:
     good = interface(mac=MAC2)
     given = facts(nics=None, resolver="file")
     alone = files(network(good), given)[0]
-    found, problems = files(network(good, bad), given)
-    assert (found, [severity for severity, _ in problems]) == (alone, ["error"])
+    for name, bad in BAD_FIELDS:
+        found, problems = files(network(good, bad), given)
+        assert (found, [severity for severity, _ in problems]) == (alone, ["error"]), name
 
 
 @pytest.mark.parametrize("backend", defs.NETWORK_STACKS)

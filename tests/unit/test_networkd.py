@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from network_samples import (
-    BAD_FIELDS,
-    BAD_LABELS,
     LABEL,
     MAC,
     NETWORKD_LINE,
     interface,
-    rendered,
     route,
     strange_lines,
 )
 from network_samples import networkd_files as files
 
-from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
 
 
@@ -184,14 +178,3 @@ Priority=30000
 
 def test_every_line_is_one_that_guestagent_writes() -> None:
     assert strange_lines(FULL, NETWORKD_LINE) == []
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [bad for _, bad in BAD_FIELDS + BAD_LABELS],
-    ids=[name for name, _ in BAD_FIELDS + BAD_LABELS],
-)
-def test_E5_a_model_with_a_bad_field_is_not_rendered(bad: Any) -> None:
-    with pytest.raises(FieldError) as caught:
-        rendered("networkd", interface(), bad)
-    assert "\n" not in str(caught.value)

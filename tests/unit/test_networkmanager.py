@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 from network_samples import (
-    BAD_FIELDS,
-    BAD_LABELS,
     LABEL,
     LABEL2,
     LABEL3,
@@ -24,7 +22,6 @@ from network_samples import (
     vlan,
 )
 
-from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
 from guestagent.parse.network import bonding
 
@@ -374,20 +371,3 @@ def test_that_the_boot_may_wait_for_an_interface_is_told(
 ) -> None:
     found = lost(interface(**changes))
     assert [("wait" in reason) for reason in found] == [True] * told
-
-
-@pytest.mark.parametrize(
-    "bad", [bad for _, bad in BAD_FIELDS], ids=[name for name, _ in BAD_FIELDS]
-)
-def test_E5_a_model_with_a_bad_field_is_not_rendered(bad: Interface) -> None:
-    with pytest.raises(FieldError) as caught:
-        rendered("networkmanager", interface(), bad)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "bad", [bad for _, bad in BAD_LABELS], ids=[name for name, _ in BAD_LABELS]
-)
-def test_E5_a_model_with_a_bad_label_is_not_rendered(bad: Interface) -> None:
-    with pytest.raises(FieldError):
-        rendered("networkmanager", bad)

@@ -1,14 +1,24 @@
-"""The one form in which values reach INI-like files: each on a line of its own."""
+"""What reaches the files of the stacks: nothing that could be read as anything else."""
 
 from __future__ import annotations
 
 import pytest
-from network_samples import HOSTILE, interface, rendered
+from network_samples import BAD_FIELDS, BAD_LABELS, HOSTILE, interface, rendered
 
+from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.stacks.rendered import first_value, section
 
 CONTROL = ("\n", "\r", "\0", "\t", "\u2028", "\ud800", "١", "a\n[Network]", "\x1b", "\x7f", "ä")
+
+
+@pytest.mark.parametrize("stack", defs.NETWORK_STACKS)
+def test_E5_E7_a_model_with_a_bad_field_is_not_rendered(stack: str) -> None:
+    for name, bad in BAD_FIELDS + BAD_LABELS:
+        for given in ((bad,), (interface(), bad)):
+            with pytest.raises(FieldError) as caught:
+                pytest.fail(f"{name}: {rendered(stack, *given)}")
+            assert "\n" not in str(caught.value), name
 
 
 def test_a_section_is_its_name_and_its_pairs_after_an_empty_line() -> None:

@@ -209,6 +209,28 @@ def test_missing_folders_are_made_0755_whatever_the_umask(root: Root, tree: Path
     assert (tree / "etc/app/deep").stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_D6_a_folder_that_another_run_makes_meanwhile_is_entered(
+    root: Root, tree: Path, monkeypatch: pytest.MonkeyPatch, link: bool
+) -> None:
+    real = os.mkdir
+
+    def lose(name: str, mode: int, *, dir_fd: int) -> None:
+        if link:
+            os.symlink("/none", name, dir_fd=dir_fd)
+        else:
+            real(name, mode, dir_fd=dir_fd)
+        real(name, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", lose)
+    if link:
+        with pytest.raises(NotADirectoryError), root.place("/etc/file", make=True):
+            pass
+        return
+    with root.place("/etc/file", make=True) as place:
+        assert os.fstat(place.fd).st_ino == (tree / "etc").stat().st_ino
+
+
 def test_D5_the_fingerprint_tells_every_change(root: Root, tree: Path) -> None:
     path = tree / "file"
     path.write_text("one")

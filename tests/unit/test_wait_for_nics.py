@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.facts.wait_for_nics import nics_of_last_run, wait_for_nics
+from guestagent.system.wait_for_nics import nics_of_last_run, wait_for_nics
 
 MAC = "52:54:00:12:34:56"
 

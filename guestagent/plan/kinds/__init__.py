@@ -13,7 +13,7 @@ A change has
 * ``tell()`` in one line, ``show()`` in further lines, and ``json()`` for programs.  They hide
   secrets.
 
-A module with keys has ``gone(key, view)``: what follows when the source no longer asks for it.
+A module with keys has ``undo(key, view)``: what follows when the source no longer asks for it.
 """
 
 from __future__ import annotations

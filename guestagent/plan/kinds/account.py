@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from guestagent.errors import Origin
+    from guestagent.plan.kinds.random_password import SetRandomPassword
     from guestagent.plan.view import View
 
     Command = tuple[str, ...]
@@ -51,7 +52,7 @@ class Group(NamedTuple):
             "add_group",
             self.name,
             text=f"add group {self.name}",
-            commands=(tool(view, "groupadd", self.name),),
+            commands=(build_command(view, "groupadd", self.name),),
             why=self.why,
             keys=(self.key,),
         )
@@ -61,7 +62,7 @@ class Group(NamedTuple):
             "add_member",
             name,
             text=f"add {name} to group {self.name}",
-            commands=(tool(view, "usermod", "--append", "--groups", self.name, name),),
+            commands=(build_command(view, "usermod", "--append", "--groups", self.name, name),),
             why=self.why,
             keys=(self.key,),
         )
@@ -111,7 +112,7 @@ class User(NamedTuple):
             return Outcome(record=record)
         if view.is_done(self.key):
             return Outcome(kept=(f"user {self.name}",), record=record)
-        commands = [tool(view, "useradd", *self._words())]
+        commands = [build_command(view, "useradd", *self._words())]
         if half_made:
             commands = [*self._undo(view), *commands]
         home = ""
@@ -137,10 +138,10 @@ class User(NamedTuple):
 
     def _undo(self, view: View) -> list[Command]:
         """Return the commands after which a half-made account can be made again."""
-        commands = [tool(view, "userdel", self.name)]
+        commands = [build_command(view, "userdel", self.name)]
         if self.option("--gid") == self.name:
             # userdel takes the group along or leaves it, by login.defs(5): --force takes both.
-            commands.append(tool(view, "groupadd", "--force", self.name))
+            commands.append(build_command(view, "groupadd", "--force", self.name))
         return commands
 
     def _words(self) -> list[str]:
@@ -176,29 +177,34 @@ class UserPassword(NamedTuple):
         if view.is_done(self.key):
             return view.once(self.key)
         if self.form == "random":
-            from guestagent.plan.kinds.random_password import SetRandomPassword
+            return view.once(self.key, self._set_random(view))
+        return view.once(self.key, self._set(view))
 
-            told: Literal["console", "no one"] = "console" if self.shown else "no one"
-            commands = (set_password(view),)
-            change = SetRandomPassword(
-                "set_password", self.name, told, commands, self.why, (self.key,)
-            )
-            return view.once(self.key, change)
-        command = set_password(view)
+    def _set(self, view: View) -> RunTool:
         if self.form == "hash":
-            command = tool(view, "chpasswd", "--encrypted")
-        line = f"{self.name}:{self.secret.reveal()}\n"
-        return view.once(
-            self.key,
-            RunTool(
-                "set_password",
-                self.name,
-                text=f"set the password of {self.name}",
-                commands=(command,),
-                why=self.why,
-                keys=(self.key,),
-                stdin=Secret(line),
-            ),
+            command = build_command(view, "chpasswd", "--encrypted")
+        else:
+            command = build_chpasswd(view)
+        return RunTool(
+            "set_password",
+            self.name,
+            text=f"set the password of {self.name}",
+            commands=(command,),
+            why=self.why,
+            keys=(self.key,),
+            stdin=Secret(f"{self.name}:{self.secret.reveal()}\n"),
+        )
+
+    def _set_random(self, view: View) -> SetRandomPassword:
+        from guestagent.plan.kinds.random_password import SetRandomPassword
+
+        return SetRandomPassword(
+            "set_password",
+            self.name,
+            told="console" if self.shown else "no one",
+            commands=(build_chpasswd(view),),
+            why=self.why,
+            keys=(self.key,),
         )
 
 
@@ -225,7 +231,7 @@ class PasswordState(NamedTuple):
             "expire_password",
             self.name,
             text=f"expire the password of {self.name}",
-            commands=(tool(view, "chage", "--lastday", "0", self.name),),
+            commands=(build_command(view, "chage", "--lastday", "0", self.name),),
             why=self.why,
             keys=(self.key,),
         )
@@ -265,10 +271,10 @@ class RunTool(NamedTuple):
         return {"group" if self.kind == "add_group" else "user": self.name}
 
 
-def gone(key: str, view: View) -> Outcome:
-    """Leave what was done once; lock the password that another instance had set.
+def undo(key: str, view: View) -> Outcome:
+    """Undo nothing but the password of another instance, which is locked.
 
-    Without another way to log in it stays as it is.
+    Where the plan gives no key to log in with, that stays too: no one could log in any more.
     """
     beginning, name = applied.split(key)
     if beginning == "user":
@@ -278,21 +284,21 @@ def gone(key: str, view: View) -> Outcome:
     return view.remember(key)
 
 
-def tool(view: View, name: str, *arguments: str) -> Command:
+def build_command(view: View, name: str, *arguments: str) -> Command:
     """Return a command that changes the user database of the tree."""
     if view.root.live:
         return (name, *arguments)
     return (name, "--root", view.root.path, *arguments)
 
 
-def set_password(view: View) -> Command:
+def build_chpasswd(view: View) -> Command:
     """Return the command that reads an account and its password.  Raises Refused, OSError."""
     if view.root.live:
-        return tool(view, "chpasswd")
+        return build_command(view, "chpasswd")
     # PAM would run the modules of the tree: the hash is made here, by the tree's login.defs(5).
     lines = [line.split() for line in view.root.text(defs.LOGIN_DEFS).splitlines()]
     method = "YESCRYPT" if ["ENCRYPT_METHOD", "YESCRYPT"] in lines else "SHA512"
-    return tool(view, "chpasswd", "--crypt-method", method)
+    return build_command(view, "chpasswd", "--crypt-method", method)
 
 
 def _lock(view: View, name: str, why: Origin, keys: tuple[str, ...]) -> RunTool:
@@ -300,7 +306,7 @@ def _lock(view: View, name: str, why: Origin, keys: tuple[str, ...]) -> RunTool:
         "lock_password",
         name,
         text=f"lock the password of {name}",
-        commands=(tool(view, "usermod", "--lock", name),),
+        commands=(build_command(view, "usermod", "--lock", name),),
         why=why,
         keys=keys,
     )

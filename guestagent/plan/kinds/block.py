@@ -48,8 +48,8 @@ class Block(NamedTuple):
     def compare(self, view: View) -> Outcome:
         """Compare with the file's lines.  Raises Refused, OSError."""
         found = view.file(self.path)
-        text = body(self.lines, self.style)
-        have, want = digest(owned(found.content or b"", self.style)), digest(text)
+        text = render(self.lines, self.style)
+        have, want = digest(extract(found.content or b"", self.style)), digest(text)
         if have == want:
             return Outcome(record={self.key: want})
         if view.is_edited(self.key, have):
@@ -58,7 +58,7 @@ class Block(NamedTuple):
             "write",
             self.path,
             found.content,
-            merged(found.content or b"", text, self.style),
+            merge(found.content or b"", text, self.style),
             old_mode=found.mode,
             mode=self.mode if found.mode is None else found.mode,
             user=self.user,
@@ -69,7 +69,7 @@ class Block(NamedTuple):
         return Outcome((change,), record={self.key: want})
 
 
-def gone(key: str, view: View) -> Outcome:
+def undo(key: str, view: View) -> Outcome:
     """Take guestagent's lines out of the file, if they are as they were written."""
     _, path = applied.split(key)
     style: Style = "line" if path == defs.HOSTS_FILE else "block"
@@ -79,13 +79,13 @@ def gone(key: str, view: View) -> Outcome:
         return Outcome()
     if found.content is None or found.mode is None or applied.replaced(path) in view.recorded:
         return Outcome()
-    if digest(owned(found.content, style)) != view.recorded[key]:
+    if digest(extract(found.content, style)) != view.recorded[key]:
         return Outcome(kept=(path,))
     change = WriteFile(
         "write",
         path,
         found.content,
-        merged(found.content, b"", style),
+        merge(found.content, b"", style),
         old_mode=found.mode,
         mode=found.mode,
         user="",
@@ -95,7 +95,7 @@ def gone(key: str, view: View) -> Outcome:
     return Outcome((change,))
 
 
-def body(text: Iterable[str], style: str) -> bytes:
+def render(text: Iterable[str], style: str) -> bytes:
     """Return the part of the file that holds the lines; empty for no lines."""
     lines = [line.encode() for line in text]
     if not lines:
@@ -116,13 +116,13 @@ def _mine(lines: list[bytes], style: str) -> range | list[int]:
     return range(begin, bare.index(_END, begin) + 1)
 
 
-def owned(content: bytes, style: str) -> bytes:
+def extract(content: bytes, style: str) -> bytes:
     """Return the part of a file that guestagent owns."""
     lines = content.splitlines(keepends=True)
     return b"".join(lines[number] for number in _mine(lines, style))
 
 
-def merged(content: bytes, new: bytes, style: str) -> bytes:
+def merge(content: bytes, new: bytes, style: str) -> bytes:
     """Return the file with ``new`` in place of guestagent's lines, or at its end."""
     lines = content.splitlines(keepends=True)
     mine = _mine(lines, style)

@@ -52,6 +52,6 @@ class AddEntropy(NamedTuple):
         return {}
 
 
-def gone(key: str, view: View) -> Outcome:
-    """Forget it: what a later seed adds does no harm."""
+def undo(key: str, view: View) -> Outcome:
+    """Undo nothing: what a later seed adds does no harm."""
     return Outcome()

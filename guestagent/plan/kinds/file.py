@@ -60,7 +60,8 @@ class File(NamedTuple):
             kept = view.keep(self.key, self.path)
             return kept._replace(record={**record, **kept.record})
         if found.content is not None and self.key not in view.recorded:
-            record[replaced] = "yes"  # so it is not guestagent's to remove
+            # It came with the image, or an administrator made it: not guestagent's to remove.
+            record[replaced] = "yes"
         change = self._write(found, self.content)
         return Outcome((change,), record={**record, self.key: want})
 
@@ -73,8 +74,8 @@ class File(NamedTuple):
             if expected == digest(found.content):  # a run was killed before it remembered this
                 return view.once(self.key)
         change = self._write(found, (found.content or b"") + self.content)._replace(append=True)
-        if found.mode is not None:
-            change = change._replace(mode=found.mode, owner="")  # as it is
+        if found.mode is not None:  # mode and owner of a file that exists stay as they are
+            change = change._replace(mode=found.mode, owner="")
         return view.once(self.key, change)
 
     def _compare_late(self, view: View) -> Outcome:
@@ -179,7 +180,7 @@ def json_of_file(change: WriteFile | StageScript, user: str) -> dict[str, Any]:
     }
 
 
-def gone(key: str, view: View) -> Outcome:
+def undo(key: str, view: View) -> Outcome:
     """Remove a file that guestagent made, if it is as it was written."""
     beginning, path = applied.split(key)
     if beginning in ("append", "late"):
@@ -189,7 +190,7 @@ def gone(key: str, view: View) -> Outcome:
     try:
         found = view.file(path)
     except (Refused, OSError):
-        return Outcome()
+        return Outcome()  # it is no file any more, or cannot be reached: left alone
     if found.content is None or found.mode is None:
         return Outcome()
     if _digest(found.mode, found.content) != view.recorded[key]:

@@ -72,6 +72,6 @@ class MakeHostKeys(NamedTuple):
         return {"types": self.types}
 
 
-def gone(key: str, view: View) -> Outcome:
-    """Leave the keys, which are made once per instance."""
+def undo(key: str, view: View) -> Outcome:
+    """Undo nothing: keys are made once per instance."""
     return view.remember(key)

@@ -60,6 +60,6 @@ class SetHostname(NamedTuple):
         return {}
 
 
-def gone(key: str, view: View) -> Outcome:
-    """Leave the name that runs."""
+def undo(key: str, view: View) -> Outcome:
+    """Undo nothing: the name stays until the system restarts."""
     return Outcome()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from guestagent.plan.kinds.file import WriteFile
 
 
-def carrier(changes: list[WriteFile], instance: str) -> StageScript:
+def make_carrier(changes: list[WriteFile], instance: str) -> StageScript:
     """Return the script that carries the files, under a name that no other instance's has."""
     files = [
         {
@@ -50,7 +50,7 @@ def carrier(changes: list[WriteFile], instance: str) -> StageScript:
     return StageScript("step", script, None)
 
 
-def carried(content: bytes) -> list[File]:
+def read_carried(content: bytes) -> list[File]:
     """Return the files that the script hands over on standard input."""
     return [_file(item) for item in loads(content)]
 

@@ -67,6 +67,6 @@ class MakeLink(NamedTuple):
         return {"path": self.path}
 
 
-def gone(key: str, view: View) -> Outcome:
-    """Leave the link: what it replaced is not known."""
+def undo(key: str, view: View) -> Outcome:
+    """Undo nothing: what the link replaced is not known."""
     return Outcome()

@@ -6,7 +6,7 @@ No plan holds one: it is told to the console, to the metadata service (encrypted
 from __future__ import annotations
 
 from guestagent.memory import applied
-from guestagent.plan.kinds.account import set_password
+from guestagent.plan.kinds.account import build_chpasswd
 from guestagent.plan.view import Outcome
 from guestagent.record import NamedTuple
 
@@ -45,7 +45,7 @@ class ConsolePassword(NamedTuple):
             "set_console_password",
             self.name,
             told="service",
-            commands=(set_password(view),),
+            commands=(build_chpasswd(view),),
             why=self.why,
             keys=(self.key,),
             exponent=self.exponent,

@@ -133,14 +133,14 @@ class StageScript(NamedTuple):
         return json_of_file(self, user="root")
 
 
-def gone(key: str, view: View) -> Outcome:
+def undo(key: str, view: View) -> Outcome:
     """Remove a script that waits or runs at each boot; remember one that has run."""
     _, place = applied.split(key)
     path = f"{defs.STATE_DIR}/{place}"
     found = view.file(path)
     waits = found.content is not None
     changes: tuple[RemoveFile, ...] = ()
-    if not view.first:  # else leftovers() has removed it
+    if not view.first:  # else remove_leftovers() has removed it
         changes = _remove(path, view, applied.origin(key))
     often = place.rpartition("/")[2].split("-")[1]
     if often == "boot" or (waits and often != "once"):
@@ -150,7 +150,7 @@ def gone(key: str, view: View) -> Outcome:
     return view.remember(key)._replace(changes=changes)
 
 
-def leftovers(resources: Iterable[Resource], view: View) -> Outcome:
+def remove_leftovers(resources: Iterable[Resource], view: View) -> Outcome:
     """Remove the scripts that another instance left on this disk before they ran."""
     wanted = {item.path for item in resources if item.kind == "script"}
     changes: list[RemoveFile] = []

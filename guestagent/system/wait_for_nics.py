@@ -2,6 +2,9 @@
 
 The local unit runs while udev is still at work.  A NIC counts as ready when udev's database has
 an entry for it, as systemd-networkd(8) decides too.
+
+Every boot comes here, most have nothing to plan: so this is not among the facts, whose room imports
+what planning needs.
 """
 
 from __future__ import annotations
