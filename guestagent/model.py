@@ -309,3 +309,26 @@ class Facts(NamedTuple):
     def account(self, name: str) -> Account | None:
         """Return the account with a name; None if there is none."""
         return next((entry for entry in self.accounts if entry.name == name), None)
+
+
+# MAC addresses of InfiniBand, RFC 4391, section 9.1.1.
+INFINIBAND_OCTETS = 20
+
+
+def is_infiniband(text: str) -> bool:
+    """Tell whether a MAC address is one of InfiniBand, by its length."""
+    return text.count(":") == INFINIBAND_OCTETS - 1
+
+
+def port_guid(mac: str) -> str:
+    """Return the GUID of the port that a MAC address names.
+
+    The octets before it hold the number of a queue, which is another after each boot.
+    """
+    return ":".join(mac.split(":")[-8:])
+
+
+def short_mac(mac: str) -> str:
+    """Return the six octets that Nova and Neutron know a port by: its GUID without two octets."""
+    octets = mac.split(":")[-8:]
+    return ":".join(octets[:3] + octets[5:])

@@ -13,7 +13,6 @@ import os
 import time
 
 from guestagent import defs
-from guestagent.parse.network import address
 from guestagent.system.machine import read_text
 
 TYPE_CHECKING = False
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _PAUSE = 0.02  # seconds
+_ETHERNET_COLONS = 5
 
 
 def nics_of_last_run(watched: Collection[str]) -> set[str]:
@@ -38,7 +38,7 @@ def wait_for_nics(wanted: Collection[str], limit: float = defs.UDEV_WAIT) -> boo
     NICs are named by their names or MAC addresses.  Returns whether they are ready.  Waits for
     at most ``limit`` seconds, and not at all where udev does not run.
     """
-    wanted = {_without_queue(name) for name in wanted}
+    wanted = {_stable_name(name) for name in wanted}
     deadline = time.monotonic() + limit
     while os.path.isdir(defs.UDEV_DATA_DIR):
         found = _ready()
@@ -61,13 +61,20 @@ def _ready() -> set[str]:
         if os.path.exists(f"{defs.UDEV_DATA_DIR}/n{index}"):
             found.add(name)
             mac = read_text(f"{where}/address").lower()
-            found.add(_without_queue(mac))
-            if mac.count(":") == address.INFINIBAND_OCTETS - 1:
-                found.add(address.short_infiniband_mac(mac))
+            found.update((mac, *_other_names(mac)))
     return found
 
 
-def _without_queue(name: str) -> str:
-    """Return the part of an InfiniBand MAC address that stays; names and others as they are."""
-    is_infiniband = name.count(":") == address.INFINIBAND_OCTETS - 1
-    return address.infiniband_guid(name) if is_infiniband else name
+def _other_names(name: str) -> tuple[str, ...]:
+    """Return what else may name the NIC with a MAC address of InfiniBand; for others nothing."""
+    if name.count(":") <= _ETHERNET_COLONS:
+        return ()
+    from guestagent.model import port_guid, short_mac  # few guests have such NICs
+
+    return (port_guid(name), short_mac(name))
+
+
+def _stable_name(name: str) -> str:
+    """Return the part of a MAC address that is the same in each boot; other names as they are."""
+    others = _other_names(name)
+    return others[0] if others else name

@@ -7,7 +7,7 @@ becomes a name unchecked.
 from __future__ import annotations
 
 from guestagent.errors import FieldError
-from guestagent.parse.network import address
+from guestagent.model import is_infiniband, port_guid, short_mac
 from guestagent.stacks.check import check
 
 TYPE_CHECKING = False
@@ -158,11 +158,11 @@ def _find(nics: Sequence[Nic], interface: Interface) -> Nic | None:
 def _is_infiniband(nic: Nic, mac: str) -> bool:
     """Tell whether a NIC is the port of InfiniBand that a MAC address, of 20 or 6 octets, names."""
     own = nic.mac.lower()
-    if own.count(":") != address.INFINIBAND_OCTETS - 1:
+    if not is_infiniband(own):
         return False
     if mac.count(":") == own.count(":"):
-        return address.infiniband_guid(mac) == address.infiniband_guid(own)
-    return mac == address.short_infiniband_mac(own)
+        return port_guid(mac) == port_guid(own)
+    return mac == short_mac(own)
 
 
 def _free_name(interface: Interface, taken: set[str]) -> str:

@@ -6,6 +6,7 @@ Each takes a value that may be anything, and returns the one way to write it, or
 from __future__ import annotations
 
 from guestagent.errors import FieldError
+from guestagent.model import INFINIBAND_OCTETS
 from guestagent.parse.fields import host_name
 from guestagent.system import libc
 
@@ -26,7 +27,6 @@ TABLE_RANGE = (1, 252)
 # IEEE 802.1Q reserves 0 and 4095.
 TAG_RANGE = (1, 4094)
 # RFC 4391, section 9.1.1; Ethernet has six.
-INFINIBAND_OCTETS = 20
 UNSPECIFIED = ("0.0.0.0", "::")  # noqa: S104
 
 _HEX = frozenset("0123456789abcdef")
@@ -127,23 +127,6 @@ def nic_mac(text: str) -> str:
     if octets[-8:] == ["00"] * 8:
         raise FieldError("is not the MAC address of a single interface")
     return ":".join(octets)
-
-
-def infiniband_guid(text: str) -> str:
-    """Return the GUID of the port that an InfiniBand MAC address names.
-
-    The octets before it hold the number of a queue, which is another after each boot.
-    """
-    return ":".join(text.split(":")[-8:])
-
-
-def short_infiniband_mac(text: str) -> str:
-    """Return the six octets that Nova and Neutron know a port of InfiniBand by.
-
-    They are its GUID without the two in the middle.
-    """
-    octets = text.split(":")[-8:]
-    return ":".join(octets[:3] + octets[5:])
 
 
 def domain(text: str) -> str:
