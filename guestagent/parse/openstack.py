@@ -214,8 +214,9 @@ class _Reader:
         origin = self._origin("password")
         try:
             existing = self.bundle.get(f"{self.where}/password", defs.JSON_LIMIT)
-        except Unreadable:
-            existing = b"?"  # it exists, and is too large
+        except Unreadable as error:
+            self.problems.error(origin, f"{error}; no password is generated")
+            return None
         if existing:
             self.problems.warn(origin, "is set in the service already; no password is generated")
             return None

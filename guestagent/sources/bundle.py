@@ -107,6 +107,10 @@ class Bundle:
         self._left -= len(content or b"")
         return content
 
+    def has_unread(self, endings: tuple[str, ...]) -> bool:
+        """Tell whether one of the documents with these endings could not be read."""
+        return any(name.endswith(endings) for name in self._broken)
+
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder, sorted; an empty list if it is missing.
 

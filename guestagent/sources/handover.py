@@ -44,7 +44,8 @@ class Answer(NamedTuple):
     """What a metadata service answered.
 
     ``url`` is where the answer came from, with the link's name as a zone if it was chosen.
-    ``documents`` are by name.  ``unchanged`` says that only the documents that can change were
+    ``documents`` are by name; ``failed`` says of others, which exist or may exist, why they could
+    not be read.  ``unchanged`` says that only the documents that can change were
     asked for, and that they are the ones which were applied.  ``requests`` is how many were sent.
     ``error`` says why there are no documents, ``again`` that a later try may succeed.
     """
@@ -55,6 +56,7 @@ class Answer(NamedTuple):
     requests: int = 0
     error: str = ""
     again: bool = False
+    failed: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
 
 
 def request_as_json(request: Request) -> dict[str, Any]:
@@ -103,4 +105,5 @@ def _answer(value: dict[str, Any]) -> Answer:
         requests=int(value["requests"]),
         error=str(value["error"]),
         again=value["again"] is True,
+        failed={str(name): str(reason) for name, reason in value["failed"].items()},
     )

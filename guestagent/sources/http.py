@@ -11,16 +11,22 @@ from __future__ import annotations
 
 import socket
 import time
-from http.client import HTTPConnection, HTTPException, IncompleteRead, RemoteDisconnected
+from http.client import (
+    SWITCHING_PROTOCOLS,
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    IncompleteRead,
+    RemoteDisconnected,
+)
 from select import POLLIN, poll
 
 from guestagent import VERSION, defs
 from guestagent.errors import SourceBroken
-from guestagent.sources.retry import Transient, patiently
+from guestagent.sources.retry import Transient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from http.client import HTTPResponse
     from typing import Any
 
     from guestagent.sources.endpoints import Endpoint
@@ -68,6 +74,20 @@ class _BoundedSocket(socket.socket):
         return count
 
 
+class _Response(HTTPResponse):
+    """An answer, after the interim ones before it (RFC 9110, 15.2), of which none was asked for.
+
+    ``http.client`` itself skips 100 (Continue) alone.
+    """
+
+    def begin(self) -> None:
+        """Read the head of the answer.  Raises HTTPException, OSError."""
+        super().begin()
+        while 100 <= self.status < 200 and self.status != SWITCHING_PROTOCOLS:
+            self.headers = None  # type: ignore[assignment]  # else begin() would do nothing
+            super().begin()
+
+
 class Client:
     """Ask one endpoint until ``end``, a time of the monotonic clock.
 
@@ -81,16 +101,11 @@ class Client:
         self._connection: HTTPConnection | None = None
         self._token = ""
 
-    def get(self, path: str, limit: int) -> bytes | None:
-        """Return a document of at most ``limit`` bytes; None if the service has none.
-
-        It is tried as often as the time allows.  Raises SourceBroken, Unreachable.
-        """
-        name = f"{self.endpoint.url}{path}"
-        return patiently(name, self.end, lambda: self.ask(path, limit))
-
     def ask(self, path: str, limit: int) -> bytes | None:
-        """Return a document as ``get`` does, with one try.  Raises Transient, SourceBroken."""
+        """Return a document of at most ``limit`` bytes, with one try; None if there is none.
+
+        Raises Transient, SourceBroken.
+        """
         status, content = self._request("GET", path, limit)
         if status == 401 and self._token:  # it has expired
             self.get_token()
@@ -173,6 +188,7 @@ class Client:
         if connection is None or connection.sock is None or not _is_idle(connection.sock):
             self._disconnect()
             connection = HTTPConnection(self.endpoint.host, self.endpoint.port)
+            connection.response_class = _Response
             connection.sock = self._open(end)  # so that http.client makes none
             self._connection = connection
         sock: Any = connection.sock  # a _BoundedSocket

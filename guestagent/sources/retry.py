@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _POLL = 0.05  # seconds between looks at connections and answers
 _REFUSALS = 3  # rounds in which a service refused, until that is believed
+# Rounds in which a service had no document at all, until that is believed: some 3 seconds.  One
+# that has only just heard of the instance may say so at first.
+_EMPTY_ROUNDS = 6
 _NO_LINK, _UNREACHED = "no link is up", "no address of it can be reached"
 
 
@@ -71,6 +74,69 @@ def patiently(name: str, end: float, work: Callable[[], T]) -> T:
         time.sleep(pause)
 
 
+class Wanted(NamedTuple):
+    """A document to read: its path in the service, its name in the answer, its limit in bytes."""
+
+    path: str
+    name: str
+    limit: int
+
+
+class Reading:
+    """The reading of documents that a guest can do without: one that fails holds up no other.
+
+    ``documents`` are those that were read, by name.  ``failed`` says of others why they could not
+    be, so far; of a document that the service does not have there is no entry in either.
+    ``pending`` has those that are to be tried again, each with the time and the number of tries.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.documents: dict[str, bytes] = {}
+        self.failed: dict[str, str] = {}
+        self.pending: dict[Wanted, tuple[float, int]] = {}
+
+    def read_once(self, *documents: Wanted) -> None:
+        """Try to read documents, once each; ``read`` tries again those that may come yet."""
+        for document in documents:
+            self._try(document, 0)
+
+    def read(self, *documents: Wanted) -> None:
+        """Read documents, each tried as often as the time of the client allows."""
+        self.read_once(*documents)
+        while self.pending:
+            document = min(self.pending, key=self.pending.__getitem__)
+            when, tries = self.pending.pop(document)
+            pause = when - time.monotonic()
+            if pause > 0:
+                time.sleep(pause)
+            self._try(document, tries)
+
+    def _try(self, document: Wanted, tries: int) -> None:
+        """Ask for a document after so many tries, and note when to try again if that fails."""
+        try:
+            self._ask(document)
+        except Transient as error:
+            # The end of the time in the middle of a try would hide what was wrong before.
+            if document.name not in self.failed or time.monotonic() < self.client.end:
+                self.failed[document.name] = str(error)
+            pause = back_off(tries, error.after)
+            if time.monotonic() + pause < self.client.end:
+                self.pending[document] = time.monotonic() + pause, tries + 1
+
+    def _ask(self, document: Wanted) -> None:
+        """Ask once for a document, and keep what comes of it.  Raises Transient."""
+        try:
+            content = self.client.ask(document.path, document.limit)
+        except SourceBroken as error:
+            start = f"{self.client.endpoint.url}{document.path}: "
+            self.failed[document.name] = str(error).removeprefix(start)
+            return
+        self.failed.pop(document.name, None)
+        if content is not None:
+            self.documents[document.name] = content
+
+
 class Found(NamedTuple):
     """A service that gave a sound answer: its client, the layout's folder, the first document."""
 
@@ -83,7 +149,8 @@ class _Round:
     """What comes of asking all endpoints once.
 
     ``connected`` says that a service took a connection.  ``pauses`` are what services asked to
-    wait, in seconds.  ``refusal`` is the answer of a service that will not give documents.
+    wait, in seconds.  ``refusal`` is the answer of a service that will not give documents,
+    ``empty`` that of one which has none.
     """
 
     def __init__(self) -> None:
@@ -91,14 +158,16 @@ class _Round:
         self.connected = False
         self.pauses: list[float] = []
         self.refusal: SourceBroken | None = None
+        self.empty: Unreachable | None = None
 
 
 class Race:
     """All endpoints asked at once, again and again, until one gives a sound answer.
 
     ``end`` is a time of the monotonic clock.  ``ask`` asks one endpoint over a connection, in one
-    try: it raises Transient, SourceBroken, and FieldError for an answer that is not sound, and
-    closes the connection then.  ``reason`` says why none has answered.
+    try: it raises Transient, FieldError for an answer that is not sound, SourceBroken if it is
+    refused, and Unreachable if the service has no document, and closes the connection then.
+    ``reason`` says why none has answered.
     """
 
     def __init__(self, request: Request, end: float, ask: Ask) -> None:
@@ -109,7 +178,7 @@ class Race:
     def winner(self) -> Found:
         """Return the first service that answers.  Raises SourceBroken, Unreachable, UsageError."""
         set_by_hand = [parse_url(url) for url in self.request.urls]
-        tries = refusals = 0
+        tries = refusals = empty_rounds = 0
         while True:
             endpoints = set_by_hand or list_candidates(ec2=self.request.cloud.name == "ec2")
             this = _Round()
@@ -122,6 +191,10 @@ class Race:
                 # Another address may come up yet, and answer better than the one that refuses.
                 if set_by_hand or refusals == _REFUSALS:
                     raise this.refusal
+            if this.empty and not this.pauses:
+                empty_rounds += 1
+                if empty_rounds == _EMPTY_ROUNDS:
+                    raise this.empty
             if this.connected:
                 pause = back_off(tries, min(this.pauses, default=0.0))
                 tries += 1
@@ -179,5 +252,7 @@ class Race:
             this.pauses.append(error.after if isinstance(error, Transient) else 0.0)
         except SourceBroken as error:
             self.reason, this.refusal = str(error), error
+        except Unreachable as error:
+            self.reason, this.empty = str(error), error
         finally:
             this.answers.put(found)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import time
 
 from guestagent import defs
-from guestagent.errors import FieldError, SourceBroken
+from guestagent.errors import FieldError, SourceBroken, Unreachable
 from guestagent.sources.bundle import digest_document, is_dated
 from guestagent.sources.handover import Answer
 from guestagent.sources.http import Client
-from guestagent.sources.retry import Found, Race
+from guestagent.sources.retry import Found, Race, Reading, Wanted
 from guestagent.system.jsontext import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
     from guestagent.sources.endpoints import Endpoint
     from guestagent.sources.handover import Request
@@ -27,7 +28,13 @@ _META, _NETWORK = "meta_data.json", "network_data.json"
 # These do not change in an instance's life: they are read for a new instance, and when another
 # document has changed.
 _LASTING = ("vendor_data.json", "vendor_data2.json", "user_data")
+_LIMIT = defs.JSON_LIMIT
+_NO_LAYOUT = "answers, but has neither OpenStack's nor EC2's layout"
 _EC2_META = "/latest/meta-data"
+_EC2_KEYS = f"{_EC2_META}/public-keys"
+_KEY_LIST = "the list of keys"  # a name of our own, of no document in an answer
+# Of the versions that a service lists, the newest are asked for; OpenStack has had a dozen.
+_MAX_VERSIONS = 32
 
 
 def fetch(request: Request) -> Answer:
@@ -46,48 +53,52 @@ def fetch(request: Request) -> Answer:
     service = Race(request, end, ask).winner()
     client = service.client
     try:
+        reading = Reading(client)
         if service.folder.startswith("openstack/"):
-            documents, unchanged = _read_openstack(service, request)
+            unchanged = _read_openstack(service, request, reading)
         else:
-            documents, unchanged = _read_ec2(client, service.first), False
+            unchanged = False
+            _read_ec2(service, reading)
     finally:
         client.close()
-    return Answer(client.endpoint.url_with_zone, documents, unchanged, client.requests)
+    return Answer(
+        client.endpoint.url_with_zone,
+        reading.documents,
+        unchanged,
+        client.requests,
+        failed=reading.failed,
+    )
 
 
-def _read_openstack(service: Found, request: Request) -> tuple[dict[str, bytes], bool]:
-    """Return the documents, and whether the instance has been configured by them already.
+def _read_openstack(service: Found, request: Request, reading: Reading) -> bool:
+    """Read the documents, and return whether the instance has been configured by them already.
 
     Only those that the request has digests of are read then.
     """
-    folder, client = service.folder, service.client
-    documents = {f"{folder}/{_META}": service.first}
+    folder, documents = service.folder, reading.documents
+    documents[f"{folder}/{_META}"] = service.first
 
-    def read(name: str) -> None:
-        content = client.get(f"/{folder}/{name}", defs.JSON_LIMIT)
-        if content is not None:
-            documents[f"{folder}/{name}"] = content
+    def wanted(name: str) -> Wanted:
+        return Wanted(f"/{folder}/{name}", f"{folder}/{name}", _LIMIT)
 
-    read(_NETWORK)
-    for name in _LASTING:
-        if f"{folder}/{name}" in request.digests:
-            read(name)
+    compared = [_NETWORK, *(name for name in _LASTING if f"{folder}/{name}" in request.digests)]
+    reading.read_once(*map(wanted, compared))
     if request.digests:
         # A document that is missing now, or that is new, makes a difference too.
         digests = {
             name: digest_document(content, request.salt) for name, content in documents.items()
         }
-        if digests == request.digests:
-            return documents, True
-    rest = (*_LASTING, "password") if request.password else _LASTING
-    for name in rest:
-        if f"{folder}/{name}" not in documents:
-            read(name)
-    for place in _injected_files(service.first):
-        content = client.get(f"/openstack/{place}", defs.FILE_LIMIT)
-        if content is not None:
-            documents[f"openstack/{place}"] = content
-    return documents, False
+        if digests == request.digests and not reading.failed:
+            return True
+    rest = [name for name in _LASTING if name not in compared]
+    if request.password:
+        rest.append("password")
+    files = (
+        Wanted(f"/openstack/{place}", f"openstack/{place}", defs.FILE_LIMIT)
+        for place in _injected_files(service.first)
+    )
+    reading.read(*map(wanted, rest), *files)
+    return False
 
 
 def _injected_files(meta_data: bytes) -> list[str]:
@@ -112,30 +123,42 @@ def _is_number(text: str, *, digits: int) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= digits
 
 
-def _read_ec2(client: Client, instance_id: bytes) -> dict[str, bytes]:
-    documents = {f"ec2{_EC2_META}/instance-id": instance_id}
+def _read_ec2(service: Found, reading: Reading) -> None:
+    """Read the documents, after the list of the keys, which says how many there are."""
+    reading.documents[f"ec2{_EC2_META}/instance-id"] = service.first
 
-    def read(path: str, limit: int = defs.JSON_LIMIT) -> None:
-        content = client.get(path, limit)
-        if content is not None:
-            documents[f"ec2{path}"] = content
+    def wanted(path: str) -> Wanted:
+        return Wanted(path, f"ec2{path}", _LIMIT)
 
-    read(f"{_EC2_META}/local-hostname")
+    listing = Wanted(f"{_EC2_KEYS}/", _KEY_LIST, _LIMIT)
+    reading.read_once(wanted(f"{_EC2_META}/local-hostname"), listing)
+    late = listing in reading.pending
+    paths = ("/latest/dynamic/instance-identity/document", "/latest/user-data")
+    reading.read(*_keys(reading), *map(wanted, paths))
+    if late:
+        reading.read(*_keys(reading))
+    reading.documents.pop(_KEY_LIST, None)
+    if _KEY_LIST in reading.failed:
+        # No key is known then, and there is at least one as a rule.
+        reading.failed[f"ec2{_EC2_KEYS}/0/openssh-key"] = reading.failed.pop(_KEY_LIST)
+
+
+def _keys(reading: Reading) -> list[Wanted]:
+    """Return the documents of the keys that are listed; none while the list has not come."""
     # A line for each key, as NUMBER=NAME.
-    listing = client.get(f"{_EC2_META}/public-keys/", defs.JSON_LIMIT) or b""
-    for line in listing.decode("ascii", "replace").splitlines()[: defs.MAX_KEYS]:
-        number, _, _ = line.partition("=")
-        if _is_number(number, digits=3):
-            read(f"{_EC2_META}/public-keys/{number}/openssh-key", defs.TOKEN_LIMIT)
-    read("/latest/dynamic/instance-identity/document")
-    read("/latest/user-data")
-    return documents
+    lines = reading.documents.get(_KEY_LIST, b"").decode("ascii", "replace").splitlines()
+    numbers = dict.fromkeys(line.partition("=")[0] for line in lines[: defs.MAX_KEYS])
+    paths = [
+        f"{_EC2_KEYS}/{number}/openssh-key" for number in numbers if _is_number(number, digits=3)
+    ]
+    return [Wanted(path, f"ec2{path}", defs.TOKEN_LIMIT) for path in paths]
 
 
 def _ask_for_first(client: Client, request: Request) -> Found:
     """Ask for the first document of each layout, in one try.
 
-    Raises Transient, SourceBroken, and FieldError for an answer that is not sound.
+    Raises Transient, SourceBroken, FieldError for an answer that is not sound, and Unreachable for
+    a service that has neither.
     """
     if request.cloud.name != "ec2":
         found = _ask_openstack(client)
@@ -146,26 +169,26 @@ def _ask_for_first(client: Client, request: Request) -> Found:
 
 def _ask_openstack(client: Client) -> Found | None:
     """Ask for ``meta_data.json``; return None if the service does not have OpenStack's layout."""
-    folder = "openstack/latest"
-    content = client.ask(f"/{folder}/{_META}", defs.JSON_LIMIT)
-    if content is None:  # a service need not have "latest"
-        version = _newest_version(client)
-        if not version:
-            return None
+    for version in _versions(client):
         folder = f"openstack/{version}"
         content = client.ask(f"/{folder}/{_META}", defs.JSON_LIMIT)
-    if content is None:
-        return None
-    if not isinstance(loads(content), dict):
-        raise FieldError(f"{folder}/{_META} is not a JSON object")
-    return Found(client, folder, content)
+        if content is not None:
+            if not isinstance(loads(content), dict):
+                raise FieldError(f"{folder}/{_META} is not a JSON object")
+            return Found(client, folder, content)
+    return None
 
 
-def _newest_version(client: Client) -> str:
-    """Return the newest dated version that a service lists; an empty string if it has none."""
+def _versions(client: Client) -> Iterator[str]:
+    """Yield "latest", which a service need not have, and the dated versions that it lists.
+
+    They come newest first; the list is asked for when it is needed.
+    """
+    yield "latest"
     listing = client.ask("/openstack", defs.TOKEN_LIMIT) or b""
-    dated = [word for word in listing.decode("ascii", "replace").split() if is_dated(word)]
-    return max(dated, default="")
+    words = listing.decode("ascii", "replace").split()
+    dated = {word for word in (word.removesuffix("/") for word in words) if is_dated(word)}
+    yield from sorted(dated, reverse=True)[:_MAX_VERSIONS]
 
 
 def _ask_ec2(client: Client, request: Request) -> Found:
@@ -176,5 +199,5 @@ def _ask_ec2(client: Client, request: Request) -> Found:
         raise SourceBroken(f"{client.endpoint.url}: {reason}")
     content = client.ask(f"{_EC2_META}/instance-id", defs.NAME_LIMIT)
     if content is None:
-        raise FieldError("has neither OpenStack's nor EC2's layout")
+        raise Unreachable(f"{client.endpoint.url}: {_NO_LAYOUT}")
     return Found(client, "ec2/latest", content.strip())

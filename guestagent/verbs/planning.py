@@ -140,6 +140,8 @@ def _lost_user_data(said: Said, planned: Planned, before: State) -> Problem | No
         problem.severity == "error" and problem.document in documents
         for problem in (*said.problems, *planned.problems)
     )
+    if wrong and not same and bundle.has_unread(USER_DATA):
+        return origin.error(f"cannot be read now; {_HELD}")
     if wrong and not same:
         return origin.error(f"differs from what was applied, and has errors; {_HELD}")
     if not said.data.config and not said.data.scripts:

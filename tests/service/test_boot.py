@@ -10,7 +10,7 @@ import rig
 from guestagent import defs
 
 from . import documents
-from .documents import FIVE, KEY, META, NETWORK, USER
+from .documents import FIVE, KEY, META, NETWORK, USER, VENDOR2
 from .lab import Lab, Machine, Run, Service, documents_and
 
 NIC = "/etc/systemd/network/10-guestagent-nic525400000101.network"
@@ -233,6 +233,7 @@ def test_cloud_config_holds_when_the_tree_has_changed(scene: Scene) -> None:
 def test_an_answer_that_is_none_changes_nothing(configured: Scene, lab: Lab) -> None:
     before = configured.snapshot()
     told = {"url": "", "documents": {}, "unchanged": False, "requests": 0, "again": False}
+    told["failed"] = {}
     for content in ("", "{", "[]", '{"url": 7}', json.dumps({**told, "error": "\x1b[31m\nx"})):
         configured.machine.path(defs.ANSWER_FILE).write_text(content)
         run = lab.guest.agent("apply", "--fetched")
@@ -258,3 +259,66 @@ def test_a_dry_run_by_hand_shows_the_same_and_changes_nothing(scene: Scene, lab:
     assert run.status == defs.EXIT_CHANGES, run.err
     assert b"192.0.2.77" in run.out
     assert rig.differences(before, rig.snapshot(scene.machine.tree)) == set()
+
+
+BUSY, FORBIDDEN = {"status": 500}, {"status": 403}
+CONFIG = f"#cloud-config\nssh_authorized_keys: ['{OTHER}']\n"
+
+
+def _told(scene: Scene) -> list[tuple[str, str]]:
+    """Documents and reasons of the errors of the last run."""
+    problems = scene.machine.report()["problems"]
+    return [(item["document"], item["reason"]) for item in problems if item["severity"] == "error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "step"),
+    [(USER, BUSY), (USER, FORBIDDEN), (VENDOR2, FORBIDDEN), (VENDOR2, {"status": 400})],
+)
+def test_C7_a_first_boot_does_without_a_document_that_fails_for_good(
+    scene: Scene, path: str, step: dict[str, int]
+) -> None:
+    scene.hurry()
+    tree = documents_and({USER: CONFIG})
+    scene.service.say({"documents": tree, "steps": {path: [step]}})
+    assert scene.boot() == [0, 0, defs.EXIT_ERRORS]
+    assert scene.text("/etc/hostname") == "web-1\n"
+    assert KEY in scene.text(KEYS)
+    assert "Address=192.0.2.10/24" in scene.text(NIC)
+    later = "the rest is applied, and this document is asked for again at the next boot"
+    name = path.rpartition("/")[2]
+    assert _told(scene) == [(name, f"HTTP status {step['status']}; {later}")]
+    # The next boot asks for it, and applies it.
+    scene.service.say({"documents": tree})
+    assert scene.boot() == [0, 0, 0]
+    assert path in scene.service.paths()
+    assert {KEY, OTHER} <= set(scene.text(KEYS).splitlines())
+
+
+def test_C7_a_first_boot_without_network_data_keeps_its_leases(scene: Scene) -> None:
+    scene.service.say({"steps": {NETWORK: [FORBIDDEN]}})
+    assert scene.boot() == [0, 0, defs.EXIT_ERRORS]
+    assert (scene.text("/etc/hostname"), KEY in scene.text(KEYS)) == ("web-1\n", True)
+    assert "DHCP=ipv4" in scene.text(NIC)
+    scene.say({})
+    assert scene.boot() == [0, 0, 0]
+    assert "Address=192.0.2.10/24" in scene.text(NIC)
+
+
+@pytest.mark.parametrize("path", [USER, VENDOR2, NETWORK])
+def test_C7_a_known_instance_keeps_what_a_document_gave_that_fails_now(
+    scene: Scene, path: str
+) -> None:
+    scene.hurry()
+    tree = documents_and({USER: CONFIG})
+    scene.service.say({"documents": tree})
+    assert scene.boot() == [0, 0, 0], scene.runs
+    before = scene.snapshot()
+    scene.service.say({"documents": tree, "steps": {path: [BUSY]}})
+    for _ in range(2):
+        assert scene.boot() == [0, 0, defs.EXIT_ERRORS]
+        assert rig.differences(before, scene.snapshot()) == set()
+    assert _told(scene)[0][1].startswith("HTTP status 500; ")
+    scene.service.say({"documents": tree})
+    assert scene.boot() == [0, 0, 0]
+    assert rig.differences(before, scene.snapshot()) == set()

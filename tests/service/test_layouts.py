@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from guestagent.sources.documents import as_bundle
 from guestagent.sources.handover import Answer
 
 from . import documents
-from .documents import EC2_ID, FIVE, IDENTITY, KEY, META
+from .documents import EC2_ID, FIVE, IDENTITY, KEY, META, USER
 from .lab import EC2, OPENSTACK, Service, ask, documents_and
 
 TOKEN = "/latest/api/token"
@@ -198,12 +199,88 @@ def bundle_digests(answer: Answer) -> dict[str, str]:
     return source.digests("0f", with_user_data=False)
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_service_without_either_layout_is_none(service: Service) -> None:
+@pytest.mark.parametrize("empty", ["", "{}"])
+def test_without_latest_the_newest_version_that_has_meta_data_is_read(
+    service: Service, empty: str
+) -> None:
+    """As from a drive: the folder of a newer version may lack the document, or all of them."""
+    old, new = "/openstack/2015-10-15", "/openstack/2018-08-27"
+    listing = "2012-08-10\n2015-10-15/\n2018-08-27\n"
+    tree = {"/openstack": listing, "/openstack/2012-08-10/meta_data.json": "{}"}
+    if empty:
+        tree[f"{new}/vendor_data.json"] = empty
+    tree[f"{old}/meta_data.json"] = documents.openstack()[META]
+    service.say({"documents": tree})
+    answer = ask(service)
+    assert list(answer.documents) == [f"{old}/meta_data.json"[1:]]
+    data, problems = collected(layouts.parse, as_bundle(answer))
+    assert (data.instance_id and data.instance_id.value, problems) == (documents.UUID, [])
+
+
+def test_a_listing_without_end_costs_few_requests(service: Service) -> None:
+    versions = "\n".join(f"2018-08-{number:02}" for number in range(100))
+    service.say({"documents": {"/openstack": versions, **documents.ec2()}})
+    assert ask(service).error == ""
+    assert len([path for path in service.paths() if path.startswith("/openstack/")]) == 33
+
+
+def test_a_service_that_has_nothing_is_believed_after_seconds(service: Service) -> None:
+    """It has answered: a whole wait of 30 s changes nothing."""
     service.say({"documents": {"/": "hello"}})
-    answer = ask(service, wait=0.2)
+    start = time.monotonic()
+    answer = ask(service, wait=30.0)
+    assert time.monotonic() - start < 10
     assert answer.error.endswith("has neither OpenStack's nor EC2's layout")
     assert answer.again
+    assert service.paths().count(META) == 6
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_service_that_knows_the_instance_a_little_later_is_read(service: Service) -> None:
+    missing = {"status": 404}
+    service.say({"steps": {META: [*[missing] * 5, {}]}})
+    assert len(ask(service).documents) == 5
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("path", [META, USER])
+@pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_interim_answer_is_none(service: Service, path: str, status: str, times: int) -> None:
+    interim = f"HTTP/1.1 {status}\r\nLink: </x>; rel=preload\r\n\r\n" * times
+    body = documents.openstack()[path]
+    final = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    service.say({"steps": {path: [{"raw": interim + final}]}})
+    answer = ask(service)
+    assert (answer.error, answer.failed) == ("", {})
+    assert answer.documents[path[1:]].decode() == body
+    assert service.paths().count(path) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_interim_answers_without_a_last_one_are_no_answer(service: Service) -> None:
+    interim = "HTTP/1.1 103 Early Hints\r\n\r\n"
+    service.say({"steps": {USER: [{"raw": interim, "repeat": 1000}]}})
+    assert list(ask(service, wait=0.5).failed) == [USER[1:]]
+
+
+def test_ec2_s_user_data_are_read_where_the_list_of_keys_fails(service: Service) -> None:
+    broken = {"steps": {f"{TREE}/public-keys/": [{"status": 403}]}}
+    service.say({"documents": documents.ec2(), "imds": {}, **broken})
+    answer = ask(service, EC2)
+    assert "ec2/latest/user-data" in answer.documents
+    _, problems = collected(layouts.parse, as_bundle(answer))
+    (problem,) = problems
+    assert problem.document == "meta-data/public-keys/0/openssh-key"
+    assert "HTTP status 403; the rest is applied" in problem.reason
+
+
+@pytest.mark.usefixtures("quick")
+def test_ec2_s_keys_are_read_where_their_list_comes_late(service: Service) -> None:
+    late = {"steps": {f"{TREE}/public-keys/": [{"status": 503}, {}]}}
+    service.say({"documents": documents.ec2(), "imds": {}, **late})
+    answer = ask(service, EC2)
+    assert KEY in answer.documents["ec2/latest/meta-data/public-keys/0/openssh-key"].decode()
 
 
 @pytest.mark.parametrize(

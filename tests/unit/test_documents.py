@@ -39,6 +39,7 @@ BAD: list[Any] = [
     *({**WHOLE, "documents": value} for value in _NO_DOCUMENTS),
     *({**WHOLE, "documents": {"a": text}} for text in ("=", "AA=A", "AA", "\u00fc", "A A=", "\n")),
     *({**WHOLE, "requests": value} for value in _NO_NUMBERS),
+    *({**WHOLE, "failed": value} for value in (None, [], "x", 7)),
 ]
 
 
@@ -67,6 +68,10 @@ def test_documents_are_a_transport() -> None:
     assert found.names("a/b") == ["c"]
     assert found.names("") == []
     assert found.names("missing") == []
+    failed = Documents({"a/b/c": b"1"}, {"a/e": "HTTP status 500"})
+    assert failed.names("a") == ["b", "e"]
+    with pytest.raises(Unreadable, match=r"^HTTP status 500; .* asked for again at the next boot$"):
+        failed.fetch("a/e", 9)
     assert found.fetch("a/d", 2) == b"22"
     assert found.fetch("x", 0) == b""
     assert found.fetch("a", 9) is None
