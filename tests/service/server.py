@@ -8,9 +8,9 @@ The script is a JSON file, read anew when it was replaced::
 
 A step is an answer of its own (``status``, ``body``, ``headers``), a fault in how an answer is
 sent (``raw``, ``delay``, ``hang``, ``drip``, ``drip_body``, ``reset``, ``close``, ``endless``,
-``length``, ``chunk``, ``many``, ``long``, ``repeat``, ``encoding``), or both; an empty one is the
-document as it is.  ``for`` lets a step last so many seconds from the start, and ``share`` gives it
-to a part of the requests only.  Each request is one line of JSON in the log.
+``length``, ``chunk``, ``many``, ``long``, ``repeat``, ``encoding``, ``later``), or both; an empty
+one is the document as it is.  ``for`` lets a step last so many seconds from the start, and
+``share`` gives it to a part of the requests only.  Each request is one line of JSON in the log.
 
 usage: python -m tests.service.server SCRIPT LOG [PORT]    prints the port when it is ready
 """
@@ -239,6 +239,9 @@ def _send(
     else:
         plug.sendall(raw)
     _send_body(plug, step, body)
+    if "later" in step:
+        time.sleep(0.1)
+        plug.sendall(step["later"].encode("latin-1"))
     if length != len(body) or step.get("close") or asked.headers.get("connection") == "close":
         raise _Ended
 

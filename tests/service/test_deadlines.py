@@ -132,6 +132,17 @@ def test_a_document_that_breaks_off_is_asked_for_again(
 
 
 @pytest.mark.usefixtures("quick")
+def test_after_a_silence_another_connection_is_made(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defs, "READ_TIMEOUT", 0.2)
+    service.say({"steps": {NETWORK: [{"hang": True}, {}]}})
+    answer = ask(service)
+    assert (answer.error, len(answer.documents)) == ("", 5)
+    assert len({line["connection"] for line in service.log()}) == 2
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_service_that_closes_each_connection_is_read(service: Service) -> None:
     service.say({"steps": {"*": [{"close": True, "headers": {"Connection": "close"}}]}})
     assert len(ask(service).documents) == 5

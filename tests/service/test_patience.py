@@ -67,6 +67,17 @@ def test_C7_a_document_that_is_missing_is_no_fault(service: Service, path: str) 
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("size", "connections"), [(0, 1), (4096, 1), (4097, 2), (100_000, 2)])
+@pytest.mark.parametrize("status", [404, 503])
+def test_C7_a_short_refusal_keeps_the_connection(
+    service: Service, status: int, size: int, connections: int
+) -> None:
+    service.say({"steps": {VENDOR: [{"status": status, "body": "x" * size}, {}]}})
+    assert ask(service).error == ""
+    assert len({line["connection"] for line in service.log()}) == connections
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("path", FIVE)
 def test_C7_a_document_that_never_comes_spoils_no_other(service: Service, path: str) -> None:
     service.say({"steps": {path: [_BUSY]}})
