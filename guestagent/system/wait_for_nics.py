@@ -13,7 +13,6 @@ import os
 import time
 
 from guestagent import defs
-from guestagent.parse.network import address
 from guestagent.system.machine import read_text
 
 TYPE_CHECKING = False
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _PAUSE = 0.02  # seconds
+# In a MAC address of InfiniBand.  What its octets mean is in parse.network.address, which a boot
+# that finds nothing new does not import.
+_INFINIBAND_COLONS = 19
 
 
 def nics_of_last_run(watched: Collection[str]) -> set[str]:
@@ -62,12 +64,14 @@ def _ready() -> set[str]:
             found.add(name)
             mac = read_text(f"{where}/address").lower()
             found.add(_without_queue(mac))
-            if mac.count(":") == address.INFINIBAND_OCTETS - 1:
-                found.add(address.short_infiniband_mac(mac))
+            if mac.count(":") == _INFINIBAND_COLONS:
+                octets = mac.split(":")
+                found.add(":".join(octets[-8:-5] + octets[-3:]))
     return found
 
 
 def _without_queue(name: str) -> str:
     """Return the part of an InfiniBand MAC address that stays; names and others as they are."""
-    is_infiniband = name.count(":") == address.INFINIBAND_OCTETS - 1
-    return address.infiniband_guid(name) if is_infiniband else name
+    if name.count(":") != _INFINIBAND_COLONS:
+        return name
+    return ":".join(name.split(":")[-8:])
