@@ -59,6 +59,8 @@ HOSTS_FILE = "/etc/hosts"
 ACCOUNTS_FILE = "/etc/passwd"
 GROUP_FILE = "/etc/group"
 LOGIN_DEFS = "/etc/login.defs"
+USERADD_DEFAULTS = "/etc/default/useradd"
+SKELETON = "/etc/skel"
 FSTAB = "/etc/fstab"
 # ProtectSystem=yes and ReadWritePaths= of the units that apply: systemd.exec(5).
 SYSTEM_TREES = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/boot/", "/efi/")

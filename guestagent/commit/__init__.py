@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 _FILES = ("write", "step", "write_later")
 # In this order: a new account may be a member of a new group, and files may belong to it.
-_ACCOUNTS = ("add_group", "add_user", "add_member")
+_ACCOUNTS = ("add_group", "add_user", "make_home", "add_member")
+# These wait for a later run where their account could not be made: that makes it again.
+_OF_ACCOUNTS = (
+    *("add_member", "set_password", "set_console_password", "expire_password", "lock_password"),
+)
 
 
 def commit(
@@ -58,7 +62,7 @@ class _Commit:
             from guestagent.plan.kinds.late import make_carrier
 
             files.append(make_carrier(late, self.instance))
-        homes = [change.home for change in self.changes if change.kind == "add_user"]
+        homes = [change.home for change in self.changes if change.kind in ("add_user", "make_home")]
         own, users = file.divide_by_writer(files, self.root, homes)
         staging = file.Staging(self.root, self._fail)
         try:
@@ -102,10 +106,29 @@ class _Commit:
 
     def _make_accounts(self) -> None:
         """Make groups, accounts and memberships.  Raises AccountsLocked."""
+        homes = []
         for kind in _ACCOUNTS:
             for change in self.changes:
-                if change.kind == kind:
-                    self._attempt(change, _effect(change), (Refused, OSError))
+                if change.kind != kind:
+                    continue
+                self._attempt(change, _effect(change), (Refused, OSError))
+                if change.kind == "add_user" and change.home and not self._is_unmade(change):
+                    # What is left of it to do fails by itself: the account is made.
+                    from guestagent.plan.kinds.home import MakeHome
+
+                    home = MakeHome("make_home", change.name, change.home, change.why)
+                    self._attempt(home, _effect(home), (Refused, OSError))
+                if change.kind in ("add_user", "make_home") and change.home:
+                    homes.append(change.home)
+        if homes:
+            from guestagent.commit.home import sync
+
+            sync(self.root, homes)
+
+    def _is_unmade(self, change: Change) -> bool:
+        """Tell whether a change is one of an account that could not be made."""
+        name = getattr(change, "name", "")
+        return any(item.kind == "add_user" and item.name == name for item, _ in self.failed)
 
     def _do_the_rest(self, written: set[str]) -> None:
         """Do what is neither a file nor an account, in the order of the plan.
@@ -124,6 +147,8 @@ class _Commit:
         self, change: C, effect: Callable[[C, Root], None], errors: tuple[type[Exception], ...]
     ) -> None:
         try:
+            if change.kind in _OF_ACCOUNTS and self._is_unmade(change):
+                raise Refused("the account could not be made; the next run tries again")
             effect(change, self.root)
         except errors as error:
             self._fail(change, error)

@@ -18,12 +18,29 @@ if TYPE_CHECKING:
 _LOCKED = (1, 10)
 
 
+# useradd(8) ends with this if it has made all but the home directory.
+_NO_HOME = 12
+
+
+class _Failed(Refused):
+    """A tool ended with a status that is not 0."""
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 def carry_out(change: RunTool, root: Root) -> None:
     """Run the commands of a change.  Raises Refused, AccountsLocked, OSError."""
     if change.kind == "set_password":
         find_account(root, change.name)  # chpasswd's own message would be about a line
     for command in change.commands:
-        run_tool(command, change.stdin.reveal().encode())
+        try:
+            run_tool(command, change.stdin.reveal().encode())
+        except _Failed as error:
+            if change.kind != "add_user" or not change.home or error.status != _NO_HOME:
+                raise
+            find_account(root, change.name)  # make_home says why there is no home
 
 
 def run_tool(command: Command, stdin: bytes) -> None:
@@ -41,7 +58,7 @@ def run_tool(command: Command, stdin: bytes) -> None:
         if not result.status:
             return
         if result.status not in _LOCKED or b"lock" not in result.errors:
-            raise Refused(f"{name}: {result.reason()}")
+            raise _Failed(f"{name}: {result.reason()}", result.status)
         if time.monotonic() > deadline:
             raise AccountsLocked(f"{name}: the user database is locked")
         time.sleep(0.2)

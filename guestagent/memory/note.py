@@ -57,6 +57,17 @@ def write(root: Root, note: Note) -> None:
     ownfiles.write(root, defs.NOTE_FILE, note._asdict(), 0o600)
 
 
+def finish(root: Root, accounts: tuple[str, ...], instance: str) -> None:
+    """Remove the note, as what it says is in the state by now.
+
+    Only the accounts that could not be made remain in it.  Raises OSError, Refused.
+    """
+    if accounts:
+        write(root, Note(accounts=accounts, instance=instance))
+    else:
+        remove(root)
+
+
 def remove(root: Root) -> None:
     """Remove the note, if there is one: what it says is in the state by now.
 

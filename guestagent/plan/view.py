@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stat import S_IMODE, S_ISREG
 
+from guestagent.memory import applied
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -110,8 +111,15 @@ class View:
         return Outcome(record={key: self.recorded[key]} if self.is_done(key) else {})
 
     def is_edited(self, key: str, now: str) -> bool:
-        """Tell whether an administrator changed what guestagent applied for this instance."""
-        return self.is_done(key) and self.recorded[key] != now
+        """Tell whether an administrator changed what guestagent applied for this instance.
+
+        What was in a home that is made again was lost with it.
+        """
+        if not self.is_done(key) or self.recorded[key] == now:
+            return False
+        path = applied.split(key)[1]
+        homes = [change.home for change in self.changes if change.kind in ("add_user", "make_home")]
+        return not any(home and path.startswith(f"{home}/") for home in homes)
 
     def keep(self, key: str, name: str) -> Outcome:
         """Return the outcome for what an administrator changed."""

@@ -48,11 +48,13 @@ class Done(NamedTuple):
     """What of a plan was carried out, and what of it failed.
 
     ``record`` maps resources to digests of what is applied now, without the changes that failed.
+    ``unmade`` are the names of accounts that could not be made.
     """
 
     changes: tuple[Change, ...]
     record: dict[str, str]
     problems: tuple[Problem, ...] = ()
+    unmade: tuple[str, ...] = ()
 
 
 def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterator[Report]:
@@ -90,7 +92,8 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
         report = report.after("verify", planning.verify(planned, root, done.record))
     after = _remember(run, said, planned, done=done, before=before, report=report)
     state.save(root, after)
-    note.remove(root)  # only now, because until here the state said less
+    # Only now, because until here the state said less.
+    note.finish(root, done.unmade, report.instance_id)
     yield report.after("remember")
 
 
@@ -163,7 +166,8 @@ def _without(plan: Plan, failed: list[Change]) -> Done:
     # What is not recorded is tried again by the next run.
     not_applied = {key for change in failed for key in change.keys}
     record = {key: value for key, value in plan.record.items() if key not in not_applied}
-    return Done(changes, record)
+    unmade = tuple(change.name for change in failed if change.kind == "add_user")
+    return Done(changes, record, unmade=unmade)
 
 
 def _follow_up(changes: Sequence[Change], options: Options, root: Root) -> list[Problem]:

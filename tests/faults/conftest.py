@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rig import KEY
 
 from .rig import SAMPLE, USER_DATA, Agent, Scene
 
@@ -62,3 +63,37 @@ def keys_only(agent: Agent, tmp_path: Path) -> Scene:
 def name_only(agent: Agent, tmp_path: Path) -> Scene:
     """Nothing is done after the staged files are in place."""
     return _part(agent, tmp_path, "hostname", "name")
+
+
+_USERS = """\
+#cloud-config
+users:
+  - name: ada
+    groups: [sudo]
+    lock_passwd: false
+    plain_text_passwd: correct horse
+    ssh_authorized_keys: ['{key}']
+"""
+
+
+@pytest.fixture
+def account(agent: Agent, tmp_path: Path) -> Scene:
+    """A new account with a key and a password, which the real tools of shadow(5) make."""
+    made = _part(agent, tmp_path, "public_keys")
+    config = _USERS.format(key=KEY)
+    (tmp_path / "drive/openstack/latest/user_data").write_text(config)
+    image = tmp_path / "image"
+    shutil.copytree(made.image, image, symlinks=True)
+    for name, text in {
+        "shadow": "root:*:19000:0:99999:7:::\ndebian:*:19000::::::\n",
+        "gshadow": "root:*::\nsudo:*::\ndebian:!::\n",
+        "login.defs": "UID_MIN 1000\nGID_MIN 1000\nUSERGROUPS_ENAB yes\nHOME_MODE 0750\n",
+        "skel/.profile": "umask 027\n",
+        "skel/.bashrc": "usual\n",
+    }.items():
+        (image / "etc" / name).parent.mkdir(parents=True, exist_ok=True)
+        (image / "etc" / name).write_text(text)
+    (image / "etc/skel/.link").symlink_to(".profile")
+    made.image = image
+    made.fresh()
+    return made

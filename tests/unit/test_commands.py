@@ -59,7 +59,9 @@ class Lab:
 
     def run(self, plan: Plan) -> list[Ran]:
         """Carry out a plan; return the commands that ran."""
-        assert apply.commit(plan.changes, self.root) == []
+        failed = [change.kind for change, _ in apply.commit(plan.changes, self.root)]
+        # The recorder makes no account that could get a home.
+        assert set(failed) <= ({"make_home"} if "useradd" in str(plan.changes) else set())
         found = []
         for words in sorted(self.log.glob("*.words"), key=lambda path: int(path.stem)):
             argv = tuple(words.read_text().splitlines())
@@ -115,7 +117,7 @@ KINDS: dict[str, tuple[Resource, list[str]]] = {
         [
             "userdel half",
             "groupadd --force half",
-            "useradd --create-home --shell /bin/sh --gid half half",
+            "useradd --uid 1500 --create-home --shell /bin/sh --gid half half",
         ],
     ),
     "password": (PLAIN, ["chpasswd"]),

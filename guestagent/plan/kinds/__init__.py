@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from guestagent.plan.kinds.block import Block
     from guestagent.plan.kinds.entropy import AddEntropy, Entropy
     from guestagent.plan.kinds.file import File, WriteFile
+    from guestagent.plan.kinds.home import MakeHome
     from guestagent.plan.kinds.host_keys import HostKeys, MakeHostKeys
     from guestagent.plan.kinds.hostname import Hostname, SetHostname
     from guestagent.plan.kinds.link import Link, MakeLink
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         | RunTool
         | SetRandomPassword
         | SetHostname
+        | MakeHome
         | MakeHostKeys
         | AddEntropy
     )

@@ -10,13 +10,20 @@ from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Literal
 
     from guestagent.errors import Origin
+    from guestagent.model import Account
+    from guestagent.plan.kinds import Change
     from guestagent.plan.kinds.random_password import SetRandomPassword
     from guestagent.plan.view import View
 
     Command = tuple[str, ...]
+
+# What the state remembers of an account: that guestagent made it with a home directory, which is
+# made again where it is missing; or that it exists.
+_MADE, _EXISTS = "made", "exists"
 
 
 class Group(NamedTuple):
@@ -105,44 +112,72 @@ class User(NamedTuple):
 
     def compare(self, view: View) -> Outcome:
         """Compare with the accounts of the tree.  Raises Refused, OSError."""
-        record = {self.key: "exists"}
-        exists = view.facts.account(self.name) is not None
-        half_made = exists and self._is_half_made(view)
-        if exists and not half_made:
-            return Outcome(record=record)
-        if view.is_done(self.key):
-            return Outcome(kept=(f"user {self.name}",), record=record)
-        commands = [build_command(view, "useradd", *self._words())]
-        if half_made:
-            commands = [*self._undo(view), *commands]
-        home = ""
-        if self.makes_home and not view.root.exists(self.home):
-            home = self.home
+        account = view.facts.account(self.name)
+        if account is None:
+            if view.is_done(self.key):
+                return Outcome(kept=(f"user {self.name}",), record={self.key: _EXISTS})
+            return self._add(view, (), self.home)
+        made_here = view.is_done(self.key) and view.recorded[self.key] == _MADE
+        if self.name in view.facts.unfinished or made_here:
+            return self._repair(view, account)
+        return Outcome(record={self.key: _EXISTS})
+
+    def _repair(self, view: View, account: Account) -> Outcome:
+        """Make what is missing of an account that guestagent made, or was making when killed."""
+        if not self.makes_home:
+            return Outcome(record={self.key: _EXISTS})
+        unfinished = self.name in view.facts.unfinished
+        if not view.root.exists(account.home):
+            # Its lines may be incomplete too, as useradd makes the home last.
+            if unfinished:
+                return self._add(view, self._undo(view), account.home, uid=account.uid)
+            return Outcome((self._make_home(account.home),), record={self.key: _MADE})
+        if unfinished:
+            from guestagent.plan.kinds.home import is_whole
+
+            if not is_whole(view.root, account):
+                return Outcome((self._make_home(account.home),), record={self.key: _MADE})
+        return Outcome(record={self.key: _MADE})
+
+    def _make_home(self, home: str) -> Change:
+        from guestagent.plan.kinds.home import MakeHome
+
+        return MakeHome("make_home", self.name, home, self.why)
+
+    def _add(
+        self, view: View, first: Iterable[Command], home: str, uid: int | None = None
+    ) -> Outcome:
+        """Make the account, after the commands ``first``, with a user id if one is given."""
+        words = self._words()
+        if uid is not None and "--uid" not in words:
+            words = ["--uid", str(uid), *words]  # its files and its home keep their owner
+        if uid is not None and self._has_own_group(view):
+            words = ["--gid", self.name, *words]
+        is_ours = self.name in view.facts.unfinished or not view.root.exists(home)
         change = RunTool(
             "add_user",
             self.name,
             text=f"add user {self.name}",
-            commands=tuple(commands),
+            commands=(*first, build_command(view, "useradd", *words)),
             why=self.why,
             keys=(self.key,),
-            home=home,
+            home=home if self.makes_home and is_ours else "",
         )
-        return Outcome((change,), record=record)
-
-    def _is_half_made(self, view: View) -> bool:
-        """Tell whether a run was killed while useradd worked: the account has no home yet."""
-        account = view.facts.account(self.name)
-        if account is None or self.name not in view.facts.unfinished or not self.makes_home:
-            return False
-        return not view.root.exists(account.home)
+        return Outcome((change,), record={self.key: _MADE if change.home else _EXISTS})
 
     def _undo(self, view: View) -> list[Command]:
         """Return the commands after which a half-made account can be made again."""
         commands = [build_command(view, "userdel", self.name)]
-        if self.option("--gid") == self.name:
+        if self.option("--gid") == self.name or self._has_own_group(view):
             # userdel takes the group along or leaves it, by login.defs(5): --force takes both.
             commands.append(build_command(view, "groupadd", "--force", self.name))
         return commands
+
+    def _has_own_group(self, view: View) -> bool:
+        """Tell whether useradd was killed when it had made the account's own group."""
+        if "--gid" in self.arguments or "--no-user-group" in self.arguments:
+            return False
+        return self.name in view.facts.groups
 
     def _words(self) -> list[str]:
         """Return the arguments of useradd(8)."""
@@ -246,7 +281,12 @@ class RunTool(NamedTuple):
     """
 
     kind: Literal[
-        "add_group", "add_user", "add_member", "set_password", "expire_password", "lock_password"
+        "add_group",
+        "add_user",
+        "add_member",
+        "set_password",
+        "expire_password",
+        "lock_password",
     ]
     name: str
     text: str
