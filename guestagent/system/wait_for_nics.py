@@ -13,7 +13,6 @@ import os
 import time
 
 from guestagent import defs
-from guestagent.parse.network import address
 from guestagent.system.machine import read_text
 
 TYPE_CHECKING = False
@@ -62,12 +61,17 @@ def _ready() -> set[str]:
             found.add(name)
             mac = read_text(f"{where}/address").lower()
             found.add(_without_queue(mac))
-            if mac.count(":") == address.INFINIBAND_OCTETS - 1:
-                found.add(address.short_infiniband_mac(mac))
+            if mac.count(":") == defs.INFINIBAND_OCTETS - 1:
+                from guestagent.model import short_infiniband_mac
+
+                found.add(short_infiniband_mac(mac))
     return found
 
 
 def _without_queue(name: str) -> str:
     """Return the part of an InfiniBand MAC address that stays; names and others as they are."""
-    is_infiniband = name.count(":") == address.INFINIBAND_OCTETS - 1
-    return address.infiniband_guid(name) if is_infiniband else name
+    if name.count(":") != defs.INFINIBAND_OCTETS - 1:
+        return name
+    from guestagent.model import infiniband_guid  # few guests have it
+
+    return infiniband_guid(name)
