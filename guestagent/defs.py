@@ -137,11 +137,15 @@ NETWORK_STACK_FILES = {
     "netplan": NETPLAN_FILE,
     "ifupdown": f"{IFUPDOWN_DIR}/50-guestagent",
 }
+ONE_NETWORK_FILE = (NETPLAN_FILE, f"{IFUPDOWN_DIR}/50-guestagent")  # for all NICs
 NETWORK_STACKS = tuple(NETWORK_STACK_FILES)
 NETWORK_FILES = (*NETWORK_STACK_FILES.values(), RESOLV_CONF)
 CONSOLE_DEVICE = "/dev/console"
 RANDOM_DEVICE = "/dev/urandom"
 UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
+
+# Of a MAC address: RFC 4391, section 9.1.1; Ethernet has six.
+INFINIBAND_OCTETS = 20
 
 # Programs, by their base name: each is looked for in PROGRAM_DIRS.
 PROGRAM_DIRS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")

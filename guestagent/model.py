@@ -7,6 +7,7 @@ alone; an empty tuple means that it is given, and empty.
 
 from __future__ import annotations
 
+from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.record import NamedTuple
 
@@ -183,7 +184,8 @@ class Interface(NamedTuple):
     "slaac" (addresses from router advertisements).  ``accept_ra`` None leaves router
     advertisements to the system's default.  ``metric`` is that of default routes from DHCP and
     from routers; None is the system's default.  ``required`` is true if booting may wait for the
-    interface.  ``link_local`` asks for an additional IPv4 address of 169.254.0.0/16 (RFC 3927).
+    interface.  ``partial`` is true if the source says more of it that cannot be used.
+    ``link_local`` asks for an additional IPv4 address of 169.254.0.0/16 (RFC 3927).
     """
 
     mac: str
@@ -204,6 +206,7 @@ class Interface(NamedTuple):
     metric: int | None = None
     required: bool = True
     link_local: bool = False
+    partial: bool = False
 
     @property
     def infiniband(self) -> bool:
@@ -211,7 +214,7 @@ class Interface(NamedTuple):
 
         Network stacks know it by its name: a part of its MAC address is another after each boot.
         """
-        return self.mac.count(":") == 19
+        return self.mac.count(":") == defs.INFINIBAND_OCTETS - 1
 
     @property
     def stacked(self) -> bool:
@@ -220,10 +223,14 @@ class Interface(NamedTuple):
 
 
 class Network(NamedTuple):
-    """The guest's network: one entry for each interface that the source describes."""
+    """The guest's network: one entry for each interface that the source describes.
+
+    ``partial`` is true if an interface cannot be used, or a network that belongs to none.
+    """
 
     interfaces: tuple[Interface, ...]
     origin: Origin
+    partial: bool = False
 
 
 class InstanceData(NamedTuple):
@@ -252,6 +259,23 @@ class InstanceData(NamedTuple):
     def setting(self, key: str) -> Setting | None:
         """Return the setting of a key of cloud-config; None if it is not given."""
         return next((setting for setting in self.config if setting.key == key), None)
+
+
+def infiniband_guid(text: str) -> str:
+    """Return the GUID of the port that an InfiniBand MAC address names.
+
+    The octets before it hold the number of a queue, which is another after each boot.
+    """
+    return ":".join(text.split(":")[-8:])
+
+
+def short_infiniband_mac(text: str) -> str:
+    """Return the six octets that Nova and Neutron know a port of InfiniBand by.
+
+    They are its GUID without the two in the middle.
+    """
+    octets = text.split(":")[-8:]
+    return ":".join(octets[:3] + octets[5:])
 
 
 class Nic(NamedTuple):
@@ -309,26 +333,3 @@ class Facts(NamedTuple):
     def account(self, name: str) -> Account | None:
         """Return the account with a name; None if there is none."""
         return next((entry for entry in self.accounts if entry.name == name), None)
-
-
-# MAC addresses of InfiniBand, RFC 4391, section 9.1.1.
-INFINIBAND_OCTETS = 20
-
-
-def is_infiniband(text: str) -> bool:
-    """Tell whether a MAC address is one of InfiniBand, by its length."""
-    return text.count(":") == INFINIBAND_OCTETS - 1
-
-
-def port_guid(mac: str) -> str:
-    """Return the GUID of the port that a MAC address names.
-
-    The octets before it hold the number of a queue, which is another after each boot.
-    """
-    return ":".join(mac.split(":")[-8:])
-
-
-def short_mac(mac: str) -> str:
-    """Return the six octets that Nova and Neutron know a port by: its GUID without two octets."""
-    octets = mac.split(":")[-8:]
-    return ":".join(octets[:3] + octets[5:])

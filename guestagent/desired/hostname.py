@@ -58,7 +58,10 @@ def _name(ask: Ask, key: str, wanted: Wanted) -> Text | None:
     setting = ask.data.setting(key)
     if setting is None:
         return None
-    name = wanted.take(setting.at(), fields.host_name, setting.value)
+    text = fields.without_number(setting.value)
+    if text != setting.value:
+        wanted.warn(setting.at(), fields.NUMBER_LEFT_OUT)
+    name = wanted.take(setting.at(), fields.host_name, text)
     return Text(name, setting.at()) if name is not None else None
 
 

@@ -68,7 +68,7 @@ class _Reader:
         """Return what all documents say."""
         data = InstanceData(
             instance_id=self.read_instance_id(),
-            hostname=self._read_text("local-hostname", fields.host_name),
+            hostname=self._read_hostname(),
             ssh_keys=self._read_ssh_keys(),
             availability_zone=self._read_availability_zone(),
         )
@@ -80,6 +80,20 @@ class _Reader:
             reason = "is missing; the run counts as one of the same instance"
             self.problems.error(self._origin(self.document, "instance-id"), reason)
         return self._read_text("instance-id", fields.instance_id)
+
+    def _read_hostname(self) -> Text | None:
+        """Return the host name, else one that is made of it or of the instance's id."""
+        name = "local-hostname"
+        found = self._read_text(name, fields.host_name)
+        if found is not None or name not in self.values:
+            return found
+        for key in (name, "instance-id"):
+            try:
+                made = fields.display_name(self.values.get(key, ""))
+            except FieldError:
+                continue
+            return Text(made, self._origin(self.document, key))
+        return None
 
     def _read_text(self, name: str, check: Callable[[str], str]) -> Text | None:
         if name not in self.values:

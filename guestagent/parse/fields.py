@@ -35,6 +35,8 @@ _CLOSED = (
 )
 _NOT_CONTENT = f"must be content/ and a plain file name of at most {_WORD_LIMIT} characters"
 
+NUMBER_LEFT_OUT = "ends in a number, which could be taken for an address; the number is left out"
+
 _KEY_TYPES = frozenset(
     (
         "ssh-ed25519",
@@ -63,8 +65,8 @@ def plain(text: str) -> str:
 def host_name(text: str) -> str:
     """Return a host name or FQDN (RFC 952, RFC 1123): labels of letters, digits, inner hyphens.
 
-    A trailing dot is dropped.  ``localhost`` and an all-numeric last label, which could be taken
-    for an address, are refused.
+    A trailing dot is dropped.  ``localhost`` is refused, and after a dot an all-numeric last
+    label, which could be taken for the end of an address.
     """
     name = text.removesuffix(".")
     if not name or len(name) > defs.FQDN_LIMIT:
@@ -73,9 +75,29 @@ def host_name(text: str) -> str:
     if not all(_is_label(label) for label in labels):
         reason = f"letters, digits and inner hyphens, at most {_LABEL_LIMIT} for each label"
         raise FieldError(f"is not a host name: {reason}")
-    if labels[0].lower() == "localhost" or _DIGITS.issuperset(labels[-1]):
+    if labels[0].lower() == "localhost" or _ends_in_number(labels):
         raise FieldError("cannot be used as a host name: it is localhost, or ends in a number")
     return name
+
+
+def _ends_in_number(labels: list[str]) -> bool:
+    """Tell whether a name of several labels could be taken for an address."""
+    return len(labels) > 1 and _DIGITS.issuperset(labels[-1])
+
+
+def without_number(text: str) -> str:
+    """Return a host name without the numbers that end it: ``ubuntu-22`` for ``ubuntu-22.04``.
+
+    One that is all numbers, as an address is, gets hyphens for its dots.
+    """
+    labels = text.removesuffix(".").split(".")
+    if not _ends_in_number(labels):
+        return text
+    if _DIGITS.issuperset("".join(labels)):
+        return "-".join(labels)
+    while _ends_in_number(labels):
+        labels.pop()
+    return ".".join(labels)
 
 
 def _is_label(label: str) -> bool:
@@ -85,10 +107,14 @@ def _is_label(label: str) -> bool:
 
 
 def display_name(text: str) -> str:
-    """Return a host name made of free text: characters that are not allowed become ``-``."""
+    """Return a host name made of free text: characters that are not allowed become ``-``.
+
+    Numbers at the end are left out with their dots: ``ubuntu-22.04`` gives ``ubuntu-22``.
+    """
     kept = "".join(char if char in _ALNUM or char == "." else "-" for char in text)
-    labels = [label[:_LABEL_LIMIT].strip("-") for label in kept.split(".")]
-    name = ".".join(label for label in labels if label)
+    stripped = [label[:_LABEL_LIMIT].strip("-") for label in kept.split(".")]
+    labels = [label for label in stripped if label]
+    name = without_number(".".join(labels))
     return host_name(name[: defs.HOSTNAME_LIMIT].rstrip(".-"))
 
 

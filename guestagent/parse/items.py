@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
+_WORD = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-.")
+
+
 class BadItem(Exception):
     """The object that is being read cannot be used; ``problem`` says why."""
 
@@ -131,3 +134,12 @@ class Item(NamedTuple):
             return function(*arguments)
         except FieldError as error:
             raise self.bad(name, str(error)) from None
+
+
+def quote_type(value: object) -> str:
+    """Return a type that a source gives, in quotes; what is not like one is called "it".
+
+    Types are the words of programs, in small letters.  No other value is quoted in a message.
+    """
+    is_word = isinstance(value, str) and 0 < len(value) <= 32 and _WORD.issuperset(value)
+    return f"'{value}'" if is_word else "it"

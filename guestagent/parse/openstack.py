@@ -9,7 +9,7 @@ from guestagent import defs
 from guestagent.errors import FieldError, Origin, Problems, internal
 from guestagent.model import Blob, InjectedFile, InstanceData, Network, Password, Secret, Text
 from guestagent.parse import fields
-from guestagent.parse.items import Item
+from guestagent.parse.items import Item, quote_type
 from guestagent.sources.bundle import Unreadable, is_dated
 from guestagent.system.jsontext import loads
 
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 _META = "meta_data.json"
 _NETWORK = "network_data.json"
 _VENDORS = ("vendor_data.json", "vendor_data2.json")
+# Keys of other producers (Ironic, Metal3, small tools), which write what cloud-init reads.
+_IDS = ("uuid", "instance-id", "instance_id")
+_HOST_NAMES = ("hostname", "local-hostname", "local_hostname")
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+# PEM (RFC 7468) and the format of RFC 4716.
+_OTHER_FORMATS = ("-----BEGIN ", "---- BEGIN ")
+_DOCUMENTS = frozenset((_META, _NETWORK, *_VENDORS, "user_data", "password", "content"))
 
 
 def find_folder(bundle: Bundle) -> str | None:
@@ -30,13 +37,40 @@ def find_folder(bundle: Bundle) -> str | None:
 
     It is ``openstack/latest``, else that of the newest date.  Raises SourceBroken.
     """
+    for version in _versions(bundle):
+        if _META in bundle.names(f"openstack/{version}"):
+            return f"openstack/{version}"
+    return None
+
+
+def _versions(bundle: Bundle) -> list[str]:
+    """Return the versions that a source has, in the order in which they are looked at."""
     names = bundle.names("openstack")
     # Other names may be anything: a service lists what it likes.
     dated = sorted((name for name in names if is_dated(name)), reverse=True)
-    for version in ("latest", *dated):
-        if version in names and _META in bundle.names(f"openstack/{version}"):
-            return f"openstack/{version}"
-    return None
+    return [version for version in ("latest", *dated) if version in names]
+
+
+def _warn_of_skipped(bundle: Bundle, where: str, problems: Problems) -> None:
+    """Warn of documents that are not read: in newer folders, and with names that are unknown.
+
+    A service may list what it likes: only other sources are checked for unknown names.
+    """
+    for version in _versions(bundle):
+        folder = f"openstack/{version}"
+        names = bundle.names(folder)
+        if folder == where:
+            break
+        if names:
+            reason = f"has no {_META}: nothing in it is read; {where} is read instead"
+            problems.warn(Origin(bundle.label, folder, ""), reason)
+    if bundle.service:
+        return
+    for name in names:
+        if name not in _DOCUMENTS and not name.startswith("."):
+            known = ", ".join(sorted(_DOCUMENTS))
+            reason = f"has a document that is not read; known are {known}"
+            problems.warn(Origin(bundle.label, where, name if name.isprintable() else ""), reason)
 
 
 def read_instance_id(bundle: Bundle) -> str | None:
@@ -61,6 +95,7 @@ def parse(bundle: Bundle, problems: Problems) -> InstanceData:
         origin = Origin(bundle.label, "openstack", "")
         problems.error(origin, f"has no version folder with {_META}")
         return InstanceData()
+    _warn_of_skipped(bundle, where, problems)
     return _Reader(bundle, where, problems).read()
 
 
@@ -91,9 +126,11 @@ class _Reader:
 
     def read_instance_id(self) -> Text | None:
         """Return the instance id: Nova gives a uuid, and any plain word is taken."""
-        if self.meta.get("uuid") is None:
+        given = [name for name in _IDS if self.meta.get(name) is not None]
+        if not given:
             self.meta.error("uuid", "is missing; the run counts as one of the same instance")
-        return self._read_text("uuid", fields.instance_id)
+            return None
+        return self._read_text(given[0], fields.instance_id)
 
     # Documents
 
@@ -145,46 +182,58 @@ class _Reader:
         return None if value is None else Text(value, self.meta.origin.under(name))
 
     def _read_hostname(self) -> Text | None:
-        """Return ``hostname``, else a host name made of ``name``, which is free text."""
-        found = self._read_text("hostname", fields.host_name)
-        return found or self._read_text("name", fields.display_name)
+        """Return the first host name that can be used, else one that is made of what is given.
+
+        ``name`` is free text.  Where nothing else can be used, the instance's id makes the name:
+        two guests with the image's name, or with ``localhost``, could not be told apart.
+        """
+        given = [name for name in _HOST_NAMES if self.meta.get(name) is not None]
+        for name in given:
+            found = self._read_host_name(name)
+            if found is not None:
+                return found
+        ignored = Problems()  # what is wrong with these values is reported already
+        found = self._read_text("name", fields.display_name)
+        for name in given:
+            text = self.meta._replace(problems=ignored).take_text(name, fields.display_name)
+            if found is None and text is not None:
+                found = Text(text, self.meta.origin.under(name))
+        if found is None and (given or self.meta.get("name") is not None):
+            found = self._make_hostname()
+        return found
+
+    def _read_host_name(self, name: str) -> Text | None:
+        """Return the host name of a field, without numbers at its end."""
+        text = self.meta.get(name)
+        if isinstance(text, str) and fields.without_number(text) != text:
+            self.meta.warn(name, fields.NUMBER_LEFT_OUT)
+        return self._read_text(name, lambda text: fields.host_name(fields.without_number(text)))
+
+    def _make_hostname(self) -> Text | None:
+        """Return a host name that is made of the instance's id, as Nova makes them."""
+        for name in _IDS:
+            quiet = self.meta._replace(problems=Problems())
+            text = quiet.take_text(name, fields.instance_id)
+            if text is not None:
+                return Text(fields.display_name(f"server-{text}"), self.meta.origin.under(name))
+        return None
 
     def _read_ssh_keys(self) -> tuple[Text, ...] | None:
-        """Return the keys of ``public_keys`` and those of type ssh in ``keys``, each once."""
+        """Return the keys of ``public_keys`` and of ``keys``, each once.
+
+        An empty tuple means that the source has none; None, that it gives no keys, or none that
+        can be used.
+        """
         if self.meta.get("public_keys") is None and self.meta.get("keys") is None:
             return None
-        found: dict[str, Text] = {}
-        for origin, value in (*self._read_public_keys(), *self._read_typed_keys()):
-            line = self.problems.take_text(origin, fields.ssh_key, value)
-            if line is not None:
-                encoded = line.split()[1]  # the same key may have another comment
-                found.setdefault(encoded, Text(line, origin))
+        reader = _KeyReader(self.meta)
+        found = reader.read()
         if len(found) > defs.MAX_KEYS:
             reason = f"has more than {defs.MAX_KEYS} keys; the rest is left out"
             self.meta.error("public_keys", reason)
-        return tuple(found.values())[: defs.MAX_KEYS]
-
-    def _read_public_keys(self) -> Iterator[tuple[Origin, object]]:
-        """Yield each line of each value of ``public_keys``.
-
-        The origins have the positions of the values in place of their names, which are free text.
-        """
-        given = self.meta.child("public_keys")
-        if given is None:
-            return
-        for number, value in enumerate(given.fields.values()):
-            origin = given.origin.under(number)
-            if not isinstance(value, str) or not value.strip():
-                yield origin, value
-                continue
-            for line in value.splitlines():
-                if line.strip():
-                    yield origin, line
-
-    def _read_typed_keys(self) -> Iterator[tuple[Origin, object]]:
-        for item in self.meta.objects("keys"):
-            if item.get("type") == "ssh":
-                yield item.origin.under("data"), item.get("data")
+        if not found and reader.skipped:
+            return None
+        return found[: defs.MAX_KEYS]
 
     def _read_admin_pass(self) -> Password | None:
         """Return the password that Nova made for the instance; only drives have it."""
@@ -196,7 +245,7 @@ class _Reader:
     def _read_files(self) -> Iterator[InjectedFile]:
         """Yield the injected files of which both path and content can be used."""
         for item in self.meta.objects("files", defs.MAX_FILES):
-            path = item.take_needed_text("path", fields.guest_path)
+            path = item.take_needed_text("path", _injected_path)
             content = self._read_content(item)
             if path is not None and content is not None:
                 yield InjectedFile(path, content, item.origin)
@@ -226,11 +275,10 @@ class _Reader:
         """Return what network_data.json says, else what ``network_config`` leads to."""
         if _NETWORK in self.bundle.names(self.where):
             document = self._read_json_object(_NETWORK)
-            if document is None:
-                return None
-            from guestagent.parse.network.network_data import parse_network_data
+            if document is not None:
+                from guestagent.parse.network.network_data import parse_network_data
 
-            return parse_network_data(document, self._origin(_NETWORK), self.problems)
+                return parse_network_data(document, self._origin(_NETWORK), self.problems)
         config = self.meta.child("network_config")
         return None if config is None else self._read_legacy_network(config)
 
@@ -267,10 +315,106 @@ class _Reader:
         content = (self._read_bytes(name) or b"").strip()
         # Of use are a string, a list, and an object with the key "cloud-init".  Most clouds give
         # an object without it, which need not be decoded.
-        if content[:1] not in (b'"', b"[") and b"cloud-init" not in content:
+        is_object = content[:1] == b"{"
+        if not content or (is_object and b"cloud-init" not in content):
+            if b"#cloud-config" in content or b"#!" in content:
+                reason = 'has no key "cloud-init": the user data in it are not read'
+                self.problems.warn(self._origin(name), reason)
             return None
         try:
             return loads(content)
         except FieldError as error:
             self.problems.error(self._origin(name), str(error))
             return None
+
+
+class _KeyReader:
+    """Reads the public keys; ``skipped`` tells whether any value was left out.
+
+    Nova writes a mapping ``public_keys`` of names to texts, and a list ``keys`` of objects with
+    ``type`` and ``data``; others write a list of texts, or one text.  A text may hold several
+    keys, and may be an X.509 certificate, which Nova writes to both.
+    """
+
+    def __init__(self, meta: Item) -> None:
+        self.meta = meta
+        self.problems = meta.problems
+        self.skipped = False
+        self.found: dict[str, Text] = {}
+        self.certificate: Origin | None = None  # of the first one
+
+    def read(self) -> tuple[Text, ...]:
+        """Return the keys of ``public_keys``, then those of ``keys``, each once."""
+        self._read_public_keys()
+        given = self.meta.get("keys") or []
+        if not isinstance(given, list) or not all(isinstance(entry, dict) for entry in given):
+            self.skipped = True
+        for item in self.meta.objects("keys"):
+            self._read_typed_key(item)
+        if self.certificate is not None:
+            reason = "X.509 certificates are skipped: they are no SSH keys"
+            self.problems.warn(self.certificate, reason)
+        return tuple(self.found.values())
+
+    def _read_public_keys(self) -> None:
+        """Read ``public_keys``: an object, a list or a text.
+
+        The origins have the positions of the values in place of their names, which are free text.
+        """
+        given = self.meta.get("public_keys")
+        origin = self.meta.origin.under("public_keys")
+        if isinstance(given, str):
+            self._read_value(origin, given)
+        elif isinstance(given, dict | list):
+            values = given.values() if isinstance(given, dict) else given
+            for number, value in enumerate(values):
+                self._read_value(origin.under(number), value)
+        elif given is not None:
+            self.skipped = True
+            self.problems.error(origin, "must be an object, a list or a string")
+
+    def _read_typed_key(self, item: Item) -> None:
+        kind = item.get("type")
+        if kind == "x509":
+            self._skip_certificate(item.origin.under("data"))
+            return
+        if kind != "ssh":
+            item.warn("type", f"{quote_type(kind)} is not a known type of key; read as an SSH key")
+        self._read_value(item.origin.under("data"), item.get("data"))
+
+    def _read_value(self, origin: Origin, value: object) -> None:
+        """Read each line of a value, which may be a whole file of keys."""
+        if not isinstance(value, str) or not value.strip():
+            self._read_line(origin, value)
+            return
+        text = value.strip()
+        if text.startswith(_CERTIFICATE):
+            self._skip_certificate(origin)
+            return
+        if text.startswith(_OTHER_FORMATS):
+            self.skipped = True
+            reason = "is a key in another format than OpenSSH's; convert it: ssh-keygen -i"
+            self.problems.error(origin, reason)
+            return
+        # Not splitlines(): a line that has another separator inside must be refused as it is.
+        for line in text.replace("\r\n", "\n").split("\n"):
+            bare = line.strip()
+            if bare and not bare.startswith("#"):
+                self._read_line(origin, bare)
+
+    def _read_line(self, origin: Origin, value: object) -> None:
+        line = self.problems.take_text(origin, fields.ssh_key, value)
+        if line is None:
+            self.skipped = True
+            return
+        encoded = line.split()[1]  # the same key may have another comment
+        self.found.setdefault(encoded, Text(line, origin))
+
+    def _skip_certificate(self, origin: Origin) -> None:
+        self.skipped = True
+        self.certificate = self.certificate or origin
+
+
+def _injected_path(text: str) -> str:
+    """Return the path of an injected file; Nova's own code puts the missing slash before one."""
+    return fields.guest_path(text if text.startswith("/") else f"/{text}")

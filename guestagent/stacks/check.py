@@ -49,6 +49,7 @@ def check(interface: Interface) -> Interface:
     _check_flag("accept_ra", interface.accept_ra)
     _check_flag("required", interface.required)
     _check_flag("link_local", interface.link_local)
+    _check_flag("partial", interface.partial)
     return interface
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _PAUSE = 0.02  # seconds
-_ETHERNET_COLONS = 5
 
 
 def nics_of_last_run(watched: Collection[str]) -> set[str]:
@@ -38,7 +37,7 @@ def wait_for_nics(wanted: Collection[str], limit: float = defs.UDEV_WAIT) -> boo
     NICs are named by their names or MAC addresses.  Returns whether they are ready.  Waits for
     at most ``limit`` seconds, and not at all where udev does not run.
     """
-    wanted = {_stable_name(name) for name in wanted}
+    wanted = {_without_queue(name) for name in wanted}
     deadline = time.monotonic() + limit
     while os.path.isdir(defs.UDEV_DATA_DIR):
         found = _ready()
@@ -61,20 +60,18 @@ def _ready() -> set[str]:
         if os.path.exists(f"{defs.UDEV_DATA_DIR}/n{index}"):
             found.add(name)
             mac = read_text(f"{where}/address").lower()
-            found.update((mac, *_other_names(mac)))
+            found.add(_without_queue(mac))
+            if mac.count(":") == defs.INFINIBAND_OCTETS - 1:
+                from guestagent.model import short_infiniband_mac
+
+                found.add(short_infiniband_mac(mac))
     return found
 
 
-def _other_names(name: str) -> tuple[str, ...]:
-    """Return what else may name the NIC with a MAC address of InfiniBand; for others nothing."""
-    if name.count(":") <= _ETHERNET_COLONS:
-        return ()
-    from guestagent.model import port_guid, short_mac  # few guests have such NICs
+def _without_queue(name: str) -> str:
+    """Return the part of an InfiniBand MAC address that stays; names and others as they are."""
+    if name.count(":") != defs.INFINIBAND_OCTETS - 1:
+        return name
+    from guestagent.model import infiniband_guid  # few guests have it
 
-    return (port_guid(name), short_mac(name))
-
-
-def _stable_name(name: str) -> str:
-    """Return the part of a MAC address that is the same in each boot; other names as they are."""
-    others = _other_names(name)
-    return others[0] if others else name
+    return infiniband_guid(name)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from guestagent import facts
+from guestagent import defs, facts
 from guestagent.desired import desired
 from guestagent.errors import Origin, Problems, internal
+from guestagent.memory import applied
 from guestagent.memory.applied import network_digest, of_network
 from guestagent.memory.state import State
 from guestagent.model import InstanceData
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from guestagent.system.root import Root
 
 _HELD = "all but the network stays as it is"
+_KEPT_NETWORK = (
+    "a part of it cannot be used: the NICs concerned keep the configuration of the boot before; "
+    "correct the values that are named in the errors"
+)
 _NOT_CONFIRMED = "the network (this change was not confirmed)"
 
 
@@ -191,6 +196,7 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     # A new instance starts from nothing; a known one keeps what it has.
     if not first:
         scope = _without_unmentioned_network(scope, data)
+        scope = _without_partial_network(scope, data, wanted)
         if intent.held or crashed:
             scope = _without(scope, lambda key: not of_network(key))._replace(complete=False)
     plan = _difference(scope, root, found, first=first)
@@ -261,6 +267,32 @@ def _without_unmentioned_network(scope: _Scope, data: InstanceData) -> _Scope:
         return scope
     wanted = {resource.key for resource in scope.resources}
     return _without(scope, lambda key: of_network(key) and key not in wanted)
+
+
+def _without_partial_network(scope: _Scope, data: InstanceData, wanted: Wanted) -> _Scope:
+    """Return the scope without files of NICs of which the source says what cannot be used.
+
+    They have the addresses of an earlier boot, which may be the only way in.  A NIC that has no
+    file yet gets what can be used.
+    """
+    network = data.network
+    if network is None:
+        return scope
+    partial = {interface.origin for interface in network.interfaces if interface.partial}
+    if not partial and not network.partial:
+        return scope
+    for_all = [applied.file(path) for path in defs.ONE_NETWORK_FILE]
+    kept = set()
+    for resource in scope.resources:
+        if not of_network(resource.key) or resource.key not in scope.record:
+            continue
+        # The origin of the network itself is that of files of all NICs, and of the fallback.
+        concerned = resource.why in partial or resource.why == network.origin
+        if network.partial or concerned or resource.key in for_all:
+            kept.add(resource.key)
+    if kept:
+        wanted.warn(network.origin, _KEPT_NETWORK)
+    return _without(scope, lambda key: key in kept)
 
 
 def _difference(scope: _Scope, root: Root, found: Facts, *, first: bool) -> Plan:

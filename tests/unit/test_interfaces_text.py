@@ -78,6 +78,19 @@ def test_what_nova_writes_is_understood() -> None:
     assert first.origin == ORIGIN._replace(key="line 9")
 
 
+def test_dns_of_the_loopback_is_for_all_interfaces_in_either_spelling() -> None:
+    network, problems = parse(
+        "iface lo inet loopback\n dns_nameservers 192.0.2.53\n dns-search example.org\n mtu 9000\n"
+        "iface eth0 inet dhcp\n dns_nameservers 192.0.2.54\niface eth1 inet dhcp\n"
+    )
+    assert problems == [("warning", "line 4")]
+    assert [found.dns for found in network.interfaces] == [
+        ("192.0.2.54", "192.0.2.53"),
+        ("192.0.2.53",),
+    ]
+    assert [found.search for found in network.interfaces] == [("example.org",)] * 2
+
+
 @pytest.mark.parametrize(
     ("method", "dhcp6", "accept_ra"),
     [("auto", "slaac", True), ("dhcp", "stateful", True), ("manual", "no", None)],

@@ -183,7 +183,8 @@ def test_a_bad_item_of_a_list_spoils_only_itself(key: str, value: object) -> Non
     document[key].append(value)
     network, keys = parse(document)
     assert keys == [f"{key}[{len(NOVA[key])}]"]
-    assert network == parse(NOVA)[0]
+    assert network.partial == (key != "services")
+    assert network._replace(partial=False) == parse(NOVA)[0]
 
 
 @pytest.mark.parametrize("field", ["mtu", "routes", "services", "gateway"])
@@ -195,7 +196,36 @@ def test_nulls_and_omissions_are_tolerated(field: str) -> None:
     assert (network.interfaces[0].addresses, keys) == (("192.0.2.5/24",), [])
 
 
-@pytest.mark.parametrize("mtu", [0, 67, 65536, "1500", 1500.5, True, [], float("inf")])
+@pytest.mark.parametrize("number", [1450, "1450", 1450.0])
+def test_numbers_are_numbers_as_text_too(number: object) -> None:
+    route = {"network": "10.0.0.0/8", "gateway": "192.0.2.1", "metric": number}
+    document = static(routes=[route])
+    document["links"][0]["mtu"] = number
+    document["links"].append({"id": "v", "type": "vlan", "vlan_link": "a", "vlan_id": number})
+    network, keys = parse(document)
+    assert keys == []
+    assert (network.interfaces[0].mtu, network.interfaces[0].routes[0].metric) == (1450, 1450)
+    assert network.interfaces[1].vlan is not None
+    assert network.interfaces[1].vlan.tag == 1450
+
+
+def test_D8_what_cannot_be_used_is_noted_where_it_belongs() -> None:
+    def noted(document: dict[str, Any]) -> tuple[bool, list[bool]]:
+        network, _ = read(document)
+        return network.partial, [found.partial for found in network.interfaces]
+
+    assert noted(static()) == (False, [False])
+    assert noted(static(ip_address="x")) == (False, [True])
+    assert noted(static(gateway="x")) == (False, [True])
+    assert noted(static(routes=[{"network": "x"}])) == (False, [True])
+    assert noted(static(link="nowhere")) == (True, [False])
+    assert noted(static() | {"networks": {}}) == (True, [False])
+    document = static()
+    document["links"].append({"id": "b"})
+    assert noted(document) == (True, [False])
+
+
+@pytest.mark.parametrize("mtu", [0, 67, 65536, "1500x", "١٥٠٠", 1500.5, True, [], float("inf")])
 def test_a_bad_mtu_spoils_only_the_mtu(mtu: object) -> None:
     document = static()
     document["links"][0]["mtu"] = mtu

@@ -91,13 +91,135 @@ def test_keys_of_both_lists_count_once(made: Drive) -> None:
     other = KEY.replace("AAAAIAAx", "AAAAIBBx")
     keys = [{"type": "ssh", "data": KEY}, {"type": "ssh", "data": other}, {"type": "x509"}]
     data, problems = made.meta(keys=keys, public_keys={"a": f"{KEY}\n\n"}).parse()
-    assert problems == []
+    assert [(found.severity, found.key) for found in problems] == [("warning", "keys[2].data")]
     assert [key.value for key in data.ssh_keys or ()] == [KEY, other]
 
 
 def test_no_keys_is_not_the_same_as_an_empty_list(made: Drive) -> None:
     assert made.meta(public_keys=None).parse()[0].ssh_keys is None
     assert made.meta(public_keys={}).parse()[0].ssh_keys == ()
+
+
+SECOND = KEY.replace("AAAAIAAx", "AAAAIBBx")
+PEM = "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n"
+EACH_LIST_OF_KEYS: list[dict[str, object]] = [
+    {"public_keys": [KEY, SECOND]},
+    {"public_keys": f"{KEY}\n# comment\n{SECOND}"},
+    {"public_keys": {"a": f"{KEY}\r\n{SECOND}\r\n"}},
+    {"public_keys": {}, "keys": [{"type": "ssh", "data": f"{KEY}\r\n\r\n{SECOND}"}]},
+    {"public_keys": None, "keys": [{"type": "ssh", "data": f"{KEY}\n{SECOND}\n"}]},
+]
+
+
+@pytest.mark.parametrize("given", EACH_LIST_OF_KEYS, ids=range(len(EACH_LIST_OF_KEYS)))
+def test_keys_are_read_in_every_form_that_clouds_write(
+    made: Drive, given: dict[str, object]
+) -> None:
+    data, problems = made.meta(**given).parse()
+    assert problems == []
+    assert [key.value for key in data.ssh_keys or ()] == [KEY, SECOND]
+
+
+def test_an_x509_pair_is_skipped_with_one_message_and_takes_no_key_away(made: Drive) -> None:
+    keys = [{"type": "x509", "data": PEM}]
+    data, problems = made.meta(public_keys={"win": PEM}, keys=keys).parse()
+    assert [(found.severity, found.key) for found in problems] == [("warning", "public_keys[0]")]
+    assert data.ssh_keys is None
+    data, _ = made.meta(public_keys={"win": PEM, "a": KEY}, keys=keys).parse()
+    assert [key.value for key in data.ssh_keys or ()] == [KEY]
+
+
+def test_a_key_in_another_format_is_one_error(made: Drive) -> None:
+    text = "---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\nBBBB\n---- END SSH2 PUBLIC KEY ----\n"
+    data, problems = made.meta(public_keys={"putty": text}).parse()
+    assert [(found.severity, found.key) for found in problems] == [("error", "public_keys[0]")]
+    assert "ssh-keygen -i" in problems[0].reason
+    assert data.ssh_keys is None
+
+
+@pytest.mark.parametrize("kind", [None, "", "SSH", "gpg", 7, []])
+def test_a_missing_or_odd_type_of_a_key_is_told_and_the_key_is_used(
+    made: Drive, kind: object
+) -> None:
+    data, problems = made.meta(public_keys=None, keys=[{"type": kind, "data": KEY}]).parse()
+    assert [(found.severity, found.key) for found in problems] == [("warning", "keys[0].type")]
+    assert [key.value for key in data.ssh_keys or ()] == [KEY]
+
+
+@pytest.mark.parametrize("bad", [{"a": "ssh-ed25519 AAAA"}, ["x"], "x", 7, {"a": None}])
+def test_bad_keys_are_not_the_same_as_no_keys(made: Drive, bad: object) -> None:
+    assert made.meta(public_keys=bad).parse()[0].ssh_keys is None
+    assert made.meta(public_keys=None, keys=bad).parse()[0].ssh_keys is None
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "key"),
+    [
+        ({"hostname": "a.b", "local-hostname": "c", "name": "d"}, "a.b", "hostname"),
+        ({"local-hostname": "c", "local_hostname": "b", "name": "d"}, "c", "local-hostname"),
+        ({"local_hostname": "b", "name": "d"}, "b", "local_hostname"),
+        ({"hostname": "bad!", "local-hostname": "c"}, "c", "local-hostname"),
+        ({"hostname": "bad_name", "name": "d e"}, "d-e", "name"),
+        ({"hostname": "bad_name", "name": None}, "bad-name", "hostname"),
+        ({"hostname": "localhost", "name": "ü"}, f"server-{UUID}", "uuid"),
+        ({"name": "ü"}, f"server-{UUID}", "uuid"),
+        ({"hostname": "ubuntu-22.04", "name": "d"}, "ubuntu-22", "hostname"),
+        ({"hostname": "12345", "name": "d"}, "12345", "hostname"),
+    ],
+)
+def test_there_is_always_a_host_name(
+    made: Drive, given: dict[str, object], name: str, key: str
+) -> None:
+    data, _ = made.meta(**({"hostname": None, "name": None} | given)).parse()
+    assert data.hostname is not None
+    assert (data.hostname.value, data.hostname.origin.key) == (name, key)
+
+
+def test_without_any_host_name_the_image_keeps_its_own(made: Drive) -> None:
+    assert made.meta(hostname=None, name=None).parse()[0].hostname is None
+
+
+def test_the_instance_id_may_have_the_key_of_cloud_init(made: Drive) -> None:
+    data, problems = made.meta(**{"uuid": None, "instance-id": "node-1"}).parse()
+    assert problems == []
+    assert data.instance_id is not None
+    assert data.instance_id.value == "node-1"
+
+
+def test_an_injected_file_without_a_slash_is_at_the_root(made: Drive) -> None:
+    files = [{"path": "etc/motd", "content_path": "/content/0000"}]
+    data, problems = made.meta(files=files).parse()
+    assert ([file.path for file in data.files], problems) == (["/etc/motd"], [])
+
+
+def test_documents_that_are_not_read_are_told(made: Drive) -> None:
+    made.meta().put("latest/user-data", b"#!/bin/sh\n").put("latest/.DS_Store", b"")
+    _, problems = made.parse()
+    assert [(found.severity, found.key) for found in problems] == [("warning", "user-data")]
+
+
+@pytest.mark.parametrize("text", [{"config": "#cloud-config\n"}, {"x": ["#!/bin/sh"]}])
+def test_vendor_data_without_the_key_that_is_read_are_told(made: Drive, text: object) -> None:
+    _, problems = made.meta().put("latest/vendor_data.json", text).parse()
+    assert [(found.severity, found.document) for found in problems] == [
+        ("warning", "vendor_data.json")
+    ]
+
+
+def test_vendor_data_that_are_no_json_are_an_error(made: Drive) -> None:
+    _, problems = made.meta().put("latest/vendor_data.json", b"#cloud-config\n").parse()
+    assert [(found.severity, found.document) for found in problems] == [
+        ("error", "vendor_data.json")
+    ]
+
+
+def test_a_broken_network_document_leaves_the_older_one(made: Drive) -> None:
+    eni = b"iface eth0 inet static\n hwaddress 52:54:00:00:00:01\n address 192.0.2.5/24\n"
+    made.put("content/0009", eni).meta(network_config={"content_path": "/content/0009"})
+    data, problems = made.put("latest/network_data.json", b"{").parse()
+    assert [problem.document for problem in problems] == ["network_data.json"]
+    assert data.network is not None
+    assert data.network.interfaces[0].addresses == ("192.0.2.5/24",)
 
 
 def test_the_display_name_stands_in_for_a_host_name(made: Drive) -> None:
@@ -117,7 +239,9 @@ def test_only_old_versions_the_newest_is_read(made: Drive) -> None:
         made.put(f"{version}/meta_data.json", {**GOOD, "uuid": version})
     made.put("2020-10-14/user_data", b"only")
     data, problems = made.parse()
-    assert problems == []
+    assert [(found.severity, found.document) for found in problems] == [
+        ("warning", "openstack/2020-10-14")
+    ]
     assert data.instance_id is not None
     assert data.instance_id.value == "2013-10-17"
 
@@ -152,7 +276,9 @@ BAD_VALUES: list[tuple[str, object, str]] = [
     ("hostname", C + "x" * 300, "hostname"),
     ("hostname", {C: C}, "hostname"),
     ("hostname", "localhost", "hostname"),
-    ("public_keys", [C], "public_keys"),
+    ("public_keys", [C], "public_keys[0]"),
+    ("public_keys", C, "public_keys"),
+    ("public_keys", 7, "public_keys"),
     ("public_keys", {"a": f"ssh-ed25519 {C}"}, "public_keys[0]"),
     ("public_keys", {C: None}, "public_keys[0]"),
     ("public_keys", {"a": f'command="{C}" {KEY}'}, "public_keys[0]"),

@@ -84,6 +84,41 @@ def test_files_that_the_network_needs_no_more_go_on_a_later_run(root: Root, path
     assert not plan.record.keys() & record.keys()
 
 
+@pytest.mark.parametrize("path", NETWORK_FILES)
+@pytest.mark.parametrize("partial", ["interface", "network"])
+@pytest.mark.parametrize("known", [True, False])
+def test_D8_a_nic_whose_network_cannot_be_used_keeps_what_it_had(
+    root: Root, path: str, partial: str, known: bool
+) -> None:
+    """On every stack; a new instance has nothing to keep."""
+    label = interface().id
+    path = path.replace("nic525400123456", label)
+    record = put(root, path)
+    starts = defs.NETWORK_STACK_FILES.items()
+    stack = next((name for name, start in starts if path.startswith(start)), "networkd")
+    found = network(interface(addresses=(), dhcp4=True, partial=partial == "interface"))
+    found = found._replace(partial=partial == "network")
+    data = DATA._replace(network=found)
+    intent = Intent(data, SETTINGS._replace(network_backend=stack), complete=False, first=not known)
+    plan = compare(intent, root, record).plan
+    changed = {getattr(change, "path", "") for change in plan.changes}
+    assert (path in changed) == (not known)
+    assert (plan.record.items() >= record.items()) == known
+
+
+def test_D8_other_nics_get_what_the_source_says(root: Root) -> None:
+    record = put(root, NETWORK.replace("nic525400123456", interface().id))
+    other = interface(mac="52:54:00:00:01:02", id="b", origin=ORIGIN.under("links[1]"))
+    found = network(interface(partial=True, origin=ORIGIN.under("links[0]")), other)
+    planned_now = compare(
+        Intent(DATA._replace(network=found), SETTINGS, complete=False), root, record
+    )
+    changed = [getattr(change, "path", "") for change in planned_now.plan.changes]
+    assert NETWORK.replace("123456", "000102") in changed
+    assert planned_now.plan.record.items() >= record.items()
+    assert any("boot before" in problem.reason for problem in planned_now.problems)
+
+
 def test_a_file_that_an_administrator_changed_stays(root: Root) -> None:
     record = dict.fromkeys(put(root, NETWORK), "another digest")
     plan = planned(root, record, DATA._replace(network=network(interface())))

@@ -6,8 +6,9 @@ becomes a name unchecked.
 
 from __future__ import annotations
 
+from guestagent import defs
 from guestagent.errors import FieldError
-from guestagent.model import is_infiniband, port_guid, short_mac
+from guestagent.model import infiniband_guid, short_infiniband_mac
 from guestagent.stacks.check import check
 
 TYPE_CHECKING = False
@@ -158,11 +159,11 @@ def _find(nics: Sequence[Nic], interface: Interface) -> Nic | None:
 def _is_infiniband(nic: Nic, mac: str) -> bool:
     """Tell whether a NIC is the port of InfiniBand that a MAC address, of 20 or 6 octets, names."""
     own = nic.mac.lower()
-    if not is_infiniband(own):
+    if own.count(":") != defs.INFINIBAND_OCTETS - 1:
         return False
     if mac.count(":") == own.count(":"):
-        return port_guid(mac) == port_guid(own)
-    return mac == short_mac(own)
+        return infiniband_guid(mac) == infiniband_guid(own)
+    return mac == short_infiniband_mac(own)
 
 
 def _free_name(interface: Interface, taken: set[str]) -> str:

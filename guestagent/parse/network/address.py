@@ -5,8 +5,8 @@ Each takes a value that may be anything, and returns the one way to write it, or
 
 from __future__ import annotations
 
+from guestagent import defs
 from guestagent.errors import FieldError
-from guestagent.model import INFINIBAND_OCTETS
 from guestagent.parse.fields import host_name
 from guestagent.system import libc
 
@@ -26,7 +26,6 @@ METRIC_STEP = 100
 TABLE_RANGE = (1, 252)
 # IEEE 802.1Q reserves 0 and 4095.
 TAG_RANGE = (1, 4094)
-# RFC 4391, section 9.1.1; Ethernet has six.
 UNSPECIFIED = ("0.0.0.0", "::")  # noqa: S104
 
 _HEX = frozenset("0123456789abcdef")
@@ -122,7 +121,7 @@ def nic_mac(text: str) -> str:
     """
     octets = text.lower().replace("-", ":").split(":")
     well_formed = all(len(octet) == 2 and _HEX.issuperset(octet) for octet in octets)
-    if len(octets) != INFINIBAND_OCTETS or not well_formed:
+    if len(octets) != defs.INFINIBAND_OCTETS or not well_formed:
         return mac(text)
     if octets[-8:] == ["00"] * 8:
         raise FieldError("is not the MAC address of a single interface")
@@ -131,7 +130,10 @@ def nic_mac(text: str) -> str:
 
 def domain(text: str) -> str:
     """Return a search domain in lower case; the rules are those of host names."""
-    return host_name(text).lower()
+    name = host_name(text).lower()
+    if name.isdigit():
+        raise FieldError("is not a domain: it is a number")
+    return name
 
 
 def interface_name(text: str) -> str:
@@ -141,6 +143,15 @@ def interface_name(text: str) -> str:
     if text in (".", "..") or text[0] == "-":
         raise FieldError("is not an interface name")
     return text
+
+
+def whole_number(value: object) -> object:
+    """Return the number that a short decimal text or a float is, else the value itself."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def mtu(value: object) -> int:

@@ -30,18 +30,8 @@ PROBLEM_LIMIT = 100
 # How many DNS servers an interface gets; glibc asks three of them (resolv.conf(5)).
 DNS_LIMIT = 16
 
-_WORD = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-.")
 # From the one that configures least to the one that configures most.
 _DHCP6_RANK = ("no", "slaac", "stateless", "stateful")
-
-
-def quote_type(value: object) -> str:
-    """Return a type that a source gives, in quotes; what is not like one is called "it".
-
-    Types are the words of programs, in small letters.  No other value is quoted in a message.
-    """
-    is_word = isinstance(value, str) and 0 < len(value) <= 32 and _WORD.issuperset(value)
-    return f"'{value}'" if is_word else "it"
 
 
 class Draft:
@@ -60,6 +50,7 @@ class Draft:
         self.master = ""
         self.mtu: int | None = None
         self.networks = 0
+        self.partial = False
         self.addresses: list[str] = []
         self.routes: list[Route] = []
         self.dns: list[str] = []
@@ -105,6 +96,7 @@ class Draft:
             id=self.id,
             bond=self.bond,
             vlan=self.vlan,
+            partial=self.partial,
         )
 
 

@@ -63,7 +63,11 @@ def parse_interfaces_text(text: str, origin: Origin, problems: Problems) -> Netw
         reader.read(stanza)
     problems.add(*found.problems)
     drafts = [draft for draft in reader.drafts.values() if draft.networks]
-    return Network(settle_routes(draft.freeze() for draft in drafts), origin)
+    for draft in drafts:
+        draft.dns += reader.common.dns
+        draft.search += reader.common.search
+    partial = any(problem.severity == "error" for problem in found.problems)
+    return Network(settle_routes(draft.freeze() for draft in drafts), origin, partial)
 
 
 def _split_lines(text: str) -> Iterator[_Line]:
@@ -87,6 +91,7 @@ class _Reader:
         self.origin = origin
         self.problems = problems
         self.drafts: dict[str, Draft] = {}
+        self.common = Draft("", origin)  # what the loopback's stanza says, for all
 
     def _at(self, line: _Line) -> Origin:
         return self.origin.under(f"line {line.number}")
@@ -98,7 +103,9 @@ class _Reader:
             word = line.words[0]
             is_option = word not in _HEADS and not word.startswith(("allow-", "no-"))
             if is_option and current:
-                current.options.append(line)
+                # Options are written with hyphens or with underscores.
+                option = word.replace("_", "-")
+                current.options.append(_Line(line.number, [option, *line.words[1:]]))
             elif is_option:
                 self.problems.warn(self._at(line), "is ignored: it is outside of an iface stanza")
             else:
@@ -113,11 +120,19 @@ class _Reader:
     def read(self, stanza: _Stanza) -> None:
         """Add a stanza to the interface that it names, all of it or nothing."""
         if stanza.head.words[3:] == ["loopback"]:
+            self._read_loopback(stanza)
             return
         try:
             self._add(stanza, self._read_values(stanza))
         except FieldError as error:
             self.problems.error(self._at(stanza.head), f"the stanza is left out: {error}")
+
+    def _read_loopback(self, stanza: _Stanza) -> None:
+        """Read the options of the loopback, of which DNS is for all interfaces."""
+        for line in stanza.options:
+            if line.words[0] not in _DNS | _SEARCH | _SILENT:
+                self.problems.warn(self._at(line), "is ignored: the option is not supported")
+        self._add_dns(stanza, self.common)
 
     def _read_values(self, stanza: _Stanza) -> dict[str, str]:
         """Return the options that have one value each; warn of those that are not read.
@@ -145,7 +160,7 @@ class _Reader:
         static = _read_static_address(values, version) if method == "static" else None
         mtu = None
         if "mtu" in values:
-            mtu = _check("mtu", address.mtu, _read_number(values["mtu"]))
+            mtu = _check("mtu", address.mtu, address.whole_number(values["mtu"]))
         draft = self._find_draft(stanza, name, values.get("hwaddress"))
         if mtu is not None:
             draft.mtu = mtu
@@ -196,7 +211,7 @@ class _Reader:
         try:
             metric = None
             if "metric" in values:
-                metric = _check("metric", address.metric, _read_number(values["metric"]))
+                metric = _check("metric", address.metric, address.whole_number(values["metric"]))
             route = _check("gateway", make_route, everything, values["gateway"], metric)
         except FieldError as error:
             self.problems.error(self._at(stanza.head), f"the default route is left out: {error}")
@@ -229,8 +244,3 @@ def _check(what: str, function: Callable[..., T], *arguments: object) -> T:
         return function(*arguments)
     except FieldError as error:
         raise FieldError(f"{what} {error}") from None
-
-
-def _read_number(text: str) -> object:
-    """Return the number in a short decimal text, else the text, which a validator refuses."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else text

@@ -9,8 +9,9 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.model import Bond, Vlan
+from guestagent.parse.items import quote_type
 from guestagent.parse.network import address
-from guestagent.parse.network.drafts import Draft, quote_type
+from guestagent.parse.network.drafts import Draft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class _Links:
                 item.warn("type", f"{quote_type(kind)} is not a known type of link; used as a NIC")
             draft = self._read_nic(item)
         draft.id = name
-        draft.mtu = item.take("mtu", address.mtu)
+        draft.mtu = item.take("mtu", lambda value: address.mtu(address.whole_number(value)))
         self.drafts[name] = draft
         self.items[name] = item
 
@@ -235,7 +236,4 @@ def _check_name(text: str) -> str:
 
 
 def _check_tag(value: object) -> int:
-    # Documents written by hand may have the tag as a string.
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 4:
-        value = int(value)
-    return address.vlan_tag(value)
+    return address.vlan_tag(address.whole_number(value))

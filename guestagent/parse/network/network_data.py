@@ -9,9 +9,9 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import Problems
 from guestagent.model import Network
-from guestagent.parse.items import Item
+from guestagent.parse.items import BadItem, Item, quote_type
 from guestagent.parse.network import address
-from guestagent.parse.network.drafts import PROBLEM_LIMIT, make_route, quote_type, settle_routes
+from guestagent.parse.network.drafts import PROBLEM_LIMIT, make_route, settle_routes
 from guestagent.parse.network.links import read_links
 from guestagent.record import NamedTuple
 
@@ -57,12 +57,16 @@ def parse_network_data(document: object, origin: Origin, problems: Problems) -> 
     """
     found = Problems(limit=PROBLEM_LIMIT)
     drafts: dict[str, Draft] = {}
+    partial = False
     if isinstance(document, dict):
-        drafts = _Document(Item(document, origin, found)).read()
+        reader = _Document(Item(document, origin, found))
+        drafts = reader.read()
+        partial = reader.partial
     else:
         found.error(origin, "must be an object")
     problems.add(*found.problems)
-    return Network(settle_routes(draft.freeze() for draft in drafts.values()), origin)
+    interfaces = settle_routes(draft.freeze() for draft in drafts.values())
+    return Network(interfaces, origin, partial)
 
 
 class _Document:
@@ -72,10 +76,13 @@ class _Document:
         self.item = item
         self.drafts = read_links(item)
         self.route_count = 0
+        self.partial = not _are_objects(item, "links") or not _are_objects(item, "networks")
+        if not self.partial:
+            self.partial = len(self.drafts) < len(item.get("links") or ())
 
     def read(self) -> dict[str, Draft]:
         """Return the drafts of the usable links by the links' ids, with all their networks."""
-        self.item.read_each("networks", _NETWORK_LIMIT, self._read_network)
+        self.item.read_each("networks", _NETWORK_LIMIT, self._read_whole_network)
         # DNS servers of the document itself are for all interfaces, after their own.
         servers, search = _read_dns(self.item)
         for draft in self.drafts.values():
@@ -83,6 +90,23 @@ class _Document:
                 draft.dns += servers
                 draft.search += search
         return self.drafts
+
+    def _read_whole_network(self, network: Item) -> None:
+        """Read a network, and note whose it is if a part of it cannot be used."""
+        # Its problems are collected apart: the document's own are limited in number.
+        found = Problems()
+        try:
+            self._read_network(network._replace(problems=found))
+        except BadItem as bad:
+            found.add(bad.problem)
+        if any(problem.severity == "error" for problem in found.problems):
+            link = network.get("link")
+            draft = self.drafts.get(link) if isinstance(link, str) else None
+            if draft is None:
+                self.partial = True
+            else:
+                draft.partial = True
+        network.problems.add(*found.problems)
 
     def _read_network(self, network: Item) -> None:
         method = _read_method(network)
@@ -126,6 +150,14 @@ class _Document:
         elif self.route_count == defs.MAX_ROUTES + 1:
             reason = f"has more than {defs.MAX_ROUTES} routes; the rest is left out"
             self.item.error("networks", reason)
+
+
+def _are_objects(item: Item, name: str) -> bool:
+    """Tell whether a field is a list of objects, or is not given."""
+    value = item.get(name)
+    if value is None:
+        return True
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
 def _read_method(network: Item) -> _Method:
@@ -179,6 +211,8 @@ def _read_texts(item: Item, name: str, check: Callable[[str], str]) -> list[str]
 def _read_mask(item: Item) -> str | None:
     """Return ``netmask``, which may be a number of bits, as text; None where it is not given."""
     value = item.get("netmask")
+    if isinstance(value, float):
+        value = address.whole_number(value)
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 128:
@@ -213,5 +247,5 @@ def _read_route(item: Item) -> Route:
     gateway = None if item.get("gateway") is None else item.require_text("gateway")
     metric = None
     if item.get("metric") is not None:
-        metric = item.require("metric", address.metric, item.get("metric"))
+        metric = item.require("metric", address.metric, address.whole_number(item.get("metric")))
     return item.require("gateway", make_route, destination, gateway, metric)
