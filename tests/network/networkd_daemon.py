@@ -55,6 +55,37 @@ while sleep 0.1; do
 done
 """
 
+# The server is in a namespace of its own, as networkd's own address would be in the way.
+_LEASE = """
+server=$(ls /etc/systemd/network/*.dnsmasq)
+unshare --net sleep infinity &
+other=$!
+until [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
+ip link set p-enp0s3 netns $other
+nsenter --net --target $other sh -c '
+    ip link set lo up
+    ip address add 192.0.2.1/24 dev p-enp0s3
+    ip link set p-enp0s3 up
+'
+nsenter --net --target $other dnsmasq --keep-in-foreground --conf-file=$server >&2 &
+while sleep 0.1; do
+    ip -j link show enp0s3
+    ip -j -4 route show dev enp0s3
+    cat /run/systemd/netif/links/* | tr '\\n' '\\t'
+    echo
+done
+"""
+
+
+class Lease(NamedTuple):
+    """What a NIC has of its lease: of routes the destination and the gateway."""
+
+    mtu: int
+    dns: str
+    domains: str
+    ntp: str
+    routes: frozenset[tuple[str, str]]
+
 
 class State(NamedTuple):
     """What the kernel has, as far as it was set on purpose."""
@@ -107,6 +138,30 @@ def difference_in_kernel(folder: Path, expected: dict[str, Link]) -> str:
             if found == wanted:
                 return ""
     return f"wanted {wanted},\nfound {found}"
+
+
+def lease(folder: Path, server: Path) -> Lease:
+    """Return what the first NIC takes of a lease by dnsmasq, with that configuration."""
+    _match_by_present_address(folder)
+    shutil.copy(server, folder / "server.dnsmasq")
+    found = None
+    deadline = time.monotonic() + PATIENCE
+    with _running(folder, _LEASE, NAMES[0], MACS[0]) as process:
+        assert process.stdout is not None
+        while time.monotonic() < deadline:
+            link, routes, text = (process.stdout.readline() for _ in range(3))
+            state = dict(pair.split("=", 1) for pair in text.split("\t") if "=" in pair)
+            gateways = {(item["dst"], item.get("gateway", "")) for item in json.loads(routes)}
+            found = Lease(
+                json.loads(link)[0]["mtu"],
+                state.get("DNS", ""),
+                " ".join(dict.fromkeys(state.get("DOMAINS", "").split())),
+                state.get("NTP", ""),
+                frozenset(gateways),
+            )
+            if state.get("ADMIN_STATE") == "configured":
+                return found
+    raise AssertionError(f"no lease: {found}")
 
 
 @contextmanager

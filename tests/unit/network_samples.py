@@ -189,9 +189,9 @@ _MAC = r"([0-9a-f]{2}:){5}[0-9a-f]{2}"
 NETWORKD_LINE = re.compile(
     rf"""|\#\ Written\ by\ guestagent;\ settings\ of\ your\ own\ belong\ in
      \ a\ drop-in\ of\ this\ file\.
-    |\[(Match|Link|Network|Route|RoutingPolicyRule|DHCPv4|IPv6AcceptRA|NetDev|Bond|VLAN)\]
+    |\[(Match|Link|Network|Route|RoutingPolicyRule|DHCPv4|DHCPv6|IPv6AcceptRA|NetDev|Bond|VLAN)\]
     |PermanentMACAddress={_MAC}|MACAddress={_MAC}|Kind=(!\*|bond|vlan)|(Name|Bond|VLAN)={_WORD}
-    |MTUBytes=\d+|RequiredForOnline=no|DHCP=(no|yes|ipv4|ipv6)
+    |MTUBytes=\d+|UseMTU=yes|UseDomains=yes|RequiredForOnline=no|DHCP=(no|yes|ipv4|ipv6)
     |(IPv6AcceptRA|LinkLocalAddressing)=(yes|no)
     |(Address|Destination|From)={_IP}/\d+|(DNS|Gateway)={_IP}|Domains={_WORD}(\ {_WORD})*
     |GatewayOnLink=yes|(Metric|RouteMetric|Table|Priority|Id)=\d+|DHCPv6Client=(no|yes|always)

@@ -120,7 +120,14 @@ ROUTERS = {"dhcp6": True, "ipv6-address-generation": "eui64", "accept-ra": True}
     ],
 )
 def test_how_an_address_is_given(changes: dict[str, object], expected: dict[str, object]) -> None:
-    assert body(interface(addresses=(), **changes)) == expected
+    described = body(interface(addresses=(), **changes))
+    overrides = {key: described.pop(key) for key in list(described) if key.endswith("-overrides")}
+    assert described == expected
+    # As networkd takes the MTU with netplan's own words, and the domains with these.
+    wanted = {"use-domains": True}
+    assert overrides == {
+        f"{name}-overrides": wanted for name in ("dhcp4", "dhcp6") if name in expected
+    }
 
 
 @pytest.mark.parametrize(
@@ -169,8 +176,10 @@ def test_the_metric_is_that_of_routes_by_protocol(
     changes: dict[str, object], protocols: list[str]
 ) -> None:
     described = body(interface(metric=1074, **changes))
-    found = {key: value for key, value in described.items() if key.endswith("-overrides")}
-    assert found == {f"{name}-overrides": {"route-metric": 1074} for name in protocols}
+    found = {
+        key: value["route-metric"] for key, value in described.items() if key.endswith("-overrides")
+    }
+    assert found == {f"{name}-overrides": 1074 for name in protocols}
 
 
 def test_policy_routing_is_routes_of_a_table_and_rules() -> None:
@@ -234,6 +243,8 @@ network:
       id: 7
       link: "bond0"
       dhcp4: true
+      dhcp4-overrides:
+        use-domains: true
     "vlan8":
       id: 8
       link: "vlan7"

@@ -97,8 +97,28 @@ def test_how_an_address_is_given(
 ) -> None:
     sections = body(interface(addresses=(), **changes))
     assert sections["Network"] == network
-    expected = None if advertised is None else [f"DHCPv6Client={advertised}"]
-    assert sections.get("IPv6AcceptRA") == expected
+    lines = [] if advertised is None else [f"DHCPv6Client={advertised}"]
+    lines += ["UseDomains=yes"] if changes.get("accept_ra") else []
+    assert sections.get("IPv6AcceptRA", []) == lines
+
+
+def test_the_mtu_of_a_lease_is_taken_where_the_source_gives_none() -> None:
+    dynamic = interface(addresses=(), dhcp4=True)
+    assert body(dynamic)["DHCPv4"] == ["UseMTU=yes", "UseDomains=yes"]
+    given = body(dynamic._replace(mtu=1400))
+    assert given["Link"] == ["MTUBytes=1400"]
+    assert given["DHCPv4"] == ["UseDomains=yes"]
+
+
+def test_search_domains_are_taken_of_every_protocol_in_use() -> None:
+    def takers(**changes: object) -> set[str]:
+        sections = body(interface(**changes))
+        return {name for name, lines in sections.items() if "UseDomains=yes" in lines}
+
+    assert takers() == takers(accept_ra=False) == set()
+    assert takers(dhcp4=True) == {"DHCPv4"}
+    assert takers(accept_ra=True) == {"DHCPv6", "IPv6AcceptRA"}
+    assert takers(dhcp6="slaac", accept_ra=True) == {"IPv6AcceptRA"}
 
 
 def test_the_interface_is_matched_by_its_permanent_address_or_by_its_name() -> None:
@@ -131,8 +151,8 @@ def test_only_interfaces_that_will_be_online_are_waited_for(
 def test_the_metric_is_that_of_routes_by_protocol() -> None:
     given = interface(addresses=(), dhcp4=True, dhcp6="slaac", accept_ra=True, metric=1074)
     sections = body(given)
-    assert sections["DHCPv4"] == ["RouteMetric=1074"]
-    assert sections["IPv6AcceptRA"] == ["DHCPv6Client=no", "RouteMetric=1074"]
+    assert sections["DHCPv4"][0] == "RouteMetric=1074"
+    assert sections["IPv6AcceptRA"][:2] == ["DHCPv6Client=no", "RouteMetric=1074"]
     assert body(given._replace(dhcp4=False)).keys() & {"DHCPv4"} == set()
     assert body(interface(metric=1074, routes=(route(),)))["Route"] == [
         *("Destination=0.0.0.0/0", "Gateway=192.0.2.1"),

@@ -87,6 +87,10 @@ Name=vlan7
 [Network]
 DHCP=ipv4
 VLAN=vlan9
+
+[DHCPv4]
+UseMTU=yes
+UseDomains=yes
 """,
     "vlan8.netdev": """
 [NetDev]

@@ -173,11 +173,15 @@ def _protocols(interface: Interface) -> Mapping:
         described["ipv6-address-generation"] = "eui64"
     if interface.accept_ra is not None:
         described["accept-ra"] = interface.accept_ra
+    # networkd would not take the search domains by itself, as NetworkManager does.  Netplan has
+    # networkd take the MTU, where none is given.
+    overrides: Mapping = {"use-domains": True}
     if interface.metric is not None:
-        # netplan refuses different values for the two protocols where it writes for networkd.
-        for protocol in ("dhcp4", "dhcp6"):
-            if protocol in described:
-                described[f"{protocol}-overrides"] = {"route-metric": interface.metric}
+        overrides["route-metric"] = interface.metric
+    # netplan refuses different values for the two protocols where it writes for networkd.
+    for protocol in ("dhcp4", "dhcp6"):
+        if protocol in described:
+            described[f"{protocol}-overrides"] = dict(overrides)
     return described
 
 

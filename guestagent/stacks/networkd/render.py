@@ -20,6 +20,9 @@ _HEADER = "# Written by guestagent; settings of your own belong in a drop-in of 
 # DHCPv6Client=: "always" asks for an address as soon as a router is found, whether or not its
 # M flag says so; "yes" does what the flags say; "no" does without DHCPv6.
 _DHCP6_CLIENT = {"slaac": "no", "stateless": "yes", "stateful": "always"}
+# Search domains of a lease or a router are not taken unless this is said; DNS servers, routes, time
+# servers and the host name are.
+_TAKE_DOMAINS = ("UseDomains", "yes")
 _BOND_KEYS = {
     "ad_actor_sys_prio": "AdActorSystemPriority",
     "ad_actor_system": "AdActorSystem",
@@ -106,6 +109,7 @@ def _network_file(interface: Interface, others: Sequence[Interface]) -> str:
     for rule in interface.rules:
         sections.append(section("RoutingPolicyRule", _rule(rule)))
     sections.append(section("DHCPv4", _dhcpv4(interface)))
+    sections.append(section("DHCPv6", _dhcpv6(interface)))
     sections.append(section("IPv6AcceptRA", _ipv6_accept_ra(interface)))
     return _HEADER + "".join(sections)
 
@@ -186,7 +190,19 @@ def _rule(rule: Rule) -> Pairs:
 
 
 def _dhcpv4(interface: Interface) -> Pairs:
-    return _route_metric(interface) if interface.dhcp4 else []
+    if not interface.dhcp4:
+        return []
+    pairs = _route_metric(interface)
+    if interface.mtu is None:
+        # The MTU of a tunnel is told by DHCP alone.  The other stacks take it without a word.
+        pairs.append(("UseMTU", "yes"))
+    pairs.append(_TAKE_DOMAINS)
+    return pairs
+
+
+def _dhcpv6(interface: Interface) -> Pairs:
+    may_ask = interface.accept_ra and interface.dhcp6 != "slaac"
+    return [_TAKE_DOMAINS] if may_ask else []
 
 
 def _ipv6_accept_ra(interface: Interface) -> Pairs:
@@ -195,6 +211,7 @@ def _ipv6_accept_ra(interface: Interface) -> Pairs:
         pairs.append(("DHCPv6Client", _DHCP6_CLIENT[interface.dhcp6]))
     if interface.accept_ra:
         pairs += _route_metric(interface)
+        pairs.append(_TAKE_DOMAINS)
     return pairs
 
 
