@@ -104,3 +104,35 @@ def test_messages_that_are_not_read_end_no_run(
     os.close(writing)
     assert (guest / "etc/hostname").read_text() == "web-1\n"
     assert done.returncode == 0
+
+
+def test_a_dry_run_as_an_ordinary_user_says_what_it_cannot_see(
+    guest: Path, drive: Path, tmp_path: Path
+) -> None:
+    """It shows the rest: here a host name that an administrator has changed."""
+    rig.need_root()
+    rig.need_tools("setpriv")
+    for path in (*tmp_path.parents, tmp_path):
+        if path.is_relative_to("/tmp/"):
+            path.chmod(path.stat().st_mode | 0o055)
+    argv = ["apply", "--source", str(drive), "--root", str(guest)]
+    program = ["/usr/bin/python3", "-m", "guestagent"]
+    subprocess.run([sys.executable, "-m", "guestagent", *argv], cwd=rig.REPOSITORY, check=True)
+    (guest / "etc/hostname").write_text("another\n")
+    (guest / "etc/ssh/sshd_config").chmod(0o600)
+    before = rig.snapshot(guest)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    done = subprocess.run(
+        [*nobody, *program, *argv, "--dry-run"],
+        cwd=rig.REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert "internal error" not in done.stderr
+    assert "change /etc/hostname" in done.stdout, done.stderr
+    assert f"{defs.STATE_FILE}: only root can read what earlier runs did" in done.stdout
+    assert f"{defs.SSHD_CONFIG}: only root can read it" in done.stdout
+    assert "/home/debian/.ssh/authorized_keys: Permission denied" in done.stdout
+    assert done.returncode == defs.EXIT_ERRORS
+    assert rig.differences(before, rig.snapshot(guest)) == set()
