@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from guestagent.cli import main
 
 if __name__ == "__main__":
+    if not sys.flags.utf8_mode:  # names of files are UTF-8, whatever the locale is
+        again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execv(sys.executable, again)  # noqa: S606 - the same program, without a shell
     sys.exit(main())

@@ -5,6 +5,7 @@ What each verb does is in its module of ``verbs``.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from guestagent import VERSION, defs, log
@@ -14,6 +15,18 @@ from guestagent.options import USAGE, Options, parse
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says.  Return the exit status that guestagent(8) describes."""
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        _open_missing_streams()
+    status = _answer(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        status = _without_output(error)
+    return status
+
+
+def _answer(arguments: list[str] | None) -> int:
+    """Do what the command line says, and report what prevents it.  Return the exit status."""
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         if options.help:
@@ -30,13 +43,51 @@ def main(arguments: list[str] | None = None) -> int:
         log.error(str(error))
         return error.status
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _is_output_unread():
+            return _without_output(error)
         log.error(f"{error.filename or 'system'}: {error.strerror}")
         return defs.EXIT_ERRORS
     except Exception as error:
         log.error(internal(error))
         return defs.EXIT_ERRORS
-    finally:
-        sys.stdout.flush()
+
+
+def _open_missing_streams() -> None:
+    """Open /dev/null for each standard stream that the caller has closed.
+
+    Otherwise a file that is opened later would get its number, and what is meant for the stream.
+    """
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd <= 2:
+        os.set_inheritable(fd, True)
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _is_output_unread() -> bool:
+    """Tell whether standard output is a pipe that is not read any more."""
+    from select import POLLERR, poll
+
+    poller = poll()
+    poller.register(1, POLLERR)
+    return bool(poller.poll(0))
+
+
+def _without_output(error: OSError) -> int:
+    """Drop what could not be written to standard output.  Return the exit status.
+
+    A reader that has seen enough, such as head(1), is no error to report.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+    if isinstance(error, BrokenPipeError):
+        return defs.EXIT_UNREAD
+    log.error(f"standard output: {error.strerror}")
+    return defs.EXIT_ERRORS
 
 
 def _run(options: Options) -> int:

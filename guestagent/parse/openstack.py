@@ -92,8 +92,9 @@ def parse(bundle: Bundle, problems: Problems) -> InstanceData:
     """
     where = find_folder(bundle)
     if where is None:
-        origin = Origin(bundle.label, "openstack", "")
-        problems.error(origin, f"has no version folder with {_META}")
+        from guestagent.parse.no_layout import explain
+
+        problems.error(Origin(bundle.label, "", ""), explain(bundle))
         return InstanceData()
     _warn_of_skipped(bundle, where, problems)
     return _Reader(bundle, where, problems).read()
