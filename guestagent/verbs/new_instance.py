@@ -24,7 +24,7 @@ def of_this_instance(before: State, said: Said, root: Root) -> State:
     if said.bundle.service and root.live:
         _check_uuid(told)
     if not before.configured:
-        return State(record=before.record)
+        return before
     if not told or not known or told == known:
         return before
     if root.live:

@@ -180,6 +180,39 @@ def test_status_without_a_report_is_an_error(tree: Path) -> None:
     assert rig.agent("status", "--root", tree).status == 1
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_status_with_a_damaged_report_is_an_error(tree: Path, content: str) -> None:
+    report = tree / defs.REPORT_FILE[1:]
+    report.parent.mkdir(parents=True)
+    report.write_text(content)
+    found = rig.agent("status", "--root", tree)
+    assert (found.status, found.out) == (1, "")
+    assert "no report" in found.err
+
+
+def unchanged(guest: Path, drive: Path) -> bool:
+    """Run the agent, and tell whether it found nothing new."""
+    assert rig.agent("--source", drive, "--root", guest).status == 0
+    report = json.loads((guest / defs.REPORT_FILE[1:]).read_text())
+    return bool(report["unchanged"])
+
+
+def test_settings_that_change_are_noticed_by_the_next_run(guest: Path, drive: Path) -> None:
+    settings = guest / defs.SETTINGS_FILE[1:]
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[hosts]\nmanage = false\n")
+    rig.agent("--source", drive, "--root", guest)
+    assert unchanged(guest, drive)
+    settings.write_text("[hosts]\nmanage = true\n")
+    assert not unchanged(guest, drive)
+    assert "web-1" in (guest / "etc/hosts").read_text()
+    dropin = guest / defs.SETTINGS_DROPINS[1:] / "a.toml"
+    dropin.parent.mkdir()
+    dropin.write_text("[hosts]\nmanage = false\n")
+    assert not unchanged(guest, drive)
+    assert unchanged(guest, drive)
+
+
 def test_B7_the_agents_own_files_are_closed(guest: Path, drive: Path) -> None:
     rig.agent("--source", drive, "--root", guest)
     assert (guest / defs.STATE_DIR[1:]).stat().st_mode & 0o7777 == 0o700
