@@ -228,21 +228,26 @@ def _send(
     if "encoding" in step:
         head.append(f"Content-Encoding: {step['encoding']}")
         body = gzip.compress(body * step.get("repeat", 1))
-    elif "repeat" in step:
-        body *= step["repeat"]
+        times = 1
+    else:
+        times = step.get("repeat", 1)
     chunked = "chunk" in step or "endless" in step
-    length = len(body) + step.get("length", 0)
+    whole = len(body) * times
+    length = whole + step.get("length", 0)
     head.append("Transfer-Encoding: chunked" if chunked else f"Content-Length: {length}")
     raw = ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
     if "drip" in step:
         _drip(plug, raw, step["drip"])
     else:
         plug.sendall(raw)
-    _send_body(plug, step, body)
+    if times > 1:
+        _send_many(plug, body, times)
+    else:
+        _send_body(plug, step, body)
     if "later" in step:
         time.sleep(0.1)
         plug.sendall(step["later"].encode("latin-1"))
-    if length != len(body) or step.get("close") or asked.headers.get("connection") == "close":
+    if length != whole or step.get("close") or asked.headers.get("connection") == "close":
         raise _Ended
 
 
@@ -263,6 +268,14 @@ def _send_body(plug: socket.socket, step: dict[str, Any], body: bytes) -> None:
         _reset(plug)
     else:
         plug.sendall(body)
+
+
+def _send_many(plug: socket.socket, body: bytes, times: int) -> None:
+    """Send a body many times, without ever having all of it in memory."""
+    at_once = max(1, len(_BLOCK) // len(body))
+    for _ in range(times // at_once):
+        plug.sendall(body * at_once)
+    plug.sendall(body * (times % at_once))
 
 
 def _drip(plug: socket.socket, content: bytes, seconds: float) -> None:
