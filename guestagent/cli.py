@@ -56,11 +56,12 @@ def _open_missing_streams() -> None:
     """Open /dev/null for each standard stream that the caller has closed.
 
     Otherwise a file that is opened later would get its number, and what is meant for the stream.
+    It is opened for writing only: to read from a standard input that is closed stays an error.
     """
-    fd = os.open(os.devnull, os.O_RDWR)
+    fd = os.open(os.devnull, os.O_WRONLY)
     while fd <= 2:
         os.set_inheritable(fd, True)
-        fd = os.open(os.devnull, os.O_RDWR)
+        fd = os.open(os.devnull, os.O_WRONLY)
     os.close(fd)
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:

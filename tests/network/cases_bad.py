@@ -163,7 +163,7 @@ CASES = (
         "bad-mtu-and-dns",
         "an MTU out of range and DNS servers that are no addresses are left out",
         document(
-            [nic(1, mtu=10), nic(2, mtu="9000")],
+            [nic(1, mtu=10), nic(2, mtu="jumbo")],
             [
                 static4(services=services("ns.example.org", "192.0.2.53"), dns_search=["a b"]),
                 static4("port2", "198.51.100.10"),

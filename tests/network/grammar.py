@@ -17,7 +17,7 @@ _OPTION = r"[0-9a-z.,:+_-]+"
 _COMMENT = r"\# Written by guestagent; [a-z -]+\."
 
 _NETWORKD = (
-    r"\[(?:Match|Link|Network|Route|RoutingPolicyRule|DHCPv4|IPv6AcceptRA|NetDev|Bond|VLAN)\]",
+    r"\[(?:Match|Link|Network|Route|RoutingPolicyRule|DHCPv4|DHCPv6|IPv6AcceptRA|NetDev|Bond|VLAN)\]",
     rf"PermanentMACAddress={_MAC}",
     r"Kind=(?:!\*|bond|vlan)",
     rf"(?:Name|Bond|VLAN)={_WORD}",
@@ -25,6 +25,7 @@ _NETWORKD = (
     r"RequiredForOnline=no",
     r"DHCP=(?:no|yes|ipv4|ipv6)",
     r"IPv6AcceptRA=(?:yes|no)",
+    r"(?:UseMTU|UseDomains)=yes",
     r"DHCPv6Client=(?:no|yes|always)",
     rf"(?:Address|Destination|From)={_CIDR}",
     rf"(?:DNS|Gateway)={_IP}",

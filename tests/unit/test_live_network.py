@@ -248,7 +248,7 @@ def test_networkd_may_read_what_netplans_generator_writes(mocker: MockerFixture)
         masks.append(os.umask(0o077))
         return Result(0, b"", b"", timeout)
 
-    mocker.patch.object(stack_programs, "program", lambda name: name)
+    mocker.patch.object(stack_programs, "find_program", lambda name: name)
     mocker.patch.object(stack_programs, "run", run)
     before = os.umask(0o077)
     try:

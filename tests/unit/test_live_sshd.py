@@ -26,7 +26,7 @@ class Guest:
         self.installed = True
         self.put(defs.SSHD_DROPIN, DROPIN)
         mocker.patch("guestagent.live.sshd.os.mkdir")
-        mocker.patch.object(sshd, "program", self.program)
+        mocker.patch.object(sshd, "find_program", self.program)
         mocker.patch.object(sshd, "run", self.run)
 
     def program(self, name: str) -> str | None:

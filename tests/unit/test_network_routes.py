@@ -54,7 +54,7 @@ def test_a_route_without_gateway_is_direct(gateway: str | None) -> None:
         ({"network": "0.0.0.0/0", "gateway": None}, "gateway"),
         ({"network": "10.0.0.0/8", "metric": -1}, "metric"),
         ({"network": "10.0.0.0/8", "metric": 2**32}, "metric"),
-        ({"network": "10.0.0.0/8", "metric": "7"}, "metric"),
+        ({"network": "10.0.0.0/8", "metric": "seven"}, "metric"),
     ],
 )
 def test_a_bad_route_spoils_only_itself(given: dict[str, Any], key: str) -> None:
