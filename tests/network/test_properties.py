@@ -76,6 +76,15 @@ def unified(links: dict[str, Link]) -> dict[str, Link]:
     return found
 
 
+def _share_an_address(links: dict[str, Link]) -> bool:
+    hosts = [
+        host
+        for link in links.values()
+        for host in {address.partition("/")[0] for address in link.addresses}
+    ]
+    return len(set(hosts)) < len(hosts)
+
+
 @settings(max_examples=100, deadline=None)
 @given(described())
 def test_a_valid_document_means_the_same_on_every_stack(
@@ -88,7 +97,7 @@ def test_a_valid_document_means_the_same_on_every_stack(
         assert differences(expected, readers.links(backend, produced)) == [], backend
         assert strange(backend, produced.files) == []
         assert {problem.severity for problem in produced.problems} <= {"warning"}
-        assert bool(produced.problems) == bool(told)
+        assert bool(produced.problems) == bool(told or _share_an_address(links))
 
 
 @settings(max_examples=150, deadline=None)

@@ -65,7 +65,7 @@ def files(
 
 def test_each_interface_is_a_networkd_file_with_its_origin() -> None:
     origin = ORIGIN._replace(key="links[0]")
-    data = network(interface(origin=origin), interface(mac=MAC2))
+    data = network(interface(origin=origin), interface(mac=MAC2, addresses=("192.0.2.6/24",)))
     assert list(files(data, facts())[0]) == [PATH, PATH2]
     assert files(data, facts())[1] == []
     assert resources(data, facts())[0][0].why == origin
@@ -115,6 +115,45 @@ def test_an_interface_that_the_guest_lacks_is_an_error_and_the_rest_goes_on(
     assert (list(found), problems) == ([PATH], [("error", "links[1]")])
 
 
+@pytest.mark.parametrize(
+    ("absent", "wanted"),
+    [({"mac": OTHER}, f"MAC address {OTHER}"), ({"mac": "", "name": "eth9"}, "name eth9")],
+)
+def test_the_nic_that_is_not_there_is_named_and_those_that_are(
+    absent: dict[str, str], wanted: str
+) -> None:
+    _, problems = resources(network(interface(**absent), interface()), facts())
+    (problem,) = problems
+    present = ", ".join(f"{nic.name} {nic.mac}" for nic in NICS)
+    assert problem.reason == (
+        f"no NIC of this guest has the {wanted} (NICs present: {present}); ignored"
+    )
+
+
+def test_of_many_nics_a_message_lists_some() -> None:
+    nics = tuple(Nic(f"eth{number}", f"52:54:00:00:02:{number:02x}") for number in range(20))
+    _, problems = resources(network(interface(mac=OTHER)), facts(nics=nics))
+    assert "eth7 52:54:00:00:02:07, 12 more)" in problems[0].reason
+    assert "eth8" not in problems[0].reason
+
+
+@pytest.mark.parametrize("length", [24, 32])
+def test_two_nics_with_one_address_are_a_warning_that_names_both(length: int) -> None:
+    again = interface(
+        mac=MAC2, addresses=(f"192.0.2.5/{length}",), origin=ORIGIN._replace(key="networks[1]")
+    )
+    wanted, problems = resources(network(interface(addresses=("192.0.2.5/24",)), again), facts())
+    assert [file.path for file in wanted] == [PATH, PATH2]
+    assert [(problem.severity, problem.key) for problem in problems] == [("warning", "networks[1]")]
+    for word in ("192.0.2.5 is the address of both", "enp0s3 and enp0s4", "of its own"):
+        assert word in problems[0].reason
+
+
+def test_one_link_local_address_on_two_nics_is_no_mistake() -> None:
+    local = {"addresses": ("fe80::1/64",)}
+    assert files(network(interface(**local), interface(mac=MAC2, **local)), facts())[1] == []
+
+
 def test_two_interfaces_for_one_nic_are_an_error() -> None:
     twice = interface(mac="", name="enp0s3", origin=ORIGIN._replace(key="line 9"))
     found, problems = files(network(interface(), twice), facts())
@@ -123,7 +162,7 @@ def test_two_interfaces_for_one_nic_are_an_error() -> None:
 
 def test_a_bond_and_a_vlan_are_files_by_the_names_they_get() -> None:
     data = network(
-        vlan("lag", 9, id="v", name="data.9"),
+        vlan("lag", 9, id="v", name="data.9", addresses=("198.51.100.5/24",)),
         bond("a", "b", id="lag", name=""),
         member(MAC, id="a"),
         member(MAC2, id="b"),
@@ -139,7 +178,11 @@ def test_a_bond_and_a_vlan_are_files_by_the_names_they_get() -> None:
 
 @pytest.mark.parametrize("backend", defs.NETWORK_STACKS)
 def test_in_an_offline_tree_all_interfaces_are_rendered(backend: str) -> None:
-    data = network(interface(), interface(mac=OTHER), interface(mac="", name="eth7", id="eth7"))
+    data = network(
+        interface(),
+        interface(mac=OTHER, addresses=("192.0.2.6/24",)),
+        interface(mac="", name="eth7", id="eth7", addresses=("192.0.2.7/24",)),
+    )
     found, problems = files(data, facts(live=False, nics=None), backend)
     text = "".join(found.values()).lower()
     assert problems == []

@@ -40,6 +40,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     interfaces = match(network.interfaces if network else (), nics, wanted)
     if not any(_gives_address(interface) for interface in interfaces):
         interfaces = _fallback(ask, wanted, origin)
+    _warn_of_shared_addresses(interfaces, wanted)
     interfaces = with_metrics(interfaces)
     if ask.settings.network_policy_routing:
         interfaces = with_policy(interfaces)
@@ -62,6 +63,22 @@ def _fallback(ask: Ask, wanted: Wanted, origin: Origin) -> list[Interface]:
         interface = _dynamic(nic, origin)
         interfaces.append(interface._replace(link_local=link_local))
     return match(interfaces, ask.facts.nics, wanted)
+
+
+def _warn_of_shared_addresses(interfaces: Sequence[Interface], wanted: Wanted) -> None:
+    """Warn of an address that two interfaces have: which of them answers is not certain."""
+    owners: dict[str, Interface] = {}
+    for interface in interfaces:
+        for address in interface.addresses:
+            host = address.partition("/")[0]
+            if host.startswith("fe80:"):
+                continue  # a link-local address is one of its link alone
+            first = owners.setdefault(host, interface)
+            if first is interface:
+                continue
+            names = f"{first.name or first.id} and {interface.name or interface.id}"
+            reason = f"{host} is the address of both {names}; packets may take the wrong one"
+            wanted.warn(interface.origin, f"{reason}; give each an address of its own")
 
 
 def _want_resolv_conf(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from guestagent.errors import Problems
     from guestagent.model import Bond, Interface, Nic, Vlan
 
+# So many NICs a message lists.
+_SHOWN = 8
+
 
 def match(
     interfaces: Sequence[Interface], nics: Sequence[Nic] | None, problems: Problems
@@ -68,9 +71,7 @@ class _Matching:
         if self.nics is not None:
             nic = _find(self.nics, interface)
             if nic is None:
-                known_by = "MAC address" if interface.mac else "name"
-                reason = f"no NIC of this guest has this {known_by}; ignored"
-                self.problems.error(interface.origin, reason)
+                self.problems.error(interface.origin, _absent(interface, self.nics))
                 return
             interface = interface._replace(mac=nic.mac.lower(), name=nic.name)
         elif interface.infiniband:
@@ -164,6 +165,16 @@ def _is_infiniband(nic: Nic, mac: str) -> bool:
     if mac.count(":") == own.count(":"):
         return infiniband_guid(mac) == infiniband_guid(own)
     return mac == short_infiniband_mac(own)
+
+
+def _absent(interface: Interface, nics: Sequence[Nic]) -> str:
+    """Say which NIC the source means that the guest lacks, and which NICs there are."""
+    wanted = f"MAC address {interface.mac}" if interface.mac else f"name {interface.name}"
+    shown = [f"{nic.name} {nic.mac}".strip() for nic in nics[:_SHOWN]]
+    if len(nics) > _SHOWN:
+        shown.append(f"{len(nics) - _SHOWN} more")
+    present = ", ".join(shown) or "none"
+    return f"no NIC of this guest has the {wanted} (NICs present: {present}); ignored"
 
 
 def _free_name(interface: Interface, taken: set[str]) -> str:
