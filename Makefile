@@ -4,6 +4,7 @@
 #   make run    show the main job on a sample config drive, on a scratch tree
 #   make check  lint, types, and the tests that need no guest and no further package: the inner loop
 #   make test   all tests, those in booted guests too
+#   make mutants [MUTANTS="WORD..."]  take behaviours away one by one: tests must catch each
 #   make compare [USER_DATA="FILE..."]  what differs from cloud-init, in two booted guests
 #   make lint | types | bench | load | deb | clean
 
@@ -27,13 +28,20 @@ TEST_ENVIRONMENT := GUESTAGENT_REQUIRE_ALL=1 PYTHONDONTWRITEBYTECODE=1 \
 PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H --preserve-env=$(PASSED_ON))
 
-.PHONY: run check test compare lint types bench load deb clean
+.PHONY: run check test tools mutants compare lint types bench load deb clean
 
 run:
 	@packaging/need $(RUN_PACKAGES)
 	@PYTHON=$(PYTHON) tests/demo.sh
 
-test: $(VENV)/ready
+test: $(VENV)/ready tools
+	$(AS_ROOT) env $(TEST_ENVIRONMENT) PYTEST="$(IN_VENV) pytest -p no:cacheprovider" \
+		tests/run.sh $(PYTEST_ARGUMENTS)
+
+mutants: $(VENV)/ready tools
+	$(AS_ROOT) env $(TEST_ENVIRONMENT) $(IN_VENV) tests.mutants $(MUTANTS)
+
+tools:
 	@packaging/need $(TEST_PACKAGES)
 	@packaging/need --unpack openssh-server usr/sbin/sshd $(VENV)/sshd
 	@packaging/need --unpack ifupdown sbin/ifquery $(VENV)/ifupdown
@@ -41,8 +49,6 @@ test: $(VENV)/ready
 	@packaging/need --unpack netplan.io usr/libexec/netplan/generate $(VENV)/netplan
 	@packaging/need --unpack sudo usr/sbin/visudo $(VENV)/sudo
 	@packaging/need --unpack cloud-init usr/share/doc/cloud-init/examples $(VENV)/cloud-init
-	$(AS_ROOT) env $(TEST_ENVIRONMENT) PYTEST="$(IN_VENV) pytest -p no:cacheprovider" \
-		tests/run.sh $(PYTEST_ARGUMENTS)
 
 check: lint types
 	env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=$$(mktemp -d) PATH="$(UNPACKED):$$PATH:/usr/sbin:/sbin" \

@@ -97,7 +97,12 @@ def test_B1_the_work_is_done_as_the_user_with_no_other_group(tmp_path: Path) -> 
     def work() -> None:
         os.write(out, repr((os.getresuid(), os.getresgid(), os.getgroups())).encode())
 
-    run_as_user(UID, UID, work)
+    groups = os.getgroups()
+    os.setgroups([*groups, UID + 1])
+    try:
+        run_as_user(UID, UID, work)
+    finally:
+        os.setgroups(groups)
     assert (tmp_path / "ids").read_text() == repr(((UID,) * 3, (UID,) * 3, []))
     assert os.geteuid() == 0
     os.close(out)

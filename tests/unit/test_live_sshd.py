@@ -26,10 +26,10 @@ class Guest:
         self.installed = True
         self.put(defs.SSHD_DROPIN, DROPIN)
         mocker.patch("guestagent.live.sshd.os.mkdir")
-        mocker.patch.object(sshd, "find_program", self.program)
+        mocker.patch.object(sshd, "find_program", self.find_program)
         mocker.patch.object(sshd, "run", self.run)
 
-    def program(self, name: str) -> str | None:
+    def find_program(self, name: str) -> str | None:
         return name if self.installed else None
 
     def run(self, argv: list[str]) -> Result:

@@ -190,7 +190,10 @@ def test_a_document_that_would_expand_is_refused_before_it_does(parser: str) -> 
     merges += b"".join(b"m%d: {<<: [%s]}\n" % (n, b",".join([b"*a"] * 99)) for n in range(99))
     long = b"a: &a %s\nb: [%s]\n" % (b"x" * 200_000, b",".join([b"*a"] * 99))
     keys = b"a: &a %s\nb:\n%s" % (b"x" * 900, b"".join(b"- {*a : 1}\n" for _ in range(3000)))
-    for content in (LAUGHS, merges, long, keys):
+    empty = b"a0: &a0 []\n" + b"".join(
+        b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 6)
+    )
+    for content in (LAUGHS, merges, long, keys, empty):
         assert "more than 10000 values or 1024 KiB of text" in error(content)
 
 

@@ -1,0 +1,509 @@
+"""Show that the tests catch what they are for: take one behaviour away, and they must fail.
+
+``python3 -m tests.mutants [WORD …]``, or ``make mutants``: all behaviours, or those whose name has
+one of the words in it.  Each is taken out of a copy of the tree, and its tests run there.  First
+they all must pass in a copy that is as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+PROJECT = Path(__file__).resolve().parents[1]
+# Exit statuses of pytest; others mean that the tests could not run.
+_PASSED, _FAILED = 0, 1
+
+
+class Mutant(NamedTuple):
+    """A behaviour, and what takes it away: ``new`` in place of the only ``old`` in a file.
+
+    ``file`` is below ``guestagent``.  ``tests`` are below ``tests``: the ones that must fail.
+    """
+
+    behaviour: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTANTS = (
+    # Who gets in
+    Mutant(
+        "no account is locked by default that may be the only way in",
+        "desired/accounts/passwords.py",
+        "if not who_gets_in([*logins, *locks], known_before).anyone:",
+        "if False:",
+        ("userdata/test_plan_locks.py",),
+    ),
+    Mutant(
+        "a key that is tied to a command lets no one in",
+        "desired/accounts/access.py",
+        """if is_key and 'command="' not in line:""",
+        "if is_key:",
+        ("unit/test_access.py",),
+    ),
+    Mutant(
+        "the settings do not switch passwords off where no account has a key",
+        "desired/sshd/__init__.py",
+        'policy.password != "no" or access.by_key:',
+        "True:",
+        ("userdata/test_plan_ssh.py",),
+    ),
+    Mutant(
+        "the password of an earlier instance is locked",
+        "plan/kinds/account.py",
+        'if beginning == "password" and',
+        "if False and",
+        ("unit/test_changes.py::test_D4_the_password_of_an_earlier_instance_is_locked",),
+    ),
+    Mutant(
+        "that password stays where no key lets anyone in",
+        "plan/kinds/account.py",
+        "view.first and view.lets_in and",
+        "view.first and",
+        ("unit/test_changes.py::test_D4_the_password_of_an_earlier_instance_is_locked",),
+    ),
+    Mutant(
+        "a setting that sshd does not use is reported",
+        "live/sshd.py",
+        "if effective.get(keyword) != value:",
+        "if False:",
+        ("unit/test_live_sshd.py",),
+    ),
+    Mutant(
+        "a change of the network is taken back unless it is confirmed",
+        "live/rollback.py",
+        "        _start_timer(seconds)\n",
+        "        pass\n",
+        ("unit/test_rollback.py",),
+    ),
+    Mutant(
+        "a network that was not confirmed is not applied again",
+        "verbs/planning.py",
+        "if intent.rejected and network_digest(plan.record) == intent.rejected:",
+        "if False:",
+        ("unit/test_rollback.py::test_what_was_taken_back_is_not_applied_again",),
+    ),
+    Mutant(
+        "user data that can no longer be used change nothing",
+        "verbs/planning.py",
+        "if wrong and not same:",
+        "if False:",
+        (
+            "userdata/test_later_boots.py"
+            "::test_D8_other_user_data_that_cannot_be_used_change_nothing",
+        ),
+    ),
+    Mutant(
+        "a crash over user data leaves the rest of the guest configured",
+        "verbs/planning.py",
+        "if not ask.data.config and not ask.data.scripts:\n            raise",
+        "if True:\n            raise",
+        ("userdata/test_internal_errors.py",),
+    ),
+    Mutant(
+        "a source that does not speak of the network leaves it as it is",
+        "verbs/planning.py",
+        "        scope = _without_unmentioned_network(scope, data)\n",
+        "",
+        ("unit/test_planning.py::test_a_later_run_without_network_data_keeps_the_network",),
+    ),
+    Mutant(
+        "a guest that would get no address gets DHCP",
+        "desired/network/__init__.py",
+        "if not any(_gives_address(interface) for interface in interfaces):",
+        "if False:",
+        ("unit/test_network_plan.py::test_fallback_is_dhcp_on_every_nic_and_the_report_says_so",),
+    ),
+    # Secrets
+    Mutant(
+        "a secret does not print itself",
+        "model.py",
+        'return "Secret(…)"',
+        "return self._text",
+        ("unit/test_changes.py::test_B3_a_secret_is_in_no_repr",),
+    ),
+    Mutant(
+        "a plan for people masks what only root may read",
+        "plan/kinds/file.py",
+        "        if self.hidden:\n",
+        "        if False:\n",
+        ("cases/test_cases.py::test_B3_no_secret_is_shown_or_kept",),
+    ),
+    Mutant(
+        "a plan for programs masks what only root may read",
+        "plan/kinds/file.py",
+        "None if change.hidden else",
+        "None if False else",
+        ("cases/test_cases.py::test_a_run_does_what_its_dry_run_says",),
+    ),
+    Mutant(
+        "a message about an internal error does not quote it",
+        "errors.py",
+        "{type(error).__name__} at {file}",
+        "{error} at {file}",
+        ("userdata/test_internal_errors.py",),
+    ),
+    Mutant(
+        "only root reads what guestagent remembers",
+        "memory/state.py",
+        "0o600)",
+        "0o644)",
+        ("unit/test_state.py",),
+    ),
+    Mutant(
+        "control characters reach no log",
+        "log.py",
+        "if text.isprintable():",
+        "if True:",
+        ("unit/test_log.py",),
+    ),
+    # Once, and for the right machine
+    Mutant(
+        "what is done once per instance is not done again",
+        "plan/view.py",
+        "return key in self.recorded and not self.first",
+        "return False",
+        ("unit/test_changes.py",),
+    ),
+    Mutant(
+        "a new instance gets everything again",
+        "plan/view.py",
+        "return key in self.recorded and not self.first",
+        "return key in self.recorded",
+        ("unit/test_changes.py",),
+    ),
+    Mutant(
+        "what an administrator changed is kept",
+        "plan/view.py",
+        "return self.is_done(key) and self.recorded[key] != now",
+        "return False",
+        ("unit/test_changes.py::test_an_administrators_edit_is_kept_and_told",),
+    ),
+    Mutant(
+        "a file that an administrator changed is not removed",
+        "plan/kinds/file.py",
+        "if _digest(found.mode, found.content) != view.recorded[key]:",
+        "if False:",
+        ("unit/test_changes.py::test_an_edited_file_is_not_removed",),
+    ),
+    Mutant(
+        "another instance's id is a first boot",
+        "verbs/new_instance.py",
+        'not applied")\n    return State(record=before.record)',
+        'not applied")\n    return before',
+        ("unit/test_cli.py::test_D4_a_new_instance_runs_first_boot_again",),
+    ),
+    Mutant(
+        "a metadata service that speaks of another machine changes nothing",
+        "verbs/new_instance.py",
+        "if own and identify().own_uuid and own != told:",
+        "if False:",
+        ("service/test_trust.py::test_C1_another_uuid_than_the_hypervisor_s_changes_nothing",),
+    ),
+    Mutant(
+        "a script that is in the ledger does not run again",
+        "scripts/runner.py",
+        "entry = self.ledger.find(script)",
+        "entry = None",
+        ("userdata/test_runner.py",),
+    ),
+    Mutant(
+        "of two drives the one with this machine's uuid is used",
+        "sources/find.py",
+        "for instance in (product_uuid(), known):",
+        "for instance in (known,):",
+        ("unit/test_find.py::TestTwoDrives",),
+    ),
+    Mutant(
+        "a machine whose drive is missing does not ask the network",
+        "verbs/source.py",
+        "    if before.drive:\n        # The drive",
+        "    if False:\n        # The drive",
+        ("unit/test_opening.py",),
+    ),
+    Mutant(
+        "a drive that cannot be read is not taken for a missing one",
+        "sources/directory.py",
+        'raise SourceBroken(f"{name}: {reason}, {tries} times") from None',
+        "return None",
+        ("unit/test_sources.py",),
+    ),
+    Mutant(
+        "a document that cannot be read is not taken for a missing one",
+        "sources/directory.py",
+        "            raise Unreadable(str(error)) from None\n",
+        "            return None\n",
+        ("unit/test_sources.py",),
+    ),
+    Mutant(
+        "without a sign of a cloud no metadata service is asked",
+        "sources/cloud.py",
+        "return _openstack() or _ec2() or NO_CLOUD",
+        'return _openstack() or _ec2() or Cloud("openstack", "")',
+        ("unit/test_cloud.py",),
+    ),
+    Mutant(
+        "a service that gives no sound answer does not win",
+        "sources/service.py",
+        "if not isinstance(loads(content), dict):",
+        "if False:",
+        ("service/test_patience.py::test_C10_an_unsound_first_document_is_no_service",),
+    ),
+    Mutant(
+        "a document that drips in ends at its time",
+        "sources/http.py",
+        "        if left <= 0:\n            raise TimeoutError(_TOO_LONG)\n",
+        "",
+        ("service/test_deadlines.py::test_C4_the_whole_ends_at_its_limit",),
+    ),
+    # Files
+    Mutant(
+        "a link that a user made is not followed",
+        "system/root.py",
+        "if writable or not owned or self.owners[-1] is not None:",
+        "if False:",
+        ("unit/test_root.py",),
+    ),
+    Mutant(
+        "a hard link gives no other user's file",
+        "system/root.py",
+        "if owner is not None and found.st_uid != owner:",
+        "if False:",
+        ("unit/test_root.py",),
+    ),
+    Mutant(
+        "a directory that others may exchange is walked to again",
+        "system/root.py",
+        "if found.st_uid not in self.trusted or _is_exposed(found):",
+        "if False:",
+        ("unit/test_root.py",),
+    ),
+    Mutant(
+        "in a user's directory that user writes, not root",
+        "system/privsep.py",
+        "            os.setresuid(uid, uid, uid)\n",
+        "",
+        ("unit/test_apply.py::TestB1",),
+    ),
+    Mutant(
+        "whoever writes as a user has none of root's groups",
+        "system/privsep.py",
+        "os.setgroups([])",
+        "pass",
+        ("faults/test_privsep_race.py::test_B1_the_work_is_done_as_the_user_with_no_other_group",),
+    ),
+    Mutant(
+        "a failure while files are staged leaves the tree as it was",
+        "commit/file.py",
+        "if error.errno not in _HERE_ONLY:",
+        "if False:",
+        ("unit/test_apply.py::test_D2_a_failure_while_staging_leaves_the_tree_as_it_was",),
+    ),
+    Mutant(
+        "what a killed run had staged is removed",
+        "commit/__init__.py",
+        "    file.clean(root)\n",
+        "",
+        ("unit/test_apply.py::test_D1_what_a_killed_run_staged_is_removed",),
+    ),
+    Mutant(
+        "a file is for root alone until it has its mode",
+        "commit/file.py",
+        "os.open(temporary, NEW_FILE, 0o600,",
+        "os.open(temporary, NEW_FILE, 0o644,",
+        (
+            "faults/test_trace.py"
+            "::test_B4_every_file_is_made_for_root_alone_and_gets_its_mode_before_its_name",
+        ),
+    ),
+    Mutant(
+        "a user's own lines around guestagent's stay",
+        "plan/kinds/block.py",
+        "start = mine[0] if mine else len(lines)",
+        "start = 0",
+        ("unit/test_changes.py::test_D8_a_block_leaves_the_users_lines_byte_identical",),
+    ),
+    Mutant(
+        "the command that is shown is the one that runs",
+        "commit/account.py",
+        "run([path, *arguments], stdin)",
+        'run([path, "-q", *arguments], stdin)',
+        ("unit/test_apply_accounts.py",),
+    ),
+    Mutant(
+        "a run looks again at what it did",
+        "verbs/change.py",
+        "planning.verify(planned, root, done.record)",
+        "()",
+        ("unit/test_change.py::test_what_still_differs_after_a_run_is_an_error",),
+    ),
+    Mutant(
+        "a run with errors is tried again",
+        "verbs/change.py",
+        "    if report.errors:\n        # Without",
+        "    if False:\n        # Without",
+        ("unit/test_change.py::test_what_failed_is_tried_again_although_nothing_has_changed",),
+    ),
+    Mutant(
+        "a run that finds nothing new does nothing",
+        "memory/state.py",
+        "return can_compare(run, bundle) and",
+        "return False and",
+        ("unit/test_cli.py::test_the_report",),
+    ),
+    Mutant(
+        "one run at a time",
+        "system/lock.py",
+        "flock(fd, LOCK_EX | LOCK_NB)",
+        "pass",
+        ("unit/test_cli.py::test_D6_the_lock_excludes",),
+    ),
+    # Values
+    Mutant(
+        "a bad value spoils only itself",
+        "errors.py",
+        "            self.error(origin, str(error))\n            return otherwise",
+        "            raise",
+        ("unit/test_errors.py",),
+    ),
+    Mutant(
+        "an interface is the NIC with its MAC address",
+        "desired/network/match.py",
+        "if mac and nic.mac.lower() == mac:",
+        "if mac:",
+        ("unit/test_match.py",),
+    ),
+    Mutant(
+        "an address that stays is not taken away while the network reloads",
+        "stacks/ifupdown/read_back.py",
+        'elif word == "down" and setting not in new:',
+        'elif word == "down":',
+        ("unit/test_ifupdown_reload.py",),
+    ),
+    Mutant(
+        "no value that is not canonical reaches a file of a network stack",
+        "stacks/check.py",
+        "if not isinstance(value, str) or canonical(value) != value:",
+        "if False:",
+        ("unit/test_rendered.py::test_E5_E7_a_model_with_a_bad_field_is_not_rendered",),
+    ),
+    Mutant(
+        "a value stays one word in a script",
+        "desired/shell_quoting.py",
+        """.replace("'", "'\\\\''")""",
+        "",
+        ("userdata/test_plan_user_scripts.py",),
+    ),
+    Mutant(
+        "no injected file goes to a directory of the kernel or of guestagent",
+        "parse/fields.py",
+        'if f"{path}/".startswith(tuple(f"{tree}/" for tree in _CLOSED_TREES)):',
+        "if False:",
+        ("unit/test_fields.py::test_B2_bad_paths",),
+    ),
+    Mutant(
+        "a password has one line",
+        "parse/fields.py",
+        "    return plain(text)\n\n\ndef ssh_key",
+        "    return text\n\n\ndef ssh_key",
+        ("unit/test_fields.py::test_B6_what_chpasswd_could_misread_is_no_password",),
+    ),
+    # Limits
+    Mutant(
+        "YAML aliases count as what they stand for",
+        "parse/userdata/yamltree.py",
+        "parent.nodes += node.nodes",
+        "parent.nodes += 1",
+        ("userdata/test_yamltree.py::test_a_document_that_would_expand_is_refused_before_it_does",),
+    ),
+    Mutant(
+        "no more parts of a message are looked for than are allowed",
+        "parse/userdata/mime.py",
+        "if line < 0 or len(found) > most:",
+        "if line < 0:",
+        ("userdata/test_mime.py::test_E10_no_more_parts_are_looked_for_than_asked",),
+    ),
+    Mutant(
+        "gzip data are never unpacked beyond the limit",
+        "parse/userdata/unpack.py",
+        "fields.gunzipped(content, self._room)",
+        "fields.gunzipped(content, 1 << 30)",
+        ("userdata/test_split_hostile.py::test_E10_a_gzip_bomb_never_takes_more_than_the_limit",),
+    ),
+)
+
+
+def main(words: list[str]) -> int:
+    """Try the mutants, and print what becomes of each; return the exit status."""
+    chosen = [item for item in MUTANTS if not words or any(w in item.behaviour for w in words)]
+    if not chosen:
+        print("no behaviour has such a name")
+        return 1
+    tests = dict.fromkeys(test for item in chosen for test in item.tests)
+    status, output = _run_changed(None, tests)
+    if status != _PASSED:
+        print(f"{output}these tests must pass before a behaviour is taken away")
+        return 1
+    verdicts = [_try(item) for item in chosen]
+    caught = verdicts.count("caught")
+    print(f"{caught} of {len(chosen)} caught")
+    return 0 if caught == len(chosen) else 1
+
+
+def _try(mutant: Mutant) -> str:
+    """Run a mutant's tests without its behaviour; print and return what became of it."""
+    count = (PROJECT / "guestagent" / mutant.file).read_text().count(mutant.old)
+    if count != 1:
+        verdict = f"ERROR: its text is in {mutant.file} {count} times"
+    else:
+        status, output = _run_changed(mutant, mutant.tests)
+        verdict = {_PASSED: "NOT CAUGHT", _FAILED: "caught"}.get(status, f"ERROR:\n{output}")
+    print(f"{mutant.behaviour}: {verdict}", flush=True)
+    return verdict
+
+
+def _run_changed(mutant: Mutant | None, tests: Iterable[str]) -> tuple[int, str]:
+    """Run tests in a copy of the tree; return pytest's exit status and its output."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copy = Path(folder)
+        copy.chmod(0o755)  # some tests run the agent as another user
+        _copy_tree(copy)
+        if mutant:
+            file = copy / "guestagent" / mutant.file
+            file.write_text(file.read_text().replace(mutant.old, mutant.new))
+        options = ("-p", "no:cacheprovider", "-q", "-x", "--no-header", "--tb=short")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *(f"tests/{test}" for test in tests)],
+            # A test that cannot run here must not look like one that fails or passes.
+            env={**os.environ, "GUESTAGENT_REQUIRE_ALL": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd=copy,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=1200,
+        )
+    return done.returncode, done.stdout
+
+
+def _copy_tree(target: Path) -> None:
+    """Copy what git has, or would have, of this tree."""
+    listing = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    names = subprocess.run(listing, cwd=PROJECT, check=True, capture_output=True, text=True)
+    for name in names.stdout.split("\0"):
+        source = PROJECT / name
+        if name and os.path.lexists(source):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name, follow_symlinks=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
