@@ -184,8 +184,8 @@ MUTANTS = (
     Mutant(
         "what an administrator changed is kept",
         "plan/view.py",
-        "return self.is_done(key) and self.recorded[key] != now",
-        "return False",
+        "if not self.is_done(key) or self.recorded[key] == now:",
+        "if True:",
         ("unit/test_changes.py::test_an_administrators_edit_is_kept_and_told",),
     ),
     Mutant(
@@ -228,7 +228,7 @@ MUTANTS = (
         "verbs/source.py",
         "    if before.drive:\n        # The drive",
         "    if False:\n        # The drive",
-        ("unit/test_opening.py",),
+        ("unit/test_open_source.py",),
     ),
     Mutant(
         "a drive that cannot be read is not taken for a missing one",
@@ -378,7 +378,7 @@ MUTANTS = (
     Mutant(
         "an interface is the NIC with its MAC address",
         "desired/network/match.py",
-        "if mac and nic.mac.lower() == mac:",
+        "if mac and (nic.mac.lower() == mac or _is_infiniband(nic, mac)):",
         "if mac:",
         ("unit/test_match.py",),
     ),
