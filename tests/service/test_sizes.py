@@ -142,7 +142,7 @@ def test_what_stays_in_the_connection_is_no_answer(service: Service) -> None:
 
 def test_what_comes_without_a_request_is_no_answer(service: Service) -> None:
     forged = 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"a": !!}'
-    busy = {"status": 503, "headers": {"Retry-After": "2"}, "later": forged}
+    busy = {"status": 503, "headers": {"Retry-After": "1"}, "later": forged}
     service.say({"steps": {NETWORK: [busy, {}]}})
     answer = ask(service)
     assert answer.documents[NETWORK[1:]].decode() == documents.openstack()[NETWORK]
