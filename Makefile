@@ -4,6 +4,7 @@
 #   make run    show the main job on a sample config drive, on a scratch tree
 #   make check  lint, types, and the tests that need no guest and no further package: the inner loop
 #   make test   all tests, those in booted guests too
+#   make test-all  what takes too long for every change: 50 power cuts in a first boot (an hour or more)
 #   make mutants [MUTANTS="WORD..."]  take behaviours away one by one: tests must catch each
 #   make compare [USER_DATA="FILE..."]  what differs from cloud-init, in two booted guests
 #   make lint | types | bench | load | deb | clean
@@ -28,7 +29,7 @@ TEST_ENVIRONMENT := GUESTAGENT_REQUIRE_ALL=1 PYTHONDONTWRITEBYTECODE=1 \
 PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H --preserve-env=$(PASSED_ON))
 
-.PHONY: run check test tools mutants compare lint types bench load deb clean
+.PHONY: run check test test-all tools mutants compare lint types bench load deb clean
 
 run:
 	@packaging/need $(RUN_PACKAGES)
@@ -37,6 +38,10 @@ run:
 test: $(VENV)/ready tools
 	$(AS_ROOT) env $(TEST_ENVIRONMENT) PYTEST="$(IN_VENV) pytest -p no:cacheprovider" \
 		tests/run.sh $(PYTEST_ARGUMENTS)
+
+test-all: $(VENV)/ready tools
+	$(AS_ROOT) env $(TEST_ENVIRONMENT) GUESTAGENT_POWER_CUTS=50 $(IN_VENV) pytest -p no:cacheprovider \
+		tests/vm/test_power_cut.py
 
 mutants: $(VENV)/ready tools
 	$(AS_ROOT) env $(TEST_ENVIRONMENT) $(IN_VENV) tests.mutants $(MUTANTS)

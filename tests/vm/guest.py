@@ -64,6 +64,7 @@ class Guest:
         cmdline_extra: str = "",
         memory: str = "512M",
         overlay: Path | None = None,
+        write_log: Path | None = None,
     ) -> None:
         # Sockets need a short path, which a test's own directory is not.
         self._dir = Path(tempfile.mkdtemp(prefix="guest-"))
@@ -76,6 +77,7 @@ class Guest:
             smbios or {},
             cmdline_extra,
             memory,
+            write_log=write_log,
         )
         self._qemu: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None

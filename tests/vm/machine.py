@@ -129,6 +129,7 @@ class Machine:
     cmdline_extra: str = ""
     memory: str = "512M"
     cpus: int = 2
+    write_log: Path | None = None
 
     @property
     def is_old(self) -> bool:
@@ -182,12 +183,15 @@ class Machine:
 
     def _root_disk(self) -> list[str]:
         # Only this process writes the overlay, and it closes it before it ends.
-        root = {
+        root: dict[str, Any] = {
             "driver": "qcow2",
-            "node-name": "root",
             "file": {"driver": "file", "filename": str(self.overlay.absolute())},
             "cache": {"no-flush": True},
         }
+        if self.write_log is not None:
+            log = {"driver": "file", "filename": str(self.write_log.absolute())}
+            root = {"driver": "blklogwrites", "file": root, "log": log}
+        root["node-name"] = "root"
         device = {"driver": "virtio-blk-pci", "drive": "root", "id": "dev-root"} | _pci(_ROOT)
         return ["-blockdev", json.dumps(root), *_device(device)]
 
