@@ -65,9 +65,12 @@ def diff(
 
         view.take(remove_leftovers(wanted, view))
     keys = {resource.key for resource in wanted}
+    links = {change.path for change in view.changes if change.kind == "link"}
     for key in recorded:
         if key in keys:
             continue
+        if applied.split(key)[1] in links:
+            continue  # a link takes the place of what was applied: to remove that would remove it
         if first or complete:
             view.take(_undo(key, view))
         else:
@@ -76,8 +79,9 @@ def diff(
 
 
 def _problem(resource: Resource, error: Refused | OSError) -> Problem:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return resource.why.error(f"{getattr(resource, 'path', '')}: {reason}")
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    name = getattr(resource, "path", "") or getattr(resource, "name", "")
+    return resource.why.error(f"{name}: {reason}" if name else reason)
 
 
 def _undo(key: str, view: View) -> Outcome:

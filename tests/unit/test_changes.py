@@ -213,6 +213,14 @@ def test_a_removed_file_is_told_with_its_content_and_mode(there: Guest) -> None:
     assert change.why == Origin("guestagent", defs.STATE_FILE, "file:/etc/motd")
 
 
+def test_a_link_that_replaces_a_file_of_guestagents_own_is_not_removed(there: Guest) -> None:
+    there.apply(FILE, first=True)
+    plan = there.plan(Link("link", "/etc/motd", "/etc/hosts", WHY))
+    assert [
+        (change.kind, path) for change, path in zip(plan.changes, paths(plan), strict=True)
+    ] == [("link", "/etc/motd")]
+
+
 def test_an_edited_file_is_not_removed(there: Guest) -> None:
     there.apply(FILE, first=True)
     there.put("/etc/motd", b"mine\n")
