@@ -30,9 +30,13 @@ if TYPE_CHECKING:
 _FILES = ("write", "step", "write_later")
 # In this order: a new account may be a member of a new group, and files may belong to it.
 _ACCOUNTS = ("add_group", "add_user", "make_home", "add_member")
-# These wait for a later run where their account could not be made: that makes it again.
+# These wait where their account could not be made: a later run makes it, and then does these.
 _OF_ACCOUNTS = (
-    *("add_member", "set_password", "set_console_password", "expire_password", "lock_password"),
+    "add_member",
+    "set_password",
+    "set_console_password",
+    "expire_password",
+    "lock_password",
 )
 
 
