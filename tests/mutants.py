@@ -123,6 +123,35 @@ MUTANTS = (
         "if False:",
         ("unit/test_network_plan.py::test_fallback_is_dhcp_on_every_nic_and_the_report_says_so",),
     ),
+    # Values
+    Mutant(
+        "a bad character in JSON spoils one text, not the document",
+        "system/jsontext.py",
+        "            value = _load_leniently(content)\n",
+        "            value = None\n",
+        ("cases/test_bad_characters.py", "unit/test_jsontext.py"),
+    ),
+    Mutant(
+        "no bad character of JSON reaches a validator as a printable one",
+        "system/jsontext.py",
+        """return "".join("\\0" if""",
+        """return "".join("\\ufffd" if""",
+        ("unit/test_jsontext.py",),
+    ),
+    Mutant(
+        "a script of which a character was lost does not run",
+        "parse/userdata/vendor_texts.py",
+        """isinstance(item, str) and "\\0" in item:""",
+        "False:",
+        ("userdata/test_vendor_texts.py",),
+    ),
+    Mutant(
+        "a name that cannot be read leaves the NICs what they had",
+        "parse/openstack.py",
+        "partial=found.partial or _NETWORK in self.odd_names",
+        "partial=found.partial",
+        ("unit/test_openstack.py",),
+    ),
     # Secrets
     Mutant(
         "a secret does not print itself",

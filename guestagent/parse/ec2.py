@@ -12,7 +12,7 @@ from guestagent.errors import FieldError, Origin, Problems, internal
 from guestagent.model import InstanceData, Text
 from guestagent.parse import fields
 from guestagent.sources.bundle import Unreadable
-from guestagent.system.jsontext import loads
+from guestagent.system.jsontext import loads_of_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class _Reader:
         if content is None:
             return {}
         try:
-            value = loads(content)
+            value, _ = loads_of_source(content)
         except FieldError as error:
             self.problems.error(self._origin(name), str(error))
             return {}

@@ -11,7 +11,7 @@ from guestagent.model import Blob, InjectedFile, InstanceData, Network, Password
 from guestagent.parse import fields
 from guestagent.parse.items import Item, quote_type
 from guestagent.sources.bundle import Unreadable, is_dated
-from guestagent.system.jsontext import loads
+from guestagent.system.jsontext import loads_of_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ _VENDORS = ("vendor_data.json", "vendor_data2.json")
 # Keys of other producers (Ironic, Metal3, small tools), which write what cloud-init reads.
 _IDS = ("uuid", "instance-id", "instance_id")
 _HOST_NAMES = ("hostname", "local-hostname", "local_hostname")
+_ODD_NAME = (
+    "has a name with a bad character (not UTF-8, a lone surrogate or a control character): what it "
+    "names may be left out; correct the name"
+)
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 # PEM (RFC 7468) and the format of RFC 4716.
 _OTHER_FORMATS = ("-----BEGIN ", "---- BEGIN ")
@@ -107,6 +111,7 @@ class _Reader:
         self.bundle = bundle
         self.where = where
         self.problems = problems
+        self.odd_names: set[str] = set()  # documents in which a name cannot be read
         self.meta = Item(self._read_json_object(_META) or {}, self._origin(_META), problems)
 
     def read(self) -> InstanceData:
@@ -142,13 +147,16 @@ class _Reader:
         """Return the JSON object of a document: empty if it is missing, None if it is bad."""
         try:
             content = self.bundle.get(f"{self.where}/{name}", defs.JSON_LIMIT)
-            value = {} if content is None else loads(content)
+            value, odd_name = ({}, False) if content is None else loads_of_source(content)
         except (FieldError, Unreadable) as error:
             self.problems.error(self._origin(name), str(error))
             return None
         if not isinstance(value, dict):
             self.problems.error(self._origin(name), "must be a JSON object")
             return None
+        if odd_name:
+            self.problems.error(self._origin(name), _ODD_NAME)
+            self.odd_names.add(name)
         return value
 
     def _read_bytes(self, name: str) -> bytes | None:
@@ -279,7 +287,8 @@ class _Reader:
             if document is not None:
                 from guestagent.parse.network.network_data import parse_network_data
 
-                return parse_network_data(document, self._origin(_NETWORK), self.problems)
+                found = parse_network_data(document, self._origin(_NETWORK), self.problems)
+                return found._replace(partial=found.partial or _NETWORK in self.odd_names)
         config = self.meta.child("network_config")
         return None if config is None else self._read_legacy_network(config)
 
@@ -323,7 +332,7 @@ class _Reader:
                 self.problems.warn(self._origin(name), reason)
             return None
         try:
-            return loads(content)
+            return loads_of_source(content)[0]
         except FieldError as error:
             self.problems.error(self._origin(name), str(error))
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.errors import FieldError, GuestagentError
 from guestagent.system.digest import digest
-from guestagent.system.jsontext import dumps, loads
+from guestagent.system.jsontext import dumps, loads_of_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def digest_document(content: bytes, salt: str) -> str:
     ``salt`` is the key, in hexadecimal.
     """
     try:
-        value = loads(content)
+        value, _ = loads_of_source(content)
         if isinstance(value, dict):
             value.pop("random_seed", None)
             content = dumps(dict(sorted(value.items()))).encode()

@@ -14,7 +14,7 @@ from guestagent.sources.bundle import digest_document, is_dated
 from guestagent.sources.handover import Answer
 from guestagent.sources.http import Client
 from guestagent.sources.retry import Found, Race, Reading, Wanted
-from guestagent.system.jsontext import loads
+from guestagent.system.jsontext import loads_of_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _injected_files(meta_data: bytes) -> list[str]:
 
     Others are left out; the parser reports them.
     """
-    files = loads(meta_data).get("files")
+    files = loads_of_source(meta_data)[0].get("files")
     if not isinstance(files, list):
         return []
     places: dict[str, None] = {}  # a dict keeps the order
@@ -173,7 +173,7 @@ def _ask_openstack(client: Client) -> Found | None:
         folder = f"openstack/{version}"
         content = client.ask(f"/{folder}/{_META}", defs.JSON_LIMIT)
         if content is not None:
-            if not isinstance(loads(content), dict):
+            if not isinstance(loads_of_source(content)[0], dict):
                 raise FieldError(f"{folder}/{_META} is not a JSON object")
             return Found(client, folder, content)
     return None

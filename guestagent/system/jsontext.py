@@ -42,6 +42,12 @@ class _Rules:
         return found
 
 
+class _LenientRules(_Rules):
+    """Rules that take a control character in a string for what its escape would be."""
+
+    strict = False
+
+
 _scan: Any = make_scanner(_Rules())  # type: ignore[arg-type, unused-ignore]
 
 
@@ -66,6 +72,73 @@ def loads(content: bytes, limit: int = defs.JSON_LIMIT) -> Any:
     if _skip_space(text, end) != len(text):
         raise FieldError(f"not JSON: more text after the end, at character {end}")
     return value
+
+
+def loads_of_source(content: bytes, limit: int = defs.JSON_LIMIT) -> tuple[Any, bool]:
+    """Decode a document of a source, in which one bad character spoils its own text alone.
+
+    In texts, a control character counts as its escape does; a byte that is not UTF-8 and a lone
+    surrogate become NUL, which no validator lets through and no system call takes: the value's own
+    check reports it at its key.  U+FFFD would not do, because it is printable.  Also returned is
+    whether a name of an object has such a character, so that it may be unknown for it.
+
+    Raises FieldError, as ``loads`` does, for what is not JSON otherwise.
+    """
+    try:
+        return loads(content, limit), False
+    except FieldError:
+        if len(content) > limit:
+            raise
+        try:
+            value = _load_leniently(content)
+        except (StopIteration, RecursionError, ValueError, SystemError):
+            value = None
+        if value is None:  # not JSON: the error says where
+            raise
+        return value, _has_odd_name(value)
+
+
+def _load_leniently(content: bytes) -> object:
+    """Raise one of several exceptions where a document is not JSON."""
+    text = content.removeprefix(_BYTE_ORDER_MARK).decode("utf-8", "surrogateescape")
+    scan: Any = make_scanner(_LenientRules())  # type: ignore[arg-type, unused-ignore]
+    value, end = scan(text, _skip_space(text, 0))
+    if _skip_space(text, end) != len(text):
+        raise FieldError("not JSON")
+    return _without_surrogates(value, 0)
+
+
+def _has_odd_name(value: object) -> bool:
+    if isinstance(value, list):
+        return any(_has_odd_name(item) for item in value)
+    if not isinstance(value, dict):
+        return False
+    return any(not name.isprintable() or _has_odd_name(item) for name, item in value.items())
+
+
+def _without_surrogates(value: object, depth: int) -> object:
+    """Return a value with NUL for each lone surrogate, in texts and names.  Raises FieldError."""
+    if depth > defs.JSON_DEPTH:
+        raise FieldError("not JSON: nested too deep")
+    if isinstance(value, str):
+        return _encodable_text(value)
+    if isinstance(value, list):
+        return [_without_surrogates(item, depth + 1) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, object] = {}
+    for key, item in value.items():
+        name = _encodable_text(key)
+        while name in found:  # names that differ only in bad characters stay different
+            name += "\0"
+        found[name] = _without_surrogates(item, depth + 1)
+    return found
+
+
+def _encodable_text(text: str) -> str:
+    if text.isascii():
+        return text
+    return "".join("\0" if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
 def _place(text: str) -> str:

@@ -128,6 +128,25 @@ def test_C10_hostile_documents_end_as_problems_of_one_document(service: Service)
         assert all(problem.text().isprintable() for problem in problems)
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("bad", ["\udcff", "\\ud800", "\n"])
+def test_C10_a_bad_character_of_a_service_s_document_spoils_its_own_value(
+    service: Service, bad: str
+) -> None:
+    files = [{"path": "/etc/motd", "content_path": "/content/0000"}]
+    text = json.dumps({**documents.meta_data(), "files": files}).replace("web 1", f"web{bad}1")
+    text = text.replace("nova", f"no{bad}va")
+    content: dict[str, str | None] = {"/openstack/content/0000": "hello\n"}
+    service.say({"documents": documents_and(content), "steps": {META: [{"body": text}] * 3}})
+    answer = ask(service)
+    assert answer.error == ""
+    data, problems = collected(layouts.parse, as_bundle(answer))
+    assert [problem.key for problem in problems] == ["availability_zone"]
+    assert data.hostname is not None
+    assert data.ssh_keys
+    assert [file.content for file in data.files] == [b"hello\n"]
+
+
 LINES = [
     "HTTP/1.1 200 OK\r\n",
     "HTTP/9.9 200 OK\r\n\r\n",

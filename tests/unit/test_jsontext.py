@@ -12,7 +12,7 @@ import rig
 
 from guestagent import defs
 from guestagent.errors import FieldError
-from guestagent.system.jsontext import dumps, loads
+from guestagent.system.jsontext import dumps, loads, loads_of_source
 
 MUTATIONS = 100_000
 VALUES: list[object] = [
@@ -105,6 +105,42 @@ def test_C10_no_memory_of_an_earlier_document(monkeypatch: pytest.MonkeyPatch) -
     assert loads(b'{"a": 1}') == {"a": 1}
 
 
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (b'["a\xff", "\xc3\xbc"]', ["a\0", "ü"]),
+        (b'["\xe2\x82", "\xed\xa0\x80"]', ["\0\0", "\0\0\0"]),
+        (b'["\\ud800\\ud83d\\ude00"]', ["\0😀"]),
+        (b'["a\x01\n"]', ["a\x01\n"]),
+        (b'{"a": {"b\xff": 1, "b\xfe": 2}, "c": 3}', {"a": {"b\0": 1, "b\0\0": 2}, "c": 3}),
+    ],
+)
+def test_C10_in_a_source_s_document_a_bad_character_spoils_its_text_alone(
+    content: bytes, value: object
+) -> None:
+    odd_name = content.startswith(b"{")
+    assert loads_of_source(content) == (value, odd_name)
+    assert loads_of_source(b"\xef\xbb\xbf " + content + b"\n") == (value, odd_name)
+    with pytest.raises(FieldError):
+        loads(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b'["a\xff",]', b'["a\xff"', b'["a\xff"] \xff', b"[\xff]", b'["a\xff", NaN]'),
+        *(b'{"a": "\xff", "a": 1}', b"[" * 65 + b'"\xff"' + b"]" * 65, b"[" * 200_000 + b'"\xff'),
+        b'"\xff' + b" " * defs.JSON_LIMIT + b'"',
+    ],
+    ids=range(9),
+)
+def test_C10_what_is_no_json_otherwise_is_refused_in_a_source_s_document_too(
+    content: bytes,
+) -> None:
+    with pytest.raises(FieldError):
+        loads_of_source(content)
+
+
 _PIECES = (
     *(b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\\u", b"\\ud800", b"NaN", b"1e999"),
     *(b"-", b"\xff", b"\xed\xa0\x80", b"\0", b"null", b"[[[[[[[[", b"99999999999999999999"),
@@ -127,7 +163,7 @@ def _mutants(count: int) -> Iterator[bytes]:
 
 
 def test_C10_mutated_documents_raise_nothing_else() -> None:
-    slowest, good = 0.0, 0
+    slowest, good, repaired = 0.0, 0, 0
     for content in _mutants(MUTATIONS):
         start = time.thread_time()
         try:
@@ -138,5 +174,11 @@ def test_C10_mutated_documents_raise_nothing_else() -> None:
             good += 1
             dumps(value).encode()
         slowest = max(slowest, time.thread_time() - start)
-    assert 0 < good < MUTATIONS
+        try:
+            value, _ = loads_of_source(content)
+        except FieldError:
+            continue
+        dumps(value).encode()
+        repaired += 1
+    assert 0 < good < repaired < MUTATIONS
     assert slowest < 0.25

@@ -89,6 +89,13 @@ def test_what_is_no_text_is_told_with_its_place(
     assert vendor_texts(value) == ([], problems)
 
 
+def test_C10_a_text_of_which_a_character_was_lost_is_not_used() -> None:
+    """loads_of_source() puts NUL in place of one; a script would run without it."""
+    texts, problems = vendor_texts({"cloud-init": [f"{SCRIPT}rm -r /srv/\0x\n", SCRIPT]})
+    assert texts == [("cloud-init[1]", SCRIPT.encode())]
+    assert [key for key, _ in problems] == ["cloud-init[0]"]
+
+
 def test_what_is_wrong_does_not_spoil_the_others() -> None:
     value = {"a": {"cloud-init": {"x": 1}}, "b": {"cloud-init": [3, SCRIPT]}}
     texts, problems = vendor_texts(value)

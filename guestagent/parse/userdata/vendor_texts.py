@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from guestagent.errors import Origin, Problems
 
 _KEY = "cloud-init"
+_BAD_CHARACTER = (
+    "has a NUL, or a character that is not UTF-8: nothing of it is used, as a part of it is lost"
+)
 _NOT_TEXT = "must be a string or a list of strings, in the formats of user data"
 _IS_MAPPING = "must be a string that begins with #cloud-config, not a mapping of its keys"
 _EMPTY: tuple[object, ...] = (None, "", [], {})
@@ -35,7 +38,9 @@ def find_texts(value: object, origin: Origin, problems: Problems) -> list[tuple[
         return []
     texts = []
     for path, item in items:
-        if isinstance(item, str):
+        if isinstance(item, str) and "\0" in item:
+            problems.error(origin._replace(key=path), _BAD_CHARACTER)
+        elif isinstance(item, str):
             texts.append((path, item.encode()))
         else:
             reason = _IS_MAPPING if isinstance(item, dict) else _NOT_TEXT
