@@ -16,7 +16,7 @@ from guestagent.system import ownfiles
 from guestagent.system.accounts import find_account, find_group, read_accounts
 from guestagent.system.digest import digest
 from guestagent.system.libc import sync_tree
-from guestagent.system.ownfiles import NEW_FILE, replace, write_all
+from guestagent.system.ownfiles import NEW_FILE, make_alike, replace, write_all
 from guestagent.system.privsep import run_as_user
 from guestagent.system.root import read_at
 
@@ -117,7 +117,12 @@ class Staging:
             staged = _Staged(change, os.dup(place.fd), place.name, temporary)
         try:
             write_all(fd, change.new)
-            os.fchmod(fd, change.mode)
+            if found is not None and change.kind == "write" and change.edits:
+                old = _open_file(staged.folder, staged.name)
+                make_alike(fd, old, change.mode)
+                os.close(old)
+            else:
+                os.fchmod(fd, change.mode)
         except OSError:
             _discard(staged)
             raise
@@ -236,6 +241,10 @@ def _find_owner(path: str, root: Root) -> tuple[str, int, int]:
     raise Refused("a directory on the way belongs to no account")
 
 
+def _open_file(fd: int, name: str) -> int:
+    return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+
+
 def _open_folder(fd: int, name: str) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
 
@@ -257,4 +266,5 @@ def _write_below(start: int, folders: list[str], name: str, change: WriteFile) -
         now = None
     if now != change.old:
         raise Refused("was changed by another program during the run")
-    replace(here, name, change.new, change.mode)
+    old = _open_file(here, name) if change.edits and now is not None else None
+    replace(here, name, change.new, change.mode, like=old)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stat import S_IMODE, S_ISREG
 
+from guestagent.errors import Refused
 from guestagent.memory import applied
 from guestagent.record import NamedTuple
 
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 
         def readlink(self, path: str, /) -> str | None:
             """Return the target of a symbolic link."""
+
+        def follow(self, path: str, /) -> str:
+            """Return where root's own symbolic links lead from a path."""
 
         def listdir(self, path: str, /) -> list[str]:
             """Return the sorted names in a directory."""
@@ -146,6 +150,18 @@ class View:
             return FileState(None, None, in_order=False)
         mode = S_IMODE(found.stat.st_mode)
         return FileState(found.content, mode, in_order=self._in_order(found, owner))
+
+    def follow(self, path: str) -> str:
+        """Return the path of a file that is edited in place: where root's own links lead.
+
+        Raises Refused for a link that others control, and for what is no regular file; OSError.
+        """
+        # A whole file that is planned takes the place of a link.
+        target = path if self._planned(path) else self.root.follow(path)
+        found = self.file(target)
+        if found.content is None and not found.in_order:
+            raise Refused("not a regular file")
+        return target
 
     def _in_order(self, found: Entry, owner: str) -> bool:
         uid = found.stat.st_uid

@@ -7,6 +7,7 @@ Guestagent's own files are JSON that is written so, in directories that it makes
 from __future__ import annotations
 
 import os
+from errno import EACCES, ENOTSUP, EPERM
 
 from guestagent import defs
 from guestagent.errors import FieldError, Refused
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 # For open(2): a file that did not exist before, and that no link has put elsewhere.
 NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = ".guestagent.tmp"
+_ACL = "system.posix_acl_access"  # acl(5)
+_NOT_GIVEN = (ENOTSUP, EPERM, EACCES)
+# The kernel makes these for one content: file capabilities, and the signatures of IMA and EVM.
+_OF_THE_CONTENT = ("security.capability", "security.ima", "security.evm")
 
 
 def replace(
@@ -31,15 +36,17 @@ def replace(
     *,
     durable: bool = True,
     temporary: str = _TEMPORARY,
+    like: int | None = None,
 ) -> None:
     """Write a file in an open directory, or replace it.
 
     ``durable``: it is on the disk when this returns.  ``temporary`` is the name of the temporary
-    file; two processes that write to one directory at a time need two.  Raises OSError with the
-    name; then the old file is left, and nothing else.
+    file; two processes that write to one directory at a time need two.  ``like`` is an open file
+    that the new one is ``make_alike``.  Raises OSError with the name; then the old file is left,
+    and nothing else.
     """
     try:
-        _write_temporary(directory, temporary, content, mode, durable=durable)
+        _write_temporary(directory, temporary, content, mode, durable=durable, like=like)
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         if durable:
             os.fsync(directory)
@@ -52,7 +59,7 @@ def replace(
 
 
 def _write_temporary(
-    directory: int, name: str, content: bytes, mode: int, *, durable: bool
+    directory: int, name: str, content: bytes, mode: int, *, durable: bool, like: int | None
 ) -> None:
     try:
         fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
@@ -61,11 +68,50 @@ def _write_temporary(
         fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
     try:
         write_all(fd, content)
-        os.fchmod(fd, mode)  # after the content, and whatever the umask is
+        if like is not None:
+            make_alike(fd, like, mode)
+        else:
+            os.fchmod(fd, mode)  # after the content, and whatever the umask is
         if durable:
             os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def make_alike(fd: int, like: int, mode: int) -> None:
+    """Give an open file a mode, and the owner, group and extended attributes of another one.
+
+    An ACL is such an attribute, and so is SELinux's label: xattr(7).  What the caller may not give
+    stays as it is: a user cannot give a file to a group of others.  Raises OSError.
+    """
+    found, made = os.fstat(like), os.fstat(fd)
+    if (found.st_uid, found.st_gid) != (made.st_uid, made.st_gid):
+        try:
+            os.fchown(fd, found.st_uid, found.st_gid)
+        except PermissionError:
+            pass
+    os.fchmod(fd, mode)  # chown(2) takes set-user-ID bits away, and an ACL has the bits of groups
+    wanted, present = _attributes(like), _attributes(fd)
+    for name, value in wanted.items():
+        if name in _OF_THE_CONTENT or present.get(name) == value:
+            continue
+        try:
+            os.setxattr(fd, name, value)
+        except OSError as error:
+            if error.errno not in _NOT_GIVEN:
+                raise
+    if _ACL in present and _ACL not in wanted:
+        os.removexattr(fd, _ACL)  # from the default ACL of the directory
+
+
+def _attributes(fd: int) -> dict[str, bytes]:
+    """Return the extended attributes of an open file; none where the file system has none."""
+    try:
+        return {name: os.getxattr(fd, name) for name in os.listxattr(fd)}
+    except OSError as error:
+        if error.errno not in _NOT_GIVEN:
+            raise
+        return {}
 
 
 def write_all(fd: int, content: bytes) -> None:

@@ -32,6 +32,10 @@ _VOLATILE = ("/proc/", "/sys/", "/run/", "/dev/")
 _MAX_LINKS = 40
 _MAX_KEPT = 64  # directories; a process may have 1024 files open
 _NOT_NAMES = ("", ".", "..")
+_NOT_ONLY_ROOTS = (
+    "its symbolic link is not followed: other users than root can write where it leads; "
+    "let it lead to a file of root's, in directories to which only root can write"
+)
 
 
 class Entry(NamedTuple):
@@ -87,25 +91,31 @@ class _Walk:
     def __init__(self, root: int, trusted: frozenset[int]) -> None:
         self.trusted = trusted
         self.fds = [os.dup(root)]
+        self.names: list[str] = []  # without that of the root
         self.owners: list[int | None] = [None]
         self.exposed = [False]
+        self.shared = [False]
 
     def enter(self, name: str) -> None:
         """Go down into a directory.  Raises OSError: ELOOP or ENOTDIR for a link."""
         fd = os.open(name, _SEARCH, dir_fd=self.fds[-1])
         self.fds.append(fd)
+        self.names.append(name)
         found = os.fstat(fd)
         above = self.owners[-1]
         mine = above is None and found.st_uid in self.trusted
         self.owners.append(None if mine else above if above is not None else found.st_uid)
         self.exposed.append(_is_exposed(found))
+        self.shared.append(bool(found.st_mode & 0o022))
 
     def leave(self, levels: int) -> None:
         """Go up, at most to the root."""
         while levels and len(self.fds) > 1:
             os.close(self.fds.pop())
+            self.names.pop()
             self.owners.pop()
             self.exposed.pop()
+            self.shared.pop()
             levels -= 1
 
     def trusted_link(self, name: str) -> str | None:
@@ -126,6 +136,20 @@ class _Walk:
         if writable or not owned or self.owners[-1] is not None:
             raise Refused("a symbolic link that a user other than root controls is in the way")
         return os.readlink(name, dir_fd=self.fds[-1])
+
+    def is_roots(self, name: str) -> bool:
+        """Tell whether only root can write to ``name``, and to all directories on the way.
+
+        A name that is free is root's to give.  Sticky directories are not root's alone: anyone can
+        make a file there.
+        """
+        if self.owners[-1] is not None or any(self.shared):
+            return False
+        try:
+            found = os.stat(name, dir_fd=self.fds[-1], follow_symlinks=False)
+        except FileNotFoundError:
+            return True
+        return found.st_uid in self.trusted and not found.st_mode & 0o022
 
     def close(self) -> None:
         """Close every directory."""
@@ -300,6 +324,37 @@ class Root:
                 return os.readlink(place.name, dir_fd=place.fd)
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def follow(self, path: str) -> str:
+        """Return where root's own symbolic links lead from a path: to a path without links.
+
+        A path that is no link is returned as it is.  Raises Refused for a link that others than
+        root made or could exchange, and for one that leads to where others can write; OSError.
+        """
+        if self.readlink(path) is None:
+            return path
+        for _ in range(_MAX_LINKS):
+            here, target = self._look_at_link(path)
+            self.watched[here] = None
+            if target is None:
+                return here
+            path = target if target.startswith("/") else f"{here.rpartition('/')[0]}/{target}"
+        raise OSError(ELOOP, os.strerror(ELOOP))
+
+    def _look_at_link(self, path: str) -> tuple[str, str | None]:
+        """Return the path without links among its directories; and the target, if it is a link."""
+        walk = _Walk(self.fd, self.trusted)
+        try:
+            with self._walk(walk, path, make=False, follow=False) as place:
+                name = place.name
+            target = walk.trusted_link(name)
+            if target is None and not walk.is_roots(name):
+                raise Refused(_NOT_ONLY_ROOTS)
+            return "/".join(("", *walk.names, name)), target
+        except FileNotFoundError:
+            raise Refused("its symbolic link leads into a directory that does not exist") from None
+        finally:
+            walk.close()
 
     def read(self, path: str, *, follow: bool = True) -> bytes | None:
         """Return the content of a regular file; None where it is missing.

@@ -134,6 +134,10 @@ class ImaginedTree:
         """Return None: no path is a symbolic link."""
         return None
 
+    def follow(self, path: str) -> str:
+        """Return the path: no path is a symbolic link."""
+        return path
+
     def listdir(self, path: str) -> list[str]:
         """Return the sorted names in a directory."""
         start = f"{path.rstrip('/')}/"

@@ -47,7 +47,8 @@ class Block(NamedTuple):
 
     def compare(self, view: View) -> Outcome:
         """Compare with the file's lines.  Raises Refused, OSError."""
-        found = view.file(self.path)
+        path = view.follow(self.path)
+        found = view.file(path)
         text = render(self.lines, self.style)
         have, want = digest(extract(found.content or b"", self.style)), digest(text)
         if have == want:
@@ -56,7 +57,7 @@ class Block(NamedTuple):
             return view.keep(self.key, self.path)
         change = WriteFile(
             "write",
-            self.path,
+            path,
             found.content,
             merge(found.content or b"", text, self.style),
             old_mode=found.mode,
@@ -64,6 +65,7 @@ class Block(NamedTuple):
             user=self.user,
             why=self.why,
             hidden=False,
+            edits=True,
             keys=(self.key,),
         )
         return Outcome((change,), record={self.key: want})
@@ -74,7 +76,8 @@ def undo(key: str, view: View) -> Outcome:
     _, path = applied.split(key)
     style: Style = "line" if path == defs.HOSTS_FILE else "block"
     try:
-        found = view.file(path)
+        target = view.follow(path)
+        found = view.file(target)
     except (Refused, OSError):
         return Outcome()
     if found.content is None or found.mode is None or applied.replaced(path) in view.recorded:
@@ -83,7 +86,7 @@ def undo(key: str, view: View) -> Outcome:
         return Outcome(kept=(path,))
     change = WriteFile(
         "write",
-        path,
+        target,
         found.content,
         merge(found.content, b"", style),
         old_mode=found.mode,
@@ -91,6 +94,7 @@ def undo(key: str, view: View) -> Outcome:
         user="",
         why=applied.origin(key),
         hidden=False,
+        edits=True,
     )
     return Outcome((change,))
 

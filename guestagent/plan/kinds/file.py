@@ -68,14 +68,16 @@ class File(NamedTuple):
     def _compare_end(self, view: View) -> Outcome:
         if view.is_done(self.key):
             return view.once(self.key)
-        found = view.file(self.path, self.owner)
+        path = view.follow(self.path)
+        found = view.file(path, self.owner)
         if found.content is not None:
-            expected = view.facts.appended.get(self.path)
+            expected = view.facts.appended.get(path)
             if expected == digest(found.content):  # a run was killed before it remembered this
                 return view.once(self.key)
-        change = self._write(found, (found.content or b"") + self.content)._replace(append=True)
+        change = self._write(found, (found.content or b"") + self.content)
+        change = change._replace(path=path, append=True)
         if found.mode is not None:  # mode and owner of a file that exists stay as they are
-            change = change._replace(mode=found.mode, owner="")
+            change = change._replace(mode=found.mode, owner="", edits=True)
         return view.once(self.key, change)
 
     def _compare_late(self, view: View) -> Outcome:
@@ -106,7 +108,8 @@ class WriteFile(NamedTuple):
 
     ``user`` owns it where a user owns its directory.  ``owner`` is "user:group" by name, either may
     be missing; empty for root.  ``append``: new bytes follow the old content; ``new`` is the
-    content with them, but of a "write_later" the new bytes alone.
+    content with them, but of a "write_later" the new bytes alone.  ``edits``: a file that is there
+    keeps its owner, its group, its ACL and its extended attributes.
     """
 
     kind: Literal["write", "write_later"]
@@ -120,6 +123,7 @@ class WriteFile(NamedTuple):
     hidden: bool
     owner: str = ""
     append: bool = False
+    edits: bool = False
     keys: tuple[str, ...] = ()
 
     def after(self, earlier: WriteFile) -> WriteFile:
@@ -131,6 +135,7 @@ class WriteFile(NamedTuple):
             hidden=self.hidden or earlier.hidden,
             owner=self.owner or earlier.owner,
             append=self.append or earlier.append,
+            edits=self.edits and earlier.edits,
             keys=(*earlier.keys, *self.keys),
         )
 
