@@ -237,6 +237,7 @@ class InstanceData(NamedTuple):
     """Everything that a source says and guestagent supports.
 
     ``hostname`` may be a fully qualified name; ``fqdn`` is set if that name is not made of it.
+    ``partial_keys`` tells that ``ssh_keys`` are not all, as others cannot be used.
     ``password_url`` is where a metadata service takes the instance's encrypted password.
     ``config`` is cloud-config, merged from user data and vendor data; ``scripts`` are their other
     parts, in the order in which they run.  The documents of the origins tell both data apart.
@@ -255,6 +256,7 @@ class InstanceData(NamedTuple):
     config: tuple[Setting, ...] = ()
     scripts: tuple[Part, ...] = ()
     fqdn: Text | None = None
+    partial_keys: bool = False
 
     def setting(self, key: str) -> Setting | None:
         """Return the setting of a key of cloud-config; None if it is not given."""

@@ -123,6 +123,48 @@ MUTANTS = (
         "if False:",
         ("unit/test_network_plan.py::test_fallback_is_dhcp_on_every_nic_and_the_report_says_so",),
     ),
+    Mutant(
+        "a key that cannot be used takes no other key away",
+        "plan/kinds/block.py",
+        "() if not self.partial or not view.is_done(self.key) else",
+        "() if True else",
+        ("userdata/test_later_boots.py",),
+    ),
+    Mutant(
+        "keys of an earlier instance do not stay beside a bad one",
+        "plan/kinds/block.py",
+        "if not self.partial or not view.is_done(self.key) else",
+        "if not self.partial else",
+        ("userdata/test_later_boots.py",),
+    ),
+    Mutant(
+        "keys stay where the source does not say which there are",
+        "verbs/planning.py",
+        "        scope = _without_unmentioned_keys(scope, data)\n",
+        "",
+        ("userdata/test_later_boots.py",),
+    ),
+    Mutant(
+        "a key that ssh-keygen refuses is not taken for no key",
+        "verbs/planning.py",
+        "ssh_keys=usable or None, partial_keys=bool(usable)",
+        "ssh_keys=usable",
+        ("unit/test_planning.py",),
+    ),
+    Mutant(
+        "OpenStack: good keys beside a bad one are not all",
+        "parse/openstack.py",
+        "return found[: defs.MAX_KEYS], lost",
+        "return found[: defs.MAX_KEYS], False",
+        ("unit/test_openstack.py",),
+    ),
+    Mutant(
+        "EC2: good keys beside a bad one are not all",
+        "parse/ec2.py",
+        "lost or len(found) > defs.MAX_KEYS",
+        "False",
+        ("unit/test_ec2.py",),
+    ),
     # Values
     Mutant(
         "a bad character in JSON spoils one text, not the document",

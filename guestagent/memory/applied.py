@@ -110,6 +110,11 @@ def password_state(name: str, state: str) -> str:
     return f"{state}:{name}"
 
 
+def of_ssh_keys(key: str) -> bool:
+    """Tell whether a key is that of lines of an authorized_keys."""
+    return key.startswith("block:") and key.endswith(defs.AUTHORIZED_KEYS)
+
+
 def of_network(key: str) -> bool:
     """Tell whether a key is that of a file of the network's configuration."""
     return key.startswith(tuple(f"file:{path}" for path in defs.NETWORK_FILES))

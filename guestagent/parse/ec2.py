@@ -55,6 +55,7 @@ class _Reader:
     def __init__(self, bundle: Bundle, problems: Problems) -> None:
         self.bundle = bundle
         self.problems = problems
+        self.lost_keys = False  # whether one is listed and cannot be read
         versions = bundle.names("ec2")
         # Their names are dates but for the first, 1.0: the newest is the last as text, too.
         version = _LATEST if _LATEST in versions else max(versions, default=_LATEST)
@@ -66,10 +67,12 @@ class _Reader:
 
     def read(self) -> InstanceData:
         """Return what all documents say."""
+        ssh_keys, partial_keys = self._read_ssh_keys()
         data = InstanceData(
             instance_id=self.read_instance_id(),
             hostname=self._read_hostname(),
-            ssh_keys=self._read_ssh_keys(),
+            ssh_keys=ssh_keys,
+            partial_keys=partial_keys,
             availability_zone=self._read_availability_zone(),
         )
         return self._add_user_data(data)
@@ -100,9 +103,13 @@ class _Reader:
             return None
         return self._check(self._origin(self.document, name), self.values[name], check)
 
-    def _read_ssh_keys(self) -> tuple[Text, ...] | None:
-        """Return the keys, one for each line of a value; None if there are none."""
+    def _read_ssh_keys(self) -> tuple[tuple[Text, ...] | None, bool]:
+        """Return the keys, one for each line of a value, and whether others cannot be used.
+
+        None if there are no keys.
+        """
         found = []
+        lost = self.lost_keys
         for name, value in self.values.items():
             if not name.startswith("public-keys/"):
                 continue
@@ -112,7 +119,11 @@ class _Reader:
                 key = self._check(self._origin(self.document, name), line, fields.ssh_key)
                 if key is not None:
                     found.append(key)
-        return tuple(found[: defs.MAX_KEYS]) if found else None
+                else:
+                    lost = True
+        if not found:
+            return None, False
+        return tuple(found[: defs.MAX_KEYS]), lost or len(found) > defs.MAX_KEYS
 
     def _read_availability_zone(self) -> Text | None:
         zone = self._read_json_object(_IDENTITY).get("availabilityZone")
@@ -151,8 +162,9 @@ class _Reader:
                 found[name] = content.decode("utf-8", "replace").strip()
         for number in self.bundle.names(f"{self.where}/{_TREE}/public-keys"):
             name = f"public-keys/{number}/openssh-key"
-            content = self._read_bytes(f"{_TREE}/{name}") or b""
-            found[name] = content.decode("utf-8", "replace")
+            content = self._read_bytes(f"{_TREE}/{name}")
+            self.lost_keys |= content is None
+            found[name] = (content or b"").decode("utf-8", "replace")
         return found
 
     def _read_file(self) -> dict[str, str]:
@@ -166,6 +178,8 @@ class _Reader:
             line = entry.get("openssh-key") if isinstance(entry, dict) else entry
             if isinstance(line, str):
                 found[f"public-keys/{number}/openssh-key"] = line
+            else:
+                self.lost_keys = True
         return found
 
     def _read_bytes(self, name: str) -> bytes | None:

@@ -116,10 +116,12 @@ class _Reader:
 
     def read(self) -> InstanceData:
         """Return what all documents say."""
+        ssh_keys, partial_keys = self._read_ssh_keys()
         data = InstanceData(
             instance_id=self.read_instance_id(),
             hostname=self._read_hostname(),
-            ssh_keys=self._read_ssh_keys(),
+            ssh_keys=ssh_keys,
+            partial_keys=partial_keys,
             admin_pass=self._read_admin_pass(),
             files=tuple(self._read_files()),
             random_seed=self._read_random_seed(),
@@ -227,22 +229,26 @@ class _Reader:
                 return Text(fields.display_name(f"server-{text}"), self.meta.origin.under(name))
         return None
 
-    def _read_ssh_keys(self) -> tuple[Text, ...] | None:
-        """Return the keys of ``public_keys`` and of ``keys``, each once.
+    def _read_ssh_keys(self) -> tuple[tuple[Text, ...] | None, bool]:
+        """Return the keys of ``public_keys`` and of ``keys``, each once; and whether some are lost.
 
         An empty tuple means that the source has none; None, that it gives no keys, or none that
         can be used.
         """
         if self.meta.get("public_keys") is None and self.meta.get("keys") is None:
-            return None
-        reader = _KeyReader(self.meta)
+            return None, False
+        problems = Problems()
+        meta = self.meta._replace(problems=problems)
+        reader = _KeyReader(meta)
         found = reader.read()
         if len(found) > defs.MAX_KEYS:
-            reason = f"has more than {defs.MAX_KEYS} keys; the rest is left out"
-            self.meta.error("public_keys", reason)
-        if not found and reader.skipped:
-            return None
-        return found[: defs.MAX_KEYS]
+            meta.error("public_keys", f"has more than {defs.MAX_KEYS} keys; the rest is left out")
+        self.problems.add(*problems.problems)
+        errors = any(problem.severity == "error" for problem in problems.problems)
+        lost = errors or _META in self.odd_names
+        if not found:
+            return (None if lost or reader.skipped else ()), False
+        return found[: defs.MAX_KEYS], lost
 
     def _read_admin_pass(self) -> Password | None:
         """Return the password that Nova made for the instance; only drives have it."""

@@ -53,12 +53,11 @@ def diff(
     wanted = list(resources)
     lets_in = any(item.kind == "block" and item.lets_in for item in wanted)
     view = View(root, facts, recorded, first=first, lets_in=lets_in)
-    problems = []
     for resource in wanted:
         try:
             view.take(resource.compare(view))
         except (Refused, OSError) as error:
-            problems.append(_problem(resource, error))
+            view.problems.append(_problem(resource, error))
             view.take(view.remember(resource.key))
     if first and root.exists(defs.STATE_DIR):  # guestagent ran before, for another instance
         from guestagent.plan.kinds.script import remove_leftovers
@@ -75,7 +74,7 @@ def diff(
             view.take(_undo(key, view))
         else:
             view.take(Outcome(record={key: recorded[key]}))
-    return Plan(tuple(view.changes), tuple(view.kept), tuple(problems), view.record)
+    return Plan(tuple(view.changes), tuple(view.kept), tuple(view.problems), view.record)
 
 
 def _problem(resource: Resource, error: Refused | OSError) -> Problem:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
+    from guestagent.errors import Problem
     from guestagent.model import Facts
     from guestagent.plan.kinds import Change
     from guestagent.plan.kinds.file import WriteFile
@@ -64,11 +65,13 @@ class Outcome(NamedTuple):
 
     ``kept`` names what an administrator changed, so that it is left alone.  ``record`` is what the
     state remembers of the resource once the changes are made, by the keys of ``memory.applied``.
+    ``problems`` are what may surprise in it.
     """
 
     changes: tuple[Change, ...] = ()
     kept: tuple[str, ...] = ()
     record: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
+    problems: tuple[Problem, ...] = ()
 
 
 class FileState(NamedTuple):
@@ -86,8 +89,8 @@ class View:
     """The tree, the facts, what the state remembers, and what is planned already.
 
     ``first`` tells that the instance is new: everything applies again.  ``lets_in`` tells that
-    the plan installs a key with which someone can log in.  ``changes``, ``kept`` and ``record``
-    are those of all outcomes so far.
+    the plan installs a key with which someone can log in.  ``changes``, ``kept``, ``record``
+    and ``problems`` are those of all outcomes so far.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class View:
         self.changes: list[Change] = []
         self.kept: list[str] = []
         self.record: dict[str, str] = {}
+        self.problems: list[Problem] = []
         self._entries: dict[str, Entry | None] = {}
 
     # Memory
@@ -185,6 +189,7 @@ class View:
             self._add(change)
         self.kept += outcome.kept
         self.record.update(outcome.record)
+        self.problems += outcome.problems
 
     def _add(self, change: Change) -> None:
         """Add a change; an earlier one that writes the same file becomes part of it."""

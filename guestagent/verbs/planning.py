@@ -106,7 +106,9 @@ def read(bundle: Bundle, root: Root) -> Said:
     if root.live and data.ssh_keys:
         from guestagent.facts.keycheck import usable_keys
 
-        data = data._replace(ssh_keys=usable_keys(data.ssh_keys, found))
+        usable = usable_keys(data.ssh_keys, found)
+        if len(usable) < len(data.ssh_keys):
+            data = data._replace(ssh_keys=usable or None, partial_keys=bool(usable))
     return Said(bundle, data, tuple(found.problems))
 
 
@@ -197,6 +199,7 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     if not first:
         scope = _without_unmentioned_network(scope, data)
         scope = _without_partial_network(scope, data, wanted)
+        scope = _without_unmentioned_keys(scope, data)
         if intent.held or crashed:
             scope = _without(scope, lambda key: not of_network(key))._replace(complete=False)
     plan = _difference(scope, root, found, first=first)
@@ -267,6 +270,17 @@ def _without_unmentioned_network(scope: _Scope, data: InstanceData) -> _Scope:
         return scope
     wanted = {resource.key for resource in scope.resources}
     return _without(scope, lambda key: of_network(key) and key not in wanted)
+
+
+def _without_unmentioned_keys(scope: _Scope, data: InstanceData) -> _Scope:
+    """Return the scope without keys that were applied, if the source does not say which there are.
+
+    That it says so and has none is another thing.
+    """
+    if data.ssh_keys is not None:
+        return scope
+    wanted = {resource.key for resource in scope.resources}
+    return _without(scope, lambda key: applied.of_ssh_keys(key) and key not in wanted)
 
 
 def _without_partial_network(scope: _Scope, data: InstanceData, wanted: Wanted) -> _Scope:

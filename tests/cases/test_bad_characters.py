@@ -116,9 +116,9 @@ def test_C10_a_bad_character_spoils_its_own_value_alone(sample: str, tmp_path: P
             character = CHARACTERS[number % len(CHARACTERS)]
             path.write_bytes(json.dumps(bad).encode().replace(MARK.encode(), character))
             data, _ = read(tmp_path / "drive")
-            different = {
-                name for name in data._fields if getattr(data, name) != getattr(good, name)
-            }
+            # Where a name cannot be read, it may be that of keys.
+            fields = set(data._fields) - {"partial_keys"}
+            different = {name for name in fields if getattr(data, name) != getattr(good, name)}
             assert different <= concerned(path.name, bad), (path.name, bad)
             planned = make_plan(tmp_path / "drive", root)
             for text in set(strings(planned)) - usual:

@@ -191,6 +191,19 @@ def test_keys_of_another_form_are_none(value: object) -> None:
     assert data.hostname
 
 
+def test_D8_good_keys_beside_a_bad_one_are_not_all() -> None:
+    second = "meta-data/public-keys/1/openssh-key"
+    bad: str | bytes
+    for bad in ("ssh-nothing AAAA", b"x" * (defs.JSON_LIMIT + 1)):
+        data, _ = collected(ec2.parse, tree({second: bad}))
+        assert (len(data.ssh_keys or ()), data.partial_keys) == (1, True)
+    keys = {"0": rig.KEY, "1": {"openssh-key": 1}}
+    data, _ = collected(ec2.parse, file({**FILE, "public-keys": keys}))
+    assert (len(data.ssh_keys or ()), data.partial_keys) == (1, True)
+    data, _ = collected(ec2.parse, file(FILE))
+    assert not data.partial_keys
+
+
 def test_a_key_may_stand_by_itself() -> None:
     data, problems = collected(ec2.parse, file({**FILE, "public-keys": {"mine": rig.KEY}}))
     assert problems == []

@@ -152,6 +152,23 @@ def test_bad_keys_are_not_the_same_as_no_keys(made: Drive, bad: object) -> None:
     assert made.meta(public_keys=None, keys=bad).parse()[0].ssh_keys is None
 
 
+def test_D8_good_keys_beside_a_bad_one_are_not_all(made: Drive) -> None:
+    def read(**given: object) -> tuple[int, bool]:
+        data, _ = made.meta(**given).parse()
+        return len(data.ssh_keys or ()), data.partial_keys
+
+    assert read() == (1, False)
+    assert read(public_keys={"a": KEY, "b": "ssh-nothing AAAA"}) == (1, True)
+    assert read(keys=[{"type": "ssh", "data": None}]) == (1, True)
+    assert read(public_keys=[KEY, "-----BEGIN PUBLIC KEY-----"]) == (1, True)
+    assert read(public_keys=f"{KEY}\nssh-nothing AAAA") == (1, True)
+    # No SSH key is lost with a certificate, and none where a type is odd.
+    assert read(keys=[{"type": "x509", "data": PEM}]) == (1, False)
+    assert read(keys=[{"data": KEY}]) == (1, False)
+    many = [f"{KEY} {number}" for number in range(3)]
+    assert read(public_keys=many) == (1, False)
+
+
 @pytest.mark.parametrize(
     ("given", "name", "key"),
     [
@@ -320,7 +337,7 @@ def test_a_bad_value_is_named_not_shown_and_the_rest_is_read(
     assert C not in problem.text()
     good, _ = made.meta().parse()
     others = set(InstanceData._fields) - {
-        *(key, "hostname", "instance_id", "ssh_keys", "network", "admin_pass")
+        *(key, "hostname", "instance_id", "ssh_keys", "partial_keys", "network", "admin_pass")
     }
     for other in others:
         assert getattr(data, other) == getattr(good, other)

@@ -10,14 +10,17 @@ from network_samples import ORIGIN, bond, interface, member, network
 
 from guestagent import defs
 from guestagent.errors import Origin
+from guestagent.facts import keycheck
 from guestagent.memory.applied import network_digest
 from guestagent.model import InstanceData, Network, Text
+from guestagent.parse import layouts
 from guestagent.plan.difference import Plan
 from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.settings import Settings
+from guestagent.sources.path import open_path
 from guestagent.system.digest import digest
 from guestagent.system.root import Root
-from guestagent.verbs.planning import Intent, compare
+from guestagent.verbs.planning import Intent, compare, read
 
 NETWORK = f"{defs.NETWORKD_DIR}/10-guestagent-nic525400123456.network"
 NETWORK_FILES = [
@@ -28,6 +31,7 @@ NETWORK_FILES = [
     f"{defs.IFUPDOWN_DIR}/50-guestagent",
     defs.RESOLV_CONF,
 ]
+TEXT = Text("a key", Origin("drive", "meta_data.json", "public_keys"))
 DATA = InstanceData(hostname=Text("web", Origin("drive", "meta_data.json", "hostname")))
 CONTENT = b"[Network]\nDHCP=yes\n"
 SETTINGS = Settings(network_backend="networkd")
@@ -117,6 +121,17 @@ def test_D8_other_nics_get_what_the_source_says(root: Root) -> None:
     assert NETWORK.replace("123456", "000102") in changed
     assert planned_now.plan.record.items() >= record.items()
     assert any("boot before" in problem.reason for problem in planned_now.problems)
+
+
+@pytest.mark.parametrize("usable", [0, 1, 2])
+def test_D8_a_key_that_ssh_keygen_refuses_is_not_no_key(
+    drive: Path, monkeypatch: pytest.MonkeyPatch, usable: int
+) -> None:
+    bundle = open_path(str(drive))
+    monkeypatch.setattr(keycheck, "usable_keys", lambda keys, _: (*keys, *keys)[:usable])
+    monkeypatch.setattr(layouts, "parse", lambda *_: DATA._replace(ssh_keys=(TEXT, TEXT)))
+    data = read(bundle, Root("/")).data
+    assert (data.ssh_keys, data.partial_keys) == ((TEXT,) * usable or None, usable == 1)
 
 
 def test_a_file_that_an_administrator_changed_stays(root: Root) -> None:

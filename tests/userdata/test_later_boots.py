@@ -16,6 +16,7 @@ from .planning import apply_twice, dry_run, make_drive
 from .test_plan_users import lines_of, real_accounts
 
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBnXGPTYVDg0mLdLYgdTFrcN7pSYKlXwWmDlj3cNdXZ5 other"
+THIRD = OTHER.replace("AAAIBnX", "AAAIBnY").replace("other", "third")
 GOOD = f"""\
 hostname: mine
 ssh_authorized_keys: ['{OTHER}']
@@ -98,6 +99,56 @@ def test_an_error_that_was_there_from_the_first_holds_nothing_back(
     done = agent(drive, guest)
     assert "all but the network" not in done.err
     assert rig.KEY not in (guest / "home/debian/.ssh/authorized_keys").read_text()
+
+
+def test_D8_a_key_that_cannot_be_used_takes_no_key_away(guest: Path, tmp_path: Path) -> None:
+    """Neither at its own place nor at another: the good ones come, and those before stay."""
+    drive = make_drive(tmp_path, "", uuid="i-1", public_keys={"a": rig.KEY, "b": OTHER})
+    apply_twice(drive, guest)
+    keys = guest / "home/debian/.ssh/authorized_keys"
+    make_drive(tmp_path, "", uuid="i-1", public_keys={"a": THIRD, "b": "ssh-nothing AAAA"})
+    for _ in range(2):
+        done = agent(drive, guest)
+        assert done.status == 1
+        assert "keys of the boot before stay: one that the source gives cannot be used" in done.err
+        assert keys.read_text().splitlines()[1:-1] == [THIRD, rig.KEY, OTHER]
+    make_drive(tmp_path, "", uuid="i-1", public_keys={"a": THIRD, "b": OTHER})
+    apply_twice(drive, guest)
+    assert keys.read_text().splitlines()[1:-1] == [THIRD, OTHER]
+    # Another instance has no claim to the keys of the one before.
+    make_drive(tmp_path, "", uuid="i-2", public_keys={"a": rig.KEY, "b": "ssh-nothing AAAA"})
+    assert agent(drive, guest).status == 1
+    assert keys.read_text().splitlines()[1:-1] == [rig.KEY]
+
+
+@pytest.mark.parametrize("text", ["", f"ssh_authorized_keys: ['{THIRD}']\n"])
+def test_D8_keys_go_only_where_the_source_says_that_there_are_none(
+    guest: Path, tmp_path: Path, text: str
+) -> None:
+    mine = [THIRD] if text else []
+    drive = make_drive(tmp_path, text, **META)
+    apply_twice(drive, guest)
+    keys = guest / "home/debian/.ssh/authorized_keys"
+    make_drive(tmp_path, text, hostname="other")
+    apply_twice(drive, guest)
+    assert (guest / "etc/hostname").read_text() == "other\n"
+    assert keys.read_text().splitlines()[1:-1] == [*mine, rig.KEY]
+    make_drive(tmp_path, text, hostname="other", public_keys={})
+    apply_twice(drive, guest)
+    assert keys.read_text().splitlines()[1:-1] == mine
+
+
+def test_D8_keys_that_an_administrator_changed_stay_beside_a_bad_one(
+    guest: Path, tmp_path: Path
+) -> None:
+    drive = make_drive(tmp_path, "", public_keys={"a": rig.KEY, "b": OTHER})
+    apply_twice(drive, guest)
+    keys = guest / "home/debian/.ssh/authorized_keys"
+    changed = keys.read_text().replace(f"{OTHER}\n", "")
+    keys.write_text(changed)
+    make_drive(tmp_path, "", public_keys={"a": THIRD, "b": "ssh-nothing AAAA"})
+    assert agent(drive, guest).status == 1
+    assert keys.read_text() == changed
 
 
 def test_D4_another_instance_runs_nothing_of_the_one_before(guest: Path, tmp_path: Path) -> None:

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     Lines = list[tuple[str, Origin]]
     Login = Block | UserPassword | PasswordState | ConsolePassword
 
+_LOST_KEYS = (
+    "keys of the boot before stay: one that the source gives cannot be used; correct the value "
+    "that is named in the error"
+)
+_NO_WORD_OF_KEYS = (
+    "keys of the boot before stay: the metadata do not say which keys the instance has; "
+    "public_keys: {} says that it has none"
+)
+
 
 class Accounts(NamedTuple):
     """The accounts that keys and passwords can be for.
@@ -81,6 +90,10 @@ def _authorized_keys(
 ) -> list[Block]:
     """Return the lines for each account's authorized_keys, sshd(8)."""
     homes = {person.name: person.home for person in accounts.people}
+    # A key goes only where the source says which keys there are, and all of them can be used.
+    partial = _LOST_KEYS if ask.data.partial_keys else ""
+    if ask.data.ssh_keys is None:
+        partial = _NO_WORD_OF_KEYS
     blocks = []
     for name, lines in keys.items():
         why = lines[0][1]
@@ -90,7 +103,7 @@ def _authorized_keys(
         path = (homes.get(name) or _home(ask, name)) + defs.AUTHORIZED_KEYS
         texts = tuple(line for line, _ in lines)
         block = Block("block", path, texts, style="block", user=name, mode=0o600, why=why)
-        blocks.append(block._replace(lets_in=lets_in(texts)))
+        blocks.append(block._replace(lets_in=lets_in(texts), partial=partial))
     return blocks
 
 

@@ -28,7 +28,8 @@ class Block(NamedTuple):
 
     ``style`` "block" keeps them between two marker lines, "line" marks each line's end.
     The file belongs to ``user``; a new one gets ``mode``.  ``lets_in``: one of the lines is an SSH
-    key that someone can log in with.
+    key that someone can log in with.  ``partial``: why these may not be all lines that there should
+    be, empty if they are; otherwise those of an earlier run for this instance stay behind them.
     """
 
     kind: Literal["block"]
@@ -39,6 +40,7 @@ class Block(NamedTuple):
     mode: int
     why: Origin
     lets_in: bool = False
+    partial: str = ""
 
     @property
     def key(self) -> str:
@@ -49,12 +51,17 @@ class Block(NamedTuple):
         """Compare with the file's lines.  Raises Refused, OSError."""
         path = view.follow(self.path)
         found = view.file(path)
-        text = render(self.lines, self.style)
-        have, want = digest(extract(found.content or b"", self.style)), digest(text)
-        if have == want:
-            return Outcome(record={self.key: want})
-        if view.is_edited(self.key, have):
+        have, text = extract(found.content or b"", self.style), render(self.lines, self.style)
+        if have == text:
+            return Outcome(record={self.key: digest(text)})
+        if view.is_edited(self.key, digest(have)):
             return view.keep(self.key, self.path)
+        earlier = () if not self.partial or not view.is_done(self.key) else self._other_lines(have)
+        problems = (self.why.warning(f"{self.path}: {self.partial}"),) if earlier else ()
+        text = render((*self.lines, *earlier), self.style)
+        record = {self.key: digest(text)}
+        if have == text:
+            return Outcome(record=record, problems=problems)
         change = WriteFile(
             "write",
             path,
@@ -68,7 +75,12 @@ class Block(NamedTuple):
             edits=True,
             keys=(self.key,),
         )
-        return Outcome((change,), record={self.key: want})
+        return Outcome((change,), record=record, problems=problems)
+
+    def _other_lines(self, have: bytes) -> tuple[str, ...]:
+        """Return the lines of a block as it is that are not among those that are wanted."""
+        lines = [line.decode() for line in have.splitlines()[1:-1]]
+        return tuple(line for line in lines if line not in self.lines)
 
 
 def undo(key: str, view: View) -> Outcome:
