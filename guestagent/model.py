@@ -335,3 +335,15 @@ class Facts(NamedTuple):
     def account(self, name: str) -> Account | None:
         """Return the account with a name; None if there is none."""
         return next((entry for entry in self.accounts if entry.name == name), None)
+
+    def os_release(self, key: str) -> str:
+        """Return the value of a key of os-release(5), empty if it has none."""
+        for line in self.texts.get(defs.OS_RELEASE, "").splitlines():
+            name, _, value = line.partition("=")
+            if name == key:
+                return value.strip().strip("\"'")
+        return ""
+
+    def is_like(self, distribution: str) -> bool:
+        """Tell whether the guest is of that distribution or a derivative of it."""
+        return distribution in (self.os_id, *self.os_release("ID_LIKE").split())

@@ -30,7 +30,7 @@ class Settings(NamedTuple):
     user_sudo: bool = True
     hostname_manage: bool = True
     hostname_fqdn: bool = False
-    hosts_manage: bool = False
+    hosts_manage: bool = True
     ssh_keys_for: tuple[str, ...] = ("default",)
     ssh_host_keys: bool = True
     ssh_host_key_types: tuple[str, ...] = ("ed25519", "ecdsa", "rsa")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired import os_release
 from guestagent.errors import FieldError
 from guestagent.parse.fields import base64
 from guestagent.plan.kinds.file import File
@@ -71,7 +70,7 @@ def _family(facts: Facts) -> str:
     has_fedoras = _UPDATE_FEDORA in facts.programs
     if not has_debians and not has_fedoras:
         return ""
-    if os_release.is_like(facts, "suse"):
+    if facts.is_like("suse"):
         return "suse"
     return "debian" if has_debians else "fedora"
 

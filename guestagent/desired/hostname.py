@@ -75,10 +75,10 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     if data.hostname is None:
         return
     short, full = names(data)
+    static, why = short, data.hostname.origin
+    if settings.hostname_fqdn:
+        static, why = full, (data.fqdn or data.hostname).origin
     if settings.hostname_manage:
-        static, why = short, data.hostname.origin
-        if settings.hostname_fqdn:
-            static, why = full, (data.fqdn or data.hostname).origin
         if len(static) > defs.HOSTNAME_LIMIT:
             reason = f"longer than {defs.HOSTNAME_LIMIT} bytes: cut at the first dot"
             wanted.warn(why, reason)
@@ -89,10 +89,19 @@ def plan(ask: Ask, wanted: Wanted) -> None:
             from guestagent.plan.kinds.hostname import Hostname
 
             wanted.want(Hostname("hostname", static, why))
-    if settings.hosts_manage:
-        from guestagent.plan.kinds.block import Block
+    if settings.hosts_manage and _has_hosts(ask):
+        from guestagent.plan.kinds.block import Hosts
 
         # Debian's convention: 127.0.0.1 is for localhost alone.
-        line = " ".join(("127.0.1.1", *dict.fromkeys((full, short))))
-        path, why = defs.HOSTS_FILE, data.hostname.origin
-        wanted.want(Block("block", path, (line,), style="line", user="root", mode=0o644, why=why))
+        address = "127.0.1.1" if ask.facts.is_like("debian") else "127.0.0.1"
+        given = tuple(dict.fromkeys((full, short)))
+        wanted.want(Hosts("hosts", address, given, own=static, why=data.hostname.origin))
+
+
+def _has_hosts(ask: Ask) -> bool:
+    """Tell whether hosts(5) gets the names: what user data do not ask for must be of use."""
+    if ask.data.setting("manage_etc_hosts") is not None:
+        return True
+    # Without that these may not be the guest's own names, and a file of the source's is whole.
+    written = {item.path for item in ask.planned if item.kind == "file"}
+    return ask.settings.hostname_manage and defs.HOSTS_FILE not in written

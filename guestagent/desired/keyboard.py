@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired import os_release
 from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.script import Script
 
@@ -45,7 +44,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         wanted.error(setting.at("layout"), "must not be empty")
         return
     lines = [f'XKB{field.upper()}="{text}"' for field, text in given.items()]
-    if os_release.is_like(ask.facts, "debian"):
+    if ask.facts.is_like("debian"):
         path = defs.DEFAULT_KEYBOARD
         script = ""
     else:

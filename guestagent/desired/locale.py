@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired import os_release
 from guestagent.desired.shell_quoting import quote
 from guestagent.parse.fields import guest_path
 from guestagent.plan.kinds.block import Block
@@ -95,7 +94,7 @@ def _file(ask: Ask, wanted: Wanted) -> str:
             return path
     # From Debian 13 on /etc/default/locale is a link to locale.conf(5).
     is_link = ask.facts.links.get(defs.DEFAULT_LOCALE, "").endswith("/locale.conf")
-    if os_release.is_like(ask.facts, "debian") and not is_link:
+    if ask.facts.is_like("debian") and not is_link:
         return defs.DEFAULT_LOCALE
     return defs.LOCALE_CONF
 

@@ -8,7 +8,6 @@ configuration; servers by DHCP are used as well.
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired import os_release
 from guestagent.desired.packages.install import APT_GET
 from guestagent.desired.shell_quoting import quote
 from guestagent.errors import FieldError
@@ -83,7 +82,7 @@ def _choose_client(setting: Setting, facts: Facts, wanted: Wanted) -> str:
     why = setting.at("ntp_client") if "ntp_client" in setting.value else setting.at()
     has_chrony = _CHRONY_PROGRAM in facts.programs
     has_timesyncd = _TIMESYNCD in facts.programs
-    has_apt = "apt-get" in facts.programs and os_release.is_like(facts, "debian")
+    has_apt = "apt-get" in facts.programs and facts.is_like("debian")
     can_install = has_apt or "dnf" in facts.programs
     if asked == "auto":
         if has_chrony:
@@ -175,7 +174,7 @@ def _plan_chrony(setting: Setting, facts: Facts, wanted: Wanted) -> None:
             lines.append(f"{directive} {value}{option}")
     if not lines and any(setting.value.get(field) for field in _DIRECTIVES):
         return  # not one of them is valid
-    if os_release.is_like(facts, "debian"):
+    if facts.is_like("debian"):
         path, service, install = defs.CHRONY_CONFS[0], "chrony.service", _INSTALL_APT
     else:
         path, service, install = defs.CHRONY_CONFS[1], "chronyd.service", _INSTALL_DNF

@@ -21,10 +21,11 @@ PROGRAMS = frozenset(("sshd", "ssh-keygen", "sudo"))
 def gather(root: Root) -> Facts:
     """Return the facts of a tree.  Raises Refused and OSError where the tree is unsound."""
     groups = read_groups(root)
+    release = root.text(defs.OS_RELEASE)
     killed = note.read(root)
     facts = Facts(
         live=root.live,
-        os_id=_os_id(root),
+        os_id=_os_id(release),
         hostname=None,
         accounts=tuple(read_accounts(root)),
         groups=tuple(parts[0] for parts in groups),
@@ -36,6 +37,7 @@ def gather(root: Root) -> Facts:
         unfinished=frozenset(killed.accounts),
         appended=killed.appended,
         memberships=_memberships(groups),
+        texts={defs.OS_RELEASE: release},
     )
     if not root.live:
         return facts
@@ -57,9 +59,9 @@ def _memberships(groups: Iterable[list[str]]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _os_id(root: Root) -> str:
-    """Return ``ID=`` of os-release(5)."""
-    for line in root.text(defs.OS_RELEASE).splitlines():
+def _os_id(release: str) -> str:
+    """Return ``ID=`` of the text of os-release(5)."""
+    for line in release.splitlines():
         if line.startswith("ID="):
             return line[3:].strip("\"'")
     return ""

@@ -34,7 +34,7 @@ NETWORK_FILES = [
 TEXT = Text("a key", Origin("drive", "meta_data.json", "public_keys"))
 DATA = InstanceData(hostname=Text("web", Origin("drive", "meta_data.json", "hostname")))
 CONTENT = b"[Network]\nDHCP=yes\n"
-SETTINGS = Settings(network_backend="networkd")
+SETTINGS = Settings(network_backend="networkd", hosts_manage=False)
 
 
 def put(root: Root, path: str) -> dict[str, str]:

@@ -59,7 +59,7 @@ sudo = false
 manage = false
 fqdn = true
 [hosts]
-manage = true
+manage = false
 [ssh]
 keys_for = ["default", "root"]
 host_keys = false
@@ -109,7 +109,7 @@ def test_all_settings_are_read(files: Files) -> None:
         user_sudo=False,
         hostname_manage=False,
         hostname_fqdn=True,
-        hosts_manage=True,
+        hosts_manage=False,
         ssh_keys_for=("default", "root"),
         ssh_host_keys=False,
         ssh_host_key_types=("rsa",),
@@ -207,11 +207,11 @@ def test_a_file_that_is_not_toml_is_an_error_and_the_others_count(
 
 
 def test_later_dropins_win_key_by_key(files: Files) -> None:
-    files.put("[drive]\nwait = 1\n[hosts]\nmanage = true\n")
+    files.put("[drive]\nwait = 1\n[hosts]\nmanage = false\n")
     files.put("[drive]\nwait = 3\n", "90.toml").put("[drive]\nwait = 2\n", "10.toml")
     files.put("[drive]\nwait = 4\n", "99.conf").put("", "95.toml")
     found, problems = files.load()
-    assert (found.drive_wait, found.hosts_manage, problems) == (3.0, True, [])
+    assert (found.drive_wait, found.hosts_manage, problems) == (3.0, False, [])
 
 
 def test_files_that_cannot_be_read_are_problems(files: Files) -> None:

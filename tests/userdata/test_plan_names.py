@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import rig
 
+from guestagent import defs
+from guestagent.errors import Origin
+from guestagent.model import InjectedFile, InstanceData
 from guestagent.plan.kinds.hostname import Hostname
 from userdata.planning import (
     FACTS,
@@ -29,10 +32,10 @@ def static(text: str, **more: object) -> str:
     return files(clean_plan(text, **more))["/etc/hostname"].content.decode()
 
 
-def hosts(text: str) -> list[str]:
-    """The lines that /etc/hosts gets."""
-    blocks = [item for item in clean_plan(text, data=METADATA) if item.kind == "block"]
-    return [line for block in blocks if block.path == "/etc/hosts" for line in block.lines]
+def hosts(text: str, data: InstanceData = METADATA, **more: object) -> list[str]:
+    """The line for the host's own name that /etc/hosts gets."""
+    found = [item for item in clean_plan(text, data=data, **more) if item.kind == "hosts"]
+    return [" ".join((item.address, *item.names)) for item in found]
 
 
 @pytest.mark.parametrize(
@@ -83,12 +86,52 @@ def test_user_data_counts_more_than_the_image_s_settings() -> None:
     )
     resources = clean_plan(text, settings=settings)
     assert files(resources)["/etc/hostname"].content == b"db\n"
-    assert not any(item.kind == "block" for item in resources)
+    assert not any(item.kind == "hosts" for item in resources)
 
 
-@pytest.mark.parametrize("word", ["true", "template", "localhost"])
-def test_each_way_to_manage_hosts_writes_one_line(word: str) -> None:
-    assert hosts(f"fqdn: db.b.org\nmanage_etc_hosts: {word}\n") == ["127.0.1.1 db.b.org db"]
+@pytest.mark.parametrize(
+    "text", ["", *(f"manage_etc_hosts: {word}\n" for word in ("true", "template", "localhost"))]
+)
+def test_the_own_name_is_in_hosts_unless_user_data_say_no(text: str) -> None:
+    named = "fqdn: db.b.org\n"
+    assert hosts(f"{named}{text}") == ["127.0.1.1 db.b.org db"]
+    assert hosts(f"{named}manage_etc_hosts: false\n") == []
+    off = SETTINGS._replace(hosts_manage=False)
+    assert hosts(f"{named}{text}", settings=off) == (["127.0.1.1 db.b.org db"] if text else [])
+
+
+@pytest.mark.parametrize(
+    ("os_id", "like", "address"),
+    [
+        ("debian", "", "127.0.1.1"),
+        ("ubuntu", "debian", "127.0.1.1"),
+        ("linuxmint", '"ubuntu debian"', "127.0.1.1"),
+        ("fedora", "", "127.0.0.1"),
+        ("rocky", '"rhel centos fedora"', "127.0.0.1"),
+        ("", "", "127.0.0.1"),
+    ],
+)
+def test_the_own_name_is_where_the_distribution_has_it(os_id: str, like: str, address: str) -> None:
+    texts = {defs.OS_RELEASE: f"ID={os_id}\nID_LIKE={like}\n"}
+    facts = FACTS._replace(os_id=os_id, texts=texts)
+    assert hosts("", facts=facts) == [f"{address} meta.example.org meta"]
+
+
+def test_hosts_is_left_alone_where_the_name_is_not_the_guest_s_own() -> None:
+    assert hosts("preserve_hostname: true\n") == []
+
+
+@pytest.mark.parametrize("more", ["", ", defer: true"])
+def test_a_whole_hosts_of_user_data_is_left_as_it_is(more: str) -> None:
+    text = f"write_files:\n- {{path: /etc/hosts, content: x{more}}}\n"
+    assert hosts(text) == []
+    assert hosts(text.replace("content", "append: true, content")) != []
+
+
+def test_a_whole_hosts_of_the_metadata_is_left_as_it_is() -> None:
+    origin = Origin("drive", "meta_data.json", "files[0]")
+    data = METADATA._replace(files=(InjectedFile("/etc/hosts", b"x\n", origin),))
+    assert hosts("", data=data) == []
 
 
 @pytest.mark.parametrize(

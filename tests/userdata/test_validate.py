@@ -116,11 +116,12 @@ def test_what_will_be_done_is_told_in_the_order_in_which_it_is_done(write: Any) 
     done = rig.agent("validate", write("a.yaml", CONFIG))
     assert (done.status, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[0].endswith("a.yaml: 7 things to do")
+    assert lines[0].endswith("a.yaml: 8 things to do")
     heads = [line[2:] for line in lines if line[:2] == "# " and line[2] != " "]
     assert heads == [
         "write /etc/hostname (mode 0644)",
         "set the running host name to web1",
+        "write /etc/hosts (mode 0644)",
         "write /srv/a (mode 0644)",
         "early, at each boot: run bootcmd",
         "late, once per instance: run packages",
@@ -136,7 +137,7 @@ def test_each_error_and_warning_has_file_key_line_and_column(write: Any) -> None
     done = rig.agent("validate", path)
     lines = done.out.splitlines()
     assert done.status == 1
-    assert lines[0] == f"{path}: 3 things to do, 1 warning, 3 errors"
+    assert lines[0] == f"{path}: 4 things to do, 1 warning, 3 errors"
     for severity, place in (
         ("error", "users[1].name (line 5, column 3)"),
         ("warning", "packges (line 6, column 1)"),
@@ -180,13 +181,13 @@ def test_several_files_are_told_of_one_by_one_and_one_bad_one_makes_the_status(w
     status, answers = verdict(good, bad, good)
     assert (status, [answer["errors"] for answer in answers]) == (1, [0, 1, 0])
     out = rig.agent("validate", good, bad).out
-    assert out.index(f"{good}: 2 things to do\n") < out.index(f"\n{bad}: nothing to do, 1 error\n")
+    assert out.index(f"{good}: 3 things to do\n") < out.index(f"\n{bad}: nothing to do, 1 error\n")
     assert verdict(good, good)[0] == 0
 
 
 def test_a_dash_reads_standard_input() -> None:
     done = run("validate", "-", content=CONFIG.encode())
-    assert (done.status, done.out.splitlines()[0]) == (0, "standard input: 7 things to do")
+    assert (done.status, done.out.splitlines()[0]) == (0, "standard input: 8 things to do")
 
 
 def test_closed_standard_input_is_an_error_of_that_file() -> None:
@@ -285,7 +286,7 @@ def test_keys_that_change_nothing_are_told(write: Any) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "manage_etc_hosts: true",
+        "manage_etc_hosts: false",
         "allow_public_ssh_keys: false",
         "preserve_hostname: true",
         "prefer_fqdn_over_hostname: true",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.desired import os_release
 from guestagent.desired.packages import sources_list
 from guestagent.desired.packages.openpgp import unarmor
 from guestagent.errors import FieldError
@@ -178,7 +177,7 @@ def _plan_key(armored: str, path: str, why: Origin, wanted: Wanted) -> bool:
 def _variables(primary: str, security: str, facts: Facts) -> dict[str, str]:
     """Return the values of the variables of templates, from the mirrors that are given."""
     variables: dict[str, str] = {}
-    release = os_release.get(facts, "VERSION_CODENAME")
+    release = facts.os_release("VERSION_CODENAME")
     if release:
         variables["RELEASE"] = variables["codename"] = release
     distribution = _DISTRIBUTIONS.get(facts.os_id)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from guestagent.plan.kinds.account import Group, PasswordState, RunTool, User, UserPassword
-    from guestagent.plan.kinds.block import Block
+    from guestagent.plan.kinds.block import Block, Hosts
     from guestagent.plan.kinds.entropy import AddEntropy, Entropy
     from guestagent.plan.kinds.file import File, WriteFile
     from guestagent.plan.kinds.home import MakeHome
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         | PasswordState
         | ConsolePassword
         | Hostname
+        | Hosts
         | HostKeys
         | Entropy
         | Script

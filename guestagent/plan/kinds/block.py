@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _BEGIN, _END = b"# guestagent: begin", b"# guestagent: end"
 _MARK = b" # guestagent"
+_LOCALHOST = "localhost"
+_LOCAL_LINES = ("127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback")
+_LOCAL_NAMES = frozenset((_LOCALHOST, "ip6-localhost", "ip6-loopback"))
 
 
 class Block(NamedTuple):
@@ -83,6 +86,52 @@ class Block(NamedTuple):
         return tuple(line for line in lines if line not in self.lines)
 
 
+class Hosts(NamedTuple):
+    """The host's own names, and localhost, are in hosts(5).
+
+    ``address`` is what ``names`` resolve to.  Where lines of others have ``own``, the name that
+    programs ask for, there is no need of another; nor is there for localhost.
+    """
+
+    kind: Literal["hosts"]
+    address: str
+    names: tuple[str, ...]
+    own: str
+    why: Origin
+
+    @property
+    def path(self) -> str:
+        """Return the path of the file."""
+        return defs.HOSTS_FILE
+
+    @property
+    def key(self) -> str:
+        """Return the key under which the state remembers this."""
+        return applied.block(self.path)
+
+    def compare(self, view: View) -> Outcome:
+        """Compare with the file's lines.  Raises Refused, OSError."""
+        content = view.file(view.follow(self.path)).content or b""
+        lines = self._lines(content, known=view.is_done(self.key))
+        block = Block("block", self.path, lines, "line", user="root", mode=0o644, why=self.why)
+        return block.compare(view)
+
+    def _lines(self, content: bytes, *, known: bool) -> tuple[str, ...]:
+        """Return the lines that are guestagent's.
+
+        Lines that it wrote for this instance (``known``) stay, whatever others add later.
+        """
+        mine = extract(content, "line").splitlines()
+        ours = _names(mine) if known else set()
+        theirs = _names(line for line in content.splitlines() if line not in mine)
+        lines: tuple[str, ...] = ()
+        if _LOCALHOST in ours or _LOCALHOST not in theirs:
+            lines = _LOCAL_LINES
+        if ours - _LOCAL_NAMES or self.own.lower() not in theirs:
+            lines = (*lines, " ".join((self.address, *self.names)))
+        return lines
+
+
 def undo(key: str, view: View) -> Outcome:
     """Take guestagent's lines out of the file, if they are as they were written."""
     _, path = applied.split(key)
@@ -94,8 +143,11 @@ def undo(key: str, view: View) -> Outcome:
         return Outcome()
     if found.content is None or found.mode is None or applied.replaced(path) in view.recorded:
         return Outcome()
-    if digest(extract(found.content, style)) != view.recorded[key]:
+    mine = extract(found.content, style)
+    if digest(mine) != view.recorded[key]:
         return Outcome(kept=(path,))
+    if not mine:
+        return Outcome()
     change = WriteFile(
         "write",
         target,
@@ -148,3 +200,12 @@ def merge(content: bytes, new: bytes, style: str) -> bytes:
         head += b"\n"  # else the first of the new lines would be a part of the last one
     tail = [line for number, line in enumerate(lines) if number > start and number not in mine]
     return head + new + b"".join(tail)
+
+
+def _names(lines: Iterable[bytes]) -> set[str]:
+    """Return the names that lines of hosts(5) give to addresses, in small letters."""
+    names: set[str] = set()
+    for line in lines:
+        words = line.partition(b"#")[0].decode("utf-8", "replace").lower().split()
+        names.update(words[1:])
+    return names

@@ -22,6 +22,6 @@ KEYS = {
     "preserve_hostname": Field(flag(), "Leave the host name alone.  Default: false."),
     "manage_etc_hosts": Field(
         Choice(True, False, "localhost", old=(*FLAG_WORDS, ("template", True))),
-        "Keep the host name in /etc/hosts; localhost keeps only its own line.  Default: false.",
+        "Keep the host's own name, and localhost, in /etc/hosts.  Default: true.",
     ),
 }
