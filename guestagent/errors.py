@@ -11,10 +11,13 @@ from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, Literal, TypeVar
 
     T = TypeVar("T")
+
+_STEP_LIMIT = 64  # characters
+_ONE_MORE = "1 more problem is"
 
 
 class Problem(NamedTuple):
@@ -44,6 +47,9 @@ class Origin(NamedTuple):
 
     def under(self, step: str | int) -> Origin:
         """Return the origin of a part of the value: of an object's key, or of a list's index."""
+        # A name of 1 MiB would be in every problem below it.
+        if isinstance(step, str) and len(step) > _STEP_LIMIT:
+            step = f"{step[:_STEP_LIMIT]}..."
         if isinstance(step, int):
             key = f"{self.key}[{step}]"
         elif self.key:
@@ -61,24 +67,70 @@ class Origin(NamedTuple):
         return Problem("warning", self.source, self.document, self.key, reason)
 
 
+class _Count:
+    """How many problems of one document a collector has kept, and how many it has left out.
+
+    ``severity`` is that of the worst that were left out.
+    """
+
+    __slots__ = ("kept", "left_out", "severity")
+
+    def __init__(self) -> None:
+        self.kept = self.left_out = 0
+        self.severity: Literal["error", "warning"] = "warning"
+
+    def leave_out(self, number: int, severity: Literal["error", "warning"]) -> None:
+        """Count problems that are not kept."""
+        self.left_out += number
+        if severity == "error":
+            self.severity = severity
+
+
 class Problems:
     """A collector of problems: a reader reports a bad value to it, and reads on.
 
-    With a ``limit``, only so many problems are kept, and one more that says that there are others.
+    Of each document, ``defs.MAX_PROBLEMS`` are kept; the others are counted.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = limit
-        self.problems: list[Problem] = []
+    def __init__(self) -> None:
+        self._kept: list[Problem] = []
+        self._documents: dict[tuple[str, str], _Count] = {}
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The problems, and one more for each document that says how many others it has."""
+        return [*self._kept, *self._left_out()]
+
+    def _left_out(self) -> Iterator[Problem]:
+        for (source, document), count in self._documents.items():
+            if count.left_out:
+                more = f"{count.left_out} more problems are" if count.left_out > 1 else _ONE_MORE
+                reason = f"{more} not listed; correct those that are, and look again"
+                yield Problem(count.severity, source, document, "", reason)
 
     def add(self, *problems: Problem) -> None:
-        """Keep problems, unless there are too many already."""
+        """Keep problems, or count them where their document has too many already."""
         for problem in problems:
-            if self.limit is None or len(self.problems) < self.limit:
-                self.problems.append(problem)
-            elif len(self.problems) == self.limit:
-                reason = "there are more problems than can be listed"
-                self.problems.append(problem._replace(severity="error", reason=reason))
+            count = self._count(problem.source, problem.document)
+            if count.kept < defs.MAX_PROBLEMS:
+                count.kept += 1
+                self._kept.append(problem)
+            else:
+                count.leave_out(1, problem.severity)
+
+    def add_all(self, other: Problems) -> None:
+        """Keep or count all that another collector has kept or counted."""
+        self.add(*other._kept)
+        for (source, document), count in other._documents.items():
+            if count.left_out:
+                self._count(source, document).leave_out(count.left_out, count.severity)
+
+    def is_full(self, origin: Origin) -> bool:
+        """Tell whether problems of the origin's document are only counted from now on."""
+        return self._count(origin.source, origin.document).kept >= defs.MAX_PROBLEMS
+
+    def _count(self, source: str, document: str) -> _Count:
+        return self._documents.setdefault((source, document), _Count())
 
     def error(self, origin: Origin, reason: str) -> None:
         """Keep an error: the value at the origin is left out."""

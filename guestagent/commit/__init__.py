@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from guestagent.errors import Problem
     from guestagent.plan.kinds import Change
     from guestagent.plan.kinds.file import WriteFile
+    from guestagent.plan.kinds.script import StageScript
     from guestagent.system.root import Root
 
     C = TypeVar("C", bound=Change)
@@ -62,10 +63,12 @@ class _Commit:
         """Go through the phases."""
         files = [change for change in self.changes if change.kind in ("write", "step")]
         late = [change for change in self.changes if change.kind == "write_later"]
+        carriers: list[tuple[StageScript, list[WriteFile]]] = []
         if late:
-            from guestagent.plan.kinds.late import make_carrier
+            from guestagent.plan.kinds.late import divide, make_carrier
 
-            files.append(make_carrier(late, self.instance))
+            carriers = [(make_carrier(part, self.instance), part) for part in divide(late)]
+            files += [script for script, _ in carriers]
         homes = [change.home for change in self.changes if change.kind in ("add_user", "make_home")]
         own, users = file.divide_by_writer(files, self.root, homes)
         staging = file.Staging(self.root, self._fail)
@@ -79,8 +82,8 @@ class _Commit:
             staging.end()
         for change in users:
             self._attempt(change, file.write_as_user, (Refused, OSError))
-        if late:
-            self._fail_with(files[-1], late)
+        for script, part in carriers:
+            self._fail_with(script, part)
         self._do_the_rest({change.path for change in own})
         return self.failed
 

@@ -68,7 +68,7 @@ def _plan_network(ask: Ask, written: Container[str], wanted: Wanted) -> None:
 
     found = Wanted()
     network.plan(ask, found)
-    wanted.add(*found.problems)
+    wanted.add_all(found)
     for item in found.resources:
         if item.kind != "file" or item.path not in written:
             wanted.want(item)

@@ -26,6 +26,7 @@ _BITS_TEXT = "setuid, setgid and sticky bits are not allowed: use runcmd with ch
 _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _NAME_LIMIT = 32  # of useradd(8)
 _TOO_LARGE = f"is larger than {defs.FILE_LIMIT >> 20} MiB"
+_TOO_LARGE_IN_ALL = f"makes the file larger than {defs.FILE_LIMIT >> 20} MiB; left out"
 _TOO_LARGE_TOGETHER = f"makes all files together larger than {defs.UNPACKED_LIMIT >> 20} MiB"
 _REPLACED = "has no effect: a later item writes the same file"
 _CLOUD_INIT_ONLY = "is read by cloud-init only"
@@ -58,6 +59,8 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         room -= len(file.content)
         if room < 0:
             wanted.error(_content_origin(setting, index), _TOO_LARGE_TOGETHER)
+        elif file.kind == "append" and not _has_room(file, found):
+            wanted.error(_content_origin(setting, index), _TOO_LARGE_IN_ALL)
         elif file.kind == "append":
             _append(file, item, found)
         else:
@@ -129,6 +132,12 @@ def _replace(new: File, found: Found, wanted: Wanted) -> None:
         if earlier is not None:
             wanted.warn(earlier.why, _REPLACED)
     found[new.path, new.late] = new
+
+
+def _has_room(new: File, found: Found) -> bool:
+    """Tell whether a file that gets more is not larger than any other may be."""
+    earlier = found.get((new.path, new.late))
+    return earlier is None or len(earlier.content) + len(new.content) <= defs.FILE_LIMIT
 
 
 def _append(new: File, item: dict[str, Any], found: Found) -> None:

@@ -11,7 +11,7 @@ from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.stacks.rendered import FileChange
 from guestagent.system import ownfiles
-from guestagent.system.jsontext import loads
+from guestagent.system.jsontext import loads_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def reload_postponed(root: Root) -> list[str]:
         return []
     ownfiles.remove(root, defs.RELOAD_FILE)
     try:
-        kept = loads(content)
+        kept = loads_own(content)
     except FieldError as error:
         return [f"{defs.RELOAD_FILE}: {error}"]
     changes = []

@@ -15,7 +15,7 @@ from guestagent.memory import applied, state
 from guestagent.plan.kinds.file import WriteFile
 from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.system import ownfiles
-from guestagent.system.jsontext import loads
+from guestagent.system.jsontext import loads_own
 from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
@@ -93,7 +93,7 @@ def _read(root: Root) -> dict[str, Any]:
     Nothing is kept in a damaged file, which must not stop every later run.
     """
     try:
-        kept = loads(root.read(defs.ROLLBACK_FILE) or b"")
+        kept = loads_own(root.read(defs.ROLLBACK_FILE) or b"")
     except FieldError:
         kept = None
     if isinstance(kept, dict):

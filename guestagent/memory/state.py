@@ -6,6 +6,7 @@ It holds digests of what was applied, and no secret.
 from __future__ import annotations
 
 from guestagent import VERSION, defs
+from guestagent.errors import Origin
 from guestagent.record import NamedTuple
 from guestagent.system import ownfiles
 
@@ -13,10 +14,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from guestagent.errors import Problem
     from guestagent.sources.bundle import Bundle
     from guestagent.system.root import Root
 
 _VERSION = 1
+_LOST = (
+    "is damaged, or of another version: what was applied before is not known, so this run is taken "
+    "for the first, applies everything and writes a new one; if it happens again, check the disk"
+)
 
 
 class State(NamedTuple):
@@ -61,34 +67,66 @@ def load(root: Root) -> State:
 
     Raises OSError where the tree fails.
     """
-    value = ownfiles.read(root, defs.STATE_FILE)
     # A state that cannot be understood must not stop every run: the next one is a first one.
+    return _read(root) or State()
+
+
+def explain_loss(root: Root, found: State) -> Problem | None:
+    """Return a warning if ``load`` found nothing because the file cannot be understood.
+
+    Raises OSError.
+    """
+    if found.configured or not root.exists(defs.STATE_FILE) or _read(root) is not None:
+        return None
+    return Origin("guestagent", defs.STATE_FILE, "").warning(_LOST)
+
+
+def _read(root: Root) -> State | None:
+    value = ownfiles.read(root, defs.STATE_FILE)
     if not isinstance(value, dict) or value.get("version") != _VERSION:
-        return State()
+        return None
     try:
         return _decode(value)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
-        return State()
+        return None
 
 
 def _decode(value: dict[str, Any]) -> State:
+    """Raise one of several exceptions where a value is not as ``save`` writes it."""
     return State(
         configured=value["configured"] is True,
-        instance_id=str(value["instance_id"]),
-        availability_zone=str(value["availability_zone"]),
-        project_id=str(value["project_id"]),
-        record={str(key): str(item) for key, item in value["record"].items()},
-        seen=tuple(value["seen"]),
-        watched=tuple(value["watched"]),
-        salt=str(value["salt"]),
-        fingerprint=str(value["fingerprint"]),
+        instance_id=_text(value["instance_id"]),
+        availability_zone=_text(value["availability_zone"]),
+        project_id=_text(value["project_id"]),
+        record={_text(key): _text(item) for key, item in value["record"].items()},
+        seen=_texts(value["seen"]),
+        watched=_texts(value["watched"]),
+        salt=_hexadecimal(value["salt"]),
+        fingerprint=_text(value["fingerprint"]),
         drive=value["drive"] is True,
-        documents={str(key): str(item) for key, item in value["documents"].items()},
+        documents={_text(key): _text(item) for key, item in value["documents"].items()},
         time=int(value["time"]),
-        user_data=str(value["user_data"]),
-        user_data_salt=str(value["user_data_salt"]),
-        rejected=str(value["rejected"]),
+        user_data=_text(value["user_data"]),
+        user_data_salt=_hexadecimal(value["user_data_salt"]),
+        rejected=_text(value["rejected"]),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:  # no path has a NUL
+        raise TypeError
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple(_text(item) for item in value)
+
+
+def _hexadecimal(value: Any) -> str:
+    bytes.fromhex(_text(value))
+    return str(value)
 
 
 def save(root: Root, state: State) -> None:

@@ -116,7 +116,8 @@ class _Reader:
             for line in value.splitlines():
                 if not line.strip():
                     continue
-                key = self._check(self._origin(self.document, name), line, fields.ssh_key)
+                origin = self._origin(self.document).under(name)
+                key = self._check(origin, line, fields.ssh_key)
                 if key is not None:
                     found.append(key)
                 else:
@@ -160,7 +161,9 @@ class _Reader:
             if content is not None:
                 # What is not UTF-8 becomes a character that no validator lets through.
                 found[name] = content.decode("utf-8", "replace").strip()
-        for number in self.bundle.names(f"{self.where}/{_TREE}/public-keys"):
+        numbers = self.bundle.names(f"{self.where}/{_TREE}/public-keys")
+        self.lost_keys = len(numbers) > defs.MAX_KEYS
+        for number in numbers[: defs.MAX_KEYS]:
             name = f"public-keys/{number}/openssh-key"
             content = self._read_bytes(f"{_TREE}/{name}")
             self.lost_keys |= content is None

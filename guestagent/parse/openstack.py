@@ -51,7 +51,7 @@ def _versions(bundle: Bundle) -> list[str]:
     """Return the versions that a source has, in the order in which they are looked at."""
     names = bundle.names("openstack")
     # Other names may be anything: a service lists what it likes.
-    dated = sorted((name for name in names if is_dated(name)), reverse=True)
+    dated = sorted((name for name in names if is_dated(name)), reverse=True)[: defs.MAX_VERSIONS]
     return [version for version in ("latest", *dated) if version in names]
 
 
@@ -116,10 +116,12 @@ class _Reader:
 
     def read(self) -> InstanceData:
         """Return what all documents say."""
+        # In the order in which people read the problems.
+        instance_id, hostname = self.read_instance_id(), self._read_hostname()
         ssh_keys, partial_keys = self._read_ssh_keys()
         data = InstanceData(
-            instance_id=self.read_instance_id(),
-            hostname=self._read_hostname(),
+            instance_id=instance_id,
+            hostname=hostname,
             ssh_keys=ssh_keys,
             partial_keys=partial_keys,
             admin_pass=self._read_admin_pass(),
@@ -243,7 +245,7 @@ class _Reader:
         found = reader.read()
         if len(found) > defs.MAX_KEYS:
             meta.error("public_keys", f"has more than {defs.MAX_KEYS} keys; the rest is left out")
-        self.problems.add(*problems.problems)
+        self.problems.add_all(problems)
         errors = any(problem.severity == "error" for problem in problems.problems)
         lost = errors or _META in self.odd_names
         if not found:

@@ -12,6 +12,8 @@ from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.parse import fields
 
+_NOTHING_OF_IT = "the settings of this file have no effect: correct it"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,11 +151,17 @@ def parse_settings(content: bytes, file: Origin, problems: Problems) -> dict[str
     except tomllib.TOMLDecodeError as error:
         problems.error(file, f"not TOML: {error}")
         return {}
+    except RecursionError:
+        problems.error(file, f"not used: nested too deep; {_NOTHING_OF_IT}")
+        return {}
+    except ValueError:  # of int(), from 4300 digits on
+        problems.error(file, f"not used: a number in it has too many digits; {_NOTHING_OF_IT}")
+        return {}
     found: dict[str, Any] = {}
     for table, values in tables.items():
-        origin = file._replace(key=table)
+        origin = file.under(table)
         if table not in CHECKS:
-            problems.error(origin, _unknown(table, CHECKS))
+            problems.error(origin, _unknown(table, CHECKS, counted=problems.is_full(file)))
         elif not isinstance(values, dict):
             problems.error(origin, f"must be a table: [{table}]")
         else:
@@ -168,7 +176,8 @@ def _check_table(
     for key, value in values.items():
         check = CHECKS[table].get(key)
         if check is None:
-            problems.error(origin.under(key), _unknown(key, CHECKS[table]))
+            counted = problems.is_full(origin)
+            problems.error(origin.under(key), _unknown(key, CHECKS[table], counted=counted))
             continue
         usable = problems.take(origin.under(key), check, value)
         if usable is not None:
@@ -176,8 +185,11 @@ def _check_table(
     return found
 
 
-def _unknown(name: str, known: dict[str, Any]) -> str:
+def _unknown(name: str, known: dict[str, Any], *, counted: bool) -> str:
+    """Return what is wrong with a name; ``counted``: it is only counted, and to compare is slow."""
+    if counted:
+        return "is unknown; ignored"
     from difflib import get_close_matches
 
-    near = get_close_matches(name, known, n=1, cutoff=0.0)
+    near = get_close_matches(name[: defs.NAME_LIMIT], known, n=1, cutoff=0.0)
     return f"is unknown; ignored; the most similar name is {near[0]}"

@@ -57,7 +57,7 @@ def diff(
         try:
             view.take(resource.compare(view))
         except (Refused, OSError) as error:
-            view.problems.append(_problem(resource, error))
+            view.problems.add(_problem(resource, error))
             view.take(view.remember(resource.key))
     if first and root.exists(defs.STATE_DIR):  # guestagent ran before, for another instance
         from guestagent.plan.kinds.script import remove_leftovers
@@ -74,7 +74,7 @@ def diff(
             view.take(_undo(key, view))
         else:
             view.take(Outcome(record={key: recorded[key]}))
-    return Plan(tuple(view.changes), tuple(view.kept), tuple(view.problems), view.record)
+    return Plan(tuple(view.changes), tuple(view.kept), tuple(view.problems.problems), view.record)
 
 
 def _problem(resource: Resource, error: Refused | OSError) -> Problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stat import S_IMODE, S_ISREG
 
-from guestagent.errors import Refused
+from guestagent.errors import Problems, Refused
 from guestagent.memory import applied
 from guestagent.record import NamedTuple
 
@@ -101,7 +101,7 @@ class View:
         self.changes: list[Change] = []
         self.kept: list[str] = []
         self.record: dict[str, str] = {}
-        self.problems: list[Problem] = []
+        self.problems = Problems()
         self._entries: dict[str, Entry | None] = {}
 
     # Memory
@@ -189,7 +189,7 @@ class View:
             self._add(change)
         self.kept += outcome.kept
         self.record.update(outcome.record)
-        self.problems += outcome.problems
+        self.problems.add(*outcome.problems)
 
     def _add(self, change: Change) -> None:
         """Add a change; an earlier one that writes the same file becomes part of it."""

@@ -45,7 +45,7 @@ class Wanted(Problems):
     def include(self, other: Wanted) -> None:
         """Want what another collector has, and keep its problems."""
         self.want(*other.resources)
-        self.add(*other.problems)
+        self.add_all(other)
 
     def take_each(self, setting: Setting, field: str, check: Callable[[Any], T]) -> list[T]:
         """Return what a validator makes of the items of a list in a setting, which may be missing.

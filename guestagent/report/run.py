@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from guestagent.plan.kinds import Change
     from guestagent.system.root import Root
 
+# What the entries of a report's lists are made of.
+_FORMS: dict[str, dict[str, Any]] = {
+    "problems": dict.fromkeys(Problem._fields, str),
+    "changes": {"what": str, "why": str},
+    "scripts": {"stage": str, "name": str, "status": (int, str), "seconds": (int, float)},
+}
+
 
 class Report(NamedTuple):
     """What a run found, did, and could not do.
@@ -123,6 +130,28 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def read(root: Root) -> dict[str, Any]:
-    """Return the report in the file; empty where there is none that can be understood."""
+    """Return the report in the file; empty where there is none that can be understood.
+
+    Raises OSError.
+    """
     found = ownfiles.read(root, defs.REPORT_FILE)
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and _is_sound(found) else {}
+
+
+def _is_sound(found: dict[str, Any]) -> bool:
+    """Tell whether a report has all that ``as_json`` and ``report.additions`` put into one."""
+    given = {"scripts": [], **found}
+    for key, value in {**as_json(Report()), "scripts": []}.items():
+        types = list if isinstance(value, tuple) else (int, float) if value == 0.0 else type(value)
+        if not isinstance(given.get(key), types):
+            return False
+    for name, form in _FORMS.items():
+        for entry in given[name]:
+            if not isinstance(entry, dict) or entry.keys() != form.keys():
+                return False
+            if not all(isinstance(entry[key], types) for key, types in form.items()):
+                return False
+    times = given["steps_ms"].values()
+    return all(isinstance(name, str) for name in given["kept"]) and all(
+        isinstance(time, int | float) for time in times
+    )

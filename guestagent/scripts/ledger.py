@@ -12,8 +12,8 @@ from guestagent import defs
 from guestagent.errors import FieldError, Refused
 from guestagent.record import NamedTuple
 from guestagent.scripts.staged import Script
-from guestagent.system.jsontext import dumps, loads
-from guestagent.system.ownfiles import open_folder, replace
+from guestagent.system.jsontext import loads_own
+from guestagent.system.ownfiles import encode, open_folder, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Ledger:
         """Take over what earlier runners wrote.  Raises Refused, OSError, FieldError."""
         content = self.root.read(defs.LEDGER_FILE)
         if content is not None:
-            self.entries = _decode(loads(content))
+            self.entries = _decode(loads_own(content))
 
     def find(self, script: Script) -> Entry | None:
         """Return the entry because of which a script must not run, or None if it must."""
@@ -107,7 +107,7 @@ class Ledger:
     def write(self) -> None:
         """Write all entries durably.  Raises OSError, Refused."""
         entries = [{**entry._asdict(), "script": entry.script._asdict()} for entry in self.entries]
-        content = f"{dumps({'version': _VERSION, 'entries': entries})}\n".encode()
+        content = encode(defs.LEDGER_FILE, {"version": _VERSION, "entries": entries})
         parent, _, name = defs.LEDGER_FILE.rpartition("/")
         directory = open_folder(self.root, parent)
         try:

@@ -122,6 +122,8 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, requests.ConnectionError):
         return "cannot be reached"
+    if isinstance(error, ValueError):  # also where a Location header is not UTF-8
+        return "it, or where it redirects to, is not a URL; nothing was sent there"
     return type(error).__name__
 
 

@@ -58,6 +58,11 @@ def digest_document(content: bytes, salt: str) -> str:
     return digest(content, key=bytes.fromhex(salt))
 
 
+def _encode(names: str) -> bytes:
+    """Return names as bytes; on a medium, they need not be UTF-8."""
+    return names.encode("utf-8", "surrogateescape")
+
+
 class Unreadable(GuestagentError):
     """A document exists and cannot be used: too large, a symbolic link, not a file."""
 
@@ -118,9 +123,9 @@ class Bundle:
         """
         key = folder + "/"
         if key not in self.seen:
-            self.seen[key] = "\0".join(self._transport.names(folder)).encode()
+            self.seen[key] = _encode("\0".join(self._transport.names(folder)))
         listing = self.seen[key]
-        return listing.decode().split("\0") if listing else []
+        return listing.decode("utf-8", "surrogateescape").split("\0") if listing else []
 
     def fingerprint(self, seen: Iterable[str], salt: bytes) -> str:
         """Return a keyed digest of what the source has now, for names as in ``seen``.
@@ -132,7 +137,7 @@ class Bundle:
             content = self._read_again(name)
             # The size tells where a document ends, and a missing one from an empty one.
             size = -1 if content is None else len(content)
-            said += f"{name}\0{size}\n".encode()
+            said += _encode(f"{name}\0{size}\n")
             said += content or b""
         return digest(said, key=salt)
 

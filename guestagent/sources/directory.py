@@ -73,14 +73,28 @@ class Directory:
             return []
         if here is None:
             return []
+        names = []
         try:
-            return sorted(os.listdir(here))
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    names.append(entry.name)
+                    if len(names) > defs.MAX_NAMES:
+                        raise too_many_names("/".join(folders))
         finally:
             os.close(here)
+        return sorted(names)
 
     def close(self) -> None:
         """Close the directory; a mount that is attached nowhere else ends with it."""
         os.close(self._fd)
+
+
+def too_many_names(where: str) -> SourceBroken:
+    """Return the error of a source in which a folder has more names than are read."""
+    return SourceBroken(
+        f"{where or 'its top folder'}: has more than {defs.MAX_NAMES} names, as no config drive "
+        "has; nothing of the source is applied: remove what does not belong there"
+    )
 
 
 def _patiently(name: str, read: Callable[[], T]) -> T:

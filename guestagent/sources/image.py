@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from guestagent.errors import SourceBroken
 from guestagent.sources.bundle import Unreadable
+from guestagent.sources.directory import too_many_names
 from guestagent.system.tools import find_program, run
 
 _MAX_LISTING = 1 << 20
@@ -30,7 +31,7 @@ class Image:
 
     def _list_iso(self, tool: str) -> frozenset[str]:
         argv = [tool, "-indev", f"stdio:{self._path}", "-find", "/", "-type", "f"]
-        listing = self._output(argv, _MAX_LISTING).decode("utf-8", "replace")
+        listing = self._list(argv)
         # A line for each file, with its path in single quotes as for a shell; other lines are
         # messages.
         lines = (line.strip() for line in listing.splitlines())
@@ -38,9 +39,14 @@ class Image:
 
     def _list_fat(self, tool: str) -> frozenset[str]:
         # All files of all folders, one a line and without dates and sizes: mdir(1).
-        listing = self._output([tool, "-i", self._path, "-/", "-b", "-a", "::"], _MAX_LISTING)
-        lines = listing.decode("utf-8", "replace").splitlines()
+        lines = self._list([tool, "-i", self._path, "-/", "-b", "-a", "::"]).splitlines()
         return frozenset(line.removeprefix("::/") for line in lines if not line.endswith("/"))
+
+    def _list(self, argv: list[str]) -> str:
+        listing = self._output(argv, _MAX_LISTING)
+        if len(listing) > _MAX_LISTING:  # what is missing of it may be what matters
+            raise too_many_names(self._path)
+        return listing.decode("utf-8", "replace")
 
     def _output(self, argv: list[str], limit: int) -> bytes:
         """Run a tool, and return its output of at most ``limit`` bytes and one more."""

@@ -51,8 +51,11 @@ class _LenientRules(_Rules):
 _scan: Any = make_scanner(_Rules())  # type: ignore[arg-type, unused-ignore]
 
 
-def loads(content: bytes, limit: int = defs.JSON_LIMIT) -> Any:
+def loads(content: bytes, limit: int = defs.JSON_LIMIT, *, own: bool = False) -> Any:
     """Decode one JSON document of at most ``limit`` bytes.
+
+    ``own``: guestagent wrote it, and paths in it that are not UTF-8 are what ``dumps`` made of
+    them, lone surrogates.
 
     Raises FieldError, whose text names the place by byte or character, never the content:
     not UTF-8, truncated or malformed, nested too deep, a duplicate key, NaN.
@@ -60,7 +63,7 @@ def loads(content: bytes, limit: int = defs.JSON_LIMIT) -> Any:
     text = _text(content, limit)
     try:
         value, end = _scan(text, _skip_space(text, 0))
-        _check(value, 0)
+        _check(value, 0, own=own)
     except StopIteration as stop:
         raise FieldError(f"not JSON: no value at character {stop.value}") from None
     except RecursionError:
@@ -72,6 +75,11 @@ def loads(content: bytes, limit: int = defs.JSON_LIMIT) -> Any:
     if _skip_space(text, end) != len(text):
         raise FieldError(f"not JSON: more text after the end, at character {end}")
     return value
+
+
+def loads_own(content: bytes) -> Any:
+    """Decode one of guestagent's own files.  Raises FieldError."""
+    return loads(content, defs.GUEST_FILE_LIMIT, own=True)
 
 
 def loads_of_source(content: bytes, limit: int = defs.JSON_LIMIT) -> tuple[Any, bool]:
@@ -153,9 +161,9 @@ def _place(text: str) -> str:
         JSONDecoder().decode(text)
     except JSONDecodeError as error:
         return f"at line {error.lineno}, column {error.colno}"
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
-    return "in a number"
+    return "in a number, or where it is nested too deep"
 
 
 def _text(content: bytes, limit: int) -> str:
@@ -175,20 +183,20 @@ def _skip_space(text: str, index: int) -> int:
     return index
 
 
-def _check(value: object, depth: int) -> None:
+def _check(value: object, depth: int, *, own: bool) -> None:
     """Refuse what cannot be encoded again (lone surrogates) or is nested too deep."""
     if depth > defs.JSON_DEPTH:
         raise FieldError("not JSON: nested too deep")
     if isinstance(value, str):
-        if not value.isascii():
+        if not value.isascii() and not own:
             _encodable(value)
     elif isinstance(value, list):
         for item in value:
-            _check(item, depth + 1)
+            _check(item, depth + 1, own=own)
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check(key, depth + 1)
-            _check(item, depth + 1)
+            _check(key, depth + 1, own=own)
+            _check(item, depth + 1, own=own)
 
 
 def _encodable(text: str) -> None:

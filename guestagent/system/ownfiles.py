@@ -11,7 +11,7 @@ from errno import EACCES, ENOTSUP, EPERM
 
 from guestagent import defs
 from guestagent.errors import FieldError, Refused
-from guestagent.system.jsontext import dumps, loads
+from guestagent.system.jsontext import dumps, loads_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = ".guestagent.tmp"
 _ACL = "system.posix_acl_access"  # acl(5)
+_TOO_LARGE = (
+    f"would be larger than {defs.GUEST_FILE_LIMIT >> 20} MiB, so that no later run could read it; "
+    "it stays as it was, and what this run did is not in it: ask for fewer files or shorter names"
+)
 _NOT_GIVEN = (ENOTSUP, EPERM, EACCES)
 # The kernel makes these for one content: file capabilities, and the signatures of IMA and EVM.
 _OF_THE_CONTENT = ("security.capability", "security.ima", "security.evm")
@@ -121,6 +125,17 @@ def write_all(fd: int, content: bytes) -> None:
         left = left[os.write(fd, left) :]
 
 
+def encode(path: str, value: object) -> bytes:
+    """Return a value as one of guestagent's own files has it.  Raises Refused if it is too large.
+
+    What is written is what ``loads_own`` reads again: the same limit is that of ``Root.read``.
+    """
+    content = f"{dumps(value)}\n".encode()
+    if len(content) > defs.GUEST_FILE_LIMIT:
+        raise Refused(f"{path}: {_TOO_LARGE}")
+    return content
+
+
 def read(root: Root, path: str) -> Any:
     """Return the JSON value that one of guestagent's own files holds.
 
@@ -129,7 +144,7 @@ def read(root: Root, path: str) -> Any:
     """
     try:
         content = root.read(path)
-        return None if content is None else loads(content)
+        return None if content is None else loads_own(content)
     except (FieldError, Refused):
         return None
 
@@ -137,10 +152,12 @@ def read(root: Root, path: str) -> Any:
 def write(root: Root, path: str, value: object, mode: int) -> None:
     """Write one of guestagent's own files as JSON.  Raises OSError with the path, Refused.
 
+    One that could not be read again is not written: the old one stays.
+
     A file in /run does not outlive the boot, so that it need not reach a disk.
     """
     parent, _, name = path.rpartition("/")
-    content = f"{dumps(value)}\n".encode()
+    content = encode(path, value)
     try:
         directory = open_folder(root, parent)
         try:

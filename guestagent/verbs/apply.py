@@ -116,8 +116,11 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
         report = report.after("roll back", problems)
         yield report
 
-    root.watched.clear()  # what was looked at so far changes in every run
     found = Problems()
+    lost = state.explain_loss(root, before)
+    if lost is not None:
+        found.add(lost)
+    root.watched.clear()  # what was looked at so far changes in every run
     settings = load_settings(root, found)
     settings_files = tuple(root.watched)
     report = report.after("settings", found.problems)

@@ -154,10 +154,11 @@ def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Do
         rollback.prepare(root, plan, before.record, options.confirm)
     failures = commit(plan.changes, root, instance)
     done = _without(plan, [change for change, _ in failures])
-    problems = [problem for _, problem in failures]
+    problems = Problems()
+    problems.add(*(problem for _, problem in failures))
     if root.live:
-        problems += _follow_up(done.changes, options, root)
-    return done._replace(problems=tuple(problems))
+        _follow_up(done.changes, options, root, problems)
+    return done._replace(problems=tuple(problems.problems))
 
 
 def _without(plan: Plan, failed: list[Change]) -> Done:
@@ -170,18 +171,16 @@ def _without(plan: Plan, failed: list[Change]) -> Done:
     return Done(changes, record, unmade=unmade)
 
 
-def _follow_up(changes: Sequence[Change], options: Options, root: Root) -> list[Problem]:
+def _follow_up(changes: Sequence[Change], options: Options, root: Root, problems: Problems) -> None:
     """Tell running daemons what changed; check that sshd took over what was written for it."""
     from guestagent.live.daemons import tell_daemons
 
-    problems = Problems()
     tell_daemons(changes, options, root, problems)
     written = [change.path for change in changes if change.kind == "write"]
     if defs.SSHD_DROPIN in written:
         from guestagent.live.sshd import check_sshd
 
         check_sshd(root, problems)
-    return problems.problems
 
 
 def _remember(

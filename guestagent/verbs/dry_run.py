@@ -19,6 +19,9 @@ from guestagent.verbs.source import open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guestagent.errors import Problem
     from guestagent.options import Options
 
 _HIDDEN = "only root can read it; the plan is made without it"
@@ -60,33 +63,36 @@ def show(options: Options, root: Root) -> int:
     if visible and defs.STATE_FILE in visible.hidden:
         before = before._replace(configured=True)  # there is one, of a run that configured this
     found = Problems()
+    lost = None if visible else state.explain_loss(root, before)
+    if lost is not None:
+        found.add(lost)
     settings = load_settings(root, found)
     opened = open_source(options, settings, root, before=before)
-    found.add(*opened.problems)
+    problems = [*found.problems, *opened.problems]
     plan = Plan()
     if opened.bundle is not None and not state.is_unchanged(before, opened.bundle, root):
         said = planning.read(opened.bundle, root)
         before = of_this_instance(before, said, root)
         planned = planning.make_plan(said, settings, root, before=before)
-        found.add(*said.problems, *planned.problems)
+        problems += (*said.problems, *planned.problems)
         plan = planned.plan
     if visible:
-        _tell_hidden(visible, found)
+        problems += _tell_hidden(visible)
     if options.json:
         own = [defs.STATE_FILE, defs.REPORT_FILE, defs.LOCK_FILE]  # for itself
-        print(dumps({**plan_object(plan, found.problems), "bookkeeping": own}))
+        print(dumps({**plan_object(plan, problems), "bookkeeping": own}))
     else:
-        sys.stdout.write(text(plan, found.problems))
-    if any(problem.severity == "error" for problem in found.problems):
+        sys.stdout.write(text(plan, problems))
+    if any(problem.severity == "error" for problem in problems):
         return defs.EXIT_ERRORS
     return defs.EXIT_CHANGES if plan.changes else defs.EXIT_OK
 
 
-def _tell_hidden(root: _Visible, problems: Problems) -> None:
-    """Warn of each file that was not seen."""
+def _tell_hidden(root: _Visible) -> Iterator[Problem]:
+    """Yield a warning for each file that was not seen."""
     for path in root.hidden:
         own = path.startswith(f"{defs.STATE_DIR}/")
         if not own:
-            problems.warn(Origin(path, "", ""), _HIDDEN)
+            yield Origin(path, "", "").warning(_HIDDEN)
         elif path == defs.STATE_FILE:
-            problems.warn(Origin(path, "", ""), _NO_RECORD)
+            yield Origin(path, "", "").warning(_NO_RECORD)

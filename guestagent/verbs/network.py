@@ -46,7 +46,7 @@ def run(options: Options) -> int:
     network = _read_network(opened.bundle, problems)
     wanted = Wanted()
     plan(Ask(InstanceData(network=network), _facts(options, root), settings), wanted)
-    problems.add(*wanted.problems)
+    problems.add_all(wanted)
     files = [item for item in wanted.resources if item.kind == "file"]
     if options.json:
         print(dumps(_as_json(files, problems.problems)))

@@ -175,13 +175,13 @@ def verify(planned: Planned, root: Root, record: dict[str, str]) -> list[Problem
     ``record`` is what the run has applied.  Raises Refused, OSError.
     """
     again = compare(planned.intent._replace(first=False), root, record)
-    problems = []
+    problems = Problems()
     for change in again.plan.changes:
         # Changes of files have paths, those of accounts names, others neither.
         name = getattr(change, "path", "") or getattr(change, "name", "")
         reason = f"{name}: still differs after the run ({change.kind})"
-        problems.append(change.why.error(reason))
-    return problems
+        problems.error(change.why, reason)
+    return problems.problems
 
 
 def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:

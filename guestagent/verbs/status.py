@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guestagent import defs, log
 from guestagent.errors import Problem
-from guestagent.system import ownfiles
+from guestagent.report.run import read
 from guestagent.system.jsontext import dumps
 from guestagent.system.root import Root
 
@@ -14,14 +14,23 @@ if TYPE_CHECKING:
 
     from guestagent.options import Options
 
+_SPOILED = (
+    "is damaged, or of another version: what the last run did is not known from it; "
+    "look at journalctl -t guestagent, or run guestagent apply, which writes a new one"
+)
+
 
 def run(options: Options) -> int:
     """Print the last report.  Return 1 if there is none, or if it has errors, else 0.
 
     Raises OSError.
     """
-    report = ownfiles.read(Root(options.root), defs.REPORT_FILE)
-    if not isinstance(report, dict):
+    root = Root(options.root)
+    report = read(root)
+    if not report and root.exists(defs.REPORT_FILE):
+        log.error(f"{defs.REPORT_FILE} {_SPOILED}")
+        return defs.EXIT_ERRORS
+    if not report:
         log.error("there is no report of a run since this system started")
         return defs.EXIT_ERRORS
     if options.json:

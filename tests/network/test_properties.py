@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from rig import need
 
-from guestagent.parse.network.drafts import PROBLEM_LIMIT
+from guestagent import defs
 
 from . import ifupdown_shell, keyfile_reader, netplan_generator, networkd_reader
 from .allowances import ALLOWANCES, allowed
@@ -127,7 +127,7 @@ def harmless(backend: Backend, produced: Produced) -> None:
     """Only files of the agent's own, only lines that it writes, only reasons that can be shown."""
     assert strange(backend, produced.files) == []
     assert produced.files
-    assert len(produced.problems) <= 2 * PROBLEM_LIMIT
+    assert len(produced.problems) <= 2 * defs.MAX_PROBLEMS + 2
     for problem in produced.problems:
         assert problem.text().isprintable()
         assert MARK not in problem.reason

@@ -187,7 +187,7 @@ def test_status_with_a_damaged_report_is_an_error(tree: Path, content: str) -> N
     report.write_text(content)
     found = rig.agent("status", "--root", tree)
     assert (found.status, found.out) == (1, "")
-    assert "no report" in found.err
+    assert "report.json is damaged" in found.err
 
 
 def unchanged(guest: Path, drive: Path) -> bool:

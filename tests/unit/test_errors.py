@@ -46,15 +46,3 @@ def test_a_value_that_must_be_a_string_is_an_error_if_it_is_not(value: object) -
     assert problems.take_text(ROOT.under("a"), word, value) is None
     assert problems.take_text(ROOT.under("b"), word, "Good") == "good"
     assert problems.problems == [ROOT.under("a").error("must be a string")]
-
-
-@pytest.mark.parametrize("given", [0, 1, 3, 4, 5, 99])
-def test_with_a_limit_one_more_error_says_that_there_are_others(given: int) -> None:
-    problems = Problems(limit=3)
-    for number in range(given):
-        problems.warn(ROOT.under(number), "is odd")
-    assert len(problems.problems) == min(given, 4)
-    assert [item.severity for item in problems.problems[:3]] == ["warning"] * min(given, 3)
-    for item in problems.problems[3:]:
-        assert (item.severity, item.key) == ("error", "[3]")
-        assert item.reason == "there are more problems than can be listed"

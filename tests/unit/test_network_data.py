@@ -11,7 +11,7 @@ from network_samples import HOSTILE, MAC, MAC2
 
 from guestagent import defs
 from guestagent.model import Network, Route
-from guestagent.parse.network.drafts import DNS_LIMIT, PROBLEM_LIMIT
+from guestagent.parse.network.drafts import DNS_LIMIT
 
 
 def test_what_nova_writes_is_understood() -> None:
@@ -343,7 +343,7 @@ def test_very_many_entries_stay_few() -> None:
     dns = [{"type": "dns", "address": f"10.0.{n >> 8}.{n & 255}"} for n in range(900)]
     assert len(parse(static(services=dns))[0].interfaces[0].dns) == DNS_LIMIT
     network, problems = read(static(routes=[1] * 1000))
-    assert len(problems) == PROBLEM_LIMIT + 1
+    assert len(problems) == defs.MAX_PROBLEMS + 1
     assert network.interfaces[0].addresses == ("192.0.2.5/24",)
 
 

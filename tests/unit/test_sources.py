@@ -127,7 +127,7 @@ def test_A5_a_broken_source_ends_the_run_with_its_own_status(
 
     monkeypatch.setattr(defs, "READ_PAUSE", 0)
     bundle = open_path(str(medium))
-    monkeypatch.setattr(os, "listdir", fail)
+    monkeypatch.setattr(os, "scandir", fail)
     with pytest.raises(SourceBroken) as caught:
         bundle.names("folder")
     assert caught.value.status == defs.EXIT_SOURCE_BROKEN

@@ -154,6 +154,15 @@ def test_a_redirect_to_another_scheme_is_not_followed(server: Server, target: st
     assert post_form(f"http://{server.host}/", {}, 1).startswith("a redirect to another scheme")
 
 
+@pytest.mark.parametrize(
+    "target", ["/\xff\xfe", "http://\xff/", "http://[::1", "http://a..b/", "http://h:99999/"]
+)
+def test_C10_a_redirect_to_what_is_no_url_is_told(server: Server, target: str) -> None:
+    server.answers = [(302, target)]
+    reason = post_form(f"http://{server.host}/", {}, 1)
+    assert reason == "it, or where it redirects to, is not a URL; nothing was sent there"
+
+
 def test_redirects_come_to_an_end(server: Server) -> None:
     server.answers = [(307, "/")] * 20
     assert post_form(f"http://{server.host}/", {}, 1) == "too many redirects"

@@ -13,7 +13,9 @@ import pytest
 import rig
 
 from guestagent import defs
+from guestagent.report.run import Report, as_json
 from guestagent.scripts.process import command_line
+from guestagent.system.jsontext import dumps
 
 from .stage import Stage
 
@@ -66,10 +68,10 @@ class TestOrderAndResults:
         assert stage.ran() == {"10-instance-first": 1, "20-instance-later": 1}
 
     def test_the_report_of_the_run_before_is_kept_and_results_replaced(self, stage: Stage) -> None:
-        report = {"exit_status": 0, "source": "drive", "problems": [], "scripts": []}
+        report = {**as_json(Report()), "source": "drive", "scripts": []}
         path = stage.path(defs.REPORT_FILE)
         path.parent.mkdir(parents=True)
-        path.write_text(str(report).replace("'", '"'))
+        path.write_text(dumps(report))
         stage.put("10-boot-a", "exit 4")
         stage.run()
         assert stage.report()["exit_status"] == 1

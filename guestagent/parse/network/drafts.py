@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from guestagent.errors import Origin
     from guestagent.model import Bond, Vlan
 
-# How many problems of one document are reported.
-PROBLEM_LIMIT = 100
 # How many DNS servers an interface gets; glibc asks three of them (resolv.conf(5)).
 DNS_LIMIT = 16
 

@@ -9,7 +9,7 @@ from guestagent import defs
 from guestagent.errors import FieldError, Origin, Problems
 from guestagent.model import Network
 from guestagent.parse.network import address
-from guestagent.parse.network.drafts import PROBLEM_LIMIT, Draft, make_route, settle_routes
+from guestagent.parse.network.drafts import Draft, make_route, settle_routes
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -54,14 +54,14 @@ class _Stanza(NamedTuple):
 def parse_interfaces_text(text: str, origin: Origin, problems: Problems) -> Network:
     """Return the network that the text of the document at ``origin`` describes.
 
-    What cannot be used is reported, with the line as its key, at most PROBLEM_LIMIT and one.  An
-    interface without ``hwaddress`` is identified by its name.  Raises nothing.
+    What cannot be used is reported, with the line as its key.  An interface without ``hwaddress``
+    is identified by its name.  Raises nothing.
     """
-    found = Problems(limit=PROBLEM_LIMIT)
+    found = Problems()
     reader = _Reader(origin, found)
     for stanza in reader.split_stanzas(_split_lines(text)):
         reader.read(stanza)
-    problems.add(*found.problems)
+    problems.add_all(found)
     drafts = [draft for draft in reader.drafts.values() if draft.networks]
     for draft in drafts:
         draft.dns += reader.common.dns

@@ -11,7 +11,7 @@ from guestagent.errors import Problems
 from guestagent.model import Network
 from guestagent.parse.items import BadItem, Item, quote_type
 from guestagent.parse.network import address
-from guestagent.parse.network.drafts import PROBLEM_LIMIT, make_route, settle_routes
+from guestagent.parse.network.drafts import make_route, settle_routes
 from guestagent.parse.network.links import read_links
 from guestagent.record import NamedTuple
 
@@ -53,18 +53,16 @@ _METHODS = {
 def parse_network_data(document: object, origin: Origin, problems: Problems) -> Network:
     """Return the network that the decoded document at ``origin`` describes.
 
-    Values that cannot be used are reported, at most PROBLEM_LIMIT and one.  Raises nothing.
+    Values that cannot be used are reported.  Raises nothing.
     """
-    found = Problems(limit=PROBLEM_LIMIT)
     drafts: dict[str, Draft] = {}
     partial = False
     if isinstance(document, dict):
-        reader = _Document(Item(document, origin, found))
+        reader = _Document(Item(document, origin, problems))
         drafts = reader.read()
         partial = reader.partial
     else:
-        found.error(origin, "must be an object")
-    problems.add(*found.problems)
+        problems.error(origin, "must be an object")
     interfaces = settle_routes(draft.freeze() for draft in drafts.values())
     return Network(interfaces, origin, partial)
 
@@ -106,7 +104,7 @@ class _Document:
                 self.partial = True
             else:
                 draft.partial = True
-        network.problems.add(*found.problems)
+        network.problems.add_all(found)
 
     def _read_network(self, network: Item) -> None:
         method = _read_method(network)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from guestagent.errors import Problems
 from guestagent.model import Setting
 from guestagent.parse.userdata import keys
-from guestagent.parse.userdata.places import PROBLEM_LIMIT, BadValue, Places
+from guestagent.parse.userdata.places import BadValue, Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,16 +22,15 @@ def check(settings: Iterable[Setting], problems: Problems) -> tuple[Setting, ...
     """
     given = {setting.key: setting for setting in settings}
     found: list[Setting] = []
-    # Each key has a limit of its own, those without a definition have one together: a document of
-    # another kind than cloud-config may have thousands of them.
-    undefined = Problems(PROBLEM_LIMIT)
+    # Keys without a definition come last: a document of another kind than cloud-config may have
+    # thousands of them.
+    undefined = Problems()
     for setting in _with_apt_in_one(given, problems):
         name = current_name(setting.key)
         if name not in keys.KEYS:
             _note_undefined(Places(setting, undefined))
             continue
-        of_key = Problems(PROBLEM_LIMIT)
-        places = Places(setting, of_key)
+        places = Places(setting, problems)
         if name != setting.key and _is_given(given, name):
             places.old_name((), name)
         else:
@@ -39,8 +38,7 @@ def check(settings: Iterable[Setting], problems: Problems) -> tuple[Setting, ...
             if value is not None:
                 marks, written = places.marks, places.written
                 found.append(Setting(name, value, setting.origin, marks, written))
-        problems.add(*of_key.problems)
-    problems.add(*undefined.problems)
+    problems.add_all(undefined)
     return tuple(found)
 
 

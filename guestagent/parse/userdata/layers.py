@@ -39,7 +39,7 @@ def combine(layers: Iterable[Layer], problems: Problems) -> tuple[Setting, ...]:
     found: dict[str, Setting] = {}
     refused = set(SWITCHES)  # those in user data have been taken out before
     for layer in layers:
-        problems.add(*layer.problems.problems)
+        problems.add_all(layer.problems)
         if not layer.settings:
             continue
         # Where there are only scripts, the definitions of all keys are not imported.

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     Path = tuple[str | int, ...]
     Moves = Iterable[tuple[Path, Path]]
 
-PROBLEM_LIMIT = 30
-"""Problems that are listed per key: a document may hold thousands of wrong items."""
 _NAME_LIMIT = 64
 _ODD_NAME = "?"
 
@@ -60,13 +58,11 @@ class Places:
 
     def error(self, path: Path, reason: str) -> None:
         """Note that what was given at the path cannot be used."""
-        if not self._is_over():
-            self.problems.error(self._origin(path), reason)
+        self.problems.error(self._origin(path), reason)
 
     def warn(self, path: Path, reason: str) -> None:
         """Note something about what was given at the path, which is used or ignored."""
-        if not self._is_over():
-            self.problems.warn(self._origin(path), reason)
+        self.problems.warn(self._origin(path), reason)
 
     def bad(self, path: Path, reason: str) -> BadValue:
         """Note an error, and return the exception for the caller to raise."""
@@ -91,20 +87,14 @@ class Places:
         self.warn(path, f"is an old name of {name}, which is also given; ignored")
 
     def _is_full(self) -> bool:
-        """Tell whether the next problem only says that there are more than can be listed."""
-        limit = self.problems.limit
-        return limit is not None and len(self.problems.problems) >= limit
-
-    def _is_over(self) -> bool:
-        """Tell whether that has been said.  Making origins for nothing would be slow."""
-        limit = self.problems.limit
-        return limit is not None and len(self.problems.problems) > limit
+        """Tell whether problems are only counted from now on."""
+        return self.problems.is_full(self.setting.origin)
 
     def _origin(self, path: Path) -> Origin:
         """Return the origin of a part of the value, with the nearest line and column above it."""
-        if self._is_full():
-            path = ()  # the last problem says that the key has more of them
         setting = self.setting
+        if self._is_full():
+            return setting.origin  # to make another for nothing would be slow
         # Like Setting.at, but with names of the user's own, which may be anything.
         marks = {}
         steps = tuple(shown(step) for step in path)

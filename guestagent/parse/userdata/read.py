@@ -51,7 +51,7 @@ def read(
             scripts = vendor_scripts + scripts
     all_problems = Problems()
     settings = layers.combine(found, all_problems)
-    problems.add(*all_problems.problems)
+    problems.add_all(all_problems)
     return settings, tuple(scripts)
 
 

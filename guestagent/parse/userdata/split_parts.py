@@ -50,7 +50,7 @@ def split(content: bytes, origin: Origin, problems: Problems) -> list[Part]:
         problems.error(origin, str(error))
         return []
     splitter.leave_out_heat()
-    problems.add(*splitter.problems.problems)
+    problems.add_all(splitter.problems)
     return splitter.parts
 
 

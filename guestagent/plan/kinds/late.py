@@ -1,6 +1,6 @@
-"""Files that are written late, when packages are installed: one script of the late stage has them.
+"""Files that are written late, when packages are installed: scripts of the late stage have them.
 
-The script hands them back to this program as JSON on standard input; they are compared with the
+A script hands them back to this program as JSON on standard input; they are compared with the
 tree again then, and written like any others.
 """
 
@@ -13,13 +13,32 @@ from guestagent.errors import Origin
 from guestagent.plan.kinds.file import File
 from guestagent.plan.kinds.script import Script, StageScript
 from guestagent.system.digest import digest
-from guestagent.system.jsontext import dumps, loads
+from guestagent.system.jsontext import dumps, loads_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from guestagent.plan.kinds.file import WriteFile
+
+_CARRIED = 2 * defs.FILE_LIMIT
+
+
+def divide(changes: list[WriteFile]) -> list[list[WriteFile]]:
+    """Return the changes in parts, each of which one script can carry.
+
+    A part holds ``_CARRIED`` bytes; as base64 and with the paths that is less than a script or one
+    of guestagent's own files may have.  No path is in two changes, so that their order is free.
+    """
+    parts: list[list[WriteFile]] = []
+    room = 0
+    for change in changes:
+        room -= len(change.new)
+        if not parts or room < 0:
+            parts.append([])
+            room = _CARRIED - len(change.new)
+        parts[-1].append(change)
+    return parts
 
 
 def make_carrier(changes: list[WriteFile], instance: str) -> StageScript:
@@ -52,7 +71,7 @@ def make_carrier(changes: list[WriteFile], instance: str) -> StageScript:
 
 def read_carried(content: bytes) -> list[File]:
     """Return the files that the script hands over on standard input."""
-    return [_file(item) for item in loads(content)]
+    return [_file(item) for item in loads_own(content)]
 
 
 def _file(item: dict[str, Any]) -> File:
