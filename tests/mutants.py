@@ -72,10 +72,31 @@ MUTANTS = (
         ("unit/test_changes.py::test_D4_the_password_of_an_earlier_instance_is_locked",),
     ),
     Mutant(
+        "the drop-in that switches passwords off waits for a key",
+        "commit/sshd.py",
+        "if change.switches_off and not any(",
+        "if False and not any(",
+        ("cases/test_logins.py",),
+    ),
+    Mutant(
+        "what does not switch passwords off is taken back",
+        "live/sshd.py",
+        "if change.switches_off and keyword == _PASSWORDS:",
+        "if False:",
+        ("cases/test_logins.py", "unit/test_live_sshd.py"),
+    ),
+    Mutant(
+        "a drop-in that sshd was not asked about is written again",
+        "plan/kinds/sshd.py",
+        "if not changes and not outcome.kept and not view.is_done(self.key):",
+        "if False:",
+        ("cases/test_logins.py",),
+    ),
+    Mutant(
         "a setting that sshd does not use is reported",
         "live/sshd.py",
-        "if effective.get(keyword) != value:",
-        "if False:",
+        "if effective.get(keyword) == value:",
+        "if True:",
         ("unit/test_live_sshd.py",),
     ),
     Mutant(

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -40,10 +40,22 @@ class Result(NamedTuple):
     err: str
 
 
-def agent(*arguments: str | Path, python: str = "python3") -> Result:
-    """Run the agent as its package does: isolated, without the site module."""
+def agent(*arguments: str | Path, python: str = "python3", before: Sequence[str] = ()) -> Result:
+    """Run the agent as its package does: isolated, without the site module.
+
+    ``before`` are words that come before its command, and start that elsewhere.
+    """
     interpreter = sys.executable if python == "python3" else python
-    argv = [interpreter, "-IBS", "-c", _START, str(REPOSITORY), LIBRARIES, *map(str, arguments)]
+    argv = [
+        *before,
+        interpreter,
+        "-IBS",
+        "-c",
+        _START,
+        str(REPOSITORY),
+        LIBRARIES,
+        *map(str, arguments),
+    ]
     done = subprocess.run(argv, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 

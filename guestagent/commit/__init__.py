@@ -85,6 +85,7 @@ class _Commit:
         for script, part in carriers:
             self._fail_with(script, part)
         self._do_the_rest({change.path for change in own})
+        self._tell_sshd()
         return self.failed
 
     def _fail_with(self, script: Change, late: list[WriteFile]) -> None:
@@ -144,11 +145,17 @@ class _Commit:
         what they are for must be remembered.
         """
         for change in self.changes:
-            if change.kind in _FILES or change.kind in _ACCOUNTS:
+            if change.kind in (*_FILES, *_ACCOUNTS, "set_sshd"):
                 continue
             if change.kind == "remove" and change.path in written:
                 continue
             self._attempt(change, _effect(change), (Refused, OSError, AccountsLocked))
+
+    def _tell_sshd(self) -> None:
+        """Write what sshd is told, last: it may take a way in away that others had to open."""
+        for change in self.changes:
+            if change.kind == "set_sshd":
+                self._attempt(change, _effect(change), (Refused, OSError))
 
     def _attempt(
         self, change: C, effect: Callable[[C, Root], None], errors: tuple[type[Exception], ...]

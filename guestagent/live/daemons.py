@@ -40,9 +40,9 @@ def tell_daemons(
 
 def _changes_sshd(changes: Sequence[Change]) -> bool:
     for change in changes:
-        if change.kind == "make_host_keys":
+        if change.kind in ("make_host_keys", "set_sshd"):
             return True
-        if change.kind in ("write", "remove") and change.path == defs.SSHD_DROPIN:
+        if change.kind == "remove" and change.path == defs.SSHD_DROPIN:
             return True
     return False
 

@@ -2,44 +2,70 @@
 
 from __future__ import annotations
 
-import os
-
 from guestagent import defs
-from guestagent.errors import Origin
+from guestagent.commit.sshd import PASSWORDS_STAY, make_run_folder, take_back
+from guestagent.errors import Origin, Refused
 from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.errors import Problems
+    from guestagent.plan.kinds.sshd import SetSshd
     from guestagent.system.root import Root
 
 # Of these keywords a wrong value may lock people out, or let others in.
 _CHECKED = ("passwordauthentication", "permitrootlogin")
+_PASSWORDS = "passwordauthentication"
+# With both, PAM asks for passwords whatever PasswordAuthentication says.
+_BY_PAM = ("kbdinteractiveauthentication", "usepam")
+_ANOTHER_WAY = (
+    "KbdInteractiveAuthentication is on, and UsePAM, so that PAM may still take passwords; switch"
+    " KbdInteractiveAuthentication off unless it asks for something else"
+)
 
 
-def check_sshd(root: Root, problems: Problems) -> None:
-    """Warn of each setting in the drop-in that is not the one in effect by ``sshd -T``.
+def keep_or_take_back(change: SetSshd, root: Root, problems: Problems) -> bool:
+    """Tell whether the drop-in that was written stays, by ``sshd -T``.
 
-    The first file that sets a keyword wins, sshd_config(5): the warning names that file.
+    It is taken back where sshd does not accept its whole configuration any more, and where
+    passwords stay on although the drop-in switches them off: that is an error.  Each other setting
+    that has no effect is a warning.  The first file that sets a keyword wins, sshd_config(5): the
+    message names that file.  Raises Refused, OSError.
     """
-    wanted = _checked_settings(root.text(defs.SSHD_DROPIN))
+    wanted = _checked_settings(change.file.new.decode())
     tool = find_program("sshd")
-    if tool is None or not wanted:
-        return
-    try:
-        os.mkdir(defs.SSHD_RUN_DIR, 0o755)  # Debian's sshd refuses to start without it
-    except FileExistsError:
-        pass
+    if tool is None:
+        return True
+    make_run_folder()
     result = run([tool, "-T"])
     if result.status:
-        origin = Origin("sshd", defs.SSHD_DROPIN, "")
-        problems.error(origin, f"sshd does not accept its configuration: {result.reason()}")
-        return
-    effective = _checked_settings(result.output.decode())
+        reason = f"sshd does not accept its configuration with it: {result.reason()}"
+        return _taken_back(change, reason, root, problems=problems)
+    output = result.output.decode()
+    effective = _checked_settings(output)
     for keyword, value in wanted.items():
-        if effective.get(keyword) != value:
-            origin = Origin("sshd", defs.SSHD_DROPIN, keyword)
-            problems.warn(origin, f"overridden by {_find_winner(root, keyword)}")
+        if effective.get(keyword) == value:
+            continue
+        reason = f"overridden by {_find_winner(root, keyword)}"
+        if change.switches_off and keyword == _PASSWORDS:
+            return _taken_back(change, f"{keyword}: {reason}", root, problems=problems)
+        problems.warn(Origin("sshd", defs.SSHD_DROPIN, keyword), reason)
+    if change.switches_off and all(f"\n{line} yes\n" in output for line in _BY_PAM):
+        problems.warn(Origin("sshd", defs.SSHD_DROPIN, _PASSWORDS), _ANOTHER_WAY)
+    return True
+
+
+def _taken_back(change: SetSshd, reason: str, root: Root, problems: Problems) -> bool:
+    """Take the drop-in back, keep an error with the reason, and return False."""
+    reason = f"{reason}; taken back"
+    try:
+        take_back(change, root)
+    except (Refused, OSError) as error:
+        reason = f"{reason}, which failed: {getattr(error, 'strerror', None) or error}"
+    if change.switches_off:
+        reason = f"{reason}: {PASSWORDS_STAY}"
+    problems.error(Origin("sshd", defs.SSHD_DROPIN, ""), reason)
+    return False
 
 
 def _checked_settings(text: str) -> dict[str, str]:

@@ -21,7 +21,8 @@ class Ask(NamedTuple):
     """What planners plan from: what the source says, what the guest is like, what the image wants.
 
     ``first`` is true where this instance was not configured before.  ``planned`` is what planners
-    before wanted already, for those that depend on it.
+    before wanted already, for those that depend on it.  ``complete`` is false where the source says
+    only what has changed, or a part of it cannot be used.
     """
 
     data: InstanceData
@@ -29,6 +30,7 @@ class Ask(NamedTuple):
     settings: Settings
     first: bool = False
     planned: tuple[Resource, ...] = ()
+    complete: bool = True
 
 
 class Wanted(Problems):

@@ -153,11 +153,16 @@ def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Do
 
         rollback.prepare(root, plan, before.record, options.confirm)
     failures = commit(plan.changes, root, instance)
-    done = _without(plan, [change for change, _ in failures])
+    failed = [change for change, _ in failures]
     problems = Problems()
     problems.add(*(problem for _, problem in failures))
     if root.live:
-        _follow_up(done.changes, options, root, problems)
+        failed += _taken_back(plan.changes, failed, root, problems=problems)
+    done = _without(plan, failed)
+    if root.live:
+        from guestagent.live.daemons import tell_daemons
+
+        tell_daemons(done.changes, options, root, problems)
     return done._replace(problems=tuple(problems.problems))
 
 
@@ -171,16 +176,17 @@ def _without(plan: Plan, failed: list[Change]) -> Done:
     return Done(changes, record, unmade=unmade)
 
 
-def _follow_up(changes: Sequence[Change], options: Options, root: Root, problems: Problems) -> None:
-    """Tell running daemons what changed; check that sshd took over what was written for it."""
-    from guestagent.live.daemons import tell_daemons
+def _taken_back(
+    changes: Sequence[Change], failed: Sequence[Change], root: Root, problems: Problems
+) -> list[Change]:
+    """Have sshd check what was written for it; return the change if that was taken back."""
+    for change in changes:
+        if change.kind == "set_sshd" and change not in failed:
+            from guestagent.live.sshd import keep_or_take_back
 
-    tell_daemons(changes, options, root, problems)
-    written = [change.path for change in changes if change.kind == "write"]
-    if defs.SSHD_DROPIN in written:
-        from guestagent.live.sshd import check_sshd
-
-        check_sshd(root, problems)
+            if not keep_or_take_back(change, root, problems):
+                return [change]
+    return []
 
 
 def _remember(

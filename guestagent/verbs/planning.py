@@ -193,7 +193,7 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     if data == InstanceData():
         return Planned(intent, Plan(record=record))  # the source says nothing: all stays
     found = _gather(data, root)
-    wanted, crashed = _want(Ask(data, found, intent.settings, first))
+    wanted, crashed = _want(Ask(data, found, intent.settings, first, complete=intent.complete))
     scope = _Scope(wanted.resources, record, stays={}, complete=intent.complete)
     # A new instance starts from nothing; a known one keeps what it has.
     if not first:

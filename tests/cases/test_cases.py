@@ -97,7 +97,9 @@ def check_files(plan: dict[str, Any], after: dict[str, rig.Entry]) -> set[str]:
     assert not [change["path"] for change in late if change["path"] in after]
     carried = {name for name in after if "/30-instance-write_files-" in name}
     assert bool(late) == bool(carried)
-    writes = [change for change in plan["changes"] if change["kind"] in ("write", "step")]
+    writes = [
+        change for change in plan["changes"] if change["kind"] in ("write", "set_sshd", "step")
+    ]
     for change in writes:
         entry = after[change["path"]]
         assert entry.kind == "file"

@@ -176,7 +176,7 @@ WRITERS = {
     "guestagent.system.ownfiles",
     "guestagent.system.root",
 }
-WRITERS |= {"guestagent.system.ownfiles", "guestagent.live.sshd"}
+WRITERS |= {"guestagent.system.ownfiles", "guestagent.commit.sshd"}
 WRITERS |= {"guestagent.scripts.runner", "guestagent.scripts.output"}
 WRITING = {"write", "rename", "replace", "unlink", "remove", "rmdir", "mkdir", "makedirs", "chmod"}
 WRITING |= {"fchmod", "chown", "fchown", "link", "symlink", "truncate", "ftruncate"}
@@ -277,7 +277,7 @@ def is_below(name: str, modules: tuple[str, ...]) -> bool:
 
 # What changes the guest, talks to others or runs programs is behind few doors: who imports it.
 DOORS = {
-    "commit": "live.rollback verbs.change verbs.write_later",
+    "commit": "live.rollback live.sshd verbs.change verbs.write_later",
     "live.rollback": "verbs.change verbs.rollback",
     "live.network": "live.daemons live.rollback verbs.reload",
     "live.daemons": "verbs.change",

@@ -14,7 +14,9 @@ from guestagent.options import Options
 from guestagent.plan.kinds.file import WriteFile
 from guestagent.plan.kinds.host_keys import MakeHostKeys
 from guestagent.plan.kinds.random_password import SetRandomPassword
+from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.plan.kinds.script import Script, StageScript
+from guestagent.plan.kinds.sshd import SetSshd
 from guestagent.system.root import Root
 from guestagent.system.tools import Result
 
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 WHY = Origin("test", "", "")
 PASSWORD = SetRandomPassword("set_console_password", "debian", "service", (), WHY, ())
-DROPIN = WriteFile("write", defs.SSHD_DROPIN, None, b"", None, 0o644, "", WHY, False)
+FILE = WriteFile("write", defs.SSHD_DROPIN, None, b"", None, 0o644, "", WHY, False)
+DROPIN = SetSshd("set_sshd", FILE, switches_off=False, key_files=())
+GONE = RemoveFile("remove", defs.SSHD_DROPIN, b"", 0o600, WHY)
 KEYS = MakeHostKeys("make_host_keys", ("ed25519",), WHY)
 
 
@@ -52,7 +56,7 @@ def test_without_changes_nothing_is_started(started: list[str]) -> None:
     assert started == []
 
 
-@pytest.mark.parametrize("change", [DROPIN, KEYS], ids=["settings", "host keys"])
+@pytest.mark.parametrize("change", [DROPIN, GONE, KEYS], ids=["settings", "none", "host keys"])
 def test_a_running_sshd_reads_what_is_new(started: list[str], change: Change) -> None:
     tell(change)
     tell(change, fetched=True)

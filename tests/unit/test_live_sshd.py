@@ -8,11 +8,15 @@ import pytest
 from pytest_mock import MockerFixture
 
 from guestagent import defs
-from guestagent.errors import Problem, Problems
+from guestagent.commit.sshd import PASSWORDS_STAY
+from guestagent.errors import Origin, Problem, Problems
 from guestagent.live import sshd
+from guestagent.plan.kinds.file import WriteFile
+from guestagent.plan.kinds.sshd import SetSshd
 from guestagent.system.root import Root
 from guestagent.system.tools import Result
 
+WHY = Origin("test", "", "")
 DROPIN = "PasswordAuthentication no\nPermitRootLogin prohibit-password\nX11Forwarding no\n"
 AGREES = "port 22\npasswordauthentication no\npermitrootlogin without-password\n"
 
@@ -24,8 +28,9 @@ class Guest:
         self.tree = tree
         self.says = Result(0, AGREES.encode(), b"")
         self.installed = True
+        self.switches_off = False
         self.put(defs.SSHD_DROPIN, DROPIN)
-        mocker.patch("guestagent.live.sshd.os.mkdir")
+        mocker.patch.object(sshd, "make_run_folder")
         mocker.patch.object(sshd, "find_program", self.find_program)
         mocker.patch.object(sshd, "run", self.run)
 
@@ -41,9 +46,14 @@ class Guest:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
-    def check(self) -> list[Problem]:
+    def check(self, *, stays: bool = True) -> list[Problem]:
+        """All problems with the drop-in that is in the tree, and whether it is there then."""
+        new = (self.tree / defs.SSHD_DROPIN[1:]).read_bytes()
+        file = WriteFile("write", defs.SSHD_DROPIN, None, new, None, 0o600, "", WHY, False)
+        change = SetSshd("set_sshd", file, self.switches_off, key_files=())
         problems = Problems()
-        sshd.check_sshd(Root(str(self.tree)), problems)
+        assert sshd.keep_or_take_back(change, Root(str(self.tree)), problems) is stays
+        assert (self.tree / defs.SSHD_DROPIN[1:]).exists() is stays
         return problems.problems
 
 
@@ -73,14 +83,33 @@ def test_the_first_file_that_sets_a_keyword_is_named(guest: Guest, says: str) ->
 
 def test_a_configuration_that_sshd_does_not_accept_is_an_error(guest: Guest) -> None:
     guest.says = Result(255, b"", b"bad option\n")
-    (problem,) = guest.check()
+    (problem,) = guest.check(stays=False)
     assert (problem.severity, "bad option" in problem.reason) == ("error", True)
+    assert problem.reason.endswith("; taken back")
 
 
-def test_without_sshd_or_settings_of_ours_there_is_nothing_to_check(guest: Guest) -> None:
+def test_D8_what_fails_to_switch_passwords_off_is_taken_back(guest: Guest) -> None:
+    guest.switches_off = True
+    assert guest.check() == []
+    guest.says = Result(0, AGREES.replace("cation no", "cation yes").encode(), b"")
+    guest.put(defs.SSHD_CONFIG, "PasswordAuthentication yes\n")
+    (problem,) = guest.check(stays=False)
+    assert problem == Problem(
+        *("error", "sshd", defs.SSHD_DROPIN, ""),
+        f"passwordauthentication: overridden by {defs.SSHD_CONFIG}; taken back: {PASSWORDS_STAY}",
+    )
+
+
+def test_what_cannot_be_taken_back_is_told(guest: Guest, mocker: MockerFixture) -> None:
+    guest.says = Result(255, b"", b"bad option\n")
+    mocker.patch.object(sshd, "take_back", side_effect=OSError(30, "Read-only file system"))
+    change = mocker.Mock(switches_off=True, **{"file.new": b""})
+    problems = Problems()
+    assert not sshd.keep_or_take_back(change, Root(str(guest.tree)), problems)
+    assert "taken back, which failed: Read-only file system" in problems.problems[0].reason
+
+
+def test_without_sshd_there_is_nothing_to_check(guest: Guest) -> None:
     guest.says = Result(255, b"", b"not to be asked\n")
     guest.installed = False
-    assert guest.check() == []
-    guest.installed = True
-    guest.put(defs.SSHD_DROPIN, "X11Forwarding no\n")
     assert guest.check() == []

@@ -66,7 +66,7 @@ def outcome(verdict: Verdict) -> dict[str, Any]:
         "files": {
             change["path"]: change["content"].splitlines()
             for change in changes
-            if change["kind"] == "write" and change["content"] is not None
+            if change["kind"] in ("write", "set_sshd") and change["content"] is not None
         },
         "problems": [f"{problem.severity}: {problem.key}" for problem in verdict.problems],
     }

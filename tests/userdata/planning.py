@@ -14,6 +14,7 @@ from guestagent.model import Account, Facts, InstanceData, Text
 from guestagent.parse.userdata.read import read
 from guestagent.plan.kinds.file import File
 from guestagent.plan.kinds.script import Script
+from guestagent.plan.kinds.sshd import SshdPolicy
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
 
@@ -79,6 +80,12 @@ def places(problems: list[Problem]) -> list[tuple[str, str]]:
 def files(resources: list[Resource]) -> dict[str, File]:
     """The files of a plan by their paths."""
     return {resource.path: resource for resource in resources if resource.kind == "file"}
+
+
+def sshd_policy(resources: list[Resource]) -> SshdPolicy | None:
+    """What a plan tells sshd, if anything."""
+    found = [resource for resource in resources if resource.kind == "sshd_policy"]
+    return found[0] if found else None
 
 
 def steps(resources: list[Resource]) -> dict[str, Script]:

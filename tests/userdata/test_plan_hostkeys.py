@@ -19,10 +19,10 @@ from .planning import (
     apply_twice,
     clean_plan,
     dry_run,
-    files,
     make_drive,
     places,
     plan_of,
+    sshd_policy,
 )
 from .test_plan_ssh import HOME, PRACTICE, policy
 from .test_plan_users import KEY, OTHER, lines_of, real_accounts
@@ -150,7 +150,7 @@ class TestHostKeys:
         contents = {name: secret.reveal() for name, secret in found.given}
         assert list(contents) == ["ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"]
         assert contents["ssh_host_ed25519_key.pub"].split()[1] in (made / "ed25519.pub").read_text()
-        assert defs.SSHD_DROPIN not in files(resources)
+        assert sshd_policy(resources) is None
 
     def test_types_to_make(self) -> None:
         found = host_keys(clean_plan("ssh_genkeytypes: [ecdsa, rsa]"))

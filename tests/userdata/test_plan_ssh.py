@@ -13,6 +13,7 @@ from guestagent.desired.accounts.authorized import key_options
 from guestagent.errors import FieldError, Origin, Problems
 from guestagent.live import sshd as live_sshd
 from guestagent.model import Password, Secret, Text
+from guestagent.plan.difference import diff
 from guestagent.system.root import Root
 from guestagent.system.tools import Result
 
@@ -21,9 +22,9 @@ from .planning import (
     METADATA,
     SETTINGS,
     clean_plan,
-    files,
     places,
     plan_of,
+    sshd_policy,
 )
 from .test_plan_users import KEY, OTHER, keys
 
@@ -37,8 +38,8 @@ HOME, ROOT = "/home/debian/.ssh/authorized_keys", "/root/.ssh/authorized_keys"
 
 def policy(text: str, **more: object) -> list[str]:
     """The lines of the drop-in, without comments."""
-    file = files(clean_plan(text, **more)).get(defs.SSHD_DROPIN)
-    lines = file.content.decode().splitlines() if file else []
+    found = sshd_policy(clean_plan(text, **more))
+    lines = found.content.decode().splitlines() if found else []
     return [line for line in lines if not line.startswith("#")]
 
 
@@ -53,7 +54,11 @@ class TestPolicy:
         settings = SETTINGS._replace(sshd_password_authentication="no")
         assert policy("ssh_pwauth: true", settings=settings) == ["PasswordAuthentication yes"]
         kept, problems = plan_of("ssh_pwauth: unchanged", settings=settings, data=DATA)
-        assert b"PasswordAuthentication no" in files(kept)[defs.SSHD_DROPIN].content
+        found = sshd_policy(kept)
+        assert found is not None
+        assert b"PasswordAuthentication no" in found.content
+        assert found.switches_off
+        assert found.key_files == (HOME,)
         assert [item for item in problems if item.severity == "error"] == []
 
     @pytest.mark.parametrize(
@@ -66,30 +71,26 @@ class TestPolicy:
             ("chpasswd: {users: [{name: debian, password: '!'}]}", METADATA),
         ],
     )
-    def test_D8_the_settings_passwords_stay_where_no_key_lets_in(
-        self, text: str, data: InstanceData
-    ) -> None:
+    def test_D8_passwords_stay_where_no_key_lets_in(self, text: str, data: InstanceData) -> None:
         settings = SETTINGS._replace(sshd_password_authentication="no")
         resources, problems = plan_of(text, data=data, settings=settings)
-        assert defs.SSHD_DROPIN not in files(resources)
+        assert sshd_policy(resources) is None
         assert ("warning", "sshd.password_authentication") in places(problems)
         resources, problems = plan_of(f"ssh_pwauth: false\n{text}", data=data)
-        assert b"\nPasswordAuthentication no\n" in files(resources)[defs.SSHD_DROPIN].content
-        assert ("warning", "ssh_pwauth (line 2, column 1)") in places(problems)
+        assert sshd_policy(resources) is None
+        assert ("error", "ssh_pwauth (line 2, column 1)") in places(problems)
 
     @pytest.mark.parametrize(
         "text",
         [
-            "password: word",
-            "write_files: [{path: /home/debian/.ssh/authorized_keys, content: x}]",
-            "write_files: [{path: /root/.ssh/authorized_keys, content: x, defer: true}]",
+            f"write_files: [{{path: /home/debian/.ssh/authorized_keys, content: {KEY}}}]",
+            f"write_files: [{{path: /root/.ssh/authorized_keys, content: {KEY}, defer: true}}]",
         ],
     )
-    def test_there_are_other_ways_in_than_keys_of_accounts(self, text: str) -> None:
+    def test_a_file_may_bring_the_key_that_lets_in(self, text: str) -> None:
         assert policy(f"ssh_pwauth: false\n{text}") == ["PasswordAuthentication no"]
-        if "write_files" in text:
-            settings = SETTINGS._replace(sshd_password_authentication="no")
-            assert policy(text, settings=settings) == ["PasswordAuthentication no"]
+        settings = SETTINGS._replace(sshd_password_authentication="no")
+        assert policy(text, settings=settings) == ["PasswordAuthentication no"]
 
     @pytest.mark.parametrize(
         "text",
@@ -106,8 +107,9 @@ class TestPolicy:
         wanted = ["PasswordAuthentication yes", "PermitRootLogin yes"]
         assert policy(PRACTICE) == wanted
         assert policy(f"{PRACTICE}disable_root: false") == wanted
-        why = files(clean_plan(PRACTICE))[defs.SSHD_DROPIN].why
-        assert why.key.startswith("ssh_pwauth (line 3")
+        found = sshd_policy(clean_plan(PRACTICE))
+        assert found is not None
+        assert found.why.key.startswith("ssh_pwauth (line 3")
 
     @pytest.mark.parametrize(
         "text",
@@ -133,7 +135,9 @@ class TestPolicy:
         settings = SETTINGS._replace(sshd_permit_root_login="no")
         resources, problems = plan_of(PRACTICE, settings=settings)
         assert places(problems) == [("warning", "ssh_pwauth (line 3, column 1)")]
-        assert b"PermitRootLogin no" in files(resources)[defs.SSHD_DROPIN].content
+        found = sshd_policy(resources)
+        assert found is not None
+        assert b"PermitRootLogin no" in found.content
         named = policy(f"{PRACTICE}disable_root: false", settings=settings)
         assert "PermitRootLogin yes" in named
 
@@ -144,7 +148,7 @@ class TestPolicy:
         ):
             resources, problems = plan_of("ssh_pwauth: true", facts=facts)
             assert places(problems) == [(severity, "ssh_pwauth (line 2, column 1)")]
-            assert defs.SSHD_DROPIN not in files(resources)
+            assert sshd_policy(resources) is None
 
 
 class TestAuthorizedKeys:
@@ -263,13 +267,16 @@ def test_the_run_tells_what_overrides_user_data_s_policy(
 ) -> None:
     folder = guest / defs.SSHD_DROPINS[1:]
     (folder / "00-image.conf").write_text("PermitRootLogin prohibit-password\n")
-    content = files(clean_plan(PRACTICE))[defs.SSHD_DROPIN].content
-    (guest / defs.SSHD_DROPIN[1:]).write_bytes(content)
+    root = Root(str(guest))
+    found = sshd_policy(clean_plan(PRACTICE))
+    assert found is not None
+    (change,) = diff([found], root, FACTS, recorded={}, first=True, complete=True).changes
+    assert change.kind == "set_sshd"
     output = f"port 22\npasswordauthentication yes\n{says}\n".encode()
-    mocker.patch("guestagent.live.sshd.os.mkdir")
+    mocker.patch.object(live_sshd, "make_run_folder")
     mocker.patch.object(live_sshd, "find_program", lambda name: name)
     mocker.patch.object(live_sshd, "run", return_value=Result(0, output, b""))
     problems = Problems()
-    live_sshd.check_sshd(Root(str(guest)), problems)
+    assert live_sshd.keep_or_take_back(change, root, problems)
     expected = [("permitrootlogin", f"overridden by {defs.SSHD_DROPINS}/{winner}")]
     assert [(item.key, item.reason) for item in problems.problems] == (expected if winner else [])

@@ -7,6 +7,8 @@ that no run takes the last way into a guest that it was not asked to take.
 from __future__ import annotations
 
 from guestagent import defs
+from guestagent.errors import FieldError
+from guestagent.parse import fields
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -80,10 +82,20 @@ def who_gets_in(
 
 def lets_in(lines: Iterable[str]) -> bool:
     """Tell whether lines of authorized_keys, sshd(8), hold a key that is not tied to a command."""
-    for line in lines:
-        is_key = line.strip() and not line.lstrip().startswith("#")
-        if is_key and 'command="' not in line:
+    return any('command="' not in line and _has_key(line) for line in lines)
+
+
+def _has_key(line: str) -> bool:
+    """Tell whether a line holds a key that sshd accepts; options may come before it."""
+    words = [] if line.lstrip().startswith("#") else line.split()
+    for place, word in enumerate(words[:-1]):
+        if not word.startswith(("ssh-", "ecdsa-", "sk-")):
+            continue
+        try:
+            fields.ssh_key(" ".join(words[place : place + 2]))
             return True
+        except FieldError:
+            pass
     return False
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.desired.accounts.access import who_gets_in
 from guestagent.errors import Origin
-from guestagent.plan.kinds.file import File
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -16,6 +15,10 @@ if TYPE_CHECKING:
     from guestagent.plan.wanted import Ask, Wanted
 
 _SETTINGS = Origin("settings", defs.SETTINGS_FILE, "sshd")
+_NO_KEY = (
+    "passwords are not switched off, because no account gets an SSH key, and so no one could log in"
+    " over ssh; give an account a key"
+)
 _ROOT_NOTE = "root has a password by user data, and ssh_pwauth lets it log in with that"
 
 
@@ -46,9 +49,9 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     access = who_gets_in(ask.planned)
     policy = _policy(ask, access, wanted)
     if ask.data.config:
-        _plan_by_cloud_config(ask, policy, wanted)
+        _plan_by_cloud_config(ask, policy, access, wanted=wanted)
         return
-    _plan_drop_in(ask, policy, wanted)
+    _plan_drop_in(ask, policy, access, wanted=wanted)
     types = ask.settings.ssh_host_key_types
     if ask.settings.ssh_host_keys and types:
         from guestagent.plan.kinds.host_keys import HostKeys
@@ -56,7 +59,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         wanted.want(HostKeys("host_keys", types, _instance(ask)))
 
 
-def _plan_by_cloud_config(ask: Ask, policy: Policy, wanted: Wanted) -> None:
+def _plan_by_cloud_config(ask: Ask, policy: Policy, access: Access, wanted: Wanted) -> None:
     """Plan the drop-in and the host keys where cloud-config may ask for them, too."""
     from guestagent.desired.sshd import host_keys
 
@@ -65,7 +68,7 @@ def _plan_by_cloud_config(ask: Ask, policy: Policy, wanted: Wanted) -> None:
     if setting is not None:
         files = host_keys.given(setting, wanted)
         policy = _with_certificates(policy, host_keys.certificates(files), setting.at())
-    _plan_drop_in(ask, policy, wanted)
+    _plan_drop_in(ask, policy, access, wanted=wanted)
     host_keys.plan(ask, files, _instance(ask), wanted=wanted)
 
 
@@ -78,8 +81,8 @@ def _instance(ask: Ask) -> Origin:
 def _policy(ask: Ask, access: Access, wanted: Wanted) -> Policy:
     """Return the policy: that of the settings, with what cloud-config says instead.
 
-    The settings do not switch password authentication off where no one can log in by key, as no
-    one could log in by ssh at all then.  User data, which are for this guest alone, do.
+    Password authentication is not switched off where no one can log in by key, as no one could log
+    in by ssh at all then.
     """
     settings = ask.settings
     policy = Policy(
@@ -90,16 +93,16 @@ def _policy(ask: Ask, access: Access, wanted: Wanted) -> Policy:
         policy = policy._replace(password="yes" if switch.value else "no", why=switch.at())
         if switch.value and _root_may_use_password(ask, access, switch.at(), wanted=wanted):
             policy = policy._replace(root="yes", notes=(_ROOT_NOTE,))
-    if policy.password != "no" or access.by_key:  # noqa: S105 - a keyword's value
+    if policy.password != "no" or access.by_key:  # noqa: S105 - no password
         return policy
+    if not ask.first and not ask.complete:
+        return policy  # the keys of the boot before are still there, which is checked last
+    # The settings are for many guests, user data for this one.
     if switch is None:
-        why = _SETTINGS._replace(key="sshd.password_authentication")
-        wanted.warn(why, "not switched off, because no account gets an SSH key")
-        return policy._replace(password="")
-    if not access.by_password:
-        reason = "is applied, but no account gets a key or a password; maybe no one can log in"
-        wanted.warn(switch.at(), reason)
-    return policy
+        wanted.warn(_SETTINGS._replace(key="sshd.password_authentication"), _NO_KEY)
+    else:
+        wanted.error(switch.at(), _NO_KEY)
+    return policy._replace(password="")
 
 
 def _root_may_use_password(ask: Ask, access: Access, why: Origin, wanted: Wanted) -> bool:
@@ -134,7 +137,7 @@ def _with_certificates(policy: Policy, names: Iterable[str], why: Origin) -> Pol
     return policy._replace(certificates=certificates)
 
 
-def _plan_drop_in(ask: Ask, policy: Policy, wanted: Wanted) -> None:
+def _plan_drop_in(ask: Ask, policy: Policy, access: Access, wanted: Wanted) -> None:
     """Plan the drop-in, unless sshd reads none, or there is nothing to say in it."""
     lines = [f"# {note}." for note in policy.notes]
     if policy.password:
@@ -153,4 +156,8 @@ def _plan_drop_in(ask: Ask, policy: Policy, wanted: Wanted) -> None:
             wanted.error(policy.why, reason)
         return
     text = "".join(f"{line}\n" for line in ("# Written by guestagent.", *lines))
-    wanted.want(File("file", defs.SSHD_DROPIN, text.encode(), mode=0o600, why=policy.why))
+    from guestagent.plan.kinds.sshd import SshdPolicy
+
+    switches_off = policy.password == "no"  # noqa: S105 - no password
+    key_files = tuple(sorted(access.key_files))
+    wanted.want(SshdPolicy("sshd_policy", text.encode(), policy.why, switches_off, key_files))

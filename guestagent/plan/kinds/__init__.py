@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from guestagent.plan.kinds.random_password import ConsolePassword, SetRandomPassword
     from guestagent.plan.kinds.remove import RemoveFile
     from guestagent.plan.kinds.script import Script, StageScript
+    from guestagent.plan.kinds.sshd import SetSshd, SshdPolicy
 
     Resource: TypeAlias = (
         File
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         | Hostname
         | Hosts
         | HostKeys
+        | SshdPolicy
         | Entropy
         | Script
     )
@@ -59,5 +61,6 @@ if TYPE_CHECKING:
         | SetHostname
         | MakeHome
         | MakeHostKeys
+        | SetSshd
         | AddEntropy
     )

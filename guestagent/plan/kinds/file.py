@@ -62,7 +62,7 @@ class File(NamedTuple):
         if found.content is not None and self.key not in view.recorded:
             # It came with the image, or an administrator made it: not guestagent's to remove.
             record[replaced] = "yes"
-        change = self._write(found, self.content)
+        change = self.write(found, self.content)
         return Outcome((change,), record={**record, self.key: want})
 
     def _compare_end(self, view: View) -> Outcome:
@@ -74,7 +74,7 @@ class File(NamedTuple):
             expected = view.facts.appended.get(path)
             if expected == digest(found.content):  # a run was killed before it remembered this
                 return view.once(self.key)
-        change = self._write(found, (found.content or b"") + self.content)
+        change = self.write(found, (found.content or b"") + self.content)
         change = change._replace(path=path, append=True)
         if found.mode is not None:  # mode and owner of a file that exists stay as they are
             change = change._replace(mode=found.mode, owner="", edits=True)
@@ -83,11 +83,12 @@ class File(NamedTuple):
     def _compare_late(self, view: View) -> Outcome:
         if view.is_done(self.key):
             return view.once(self.key)
-        change = self._write(view.file(self.path, self.owner), self.content)
+        change = self.write(view.file(self.path, self.owner), self.content)
         append = self.kind == "append"
         return view.once(self.key, change._replace(kind="write_later", append=append))
 
-    def _write(self, found: FileState, content: bytes) -> WriteFile:
+    def write(self, found: FileState, content: bytes) -> WriteFile:
+        """Return the change that gives the file found a content."""
         return WriteFile(
             "write",
             self.path,

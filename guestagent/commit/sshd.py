@@ -1,0 +1,86 @@
+"""Write the drop-in of sshd_config(5): only with a key in place where it switches passwords off."""
+
+from __future__ import annotations
+
+import os
+
+from guestagent import defs
+from guestagent.desired.accounts.access import lets_in
+from guestagent.errors import Refused
+from guestagent.system.ownfiles import remove, replace
+from guestagent.system.tools import find_program, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.plan.kinds.sshd import SetSshd
+    from guestagent.system.root import Root
+
+PASSWORDS_STAY = "passwords are not switched off; the next run tries again"
+_NO_KEY = f"not written, because no account has its SSH key in place; {PASSWORDS_STAY}"
+
+
+def carry_out(change: SetSshd, root: Root) -> None:
+    """Write the drop-in, after sshd has looked at it.  Raises Refused, OSError."""
+    if change.switches_off and not any(_has_key(path, root) for path in change.key_files):
+        raise Refused(_NO_KEY)
+    reason = _what_is_wrong(change.file.new) if root.live else ""
+    if reason:
+        consequence = f"; {PASSWORDS_STAY}" if change.switches_off else ""
+        raise Refused(f"not written, because sshd does not accept it: {reason}{consequence}")
+    _put(change.file.new, change.file.mode, root)
+
+
+def take_back(change: SetSshd, root: Root) -> None:
+    """Put back what was there before.  Raises Refused, OSError.
+
+    Where that was the same, of a run that was killed, nothing is put back.
+    """
+    old, old_mode = change.file.old, change.file.old_mode
+    if old is not None and old_mode is not None and old != change.file.new:
+        _put(old, old_mode, root)
+        return
+    remove(root, change.path)
+
+
+def _has_key(path: str, root: Root) -> bool:
+    """Tell whether a file holds a key that lets someone in."""
+    try:
+        found = root.look(path)
+    except (Refused, OSError):
+        return False
+    if found is None or found.content is None:
+        return False
+    return lets_in(found.content.decode(errors="replace").splitlines())
+
+
+def _what_is_wrong(content: bytes) -> str:
+    """Return why sshd does not accept the drop-in by itself; empty if it does.
+
+    ``sshd -t`` needs host keys, which are in place by now, and its directory in /run.
+    """
+    tool = find_program("sshd")
+    if tool is None:
+        return ""
+    make_run_folder()
+    result = run([tool, "-t", "-f", "/dev/stdin"], content)
+    return result.reason() if result.status else ""
+
+
+def make_run_folder() -> None:
+    """Make the directory without which Debian's sshd refuses to start.  Raises OSError."""
+    try:
+        os.mkdir(defs.SSHD_RUN_DIR, 0o755)
+    except FileExistsError:
+        pass
+
+
+def _put(content: bytes, mode: int, root: Root) -> None:
+    """Write the drop-in, or what was there before it.  Raises Refused, OSError."""
+    with root.place(defs.SSHD_DROPIN, make=True) as place:
+        if place.owner is not None or place.exposed:
+            raise Refused("others than root may write to a directory on the way")
+        directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.fd)
+    try:
+        replace(directory, place.name, content, mode)
+    finally:
+        os.close(directory)

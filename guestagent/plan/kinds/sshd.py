@@ -1,0 +1,97 @@
+"""The drop-in of sshd_config(5), which is written last: it may take a way into the guest away."""
+
+from __future__ import annotations
+
+from guestagent import defs
+from guestagent.memory import applied
+from guestagent.plan.kinds.file import File, WriteFile
+from guestagent.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from guestagent.errors import Origin
+    from guestagent.plan.view import Outcome, View
+
+_MODE = 0o600
+
+
+class SshdPolicy(NamedTuple):
+    """What the drop-in says.
+
+    ``switches_off``: it switches passwords off, so that it waits for a key in one of the files
+    ``key_files``.  Where a run says nothing of keys there are none of these: then it waits for one
+    in a file that an earlier run wrote.
+    """
+
+    kind: Literal["sshd_policy"]
+    content: bytes
+    why: Origin
+    switches_off: bool = False
+    key_files: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Return the path of the drop-in."""
+        return defs.SSHD_DROPIN
+
+    @property
+    def key(self) -> str:
+        """Return the key under which the state remembers this: that of a file."""
+        return applied.file(self.path)
+
+    def compare(self, view: View) -> Outcome:
+        """Compare with the tree.  Raises Refused, OSError."""
+        file = File("file", self.path, self.content, mode=_MODE, why=self.why)
+        outcome = file.compare(view)
+        changes = [change for change in outcome.changes if change.kind == "write"]
+        if not changes and not outcome.kept and not view.is_done(self.key):
+            # A run that was killed wrote it, and did not ask sshd; or it is another instance's,
+            # and a key of this one is not in place yet.
+            changes.append(file.write(view.file(self.path), self.content))
+        files = self.key_files or _earlier_blocks(view)
+        found = (SetSshd("set_sshd", change, self.switches_off, files) for change in changes)
+        return outcome._replace(changes=tuple(found))
+
+
+def _earlier_blocks(view: View) -> tuple[str, ...]:
+    """Return the files to which earlier runs added lines; those with keys are among them."""
+    blocks = (key for key in view.recorded if applied.kind_of(key) == "block")
+    return tuple(applied.split(key)[1] for key in blocks)
+
+
+class SetSshd(NamedTuple):
+    """The drop-in is written as ``file`` says, once a key is in place where it needs one."""
+
+    kind: Literal["set_sshd"]
+    file: WriteFile
+    switches_off: bool
+    key_files: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """Return the path of the drop-in."""
+        return self.file.path
+
+    @property
+    def why(self) -> Origin:
+        """Return the origin of most of what it says."""
+        return self.file.why
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys by which a change that fails is forgotten."""
+        return self.file.keys
+
+    def tell(self) -> str:
+        """Say in one line what the change does."""
+        return self.file.tell()
+
+    def show(self) -> list[str]:
+        """Return the lines of the change as a diff."""
+        return self.file.show()
+
+    def json(self) -> dict[str, Any]:
+        """Return what programs are told of the change."""
+        return self.file.json()
