@@ -145,6 +145,44 @@ MUTANTS = (
         ("unit/test_network_plan.py::test_fallback_is_dhcp_on_every_nic_and_the_report_says_so",),
     ),
     Mutant(
+        "a source with errors is not complete: what it does not name stays",
+        "verbs/planning.py",
+        "return not errors and not self.bundle.unchanged",
+        "return not self.bundle.unchanged",
+        (
+            "unit/test_planning.py::test_D8_a_source_with_errors_is_not_complete",
+            "userdata/test_later_boots.py::test_D8_what_a_source_with_errors_does_not_name_stays",
+        ),
+    ),
+    Mutant(
+        "a locked user database is waited for",
+        "commit/account.py",
+        "if time.monotonic() > deadline:",
+        "if True:",
+        ("unit/test_apply_accounts.py::test_B6_a_locked_user_database_is_waited_for",),
+    ),
+    Mutant(
+        "a user database that stays locked ends the run with a status of its own",
+        "commit/account.py",
+        """raise AccountsLocked(f"{name}: the user database is locked")""",
+        """raise Refused(f"{name}: the user database is locked")""",
+        ("unit/test_apply_accounts.py::test_B6_a_user_database_that_stays_locked_ends_the_run",),
+    ),
+    Mutant(
+        "no wait goes by the wall clock: accounts",
+        "commit/account.py",
+        "if time.monotonic() > deadline:",
+        "if time.time() > deadline:",
+        ("faults/test_clock.py::test_D7_a_lock_is_waited_for_as_long_at_any_time",),
+    ),
+    Mutant(
+        "no wait goes by the wall clock: the metadata service",
+        "sources/retry.py",
+        "        if time.monotonic() + pause >= end:\n            raise Unreachable",
+        "        if time.time() + pause >= end:\n            raise Unreachable",
+        ("unit/test_architecture.py::test_D7_the_wall_clock_is_only_shown",),
+    ),
+    Mutant(
         "a key that cannot be used takes no other key away",
         "plan/kinds/block.py",
         "() if not self.partial or not view.is_done(self.key) else",
@@ -185,35 +223,6 @@ MUTANTS = (
         "lost or len(found) > defs.MAX_KEYS",
         "False",
         ("unit/test_ec2.py",),
-    ),
-    # Values
-    Mutant(
-        "a bad character in JSON spoils one text, not the document",
-        "system/jsontext.py",
-        "            value = _load_leniently(content)\n",
-        "            value = None\n",
-        ("cases/test_bad_characters.py", "unit/test_jsontext.py"),
-    ),
-    Mutant(
-        "no bad character of JSON reaches a validator as a printable one",
-        "system/jsontext.py",
-        """return "".join("\\0" if""",
-        """return "".join("\\ufffd" if""",
-        ("unit/test_jsontext.py",),
-    ),
-    Mutant(
-        "a script of which a character was lost does not run",
-        "parse/userdata/vendor_texts.py",
-        """isinstance(item, str) and "\\0" in item:""",
-        "False:",
-        ("userdata/test_vendor_texts.py",),
-    ),
-    Mutant(
-        "a name that cannot be read leaves the NICs what they had",
-        "parse/openstack.py",
-        "partial=found.partial or _NETWORK in self.odd_names",
-        "partial=found.partial",
-        ("unit/test_openstack.py",),
     ),
     # Secrets
     Mutant(
@@ -309,6 +318,47 @@ MUTANTS = (
         ("userdata/test_runner.py",),
     ),
     Mutant(
+        "the drive of another instance is not applied to this machine",
+        "verbs/new_instance.py",
+        "if product_uuid() == known:",
+        "if False:",
+        (
+            "unit/test_planning.py"
+            "::test_D4_the_drive_of_another_instance_is_not_applied_to_this_machine",
+        ),
+    ),
+    Mutant(
+        "a script that runs once runs in no other boot and for no other instance",
+        "scripts/ledger.py",
+        """return script.frequency == "once" or entry.boot == self.boot""",
+        "return entry.boot == self.boot",
+        ("userdata/test_runner.py",),
+    ),
+    Mutant(
+        "another version of guestagent plans again",
+        "memory/state.py",
+        """return f"{VERSION} {source} """,
+        """return f"{source} """,
+        ("unit/test_state.py::test_another_version_of_guestagent_finds_something_to_do",),
+    ),
+    Mutant(
+        "only listed types of file systems reach the kernel",
+        "sources/mount.py",
+        "if file_system not in defs.FILE_SYSTEMS:",
+        "if False:",
+        ("unit/test_sources.py::test_A2_a_type_that_is_not_listed_reaches_no_driver",),
+    ),
+    Mutant(
+        "a drive is mounted with every attribute that makes it harmless",
+        "sources/mount.py",
+        "_ATTRIBUTES = _RDONLY | _NOSUID | _NODEV | _NOEXEC | _NOSYMFOLLOW",
+        "_ATTRIBUTES = _RDONLY | _NOSUID | _NODEV | _NOEXEC",
+        (
+            "unit/test_sources.py"
+            "::test_A2_a_drive_is_mounted_with_every_attribute_that_makes_it_harmless",
+        ),
+    ),
+    Mutant(
         "of two drives the one with this machine's uuid is used",
         "sources/find.py",
         "for instance in (product_uuid(), known):",
@@ -394,6 +444,44 @@ MUTANTS = (
         ("faults/test_privsep_race.py::test_B1_the_work_is_done_as_the_user_with_no_other_group",),
     ),
     Mutant(
+        "one read-only place costs only what belongs there",
+        "commit/file.py",
+        "_HERE_ONLY = (EROFS, EACCES,",
+        "_HERE_ONLY = (EACCES,",
+        ("faults/test_errors.py::test_D2_one_read_only_directory_costs_what_belongs_there",),
+    ),
+    Mutant(
+        "what the kernel takes in pieces is written whole",
+        "system/ownfiles.py",
+        "    while left:\n        left = left[os.write(fd, left) :]",
+        "    os.write(fd, left)",
+        (
+            "unit/test_apply.py::test_D2_what_the_kernel_takes_in_pieces_is_written_whole",
+            "faults/test_errors.py::test_D2_a_disk_that_fills_up_for_real_leaves_no_file_cut_short",
+        ),
+    ),
+    Mutant(
+        "what is staged is on the disk before it is renamed",
+        "commit/file.py",
+        "self.fail(change, error)\n        sync_tree(self.root.fd)\n\n    def _stage_one",
+        "self.fail(change, error)\n\n    def _stage_one",
+        ("faults/test_trace.py",),
+    ),
+    Mutant(
+        "names are on the disk before they are remembered",
+        "commit/file.py",
+        "                self.fail(item.change, error)\n        sync_tree(self.root.fd)",
+        "                self.fail(item.change, error)",
+        ("faults/test_trace.py",),
+    ),
+    Mutant(
+        "a file that is written alone is on the disk before its name",
+        "system/ownfiles.py",
+        "        if durable:\n            os.fsync(fd)",
+        "        if False:\n            os.fsync(fd)",
+        ("faults/test_trace.py",),
+    ),
+    Mutant(
         "a failure while files are staged leaves the tree as it was",
         "commit/file.py",
         "if error.errno not in _HERE_ONLY:",
@@ -460,6 +548,48 @@ MUTANTS = (
         ("unit/test_cli.py::test_D6_the_lock_excludes",),
     ),
     # Values
+    Mutant(
+        "a bad character in JSON spoils one text, not the document",
+        "system/jsontext.py",
+        "            value = _load_leniently(content)\n",
+        "            value = None\n",
+        ("cases/test_bad_characters.py", "unit/test_jsontext.py"),
+    ),
+    Mutant(
+        "no bad character of JSON reaches a validator as a printable one",
+        "system/jsontext.py",
+        """return "".join("\\0" if""",
+        """return "".join("\\ufffd" if""",
+        ("unit/test_jsontext.py",),
+    ),
+    Mutant(
+        "a script of which a character was lost does not run",
+        "parse/userdata/vendor_texts.py",
+        """isinstance(item, str) and "\\0" in item:""",
+        "False:",
+        ("userdata/test_vendor_texts.py",),
+    ),
+    Mutant(
+        "a name that cannot be read leaves the NICs what they had",
+        "parse/openstack.py",
+        "partial=found.partial or _NETWORK in self.odd_names",
+        "partial=found.partial",
+        ("unit/test_openstack.py",),
+    ),
+    Mutant(
+        "a key is of the type inside that it says outside",
+        "parse/fields.py",
+        "if kind_inside != kind.encode() or not numbers:",
+        "if not numbers:",
+        ("unit/test_fields.py::test_E3_what_is_no_key",),
+    ),
+    Mutant(
+        "netplan's file has no text that needs escapes",
+        "stacks/netplan/render.py",
+        """if not (text.isascii() and text.isprintable()) or '"' in text or "\\\\" in text:""",
+        "if False:",
+        ("unit/test_netplan.py::test_E9_what_would_need_escapes_is_not_quoted",),
+    ),
     Mutant(
         "a bad value spoils only itself",
         "errors.py",

@@ -87,6 +87,43 @@ def need_tools(*names: str) -> None:
     need(not missing, f"needs {', '.join(missing)}")
 
 
+def fake_clock(time: str) -> dict[str, str]:
+    """The environment in which a program sees another wall clock, and the true monotonic one.
+
+    ``time`` is for libfaketime: "@" and a time at which the clock starts, or a difference.
+    """
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    need(bool(found), "needs libfaketime")
+    return {
+        "LD_PRELOAD": str(found[0]),
+        "FAKETIME": time,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "TZ": "UTC",
+    }
+
+
+# The start of the epoch, after the last seconds that 31 and 32 bits can count, and a clock that
+# jumps by 20 years, forth and back, each time that it is looked at.
+CLOCKS = ("10", "2**31 + 5", "2**32 + 5", "real() + next(jumps) * 631152000")
+_CLOCK = """
+import itertools, sys, time
+real, jumps = time.time, itertools.cycle((1, -1))
+time.time = lambda: float({clock})
+time.time_ns = None
+"""
+
+
+def with_clock(clock: str, argv: list[str]) -> list[str]:
+    """The command line of a Python script with a wall clock of ``CLOCKS``.
+
+    Python's own waits do not look at it.
+    """
+    interpreter, *rest = argv
+    place = next(place for place, word in enumerate(rest) if not word.startswith("-"))
+    run = "import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    return [interpreter, *rest[:place], "-c", _CLOCK.format(clock=clock) + run, *rest[place:]]
+
+
 def copy_root(source: Path, target: Path) -> Path:
     """A guest tree from a checkout: modes as an installed system has them, homes' owners."""
     shutil.copytree(source, target, symlinks=True)

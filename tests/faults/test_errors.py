@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
 from stat import S_ISDIR
 
 import pytest
+import rig
 
 from .rig import Call, Entry, Scene, changing, old_or_new
 
@@ -63,3 +66,72 @@ def _told(call: Call, status: int, errors: str, reason: str) -> None:
     assert status == 1, (call, errors)
     assert f": {reason}" in errors, (call, errors)
     assert "system: " not in errors or "file system: " in errors, (call, errors)
+
+
+def _in_namespace(scene: Scene, setup: str, *names: str) -> subprocess.CompletedProcess[str]:
+    """A run of the agent after a shell script, in mounts of its own; ``names`` are "$1" and on.
+
+    The script says what to run with "$@".
+    """
+    rig.need_tools("mount", "unshare")
+    script = f"set -e; {setup}"
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+    return subprocess.run([*command, *names], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("place", ["etc/systemd", "home/debian"])
+def test_D2_one_read_only_directory_costs_what_belongs_there(scene: Scene, place: str) -> None:
+    """Images with parts that cannot be changed: the rest is applied, and the next run finishes."""
+    before = scene.snapshot()
+    assert scene.run().returncode == 0
+    after = scene.snapshot()
+    scene.fresh()
+    folder = scene.tree / place
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = f'mount --bind "{folder}" "{folder}" && mount -o remount,bind,ro "{folder}"; exec "$@"'
+    failed = _in_namespace(scene, mount, *scene.command())
+    assert failed.returncode == 1
+    assert f"/{place}/" in failed.stderr
+    assert ": Read-only file system" in failed.stderr
+    now = scene.snapshot()
+    lost = {name for name, entry in after.items() if now.get(name) != entry}
+    assert lost
+    for name in lost:
+        # A guest whose network cannot be written does not let passwords or keys go.
+        assert name.startswith(place), name
+        assert now.get(name) in (before.get(name), None) or S_ISDIR(now[name].mode), name
+    assert scene.temporaries() == []
+    assert scene.run().returncode == 0
+    assert scene.snapshot() == after
+
+
+def test_D2_a_disk_that_fills_up_for_real_leaves_no_file_cut_short(scene: Scene) -> None:
+    """A tmpfs with so many pages left: every target is old or new, and the run says what failed."""
+    before = scene.snapshot()
+    assert scene.run().returncode == 0
+    after = scene.snapshot()
+    image, out, statuses = scene.tree.parent / "image", scene.tree.parent / "out", set()
+    scene.fresh()
+    shutil.copytree(scene.tree, image, symlinks=True)
+    subprocess.run(["cp", "-a", f"{scene.tree}/.", str(image)], check=True)
+    script = """
+    mount -t tmpfs -o size=16m tmpfs "$1"; cp -a "$2/." "$1"; out=$3
+    used=$(stat -f -c '%b %f' "$1"); used=$((${used% *} - ${used#* }))
+    mount -o remount,size=$((4096 * (used + $4))) "$1"
+    tree=$1; shift 4; "$@" || status=$?
+    cp -a "$tree/." "$out"; exit ${status-0}
+    """
+    for pages in range(0, 44, 2):
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        names = (str(scene.tree), str(image), str(out), str(pages))
+        done = _in_namespace(scene, script, *names, *scene.command())
+        statuses.add(done.returncode)
+        assert "Traceback" not in done.stderr, (pages, done.stderr)
+        assert done.returncode == 0 or ": No space left on device" in done.stderr, done.stderr
+        scene.tree, tree = out, scene.tree
+        now = scene.snapshot()
+        scene.tree = tree
+        for name in before.keys() | after.keys():
+            assert now.get(name) in (before.get(name), after.get(name)), (pages, name)
+    assert statuses == {0, 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 from .rig import SAMPLE, Agent, Scene, changing
 
 _CANARY = "CANARY-9f3c-word"
+_STAGED = re.compile(r"\.guestagent\.[0-9a-f]{12}$")
 _MODE = re.compile(r", (0[0-7]*)\)")
 _NAME = re.compile(r'"([^"]*)"')
 _STARTS = ("clone", "clone3", "fork", "vfork", "execve", "execveat")
@@ -130,6 +132,54 @@ def _dry_runs(scene: Scene) -> list[str]:
         assert result.returncode == 2, result.stderr
         found += [result.stdout, result.stderr]
     return found
+
+
+# D3
+
+
+def test_D3_what_is_renamed_is_on_the_disk_before_and_its_name_before_it_is_remembered(
+    scene: Scene,
+) -> None:
+    """One syncfs(2) for all that is staged, one for all renames, and only then the state."""
+    calls = scene.calls("openat", "write", "renameat", "syncfs")
+    (agent,) = {call.process for call in calls if "staging.json" in call.text}
+    order = []
+    for call in calls:
+        if call.process != agent:
+            continue
+        names = _NAME.findall(call.text)
+        if call.name == "openat" and "O_CREAT" in call.text and _STAGED.match(names[0]):
+            order.append("stage")
+        elif call.name == "renameat" and _STAGED.match(names[0]):
+            order.append("rename")
+        elif call.name == "syncfs":
+            order.append("sync")
+        elif call.name == "renameat" and names[1] == "state.json":
+            order.append("state")
+    steps = [step for step, _ in itertools.groupby(order)]
+    assert steps[:4] == ["stage", "sync", "rename", "sync"]
+    assert steps[-1] == "state"
+    assert order.count("rename") == order.count("stage") >= 4
+
+
+def test_D3_a_file_that_is_written_alone_is_on_the_disk_with_its_name(scene: Scene) -> None:
+    """As keys are in a home, and the state: fsync(2) of the file, and of its directory."""
+    calls = scene.calls("openat", "renameat", "fsync", options=("-y",))
+    renamed = 0
+    for place, call in enumerate(calls):
+        if call.name != "renameat" or '".guestagent.tmp"' not in call.text:
+            continue
+        if f"{scene.tree}/run/" in call.text:
+            continue  # it does not outlive the boot
+        own = [other for other in calls if other.process == call.process]
+        place = own.index(call)
+        assert [other.name for other in own[place - 1 : place + 2]] == [
+            "fsync",
+            "renameat",
+            "fsync",
+        ]
+        renamed += 1
+    assert renamed >= 3
 
 
 # B8

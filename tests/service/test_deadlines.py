@@ -5,24 +5,39 @@ The upper bounds leave room for a machine that is busy.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import rig
 
 from guestagent import defs
 from guestagent.sources.endpoints import parse_url
+from guestagent.sources.handover import Answer, decode_answer
 from guestagent.sources.http import Client
 from guestagent.sources.retry import Transient
 
 from . import documents
-from .documents import META, NETWORK, USER
+from .documents import FIVE, META, NETWORK, USER
 from .lab import IPV4, Guest, Lab, Service, ask
 
 _SLACK = 3.0
 _LONG = {"body": "[" * 1000}
+
+
+_ASK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from guestagent.sources.cloud import Cloud
+from guestagent.sources.handover import Request, encode_answer
+from guestagent.sources.remote import answer_to
+request = Request(Cloud("openstack", "a test"), urls=(sys.argv[2],), wait=float(sys.argv[3]))
+sys.stdout.buffer.write(encode_answer(answer_to(request)))
+"""
 
 
 class Case(NamedTuple):
@@ -168,3 +183,33 @@ def test_a_clock_that_jumps_by_years_changes_no_deadline(service: Service, here:
     run = here.fetch(urls=[service.url], limits={"CLOCK": 20 * _YEAR, "READ_TIMEOUT": 0.2}, wait=1)
     assert list(run.answer.failed) == [NETWORK[1:]]
     assert 0.1 < run.seconds < 1 + _SLACK
+
+
+@pytest.mark.parametrize("clock", rig.CLOCKS)
+def test_D7_whatever_the_wall_clock_says_the_waits_are_the_same(
+    service: Service, tmp_path: Path, clock: str
+) -> None:
+    """In 1970, after 2038 and after 2106, and where it jumps by 20 years, forth and back."""
+    script = tmp_path / "ask.py"
+    script.write_text(_ASK)
+
+    def ask_at(wait: float) -> tuple[Answer, float]:
+        argv = [sys.executable, str(script), str(rig.REPOSITORY), service.url, str(wait)]
+        start = time.monotonic()
+        command = rig.with_clock(clock, argv)
+        done = subprocess.run(command, check=True, capture_output=True, timeout=60)
+        return decode_answer(done.stdout), time.monotonic() - start
+
+    busy = {"status": 503, "body": ""}
+    service.say({"steps": {META: [busy, busy, busy, {}]}})
+    answer, seconds = ask_at(30.0)
+    assert (answer.error, set(answer.documents)) == ("", {path[1:] for path in FIVE})
+    assert service.paths().count(META) == 4
+    assert seconds < 5 + _SLACK
+    service.forget()
+    service.say({"steps": {META: [busy] * 1000}})
+    answer, seconds = ask_at(3.0)
+    assert answer.again
+    assert seconds < 3 + _SLACK
+    # The pauses grow from 0.2 s, with full jitter.
+    assert 3 <= service.paths().count(META) <= 40

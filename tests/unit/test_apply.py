@@ -87,6 +87,18 @@ def test_D2_a_failure_while_staging_leaves_the_tree_as_it_was(
     assert rig.differences(before, rig.snapshot(guest)) == set()
 
 
+def test_D2_what_the_kernel_takes_in_pieces_is_written_whole(
+    guest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """write(2) may take less than it is given, of root and of the child that became a user."""
+    rig.need_root()
+    real, content = os.write, bytes(range(256)) * 40
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data[:1000])))
+    assert commit(guest, write("/etc/motd", content), write(KEYS, content, user="debian")) == []
+    assert (guest / "etc/motd").read_bytes() == content
+    assert (guest / KEYS[1:]).read_bytes() == content
+
+
 def test_D1_what_a_killed_run_staged_is_removed(guest: Path) -> None:
     root = Root(str(guest))
     left = [f"/etc/{defs.TEMPORARY_PREFIX}0123456789ab", f"/etc/{defs.TEMPORARY_PREFIX}none"]

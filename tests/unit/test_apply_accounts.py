@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import rig
 
+from guestagent import cli, defs
 from guestagent import commit as apply
-from guestagent import defs
 from guestagent.errors import Origin, Problem
 from guestagent.facts import gather
 from guestagent.memory import note
@@ -19,6 +22,7 @@ from guestagent.plan.difference import diff
 from guestagent.plan.kinds.account import Group, PasswordState, RunTool, User, UserPassword
 from guestagent.plan.kinds.file import WriteFile
 from guestagent.plan.kinds.host_keys import HostKeys
+from guestagent.system import tools
 from guestagent.system.root import Root
 from guestagent.verbs.write_later import write_later
 
@@ -228,3 +232,59 @@ def test_B1_a_file_in_the_home_of_a_new_user_comes_after_it(
     uid = int(fields(accounts, "passwd", "app")[2])
     assert (accounts / home[1:]).stat().st_uid == uid
     assert (accounts / home[1:] / "notes").stat().st_uid == uid
+
+
+@pytest.fixture
+def held(accounts: Path) -> Path:
+    """The lock of the user database, which another process holds: this one."""
+    lock = accounts / "etc/passwd.lock"
+    lock.write_text(f"{os.getpid()}\0")
+    return lock
+
+
+def test_B6_a_locked_user_database_is_waited_for(accounts: Path, held: Path) -> None:
+    release = threading.Timer(1.5, held.unlink)
+    user = User("user", "app", "", "/bin/sh", (), WHY)
+    changes = planned(accounts, user)
+    start = time.monotonic()
+    release.start()
+    assert commit(accounts, *changes) == []
+    release.join()
+    assert 1.5 <= time.monotonic() - start < defs.LOCK_WAIT
+    assert fields(accounts, "passwd", "app")[5] == "/home/app"
+
+
+def test_B6_a_user_database_that_stays_locked_ends_the_run(
+    accounts: Path, held: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With exit status 5, before any file has changed; the next run finishes."""
+    monkeypatch.setattr(defs, "LOCK_WAIT", 0.5)
+    folder = tmp_path / "drive/openstack/latest"
+    folder.mkdir(parents=True)
+    (folder / "meta_data.json").write_text('{"uuid": "i-1", "hostname": "web"}')
+    (folder / "user_data").write_text("#cloud-config\nusers: [app]\n")
+    before = {path: (accounts / path).read_bytes() for path in ("etc/passwd", "etc/hostname")}
+    arguments = ["--source", str(tmp_path / "drive"), "--root", str(accounts)]
+    assert cli.main(arguments) == defs.EXIT_ACCOUNTS_LOCKED == 5
+    assert before == {path: (accounts / path).read_bytes() for path in before}
+    held.unlink()
+    assert cli.main(arguments) == 0
+    assert fields(accounts, "passwd", "app")[5] == "/home/app"
+    assert (accounts / "etc/hostname").read_text() == "web\n"
+
+
+def test_B6_at_a_clock_of_1970_no_password_must_be_changed_at_login(
+    accounts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 as the day of the last change would mean that, shadow(5)."""
+    fake = {**rig.fake_clock("@1970-01-01 00:00:20"), **tools._ENVIRONMENT}
+    monkeypatch.setattr(tools, "_ENVIRONMENT", fake)
+    assert tools.run(["/bin/date", "+%Y"]).output == b"1970\n"
+    user = User("user", "app", "", "/bin/sh", (), WHY)
+    passwords = (
+        UserPassword("password", "app", Secret("correct horse"), WHY),
+        UserPassword("password", "debian", Secret(HASH), WHY, "hash"),
+    )
+    assert commit(accounts, *planned(accounts, user, *passwords)) == []
+    for name in ("app", "debian"):
+        assert fields(accounts, "shadow", name)[2] != "0", name

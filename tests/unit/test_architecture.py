@@ -120,6 +120,18 @@ PURE = {f"guestagent.{name}" for name in ("defs", "errors", "model", "record", "
 PURE_STANDINS = {"guestagent.system.digest"}
 
 
+def test_D7_the_wall_clock_is_only_shown() -> None:
+    """In the report, and as the age of the configuration: nothing waits by it."""
+    readers = {
+        name
+        for name, nodes in NODES.items()
+        for node in nodes
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("time.time", "time.time_ns")
+    }
+    shown = {"report.run", "verbs.source", "verbs.change"}
+    assert readers == {f"guestagent.{name}" for name in shown}
+
+
 def test_only_the_reload_of_a_stack_has_effects() -> None:
     effects = {f"{stack}.reload" for stack in STACKS} | {"guestagent.stacks.programs"}
     for name in TREES.keys() - effects:

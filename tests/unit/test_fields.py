@@ -174,6 +174,8 @@ def test_E3_a_long_comment_is_cut() -> None:
         KEY.replace("AAAAC3", "AAAA C3"),
         _key("ssh-ed25519"),
         _key("ssh-ed25519", b"x" * 32, outer="ssh-rsa"),
+        _key("ssh-nothing", b"x" * 32, outer="ssh-ed25519"),
+        _key("ssh-ed25519", b"x" * 32, b"ssh:", outer="sk-ssh-ed25519@openssh.com"),
         _key("ssh-dss", b"x" * 32),
         _key("ssh-ed25519-cert-v01@openssh.com", b"x" * 32),
         "cert-authority " + KEY,

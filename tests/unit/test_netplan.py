@@ -24,6 +24,7 @@ from network_samples import (
 from guestagent.errors import FieldError
 from guestagent.model import Interface, Rule
 from guestagent.parse.network import bonding
+from guestagent.stacks.netplan.render import _quote
 
 PATH = "/etc/netplan/90-guestagent.yaml"
 HEADER = "# Written by guestagent; settings of your own belong in a file whose name sorts later.\n"
@@ -341,3 +342,11 @@ def test_every_text_is_quoted() -> None:
 def test_a_name_that_netplan_keeps_for_itself_is_refused() -> None:
     with pytest.raises(FieldError):
         rendered("netplan", vlan(name="renderer", id="renderer"))
+
+
+@pytest.mark.parametrize("bad", ['"', "\\", "\n", "\0", "\x1b", "\u2028", "ü", "a: b\tc"])
+def test_E9_what_would_need_escapes_is_not_quoted(bad: str) -> None:
+    """A second line behind the checks of the model, which let none of them through."""
+    assert _quote("a: b, [c] #d '%e") == '"a: b, [c] #d \'%e"'
+    with pytest.raises(FieldError, match="cannot hold"):
+        _quote(f"a{bad}")

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from network_samples import ORIGIN, bond, interface, member, network
 
 from guestagent import defs
-from guestagent.errors import Origin
+from guestagent.errors import Origin, Problem, WrongSource
 from guestagent.facts import keycheck
 from guestagent.memory.applied import network_digest
+from guestagent.memory.state import State
 from guestagent.model import InstanceData, Network, Text
 from guestagent.parse import layouts
 from guestagent.plan.difference import Plan
 from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.settings import Settings
 from guestagent.sources.path import open_path
+from guestagent.system import machine
 from guestagent.system.digest import digest
 from guestagent.system.root import Root
-from guestagent.verbs.planning import Intent, compare, read
+from guestagent.verbs.new_instance import of_this_instance
+from guestagent.verbs.planning import Intent, Said, compare, read
 
 NETWORK = f"{defs.NETWORKD_DIR}/10-guestagent-nic525400123456.network"
 NETWORK_FILES = [
@@ -132,6 +135,37 @@ def test_D8_a_key_that_ssh_keygen_refuses_is_not_no_key(
     monkeypatch.setattr(layouts, "parse", lambda *_: DATA._replace(ssh_keys=(TEXT, TEXT)))
     data = read(bundle, Root("/")).data
     assert (data.ssh_keys, data.partial_keys) == ((TEXT,) * usable or None, usable == 1)
+
+
+@pytest.mark.parametrize("unchanged", [False, True])
+@pytest.mark.parametrize("severity", ["error", "warning", ""])
+def test_D8_a_source_with_errors_is_not_complete(
+    drive: Path, unchanged: bool, severity: Literal["error", "warning", ""]
+) -> None:
+    """Nor is one that was asked only for what can change."""
+    bundle = open_path(str(drive))
+    bundle.unchanged = unchanged
+    problems = (Problem(severity, "drive", "meta_data.json", "", "x"),) if severity else ()
+    assert Said(bundle, DATA, problems).complete == (severity != "error" and not unchanged)
+
+
+@pytest.mark.parametrize(("uuid", "configured"), [("i-1", True), ("i-1", False), ("i-3", True)])
+def test_D4_the_drive_of_another_instance_is_not_applied_to_this_machine(
+    drive: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, uuid: str, configured: bool
+) -> None:
+    """The hypervisor says that the machine is the instance that is known: exit status 6."""
+    monkeypatch.setattr(machine, "product_uuid", lambda: uuid)
+    other = DATA._replace(instance_id=TEXT._replace(value="i-2"))
+    before = State(configured=configured, instance_id="i-1", record={"a": "b"}, time=7)
+    said, root = Said(open_path(str(drive)), other, ()), Root(str(tree))
+    root.live = True
+    if uuid == "i-1" and configured:
+        with pytest.raises(WrongSource) as caught:
+            of_this_instance(before, said, root)
+        assert caught.value.status == 6
+        return
+    expected = State(record=before.record) if configured else before
+    assert of_this_instance(before, said, root) == expected
 
 
 def test_a_file_that_an_administrator_changed_stays(root: Root) -> None:

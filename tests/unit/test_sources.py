@@ -13,6 +13,7 @@ import rig
 
 from guestagent import defs
 from guestagent.errors import GuestagentError, SourceBroken, UsageError
+from guestagent.sources import mount
 from guestagent.sources.bundle import Bundle, Unreadable
 from guestagent.sources.path import file_system, open_path
 
@@ -207,3 +208,23 @@ def test_A2_other_file_systems_are_never_mounted(tmp_path: Path, magic: tuple[in
     (tmp_path / "image").write_bytes(content)
     with pytest.raises(SourceBroken, match="neither"):
         file_system(str(tmp_path / "image"))
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4", "xfs", "btrfs", "auto", "iso9660,vfat", ""])
+def test_A2_a_type_that_is_not_listed_reaches_no_driver(kind: str) -> None:
+    with pytest.raises(SourceBroken, match="never mounted"):
+        mount.mount("/dev/null", kind)
+
+
+def test_A2_a_drive_is_mounted_with_every_attribute_that_makes_it_harmless() -> None:
+    """By the kernel, with a file system that it surely has; what it did is read back."""
+    rig.need_root()
+    nosymfollow = 0x2000  # statfs(2); Python has no name for it
+    attributes = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | nosymfollow
+    fd = mount._mount("none", "tmpfs")
+    try:
+        assert os.fstatvfs(fd).f_flag & attributes == attributes
+        with pytest.raises(OSError, match="Read-only"):
+            os.mkdir("x", dir_fd=fd)
+    finally:
+        os.close(fd)

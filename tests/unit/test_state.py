@@ -11,6 +11,7 @@ import pytest
 from guestagent import defs
 from guestagent.memory import state
 from guestagent.memory.state import State
+from guestagent.sources.path import open_path
 from guestagent.system.root import Root
 
 STATES = [
@@ -53,6 +54,19 @@ def test_only_root_reads_it(root: Root) -> None:
     state.save(root, STATES[0])
     assert path(root).stat().st_mode & 0o7777 == 0o600
     assert path(root).parent.stat().st_mode & 0o7777 == 0o700
+
+
+def test_another_version_of_guestagent_finds_something_to_do(
+    root: Root, drive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may plan differently, so that what it finds unchanged must be planned again."""
+    bundle = open_path(str(drive))
+    bundle.get("openstack/latest/meta_data.json", defs.JSON_LIMIT)
+    run = State(salt="0f", seen=tuple(bundle.seen), watched=("/etc",))
+    run = run._replace(fingerprint=state.fingerprint(run, bundle, root))
+    assert state.is_unchanged(run, bundle, root)
+    monkeypatch.setattr(state, "VERSION", "9.9")
+    assert not state.is_unchanged(run, bundle, root)
 
 
 def test_a_tree_without_one_has_none(root: Root) -> None:

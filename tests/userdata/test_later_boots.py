@@ -138,6 +138,20 @@ def test_D8_keys_go_only_where_the_source_says_that_there_are_none(
     assert keys.read_text().splitlines()[1:-1] == mine
 
 
+def test_D8_what_a_source_with_errors_does_not_name_stays(guest: Path, tmp_path: Path) -> None:
+    files = [{"path": f"/etc/{name}", "content_path": "/content/0000"} for name in "ab"]
+    drive = make_drive(tmp_path, "", files=files)
+    (drive / "openstack/content").mkdir()
+    (drive / "openstack/content/0000").write_text("x\n")
+    apply_twice(drive, guest)
+    make_drive(tmp_path, "", files=[{**files[0], "path": "/etc/../a"}, files[1]])
+    assert agent(drive, guest).status == 1
+    assert (guest / "etc/a").read_text() == "x\n"
+    make_drive(tmp_path, "", files=files[1:])
+    apply_twice(drive, guest)
+    assert not (guest / "etc/a").exists()
+
+
 def test_D8_keys_that_an_administrator_changed_stay_beside_a_bad_one(
     guest: Path, tmp_path: Path
 ) -> None:

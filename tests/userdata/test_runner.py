@@ -48,6 +48,17 @@ class TestOrderAndResults:
         assert "scripts: late: 10-instance-bad: exit status 3" in done.stderr
         assert stage.waiting() == []
 
+    def test_what_runs_once_runs_in_no_other_boot_and_for_no_other_instance(
+        self, stage: Stage
+    ) -> None:
+        for boot, instance in (("boot-1", "i-1"), ("boot-2", "i-1"), ("boot-3", "i-2")):
+            stage.boot(boot)
+            stage.instance(instance)
+            for often in ("once", "instance", "boot"):
+                stage.put(f"10-{often}-a")
+            assert stage.run().returncode == 0
+        assert stage.ran() == {"10-once-a": 1, "10-instance-a": 2, "10-boot-a": 3}
+
     def test_a_stage_runs_only_its_own(self, stage: Stage) -> None:
         stage.put("10-instance-early", stage="early")
         stage.put("10-instance-late")
