@@ -242,9 +242,33 @@ MUTANTS = (
     Mutant(
         "a plan for programs masks what only root may read",
         "plan/kinds/file.py",
-        "None if change.hidden else",
-        "None if False else",
+        "if not change.hidden:",
+        "if True:",
         ("cases/test_cases.py::test_a_run_does_what_its_dry_run_says",),
+    ),
+    Mutant(
+        "a plan masks what others wrote and not everyone may read",
+        "plan/kinds/file.py",
+        "if found.mode is None or found.mode & 0o004:",
+        "if True:",
+        ("unit/test_changes.py::test_B3_what_others_wrote_for_few_is_not_shown",),
+    ),
+    Mutant(
+        "no digest of what is masked is shown",
+        "plan/kinds/file.py",
+        """{"sha256": None, "content": None}""",
+        """{"sha256": __import__("hashlib").sha256(change.new).hexdigest(), "content": None}""",
+        ("unit/test_cli.py::test_B3_no_digest_of_what_is_masked_is_shown",),
+    ),
+    Mutant(
+        "the name of a step that carries files tells nothing of them",
+        "plan/kinds/late.py",
+        "digest(about.encode('utf-8', 'surrogateescape'))",
+        "digest(content)",
+        (
+            "unit/test_once.py"
+            "::TestLateFiles::test_B3_the_name_of_the_step_tells_nothing_of_the_contents",
+        ),
     ),
     Mutant(
         "a message about an internal error does not quote it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -324,3 +325,19 @@ def test_a_refused_path_is_a_problem_and_the_rest_is_planned(there: Guest) -> No
 def test_B3_a_secret_is_in_no_repr(there: Guest) -> None:
     plan = there.plan(*ONCE, first=True)
     assert "CANARY" not in repr(plan) + str(plan)
+
+
+@pytest.mark.parametrize("kind", ["file", "append"])
+def test_B3_what_others_wrote_for_few_is_not_shown(
+    there: Guest, kind: Literal["file", "append"]
+) -> None:
+    new = File(kind, "/etc/thing", b"new\n", 0o644, WHY)
+    for mode in (0o600, 0o640, 0o644):
+        there.put("/etc/thing", b"CANARY\n", mode)
+        (change,) = there.plan(new, first=True).changes
+        shown = "".join(change.show()) + repr(change.json())
+        assert ("CANARY" in shown) == (mode == 0o644), mode
+    own = FILE._replace(path="/etc/own", mode=0o600)
+    there.apply(own, first=True)
+    (change,) = there.plan(own._replace(content=b"other\n"), first=True).changes
+    assert "-wanted" in change.show()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -141,6 +142,23 @@ def test_the_shape_of_the_json_plan(guest: Path, drive: Path) -> None:
     hidden = {change["path"]: change["content"] for change in found["changes"] if "path" in change}
     assert hidden["/etc/motd"] is None  # injected files are for root alone
     assert hidden["/etc/hostname"] == "web-1\n"
+
+
+def test_B3_no_digest_of_what_is_masked_is_shown(guest: Path, drive: Path) -> None:
+    text = rig.agent("--dry-run", "--json", "--source", drive, "--root", guest).out
+    files = [change for change in json.loads(text)["changes"] if "content" in change]
+    hidden = [change for change in files if change["content"] is None]
+    assert "/etc/motd" in [change["path"] for change in hidden]
+    assert {change["sha256"] for change in hidden} == {None}
+    assert None not in {change["sha256"] for change in files if change not in hidden}
+    rig.agent("--source", drive, "--root", guest)
+    shown = text + "".join(
+        rig.agent("status", *more, "--root", guest).out for more in ((), ("--json",))
+    )
+    for name in hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}:
+        for path in (change["path"] for change in hidden):
+            digest = hashlib.new(name, (guest / path[1:]).read_bytes()).hexdigest()
+            assert digest[:8] not in shown, (name, path)
 
 
 def test_the_plan_for_people_has_reasons_and_diffs(guest: Path, drive: Path) -> None:

@@ -226,6 +226,14 @@ class TestLateFiles:
         assert name.startswith("30-instance-write_files-")
         assert there.plan(self.LATE).changes == ()
 
+    def test_B3_the_name_of_the_step_tells_nothing_of_the_contents(self, there: Guest) -> None:
+        names: list[str] = []
+        for content in (b"word1\n", b"word2\n"):
+            late = self.LATE._replace(content=content)
+            there.apply(late, first=True)
+            names += there.steps()
+        assert len(set(names)) == 1
+
     def test_several_late_files_are_one_step(self, there: Guest) -> None:
         there.apply(self.LATE, MORE._replace(late=True), first=True)
         assert len(there.steps()) == 1

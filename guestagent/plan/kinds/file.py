@@ -63,6 +63,8 @@ class File(NamedTuple):
             # It came with the image, or an administrator made it: not guestagent's to remove.
             record[replaced] = "yes"
         change = self.write(found, self.content)
+        if view.recorded.get(self.key) != have:
+            change = _masked(change, found)
         return Outcome((change,), record={**record, self.key: want})
 
     def _compare_end(self, view: View) -> Outcome:
@@ -75,7 +77,7 @@ class File(NamedTuple):
             if expected == digest(found.content):  # a run was killed before it remembered this
                 return view.once(self.key)
         change = self.write(found, (found.content or b"") + self.content)
-        change = change._replace(path=path, append=True)
+        change = _masked(change._replace(path=path, append=True), found)
         if found.mode is not None:  # mode and owner of a file that exists stay as they are
             change = change._replace(mode=found.mode, owner="", edits=True)
         return view.once(self.key, change)
@@ -171,18 +173,31 @@ class WriteFile(NamedTuple):
         return json_of_file(self, user=self.user or self.owner.partition(":")[0] or "root")
 
 
-def json_of_file(change: WriteFile | StageScript, user: str) -> dict[str, Any]:
-    """Return what programs are told of a file; ``sha256`` names a content that is not shown too."""
-    from hashlib import sha256
+def _masked(change: WriteFile, found: FileState) -> WriteFile:
+    """Return a change that hides what not everyone may read of a file, and others wrote."""
+    if found.mode is None or found.mode & 0o004:
+        return change
+    return change._replace(hidden=True)
 
+
+def json_of_file(change: WriteFile | StageScript, user: str) -> dict[str, Any]:
+    """Return what programs are told of a file; of a content that is hidden, only the size.
+
+    A digest would tell whether a guess at a short secret is right.
+    """
+    shown: dict[str, Any] = {"sha256": None, "content": None}
+    if not change.hidden:
+        from hashlib import sha256
+
+        content = change.new.decode("utf-8", "replace")
+        shown = {"sha256": sha256(change.new).hexdigest(), "content": content}
     return {
         "path": change.path,
         "mode": f"{change.mode:04o}",
         "user": user,
         "new": change.old is None,
         "size": len(change.new),
-        "sha256": sha256(change.new).hexdigest(),
-        "content": None if change.hidden else change.new.decode("utf-8", "replace"),
+        **shown,
     }
 
 

@@ -42,7 +42,10 @@ def divide(changes: list[WriteFile]) -> list[list[WriteFile]]:
 
 
 def make_carrier(changes: list[WriteFile], instance: str) -> StageScript:
-    """Return the script that carries the files, under a name that no other instance's has."""
+    """Return the script that carries the files, under a name that no other instance's has.
+
+    Everyone may read the name in the report: nothing of the contents is in it, not as a digest.
+    """
     files = [
         {
             "path": change.path,
@@ -56,12 +59,14 @@ def make_carrier(changes: list[WriteFile], instance: str) -> StageScript:
     ]
     text = f"#!/bin/sh\nexec {defs.PROGRAM} write-later <<'END'\n{dumps(files)}\nEND\n"
     content = text.encode()
+    names = (f"{change.path} {len(change.new)}" for change in changes)
+    about = "\0".join((instance, *names))
     script = Script(
         "script",
         "late",
         30,
         frequency="instance",
-        name=f"write_files-{digest(content + instance.encode())[:8]}",
+        name=f"write_files-{digest(about.encode('utf-8', 'surrogateescape'))[:8]}",
         content=content,
         why=changes[0].why,
         secret=True,
