@@ -1,13 +1,15 @@
 """Where a metadata service may be: addresses and links to try, and which of them connect.
 
-All candidates are connected to at the same time, without blocking; the first that gives a sound
-answer is used.  Addresses are literal: no name is ever resolved for a service of the link.
+Whoever is on a link could answer in place of the cloud.  So only links are used that lead to the
+hypervisor: hardware, and what is stacked on it.  Addresses are literal: no name is ever resolved
+for a service of the link.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import sys
 from errno import EINPROGRESS, EINVAL
 from select import POLLERR, POLLHUP, POLLOUT, poll
 
@@ -18,7 +20,7 @@ from guestagent.system.machine import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import Any
 
 # /proc/net/if_inet6 has a line for each address; scope and flags are hexadecimal.
@@ -26,6 +28,12 @@ _LINK_SCOPE = "20"
 _GLOBAL_SCOPE = "00"
 _NOT_USABLE = 0x08 | 0x40  # failed duplicate address detection, or still in it
 _UP = 0x1  # in /sys/class/net/NAME/flags: netdevice(7)
+# What may be stacked on hardware and still lead to it: DEVTYPE in /sys/class/net/NAME/uevent.
+# Others lead elsewhere (tunnels: vxlan, wireguard) or to somebody else's programs (tun, veth).
+_STACKED = ("DEVTYPE=bond", "DEVTYPE=vlan", "DEVTYPE=bridge")
+_LOWER = "lower_"  # begins the names of links to what a link is stacked on, in its folder
+_MOST_LAYERS = 8  # the kernel's own limit
+_ROUTE_UP, _ROUTE_REJECT = 0x1, 0x200  # flags of a route: route(8)
 _PATH_MARKS = "/%!$&'()*+,;=:@[]~"  # kept in the path of a URL (RFC 3986); the rest is quoted
 
 
@@ -33,13 +41,15 @@ class Endpoint(NamedTuple):
     """The address of a service: ``host`` is literal, or a name for a service set by hand.
 
     ``interface`` is the link to use, empty for the one that the routing table says.  ``url`` is
-    what requests begin with: it has no zone, so that none gets into the Host header.
+    what requests begin with: it has no zone, so that none gets into the Host header.  ``routed``:
+    the routing table leads to it by this link, so that it is asked before all others.
     """
 
     url: str
     host: str
     port: int
     interface: str = ""
+    routed: bool = False
 
     @property
     def url_with_zone(self) -> str:
@@ -92,8 +102,10 @@ class Endpoint(NamedTuple):
         try:
             if self.interface and family == socket.AF_INET6:
                 address = (*address[:3], socket.if_nametoindex(self.interface))
-            elif self.interface:
-                name = self.interface.encode()  # an IPv4 address has no zone to name the link
+            if self.interface:
+                # The zone of an IPv6 address that is not link-local binds to nothing, and an IPv4
+                # address has none.
+                name = self.interface.encode()
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
             # A request is one small packet, which must not wait for more to send.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -126,24 +138,35 @@ def parse_url(url: str) -> Endpoint:
 
 
 def list_candidates(*, ec2: bool) -> list[Endpoint]:
-    """Return the endpoints of the link that this machine could reach now.
+    """Return the endpoints of the link that this machine could reach now, the routed one first.
 
-    IPv6 needs no lease, so that its link-local address is tried on every link that is up.  IPv4
-    follows the routing table, and with several links is tried over each of them too.
+    IPv6 needs no lease, so that its link-local address is tried on every link that may be asked.
+    IPv4 follows the routing table, and with several links is tried over each of them too.
     """
-    links = _links_up()
+    links = _links_to_ask()
+    routed = _routed_link(links)
+    if not links and os.path.exists(defs.CONTAINER_FILE):
+        # A container has no hardware.  Its host gives it the link of its routes to the outside;
+        # others may lead to containers inside it, and cannot be told from that one.
+        routed = _routed_link(_links_up())
+        links = [routed] if routed else []
     ipv4, link_local, unique_local = (
         Endpoint(f"http://{f'[{host}]' if ':' in host else host}", host, 80)
         for host in defs.METADATA_ADDRESSES
     )
-    with_link_local, has_global = _read_ipv6_addresses()
-    found = [ipv4] if links else []
+    with_link_local, with_global = _read_ipv6_addresses()
+    found = [ipv4._replace(interface=routed, routed=True)] if routed else []
     found += [link_local._replace(interface=name) for name in links if name in with_link_local]
-    if ec2 and has_global:
-        found.append(unique_local)
+    if ec2:
+        found += [unique_local._replace(interface=name) for name in links if name in with_global]
     if len(links) > 1:
-        found += [ipv4._replace(interface=name) for name in links]
+        found += [ipv4._replace(interface=name) for name in links if name != routed]
     return found
+
+
+def _links_to_ask() -> list[str]:
+    """Return the links that are up and lead to the hypervisor."""
+    return [name for name in _links_up() if _is_hardware(name, _MOST_LAYERS)]
 
 
 def _links_up() -> list[str]:
@@ -161,23 +184,66 @@ def _is_up(name: str) -> bool:
     return bool(flags) and bool(int(flags, 16) & _UP) and not is_member
 
 
-def _read_ipv6_addresses() -> tuple[set[str], bool]:
-    """Return the links with a usable link-local address, and whether any has a global one."""
+def _is_hardware(name: str, layers: int) -> bool:
+    """Tell whether a link is a device, or a bond, VLAN or bridge over one.
+
+    ``layers`` is how many links below it are looked at.
+    """
+    place = f"{defs.NET_DIR}/{name}"
+    if os.path.exists(f"{place}/device"):
+        return True
+    kind = read_text(f"{place}/uevent").splitlines()
+    if not layers or not any(line in _STACKED for line in kind):
+        return False
+    try:
+        below = [entry for entry in os.listdir(place) if entry.startswith(_LOWER)]
+    except OSError:
+        return False
+    return any(_is_hardware(entry.removeprefix(_LOWER), layers - 1) for entry in below)
+
+
+def _routed_link(links: Collection[str]) -> str:
+    """Return the one of the links that the routing table leads over to the IPv4 address.
+
+    It is empty where there is no such route.  A route over another link does not count: whoever
+    is there is not asked, even if the table prefers it.
+    """
+    target = int.from_bytes(socket.inet_aton(defs.METADATA_ADDRESSES[0]), sys.byteorder)
+    best, found = (-1, 0), ""
+    try:
+        with open(defs.IPV4_ROUTES, encoding="ascii") as file:
+            next(file, None)  # the names of the columns
+            for line in file:
+                name, destination, _, flags, _, _, metric, mask, *_ = line.split()
+                if name not in links or int(flags, 16) & (_ROUTE_UP | _ROUTE_REJECT) != _ROUTE_UP:
+                    continue
+                if target & int(mask, 16) != int(destination, 16):
+                    continue
+                rank = (int(mask, 16).bit_count(), -int(metric))
+                if rank > best:
+                    best, found = rank, name
+    except OSError:
+        return ""
+    return found
+
+
+def _read_ipv6_addresses() -> tuple[set[str], set[str]]:
+    """Return the links with a usable link-local address, and those with a global one."""
     with_link_local: set[str] = set()
-    has_global = False
+    with_global: set[str] = set()
     try:
         with open(defs.IPV6_ADDRESSES, encoding="ascii") as file:
             lines = [line.split() for line in file]
     except OSError:
-        return with_link_local, has_global
+        return with_link_local, with_global
     for _, _, _, scope, flags, name in lines:
         if int(flags, 16) & _NOT_USABLE:
             continue
         if scope == _LINK_SCOPE:
             with_link_local.add(name)
-        elif scope == _GLOBAL_SCOPE and name != "lo":
-            has_global = True
-    return with_link_local, has_global
+        elif scope == _GLOBAL_SCOPE:
+            with_global.add(name)
+    return with_link_local, with_global
 
 
 class Connecting:

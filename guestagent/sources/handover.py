@@ -28,7 +28,8 @@ class Request(NamedTuple):
     ``urls`` replace the addresses of the link.  ``wait`` is the time for everything, in seconds.
     ``digests`` are those of the documents that an earlier run applied, made with ``salt`` (see
     ``Bundle.digests``).  ``old_protocol`` allows EC2 without session tokens on a platform that has
-    them.  ``password`` asks whether the service has a password of the instance already.
+    them.  ``password`` asks whether the service has a password of the instance already.  ``uuid``
+    is the machine's, where the hypervisor gives it that of its instance.
     """
 
     cloud: Cloud
@@ -38,6 +39,7 @@ class Request(NamedTuple):
     digests: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
     old_protocol: bool = False
     password: bool = False
+    uuid: str = ""
 
 
 class Answer(NamedTuple):
@@ -47,7 +49,8 @@ class Answer(NamedTuple):
     ``documents`` are by name; ``failed`` says of others, which exist or may exist, why they could
     not be read.  ``unchanged`` says that only the documents that can change were
     asked for, and that they are the ones which were applied.  ``requests`` is how many were sent.
-    ``error`` says why there are no documents, ``again`` that a later try may succeed.
+    ``error`` says why there are no documents, ``again`` that a later try may succeed, ``wrong``
+    that there are answers and it is not known which one is for this machine.
     """
 
     url: str
@@ -56,6 +59,7 @@ class Answer(NamedTuple):
     requests: int = 0
     error: str = ""
     again: bool = False
+    wrong: bool = False
     failed: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
 
 
@@ -105,5 +109,6 @@ def _answer(value: dict[str, Any]) -> Answer:
         requests=int(value["requests"]),
         error=str(value["error"]),
         again=value["again"] is True,
+        wrong=value["wrong"] is True,
         failed={str(name): str(reason) for name, reason in value["failed"].items()},
     )

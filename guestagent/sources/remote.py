@@ -7,7 +7,14 @@ answer.  By hand a child process does the same, after it has become the user nob
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, GuestagentError, SourceBroken, Unreachable, UsageError
+from guestagent.errors import (
+    FieldError,
+    GuestagentError,
+    SourceBroken,
+    Unreachable,
+    UsageError,
+    WrongSource,
+)
 from guestagent.sources import cloud
 from guestagent.sources.documents import as_bundle
 from guestagent.sources.handover import (
@@ -56,6 +63,7 @@ def request_for(settings: Settings, url: str, before: State) -> Request | None:
         digests=before.documents,
         old_protocol=settings.metadata_imds_v1,
         password=settings.password_post and not known,
+        uuid=product_uuid() if found.own_uuid else "",
     )
 
 
@@ -82,7 +90,8 @@ def answer_to(request: Request) -> Answer:
     try:
         return fetch(request)
     except GuestagentError as error:
-        return Answer("", error=str(error), again=isinstance(error, Unreachable))
+        again, wrong = isinstance(error, Unreachable), isinstance(error, WrongSource)
+        return Answer("", error=str(error), again=again, wrong=wrong)
 
 
 def ask_now(request: Request) -> Bundle:
@@ -114,6 +123,8 @@ def read_answer(root: Root) -> Bundle:
 
 
 def _documents(answer: Answer) -> Bundle:
+    if answer.error and answer.wrong:
+        raise WrongSource(answer.error)
     if answer.error:
         raise (Unreachable if answer.again else SourceBroken)(answer.error)
     return as_bundle(answer)

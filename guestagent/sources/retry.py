@@ -11,9 +11,11 @@ import threading
 import time
 
 from guestagent import defs
-from guestagent.errors import FieldError, SourceBroken, Unreachable
+from guestagent.errors import FieldError, SourceBroken, Unreachable, WrongSource
 from guestagent.record import NamedTuple
+from guestagent.sources.bundle import digest_document
 from guestagent.sources.endpoints import Connecting, Endpoint, list_candidates, parse_url
+from guestagent.system.jsontext import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ _REFUSALS = 3  # rounds in which a service refused, until that is believed
 # Rounds in which a service had no document at all, until that is believed: some 3 seconds.  One
 # that has only just heard of the instance may say so at first.
 _EMPTY_ROUNDS = 6
-_NO_LINK, _UNREACHED = "no link is up", "no address of it can be reached"
+_NO_LINK = "no link is up that may be asked: hardware, or a bond, VLAN or bridge over it"
+_UNREACHED = "no address of it can be reached"
+_DIFFER = "two metadata services say different things"
+_DIFFER_DO = "not applied; name the right one in metadata.urls, as http://ADDRESS%LINK"
 
 
 class Transient(Exception):
@@ -144,25 +149,94 @@ class Found(NamedTuple):
     folder: str
     first: bytes
 
+    @property
+    def said(self) -> tuple[str, str]:
+        """What it said, without what is new at each request."""
+        return self.folder, digest_document(self.first, "")
+
+    def is_about(self, uuid: str) -> bool:
+        """Tell whether it is about the machine that has a UUID."""
+        try:
+            value = loads(self.first)
+        except FieldError:
+            return False  # the ID of EC2's layout
+        return isinstance(value, dict) and str(value.get("uuid")).lower() == uuid
+
 
 class _Round:
     """What comes of asking all endpoints once.
 
-    ``connected`` says that a service took a connection.  ``pauses`` are what services asked to
-    wait, in seconds.  ``refusal`` is the answer of a service that will not give documents,
-    ``empty`` that of one which has none.
+    ``ready`` are connections on which nothing was asked yet, ``asked`` counts those from which an
+    answer is to come.  ``connected`` says that a service took a connection.  ``pauses`` are what
+    services asked to wait, in seconds.  ``refusal`` is the answer of a service that will not give
+    documents, ``empty`` that of one which has none.
+
+    The routed endpoint has the word until it fails, or for a moment if it does not connect.  Then
+    the others are asked one after the other.  Once somebody gave a sound answer, all that connect
+    within a moment are heard too, for ``defs.RACE_LISTEN`` seconds: they may say something else.
     """
 
-    def __init__(self) -> None:
-        self.answers: queue.SimpleQueue[Found | None] = queue.SimpleQueue()
+    def __init__(self, endpoints: list[Endpoint]) -> None:
+        self.answers: queue.SimpleQueue[tuple[Endpoint, Found | None]] = queue.SimpleQueue()
+        self.ready: list[tuple[Endpoint, socket.socket]] = []
+        self.found: list[Found] = []
+        self.asked = 0
         self.connected = False
         self.pauses: list[float] = []
         self.refusal: SourceBroken | None = None
         self.empty: Unreachable | None = None
+        self._routed_is_asked = self._other_was_asked = False
+        routed = any(endpoint.routed for endpoint in endpoints)
+        self._next = time.monotonic() + (defs.RACE_PAUSE if routed else 0)
+        self._heard = 0.0
+
+    def over(self, connecting: Connecting) -> bool:
+        """Tell whether no answer is to come, or what was found is all that counts."""
+        if not self.found:
+            return not (connecting or self.ready or self.asked)
+        if self.found[0].client.endpoint.routed and not self._other_was_asked:
+            return True
+        since = time.monotonic() - self._heard
+        if self.ready or self.asked:
+            return since >= defs.RACE_LISTEN
+        return not connecting or since >= defs.RACE_PAUSE
+
+    def take_next(self) -> list[tuple[Endpoint, socket.socket]]:
+        """Return the connections on which to ask now."""
+        now = time.monotonic()
+        taken = [item for item in self.ready if item[0].routed]
+        if taken:
+            self._routed_is_asked = True
+        elif self.found:
+            taken = self.ready[:]
+        elif self.ready and not self._routed_is_asked and now >= self._next:
+            taken, self._next = self.ready[:1], now + defs.RACE_PAUSE
+        self._other_was_asked |= any(not endpoint.routed for endpoint, _ in taken)
+        self.ready = [item for item in self.ready if item not in taken]
+        self.asked += len(taken)
+        return taken
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long for an answer, and take it."""
+        try:
+            endpoint, found = self.answers.get(timeout=seconds)
+        except queue.Empty:
+            return
+        self.asked -= 1
+        if endpoint.routed:
+            self._routed_is_asked = False
+        if found is not None:
+            self._heard = self._heard or time.monotonic()
+            self.found.append(found)
+
+    def close(self) -> None:
+        """Close the connections on which nothing was asked."""
+        for _, sock in self.ready:
+            sock.close()
 
 
 class Race:
-    """All endpoints asked at once, again and again, until one gives a sound answer.
+    """All endpoints asked, again and again, until one gives a sound answer.
 
     ``end`` is a time of the monotonic clock.  ``ask`` asks one endpoint over a connection, in one
     try: it raises Transient, FieldError for an answer that is not sound, SourceBroken if it is
@@ -173,19 +247,20 @@ class Race:
     def __init__(self, request: Request, end: float, ask: Ask) -> None:
         self.request, self.end, self.ask = request, end, ask
         self.reason = _NO_LINK
-        self.over = threading.Event()
 
     def winner(self) -> Found:
-        """Return the first service that answers.  Raises SourceBroken, Unreachable, UsageError."""
+        """Return the service that answers.
+
+        Raises SourceBroken, Unreachable, UsageError, and WrongSource if two say different things.
+        """
         set_by_hand = [parse_url(url) for url in self.request.urls]
         tries = refusals = empty_rounds = 0
         while True:
             endpoints = set_by_hand or list_candidates(ec2=self.request.cloud.name == "ec2")
-            this = _Round()
-            found = self._ask_all(endpoints, this)
-            if found is not None:
-                self.over.set()
-                return found
+            this = _Round(endpoints)
+            self._ask_all(endpoints, this)
+            if this.found:
+                return self._choose(this.found)
             if this.refusal:
                 refusals += 1
                 # Another address may come up yet, and answer better than the one that refuses.
@@ -202,49 +277,56 @@ class Race:
                 # Tries that reach no service burden none, and a lease may come at any moment.
                 pause = defs.RACE_PAUSE
             if time.monotonic() + pause >= self.end:
-                self.over.set()
                 raise Unreachable(f"no metadata service answered: {self.reason}")
             time.sleep(pause)
 
-    def _ask_all(self, endpoints: list[Endpoint], this: _Round) -> Found | None:
-        """Connect to all endpoints, ask those that connect, and return the first that answers."""
+    def _ask_all(self, endpoints: list[Endpoint], this: _Round) -> None:
+        """Connect to all endpoints, and ask those that connect, until the round is over."""
         connecting = Connecting(endpoints)
         if endpoints and self.reason == _NO_LINK:
             self.reason = _UNREACHED
         give_up = min(self.end, time.monotonic() + defs.CONNECT_TIMEOUT)
-        started = ended = 0
         try:
-            while connecting or started > ended:
-                for endpoint, sock in connecting.take_connected(_POLL if connecting else 0):
-                    # Each is asked a little later than the one before, whose answer mostly does.
-                    arguments = (endpoint, sock, started * defs.RACE_PAUSE, this)
+            while not this.over(connecting):
+                this.ready += connecting.take_connected(_POLL if connecting else 0)
+                this.connected |= bool(this.ready)
+                for endpoint, sock in this.take_next():
+                    arguments = (endpoint, sock, this)
                     threading.Thread(target=self._ask, args=arguments, daemon=True).start()
-                    started += 1
-                    this.connected = True
-                try:
-                    found = this.answers.get(timeout=0.001 if connecting else _POLL)
-                except queue.Empty:
-                    pass
-                else:
-                    ended += 1
-                    if found is not None:
-                        return found
+                this.wait(0.001 if connecting else _POLL)
                 if time.monotonic() >= give_up:
                     connecting.close()
                 if time.monotonic() >= self.end:
                     break
         finally:
             connecting.close()
-        return None
+            this.close()
 
-    def _ask(self, endpoint: Endpoint, sock: socket.socket, later: float, this: _Round) -> None:
-        """Ask one endpoint ``later`` seconds from now, and put what it gave into the queue."""
+    def _choose(self, found: list[Found]) -> Found:
+        """Return one of the services that gave sound answers, the routed one before others.
+
+        Where one speaks of this machine, those that speak of others do not count.  Raises
+        WrongSource if two that count differ: no one can tell which of them is the cloud's.
+        """
+        uuid = self.request.uuid
+        count = [each for each in found if uuid and each.is_about(uuid)] or found[:]
+        count.sort(key=lambda each: not each.client.endpoint.routed)
+        chosen = count[0]
+        for other in found:
+            if other is not chosen:
+                other.client.close()
+        for other in count[1:]:
+            if other.said != chosen.said:
+                chosen.client.close()
+                both = [each.client.endpoint.url_with_zone for each in (chosen, other)]
+                raise WrongSource(f"{_DIFFER}: {' and '.join(both)}; {_DIFFER_DO}")
+        return chosen
+
+    def _ask(self, endpoint: Endpoint, sock: socket.socket, this: _Round) -> None:
+        """Ask one endpoint, and put what it gave into the queue."""
         found = None
         try:
-            if self.over.wait(later):
-                sock.close()
-            else:
-                found = self.ask(endpoint, sock)
+            found = self.ask(endpoint, sock)
         except (Transient, FieldError) as error:
             # That the time is over says less than what was wrong before.
             if time.monotonic() < self.end or self.reason == _UNREACHED:
@@ -255,4 +337,4 @@ class Race:
         except Unreachable as error:
             self.reason, this.empty = str(error), error
         finally:
-            this.answers.put(found)
+            this.answers.put((endpoint, found))

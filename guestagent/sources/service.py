@@ -38,7 +38,7 @@ _MAX_VERSIONS = 32
 
 
 def fetch(request: Request) -> Answer:
-    """Find the service and read it.  Raises SourceBroken, Unreachable, UsageError."""
+    """Find the service and read it.  Raises SourceBroken, Unreachable, UsageError, WrongSource."""
     # The monotonic clock: before NTP has run the other one may be wrong by years, and jump.
     end = time.monotonic() + request.wait
 

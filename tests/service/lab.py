@@ -27,9 +27,9 @@ _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONDONTWRITEBYTECOD
 _SETUP = """
 set -e
 mount -t tmpfs tmpfs "$1"
-mkdir -p "$1/sysfs" "$1/sys/class/dmi/id" "$1/sys/class/net" "$1/sys/devices" "$1/proc"
+mkdir -p "$1/sysfs" "$1/sys/real" "$1/sys/class/dmi/id" "$1/sys/class/net" "$1/sys/devices"
 mount -t sysfs sysfs "$1/sysfs"
-mount --bind "$1/sysfs/class/net" "$1/sys/class/net"
+mount --bind "$1/sysfs" "$1/sys/real"
 mount --rbind "$1/sysfs/devices" "$1/sys/devices"
 mount --rbind "$1/sys" /sys
 : > "$1/cmdline"
@@ -81,6 +81,10 @@ class Namespace:
         for name, text in values.items():
             self.put(f"sys/class/dmi/id/{name}", f"{text}\n")
 
+    def show_links(self) -> None:
+        """Show the links that there are now in /sys/class/net."""
+        self.run("sh", "-ec", _LINKS, "sh", str(self.top))
+
     def close(self) -> None:
         """End the holder; the namespaces go with it."""
         assert self._holder.stdin
@@ -90,19 +94,22 @@ class Namespace:
         self._holder.stdout.close()
 
 
-# A veth pair has neither a device behind it nor a permanent address, as a NIC has.
-_NICS = """
-mount -t tmpfs tmpfs "$1/sys/class/net"
+# /sys/class/net as it is, except that links with a NIC's name are NICs: what is there instead, one
+# end of a veth pair, has neither a device behind it nor a permanent address.
+_LINKS = """
+rm -rf "$1"/sys/class/net/*
 for place in "$1"/sysfs/class/net/*; do
     name=${place##*/}
-    mkdir -p "$1/sys/class/net/$name"
+    mkdir "$1/sys/class/net/$name"
     cd "$1/sys/class/net/$name"
-    cat "$place/flags" > flags
+    ln -s /sys/real/class/net/"$name"/* .
+    rm -f ifindex address
     cat "$place/ifindex" > ifindex
     cat "$place/address" > address
-    [ "$name" = lo ] || { mkdir device; echo 0 > addr_assign_type; }
+    case $name in
+        enp*) rm -f addr_assign_type; mkdir device; echo 0 > addr_assign_type ;;
+    esac
 done
-mount --rbind "$1/sys" /sys
 """
 
 
@@ -256,6 +263,7 @@ class Lab:
             )
         if ipv6:
             far.sh(f"ip -6 address add {IPV6}/64 dev eth0")
+        self.space.show_links()
         return far
 
     def serve(self, far: Namespace, script: dict[str, Any] | None = None) -> Service:
@@ -263,6 +271,15 @@ class Lab:
         service = Service(self.place / f"service{len(self._open)}", script or {}, far)
         self._open.append(service)
         return service
+
+    def settle(self) -> None:
+        """Wait until each link has an IPv6 address of its own that may be used."""
+        wanted = f"grep -c ' 20 80 *enp' /proc/net/if_inet6 | grep -qx {self.links}"
+        self.space.sh(f"for _ in $(seq 100); do {wanted} && exit; sleep 0.05; done; exit 1")
+
+    def hold(self, far: Namespace) -> None:
+        """End a namespace with everything else."""
+        self._open.append(far)
 
     def close(self) -> None:
         """End everything, the last first."""
@@ -274,7 +291,7 @@ class Machine:
     """The lab's guest with a root file system of its own: the live system of its runs."""
 
     def __init__(self, lab: Lab, tree: Path, settings: str = "[drive]\nwait = 0\n") -> None:
-        self.lab, self.tree, self.nics_are_real = lab, tree, False
+        self.lab, self.tree = lab, tree
         (tree / "etc/guestagent").mkdir()
         (tree / "etc/guestagent/guestagent.toml").write_text(settings)
         shutil.copy("/etc/ld.so.cache", tree / "etc/ld.so.cache")  # how pyudev finds its library
@@ -284,9 +301,6 @@ class Machine:
 
     def boot(self, **limits: Any) -> list[Run]:
         """What the units do at boot, in their order, as far as they have something to do."""
-        if not self.nics_are_real:
-            self.lab.space.run("sh", "-ec", _NICS, "sh", str(self.lab.space.top))
-            self.nics_are_real = True
         for path in (self.tree / "run").glob("guestagent/*"):
             path.unlink()
         runs = [self.lab.guest.agent("apply", "--boot", limits=limits)]

@@ -70,7 +70,7 @@ def test_a_first_boot_ends_configured(configured: Scene) -> None:
     report = configured.machine.report()
     assert report["first_boot"]
     assert report["instance_id"] == documents.UUID
-    assert report["source"] == "metadata service http://169.254.169.254"
+    assert report["source"] == "metadata service http://169.254.169.254%enp0s3"
     assert configured.service.paths() == list(FIVE)
 
 
@@ -233,7 +233,7 @@ def test_cloud_config_holds_when_the_tree_has_changed(scene: Scene) -> None:
 def test_an_answer_that_is_none_changes_nothing(configured: Scene, lab: Lab) -> None:
     before = configured.snapshot()
     told = {"url": "", "documents": {}, "unchanged": False, "requests": 0, "again": False}
-    told["failed"] = {}
+    told |= {"failed": {}, "wrong": False}
     for content in ("", "{", "[]", '{"url": 7}', json.dumps({**told, "error": "\x1b[31m\nx"})):
         configured.machine.path(defs.ANSWER_FILE).write_text(content)
         run = lab.guest.agent("apply", "--fetched")

@@ -15,7 +15,7 @@ def test_C7_a_complete_read_is_five_requests_on_one_connection(lab: Lab) -> None
     assert run.status == 0, run.err
     answer = run.answer
     assert sorted(f"/{name}" for name in answer.documents) == sorted(documents.FIVE)
-    assert answer.url == f"http://{IPV4}"
+    assert answer.url == f"http://{IPV4}%enp0s3"
     log = service.log()
     assert [line["path"] for line in log] == list(documents.FIVE)
     assert len({line["connection"] for line in log}) == 1
@@ -48,8 +48,9 @@ def test_C8_a_black_hole_does_not_hold_up_the_other_address(lab: Lab) -> None:
 def test_C8_32_links_and_the_last_one_has_the_service(lab: Lab) -> None:
     lines = []
     for number in range(32):
-        lines += [f"ip link add d{number} type veth peer name e{number}"]
-        lines += [f"ip link set e{number} up", f"ip link set d{number} up"]
+        name = f"enp1s{number}"
+        lines += [f"ip link add {name} type veth peer name e{number}"]
+        lines += [f"ip link set e{number} up", f"ip link set {name} up"]
     lab.space.sh("\n".join(lines))
     service = lab.serve(lab.link(ipv4=False, ipv6=True))
     run = lab.guest.fetch(wait=5.0)
@@ -78,7 +79,7 @@ def test_a_link_that_is_down_is_not_asked(lab: Lab) -> None:
     service = lab.serve(lab.link(ipv6=True))
     lab.space.sh("ip link set enp0s3 down")
     run = lab.guest.fetch(wait=0.6)
-    assert run.answer.error == "no metadata service answered: no link is up"
+    assert run.answer.error.startswith("no metadata service answered: no link is up")
     assert run.answer.again
     assert service.log() == []
 
@@ -97,7 +98,7 @@ def test_ec2_s_own_ipv6_address_is_asked_where_there_is_an_address_for_it(lab: L
     far.sh(f"ip -6 address add {UNIQUE}/64 dev eth0 nodad")
     lab.space.sh("ip -6 address add fd00:ec2::10/64 dev enp0s3 nodad")
     run = lab.guest.fetch(cloud={"name": "ec2", "tokens": True})
-    assert run.answer.url == f"http://[{UNIQUE}]"
+    assert run.answer.url == f"http://[{UNIQUE}%enp0s3]"
     assert {line["host"] for line in service.log()} == {f"[{UNIQUE}]"}
 
 

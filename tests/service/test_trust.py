@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rig
@@ -16,7 +17,7 @@ from guestagent import defs
 
 from . import documents
 from .documents import META, NETWORK, USER
-from .lab import EC2, IPV4, IPV6, Guest, Lab, Machine, Service, ask, documents_and
+from .lab import EC2, IPV4, IPV6, Guest, Lab, Machine, Namespace, Service, ask, documents_and
 
 _PEER = re.compile(r'(?:inet_addr\("|inet_pton\(AF_INET6, ")([^"]+)"')
 _PORT = re.compile(r"sin6?_port=htons\((\d+)\)")
@@ -113,6 +114,129 @@ def test_C1_one_service_gives_all_documents(lab: Lab) -> None:
     assert found[USER[1:]].decode() == chosen
     assert len(services[chosen].log()) == 7
     assert set(services[other].paths()) <= {META}
+
+
+def _saying(lab: Lab, name: str, *, uuid: str = documents.UUID, **link: Any) -> Service:
+    """A service that says another host name than others, at a new link."""
+    meta = json.dumps(documents.meta_data(uuid, name))
+    service = lab.serve(lab.link(**link), {"documents": documents_and({META: meta})})
+    lab.settle()
+    return service
+
+
+SIX: dict[str, Any] = {"ipv4": False, "ipv6": True}
+
+
+def test_C1_two_sound_answers_that_differ_are_an_error(lab: Lab) -> None:
+    for name in ("a", "b"):
+        _saying(lab, name, **SIX)
+    answer = lab.guest.fetch().answer
+    assert "say different things: http://[" in answer.error
+    assert all(f"http://[{IPV6}%{link}]" in answer.error for link in ("enp0s3", "enp0s4"))
+    assert (answer.wrong, answer.again, answer.documents) == (True, False, {})
+
+
+def test_C1_two_sound_answers_that_differ_change_nothing(machine: Machine, lab: Lab) -> None:
+    for name in ("a", "b"):
+        _saying(lab, name, **SIX)
+    assert [run.status for run in machine.boot()] == [0, 0, defs.EXIT_WRONG_SOURCE]
+    assert not machine.path("/home/debian/.ssh/authorized_keys").exists()
+
+
+def test_C1_a_slow_answer_that_differs_is_heard(lab: Lab) -> None:
+    _saying(lab, "a", **SIX)
+    slow = _saying(lab, "b", **SIX)
+    meta: dict[str, str | None] = {META: json.dumps(documents.meta_data(hostname="b"))}
+    slow.say({"documents": documents_and(meta), "steps": {META: [{"delay": 0.5}]}})
+    assert lab.guest.fetch().answer.wrong
+
+
+def test_C1_two_links_to_one_service_say_the_same(lab: Lab) -> None:
+    services = [_saying(lab, "a", **SIX) for _ in range(2)]
+    answer = lab.guest.fetch().answer
+    assert answer.error == ""
+    assert sorted(len(service.log()) for service in services) == [1, 5]
+
+
+def test_C1_an_answer_for_another_machine_does_not_count(lab: Lab) -> None:
+    """Else any neighbour on any link could keep the guest from its configuration."""
+    _saying(lab, "a", uuid="11111111-2222-4333-8444-555555555555", **SIX)
+    _saying(lab, "b", **SIX)
+    answer = lab.guest.fetch(uuid=documents.UUID).answer
+    assert answer.error == ""
+    assert answer.url == f"http://[{IPV6}%enp0s4]"
+
+
+@pytest.mark.parametrize("delay", [0.0, 1.0])
+def test_C1_the_link_of_the_route_goes_first(lab: Lab, delay: float) -> None:
+    """Nobody else is asked while it works on its answer."""
+    other = _saying(lab, "a", **SIX)
+    routed = lab.serve(lab.link(), {"steps": {META: [{"delay": delay}]}})
+    answer = lab.guest.fetch().answer
+    assert answer.url == f"http://{IPV4}%enp0s4"
+    assert len(routed.log()) == 5
+    assert other.log() == []
+
+
+# What a guest's own containers, guests and tunnels are to it; each has a service behind it.
+_NOT_THE_CLOUD = {
+    "veth": "ip link set {port} name x0",
+    "docker": "ip link add x0 type bridge; ip link set {port} master x0 up",
+    "vxlan over hardware": "ip link add x0 type vxlan id 7 dev enp0s3 dstport 4789",
+    "macvlan over hardware": "ip link add link enp0s3 name x0 type macvlan",
+    "tun": "ip tuntap add x0 mode tun",
+    "tap": "ip tuntap add x0 mode tap",
+}
+
+
+@pytest.mark.parametrize("kind", _NOT_THE_CLOUD)
+def test_C1_a_link_that_is_not_hardware_is_not_asked(lab: Lab, kind: str, tmp_path: Path) -> None:
+    rig.need_tools("strace")
+    lab.link(ipv4=False)
+    far = Namespace(tmp_path / "container")
+    lab.hold(far)
+    port = f"ip link add port type veth peer name eth0 netns {far.pid}"
+    far.sh("true")
+    make = _NOT_THE_CLOUD[kind].format(port="port")
+    route = f"ip address add 169.254.0.1/16 dev x0; ip route add {IPV4}/32 dev x0 metric 1"
+    lab.space.sh(f"{port}\n{make}\nip link set x0 up\n{route}")
+    far.sh(f"ip address add {IPV4}/16 dev eth0; ip -6 address add {IPV6}/64 dev eth0 nodad")
+    far.sh("ip link set eth0 up")
+    lab.space.show_links()
+    service = lab.serve(far)
+    trace = tmp_path / "trace"
+    calls = ("strace", "-f", "-e", "trace=connect,setsockopt", "-o", str(trace))
+    run = lab.guest.fetch(wait=1.5, wrapped=calls)
+    assert run.answer.again
+    assert service.log() == []
+    text = trace.read_text()
+    assert "x0" not in text
+    assert "enp0s3" in text  # the only one that is asked
+
+
+def test_C1_a_bridge_over_hardware_is_asked(lab: Lab) -> None:
+    far = lab.link(ipv4=False)
+    lab.space.sh(
+        "ip link add x0 type bridge\nip link set enp0s3 master x0\nip link set x0 up\n"
+        f"ip address add 192.0.2.10/24 dev x0\nip route add {IPV4}/32 dev x0"
+    )
+    far.sh(f"ip address add {IPV4}/16 dev eth0\nip address add 192.0.2.1/24 dev eth0")
+    lab.space.show_links()
+    lab.serve(far)
+    assert lab.guest.fetch().answer.url == f"http://{IPV4}%x0"
+
+
+def test_C1_a_container_without_hardware_asks_over_its_route(lab: Lab) -> None:
+    far = lab.link()
+    service = lab.serve(far)
+    lab.space.sh("ip link set enp0s3 down; ip link set enp0s3 name eth0; ip link set eth0 up")
+    route = f"ip route add {IPV4}/32 via 192.0.0.1 dev eth0"
+    lab.space.sh(route)
+    lab.space.show_links()
+    assert lab.guest.fetch(wait=0.6).answer.again
+    assert service.log() == []
+    lab.space.sh("mount -t tmpfs tmpfs /run; mkdir /run/systemd; echo lxc > /run/systemd/container")
+    assert lab.guest.fetch().answer.url == f"http://{IPV4}%eth0"
 
 
 class Trap:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -98,19 +100,44 @@ def test_a_name_that_is_none_is_an_unreachable_service(host: str) -> None:
 
 
 class Links:
-    """A made-up /sys/class/net and if_inet6."""
+    """A made-up /sys/class/net, if_inet6 and route; the first link has the default route."""
 
     def __init__(self, top: Path) -> None:
         self.top = top
         self.lines = ["00000000000000000000000000000001 01 80 10 80 lo\n"]
         self.add("lo", "0x9")
 
-    def add(self, name: str, flags: str = "0x1003", master: bool = False) -> None:
+    def add(
+        self,
+        name: str,
+        flags: str = "0x1003",
+        *,
+        master: bool = False,
+        kind: str = "",
+        over: tuple[str, ...] = (),
+    ) -> None:
+        """Add a link: a NIC, or what is stacked on others."""
         path = self.top / "net" / name
         path.mkdir(parents=True)
         (path / "flags").write_text(f"{flags}\n")
+        (path / "uevent").write_text(f"{kind}INTERFACE={name}\n")
+        for lower in over:
+            (path / f"lower_{lower}").mkdir()
         if master:
             (path / "master").mkdir()
+        if not kind and name != "lo":
+            (path / "device").mkdir()
+
+    def route(self, link: str, to: str = "0.0.0.0/0", metric: int = 0, flags: int = 3) -> None:
+        net = ip_network(to)
+        address, mask = (
+            f"{int.from_bytes(item.packed, sys.byteorder):08X}"
+            for item in (net.network_address, net.netmask)
+        )
+        line = f"{link}\t{address}\t00000000\t{flags:04X}\t0\t0\t{metric}\t{mask}\t0\t0\t0\n"
+        place = self.top / "route"
+        old = place.read_text() if place.exists() else "Iface\tDestination\n"
+        place.write_text(old + line)
 
     def address(self, name: str, scope: str = "20", flags: str = "80") -> None:
         self.lines.append(f"{'0' * 32} 02 40 {scope} {flags} {name}\n")
@@ -124,10 +151,13 @@ class Links:
 def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Links:
     monkeypatch.setattr(defs, "NET_DIR", str(tmp_path / "net"))
     monkeypatch.setattr(defs, "IPV6_ADDRESSES", str(tmp_path / "if_inet6"))
+    monkeypatch.setattr(defs, "IPV4_ROUTES", str(tmp_path / "route"))
+    monkeypatch.setattr(defs, "CONTAINER_FILE", str(tmp_path / "container"))
     return Links(tmp_path)
 
 
-FOUR, SIX = "http://169.254.169.254", "http://[fe80::a9fe:a9fe%{}]"
+FOUR, SIX = "http://169.254.169.254%{}", "http://[fe80::a9fe:a9fe%{}]"
+NIC = FOUR.format("enp0s3")
 
 
 def test_without_a_link_nobody_is_asked(links: Links) -> None:
@@ -138,41 +168,128 @@ def test_without_a_link_nobody_is_asked(links: Links) -> None:
 
 def test_one_link_is_asked_by_ipv4_and_by_what_ipv6_it_has(links: Links) -> None:
     links.add("enp0s3")
-    assert links.found() == [FOUR]
+    assert links.found() == []
+    links.route("enp0s3")
+    assert links.found() == [NIC]
     links.address("enp0s3")
-    assert links.found() == [FOUR, SIX.format("enp0s3")]
+    assert links.found() == [NIC, SIX.format("enp0s3")]
 
 
-def test_several_links_are_each_asked(links: Links) -> None:
+def test_several_links_are_each_asked_the_routed_one_first(links: Links) -> None:
     for name in ("enp0s3", "enp0s4", "enp0s5"):
         links.add(name)
-    links.address("enp0s4")
-    wanted = [FOUR, SIX.format("enp0s4"), *(f"{FOUR}%enp0s{n}" for n in (3, 4, 5))]
-    assert links.found() == wanted
+    links.address("enp0s3")
+    links.route("enp0s4")
+    wanted = [f"enp0s{number}" for number in (4, 3, 5)]
+    found = [FOUR.format(name) for name in wanted]
+    assert links.found() == [found[0], SIX.format("enp0s3"), *found[1:]]
+    assert [endpoint.routed for endpoint in list_candidates(ec2=False)] == [True, *[False] * 3]
 
 
 @pytest.mark.parametrize("flags", ["40", "08", "c0", "48"])
 def test_an_address_that_is_not_usable_yet_is_not_used(links: Links, flags: str) -> None:
     links.add("enp0s3")
+    links.route("enp0s3")
     links.address("enp0s3", flags=flags)
-    assert links.found() == [FOUR]
+    assert links.found() == [NIC]
 
 
 def test_a_member_of_a_bond_is_not_asked(links: Links) -> None:
-    links.add("bond0")
+    links.add("bond0", kind="DEVTYPE=bond\n", over=("enp0s3",))
     links.add("enp0s3", master=True)
+    links.route("bond0")
     links.address("enp0s3")
     links.address("bond0")
-    assert links.found() == [FOUR, SIX.format("bond0")]
+    assert links.found() == [FOUR.format("bond0"), SIX.format("bond0")]
 
 
 def test_ec2_s_address_needs_a_wider_one(links: Links) -> None:
     links.add("enp0s3")
     links.address("enp0s3")
-    assert links.found(ec2=True) == [FOUR, SIX.format("enp0s3")]
+    links.add("docker0", kind="DEVTYPE=bridge\n")
+    links.address("docker0", scope="00")
+    assert links.found(ec2=True) == [SIX.format("enp0s3")]
     links.address("enp0s3", scope="00")
-    assert links.found(ec2=True)[-1] == "http://[fd00:ec2::254]"
-    assert links.found() == [FOUR, SIX.format("enp0s3")]
+    assert links.found(ec2=True)[-1] == "http://[fd00:ec2::254%enp0s3]"
+    assert links.found() == [SIX.format("enp0s3")]
+
+
+BOND, VLAN, BRIDGE = (f"DEVTYPE={kind}\n" for kind in ("bond", "vlan", "bridge"))
+
+
+@pytest.mark.parametrize("kind", [BOND, VLAN, BRIDGE])
+@pytest.mark.parametrize("below", ["enp0s3", "bond7"])
+def test_C1_what_is_stacked_on_hardware_is_asked(links: Links, kind: str, below: str) -> None:
+    links.add("enp0s3", "0x1002")
+    links.add("bond7", "0x1002", kind=BOND, over=("enp0s3",))
+    links.add("x0", kind=kind, over=(below,))
+    links.route("x0")
+    assert links.found() == [FOUR.format("x0")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "over"),
+    [
+        *((kind, ()) for kind in (BOND, VLAN, BRIDGE, "\n")),  # "\n": tun, tap, veth, dummy
+        *((kind, ("veth0",)) for kind in (BOND, VLAN, BRIDGE)),
+        *((f"DEVTYPE={kind}\n", ("enp0s3",)) for kind in ("vxlan", "macvlan", "xbond")),
+        (BRIDGE, ("loop0",)),
+    ],
+)
+def test_C1_no_other_link_is_asked(links: Links, kind: str, over: tuple[str, ...]) -> None:
+    links.add("enp0s3", "0x1002")
+    links.add("veth0", "0x1002", kind="\n")
+    links.add("loop0", "0x1002", kind=BRIDGE, over=("loop0",))
+    links.add("x0", kind=kind, over=over)
+    links.address("x0")
+    links.address("x0", scope="00")
+    links.route("x0")
+    assert links.found(ec2=True) == []
+
+
+def test_C1_a_route_over_another_link_does_not_count(links: Links) -> None:
+    """A VPN that takes all traffic; a wider route that leads to the hypervisor is used instead."""
+    links.add("enp0s3")
+    links.add("tun0", kind="\n")
+    links.route("tun0", "169.254.0.0/16")
+    assert links.found() == []
+    links.route("enp0s3", metric=100)
+    assert links.found() == [NIC]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("best", "other"),
+    [
+        (("169.254.0.0/16", 9), ("0.0.0.0/0", 0)),
+        (("169.254.169.254/32", 9), ("169.254.0.0/16", 0)),
+        (("0.0.0.0/0", 5), ("0.0.0.0/0", 10)),
+        (("0.0.0.0/0", 5), ("169.254.169.253/32", 0)),
+    ],
+)
+def test_C1_the_best_route_is_the_kernel_s(
+    links: Links, best: tuple[str, int], other: tuple[str, int], turned: bool
+) -> None:
+    routes = [("enp0s4", best), ("enp0s3", other)]
+    for name, (to, metric) in reversed(routes) if turned else routes:
+        links.add(name)
+        links.route(name, to, metric)
+    links.route("enp0s3", "169.254.169.254/32", flags=0x201)
+    links.route("enp0s3", "169.254.169.254/32", flags=0)
+    assert links.found() == [FOUR.format("enp0s4"), NIC]
+
+
+def test_C1_a_container_asks_over_the_link_of_its_route_alone(links: Links) -> None:
+    for name in ("eth0", "docker0", "veth7"):
+        links.add(name, kind="\n")
+        links.address(name)
+    links.route("docker0", "172.17.0.0/16")
+    links.route("eth0")
+    assert links.found() == []
+    (links.top / "container").write_text("lxc\n")
+    assert links.found() == [FOUR.format("eth0"), SIX.format("eth0")]
+    links.add("enp0s3")
+    assert links.found() == []  # hardware that was handed to the container goes before
 
 
 def test_a_link_that_goes_meanwhile_is_none(links: Links) -> None:
@@ -183,8 +300,9 @@ def test_a_link_that_goes_meanwhile_is_none(links: Links) -> None:
 
 def test_without_ipv6_the_rest_is_asked(links: Links) -> None:
     links.add("enp0s3")
+    links.route("enp0s3")
     (links.top / "if_inet6").unlink(missing_ok=True)
-    assert links.found() == [FOUR]
+    assert links.found() == [NIC]
 
 
 def test_without_sysfs_nobody_is_asked(links: Links, monkeypatch: pytest.MonkeyPatch) -> None:

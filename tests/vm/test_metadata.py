@@ -88,7 +88,7 @@ class TestFirstBoot:
     def test_the_report_names_the_service(self, life: Life) -> None:
         found = report(life.guest)
         print_times("first boot", life.guest)
-        assert (found["source"], found["exit_status"]) == (f"metadata service {SERVICE}", 0)
+        assert (found["source"], found["exit_status"]) == (f"metadata service {SERVICE}%enp0s3", 0)
         assert (found["instance_id"], found["first_boot"]) == (life.instance.uuid, True)
         assert found["problems"] == []
 
