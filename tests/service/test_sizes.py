@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import select
+import time
 from typing import Any
 
 import pytest
 
 from guestagent import defs
+from guestagent.sources.endpoints import parse_url
+from guestagent.sources.http import Client
+from guestagent.sources.retry import Transient
 
 from . import documents
 from .documents import KEY, META, NETWORK, USER
@@ -142,8 +147,15 @@ def test_what_stays_in_the_connection_is_no_answer(service: Service) -> None:
 
 def test_what_comes_without_a_request_is_no_answer(service: Service) -> None:
     forged = 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"a": !!}'
-    busy = {"status": 503, "headers": {"Retry-After": "1"}, "later": forged}
-    service.say({"steps": {NETWORK: [busy, {}]}})
-    answer = ask(service)
-    assert answer.documents[NETWORK[1:]].decode() == documents.openstack()[NETWORK]
+    service.say({"steps": {NETWORK: [{"status": 503, "later": forged}, {}]}})
+    client = Client(parse_url(service.url), time.monotonic() + 60)
+    with pytest.raises(Transient, match="503"):
+        client.ask(NETWORK, defs.JSON_LIMIT)
+    # Only what is there before the next request is sent can be told from its answer.
+    assert client._connection is not None
+    poller = select.poll()
+    poller.register(client._connection.sock, select.POLLIN)
+    assert poller.poll(30_000)
+    assert (client.ask(NETWORK, defs.JSON_LIMIT) or b"").decode() == documents.openstack()[NETWORK]
+    client.close()
     assert len({line["connection"] for line in service.log()}) == 2
