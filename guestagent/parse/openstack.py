@@ -396,7 +396,9 @@ class _KeyReader:
         if kind == "x509":
             self._skip_certificate(item.origin.under("data"))
             return
-        if kind != "ssh":
+        if kind is None:
+            item.warn("type", "is missing; read as an SSH key")
+        elif kind != "ssh":
             item.warn("type", f"{quote_type(kind)} is not a known type of key; read as an SSH key")
         self._read_value(item.origin.under("data"), item.get("data"))
 

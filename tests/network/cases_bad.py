@@ -43,6 +43,19 @@ CASES = (
         errors=("networks[0].type",),
     ),
     Case(
+        "bad-characters",
+        "what is not UTF-8 costs the value that has it; ids that have it are compared",
+        document(
+            [
+                nic(1, id="port\ud800", mtu="1450"),
+                nic(2, ethernet_mac_address="52:54:00:00:01:0\ud800"),
+            ],
+            [static4("port\ud800", id="\udfff", services=services("192.0.2.53", "192.0.2.\ud800"))],
+        ),
+        (link("enp0s3", V4, mtu=1450, dns=("192.0.2.53",)),),
+        errors=("links[1].ethernet_mac_address", "networks[0].services[1].address"),
+    ),
+    Case(
         "unknown-mac",
         "a link whose NIC the guest lacks is left out",
         document(

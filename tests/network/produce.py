@@ -13,7 +13,7 @@ from guestagent.parse.network.network_data import parse_network_data
 from guestagent.plan.kinds.file import File
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
-from guestagent.system.jsontext import loads
+from guestagent.system.jsontext import loads_of_source
 
 from .case import MACS, NAMES
 
@@ -73,7 +73,7 @@ def produce_json(
     )
     problems = Problems()
     origin = Origin("test", "network_data.json", "")
-    network = parse_network_data(loads(content), origin, problems)
+    network = parse_network_data(loads_of_source(content)[0], origin, problems)
     settings = Settings(network_policy_routing=policy_routing)
     wanted = Wanted()
     plan(Ask(InstanceData(network=network), facts, settings), wanted)

@@ -143,6 +143,8 @@ def test_a_missing_or_odd_type_of_a_key_is_told_and_the_key_is_used(
 ) -> None:
     data, problems = made.meta(public_keys=None, keys=[{"type": kind, "data": KEY}]).parse()
     assert [(found.severity, found.key) for found in problems] == [("warning", "keys[0].type")]
+    said = "is missing" if kind is None else "is not a known type of key"
+    assert said in problems[0].reason
     assert [key.value for key in data.ssh_keys or ()] == [KEY]
 
 
