@@ -13,6 +13,7 @@ OFF_SWITCH = "/etc/guestagent/disabled"
 STATE_DIR = "/var/lib/guestagent"
 STATE_FILE = "/var/lib/guestagent/state.json"
 STAGING_FILE = "/var/lib/guestagent/staging.json"
+STAGING_FILE_OF_RUN = "/run/guestagent/staging.json"  # where the other cannot be written
 NOTE_FILE = "/var/lib/guestagent/commit.json"
 ROLLBACK_FILE = "/var/lib/guestagent/rollback.json"
 HOST_KEYS_WORK = "/var/lib/guestagent/hostkeys"  # where new keys are made

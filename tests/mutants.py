@@ -19,6 +19,9 @@ from typing import NamedTuple
 PROJECT = Path(__file__).resolve().parents[1]
 # Exit statuses of pytest; others mean that the tests could not run.
 _PASSED, _FAILED = 0, 1
+_ONE_PLACE = (
+    "faults/test_places.py::test_D2_one_place_that_cannot_be_written_costs_what_belongs_there"
+)
 
 
 class Mutant(NamedTuple):
@@ -721,6 +724,42 @@ MUTANTS = (
         "    return plain(text)\n\n\ndef ssh_key",
         "    return text\n\n\ndef ssh_key",
         ("unit/test_fields.py::test_B6_what_chpasswd_could_misread_is_no_password",),
+    ),
+    # Read-only and full places
+    Mutant(
+        "where /var cannot be written, the rest is applied",
+        "commit/file.py",
+        "if not is_apart(self.root, defs.STATE_DIR, error):",
+        "if True:",
+        (_ONE_PLACE,),
+    ),
+    Mutant(
+        "one full file system keeps no other from being written",
+        "commit/file.py",
+        "if error.errno in _FULL and is_apart(self.root, change.path, error):",
+        "if False:",
+        (_ONE_PLACE,),
+    ),
+    Mutant(
+        "of what belongs in a full file system, nothing is applied by half",
+        "commit/file.py",
+        "            if os.fstat(item.folder).st_dev == full:",
+        "            if False:",
+        (_ONE_PLACE,),
+    ),
+    Mutant(
+        "a user database that cannot be written is not called locked",
+        "commit/account.py",
+        "        _check_place(root)\n",
+        "",
+        (_ONE_PLACE,),
+    ),
+    Mutant(
+        "nothing is appended that cannot be remembered",
+        "commit/__init__.py",
+        'if change.kind != "write" or not change.append:',
+        "if True:",
+        ("faults/test_places.py::test_D2_nothing_is_appended_that_cannot_be_remembered",),
     ),
     # Limits
     Mutant(

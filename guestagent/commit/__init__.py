@@ -10,6 +10,7 @@ The effect of a change is ``carry_out(change, root)`` in the module that has the
 
 from __future__ import annotations
 
+from guestagent import defs
 from guestagent.commit import file
 from guestagent.errors import AccountsLocked, Refused
 from guestagent.memory import note
@@ -74,7 +75,10 @@ class _Commit:
         staging = file.Staging(self.root, self._fail)
         try:
             staging.stage(own)
-            self._leave_note()
+            lost = self._leave_note()
+            if lost is not None:
+                users = [change for change in users if not self._must_not_append(change, lost)]
+                staging.leave_out(lambda change: self._must_not_append(change, lost))
             self._make_accounts()
             staging.give_to_owners()
             staging.rename()
@@ -94,8 +98,12 @@ class _Commit:
             if change is script:
                 self.failed += [(item, item.why.error(problem.reason)) for item in late]
 
-    def _leave_note(self) -> None:
-        """Leave a note of what a later run could not tell, if this one is killed."""
+    def _leave_note(self) -> OSError | None:
+        """Leave a note of what a later run could not tell, if this one is killed.
+
+        Return why that is not possible, if only the directory of the state cannot be written.
+        Raises OSError for anything else.
+        """
         appended = {}
         accounts = []
         scripts = False
@@ -110,7 +118,21 @@ class _Commit:
             before = note.read(self.root, self.instance)
             appended = before.appended | appended
             names = tuple(sorted({*before.accounts, *accounts}))
-            note.write(self.root, note.Note(appended, names, self.instance))
+            try:
+                note.write(self.root, note.Note(appended, names, self.instance))
+            except OSError as error:
+                if not file.is_apart(self.root, defs.STATE_DIR, error):
+                    raise
+                return error
+        return None
+
+    def _must_not_append(self, change: Change, lost: OSError) -> bool:
+        """Tell whether a change appends, which each later run would do again, and let it fail."""
+        if change.kind != "write" or not change.append:
+            return False
+        reason = f"not appended, because it cannot be remembered: {defs.STATE_DIR}: {lost.strerror}"
+        self._fail(change, Refused(reason))
+        return True
 
     def _make_accounts(self) -> None:
         """Make groups, accounts and memberships.  Raises AccountsLocked."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+from errno import EDQUOT, EIO, ENOSPC, EROFS
 
 from guestagent import defs
 from guestagent.errors import AccountsLocked, Refused
 from guestagent.system.accounts import find_account
+from guestagent.system.ownfiles import write_all
 from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
@@ -20,6 +23,10 @@ _LOCKED = (1, 10)
 
 # useradd(8) ends with this if it has made all but the home directory.
 _NO_HOME = 12
+
+
+_CANNOT_WRITE = (EROFS, ENOSPC, EDQUOT, EIO)
+_ROOM = 4096  # of bytes that a lock and a new line need; a disk has blocks of that size
 
 
 class _Failed(Refused):
@@ -36,17 +43,18 @@ def carry_out(change: RunTool, root: Root) -> None:
         find_account(root, change.name)  # chpasswd's own message would be about a line
     for command in change.commands:
         try:
-            run_tool(command, change.stdin.reveal().encode())
+            run_tool(command, change.stdin.reveal().encode(), root)
         except _Failed as error:
             if change.kind != "add_user" or not change.home or error.status != _NO_HOME:
                 raise
             find_account(root, change.name)  # make_home says why there is no home
 
 
-def run_tool(command: Command, stdin: bytes) -> None:
+def run_tool(command: Command, stdin: bytes, root: Root) -> None:
     """Run a command; wait while another program holds the lock of the user database.
 
-    Raises Refused where it fails, AccountsLocked, OSError.
+    Raises Refused where it fails, AccountsLocked, OSError with the true reason where the directory
+    of the database cannot be written: the tools say that it is locked.
     """
     name, *arguments = command
     path = find_program(name)
@@ -57,8 +65,24 @@ def run_tool(command: Command, stdin: bytes) -> None:
         result = run([path, *arguments], stdin)
         if not result.status:
             return
+        _check_place(root)
         if result.status not in _LOCKED or b"lock" not in result.errors:
             raise _Failed(f"{name}: {result.reason()}", result.status)
         if time.monotonic() > deadline:
             raise AccountsLocked(f"{name}: the user database is locked")
         time.sleep(0.2)
+
+
+def _check_place(root: Root) -> None:
+    """Raise OSError where the directory of the user database is read-only or full."""
+    folder = defs.ACCOUNTS_FILE.rpartition("/")[0]
+    try:
+        with root.place(defs.ACCOUNTS_FILE) as place:
+            fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=place.fd)
+        try:
+            write_all(fd, bytes(_ROOM))
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno in _CANNOT_WRITE:  # else the file system has no such files: open(2)
+            raise OSError(error.errno, error.strerror, folder) from None

@@ -7,7 +7,7 @@ user, who can do no more with it than what the user could do anyway.
 from __future__ import annotations
 
 import os
-from errno import EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EDQUOT, EISDIR, ELOOP, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
 from stat import S_ISDIR
 
 from guestagent import defs
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Errors of one path; any other (a full disk, a failing one) stops the whole commit.
 _HERE_ONLY = (EROFS, EACCES, EPERM, ENOTDIR, ENAMETOOLONG, ELOOP, EISDIR)
+_FULL = (ENOSPC, EDQUOT)
+_LISTS = (defs.STAGING_FILE, defs.STAGING_FILE_OF_RUN)
 _EXPOSED = "a directory on the way is world-writable"
 
 
@@ -86,6 +88,7 @@ class Staging:
     def __init__(self, root: Root, fail: Callable[[Change, Exception], None]) -> None:
         self.root, self.fail = root, fail
         self.staged: list[_Staged] = []
+        self.full: dict[int, OSError] = {}  # devices other than the root's, and what they said
 
     def stage(self, changes: list[WriteFile | StageScript]) -> None:
         """Write the temporary files.  Raises OSError where the file system is full or fails."""
@@ -93,17 +96,39 @@ class Staging:
             return
         # A run that is killed leaves this list to the next one, for clean().
         names = [_temporary_path(change.path) for change in changes]
-        ownfiles.write(self.root, defs.STAGING_FILE, names, 0o600)
+        try:
+            ownfiles.write(self.root, defs.STAGING_FILE, names, 0o600)
+        except OSError as error:
+            if not is_apart(self.root, defs.STATE_DIR, error):
+                raise
+            ownfiles.write(self.root, defs.STAGING_FILE_OF_RUN, names, 0o600)
         for change in changes:
             try:
+                if self.full and (known := self.full.get(_device(self.root, change.path))):
+                    raise known
                 self.staged.append(self._stage_one(change))
             except Refused as error:
                 self.fail(change, error)
             except OSError as error:
-                if error.errno not in _HERE_ONLY:
+                if error.errno in _FULL and is_apart(self.root, change.path, error):
+                    self._give_up(change, error)
+                elif error.errno not in _HERE_ONLY:
                     raise OSError(error.errno, error.strerror, change.path) from None
                 self.fail(change, error)
         sync_tree(self.root.fd)
+
+    def _give_up(self, change: WriteFile | StageScript, error: OSError) -> None:
+        """Discard what is staged in the file system of a change, which is full.
+
+        Of all that belongs there nothing is applied, as where there is only one file system.
+        """
+        full = _device(self.root, change.path)
+        self.full[full] = error
+        for item in tuple(self.staged):
+            if os.fstat(item.folder).st_dev == full:
+                self.staged.remove(item)
+                _discard(item)
+                self.fail(item.change, error)
 
     def _stage_one(self, change: WriteFile | StageScript) -> _Staged:
         with self.root.place(change.path, make=True) as place:
@@ -129,6 +154,13 @@ class Staging:
         finally:
             os.close(fd)
         return staged
+
+    def leave_out(self, unwanted: Callable[[Change], bool]) -> None:
+        """Discard the staged files of some changes."""
+        for item in tuple(self.staged):
+            if unwanted(item.change):
+                self.staged.remove(item)
+                _discard(item)
 
     def give_to_owners(self) -> None:
         """Give staged files to the accounts that will own them, which exist by now."""
@@ -172,8 +204,7 @@ class Staging:
         for item in self.staged:
             _discard(item)
         self.staged = []
-        if self.root.exists(defs.STAGING_FILE):
-            ownfiles.remove(self.root, defs.STAGING_FILE)
+        _remove_lists(self.root)
 
 
 def _temporary_path(path: str) -> str:
@@ -195,18 +226,54 @@ def _unlink(folder: int, name: str) -> None:
 
 def clean(root: Root) -> None:
     """Remove what a run that was killed had staged.  Raises OSError."""
-    if not root.exists(defs.STAGING_FILE):
-        return
-    listed = ownfiles.read(root, defs.STAGING_FILE)
-    for path in listed if isinstance(listed, list) else ():
-        if f"/{defs.TEMPORARY_PREFIX}" not in str(path):
-            continue  # the list is damaged
+    for path in _LISTS:
+        listed = ownfiles.read(root, path) if root.exists(path) else None
+        for staged in listed if isinstance(listed, list) else ():
+            if f"/{defs.TEMPORARY_PREFIX}" in str(staged):  # else the list is damaged
+                _clean_one(root, str(staged))
+    _remove_lists(root)
+
+
+def _clean_one(root: Root, path: str) -> None:
+    try:
+        with root.place(path) as place:
+            _unlink(place.fd, place.name)
+    except (FileNotFoundError, NotADirectoryError, Refused):
+        pass  # killed before the directory was made
+    except OSError as error:
+        if error.errno != EROFS:
+            raise
+
+
+def was_killed(root: Root) -> bool:
+    """Tell whether a run was killed, and left a list of what it had staged."""
+    return any(root.exists(path) for path in _LISTS)
+
+
+def _remove_lists(root: Root) -> None:
+    for path in _LISTS:
         try:
-            with root.place(str(path)) as place:
-                _unlink(place.fd, place.name)
-        except (FileNotFoundError, NotADirectoryError, Refused):
-            pass  # killed before the directory was made
-    ownfiles.remove(root, defs.STAGING_FILE)
+            if root.exists(path):
+                ownfiles.remove(root, path)
+        except OSError as error:
+            if error.errno != EROFS:
+                raise
+
+
+def is_apart(root: Root, path: str, error: OSError) -> bool:
+    """Tell whether a path cannot be written, while others can: its file system is one of its own.
+
+    A directory may be read-only by a mount of its own (mount(8), bind) within one file system.
+    """
+    if error.errno not in _FULL:
+        return error.errno == EROFS
+    return _device(root, path) != os.fstat(root.fd).st_dev
+
+
+def _device(root: Root, path: str) -> int:
+    folder, _ = root.lowest_folder(path)
+    with root.place(f"{folder}/x") as place:
+        return os.fstat(place.fd).st_dev
 
 
 # What users write

@@ -33,11 +33,11 @@ def carry_out(change: SetRandomPassword, root: Root) -> None:
     if change.told == "console":
         # Opened first: without a console no one would ever know the password.
         with open(defs.CONSOLE_DEVICE, "wb", buffering=0) as console:
-            _set(change, secret)
+            _set(change, secret, root)
             text = f"\r\nguestagent: the password of {change.name} is {secret.reveal()}\r\n"
             console.write(text.encode())
         return
-    _set(change, secret)
+    _set(change, secret, root)
     if change.told == "service":
         # ``guestagent post`` sends this, in a process of its own.
         encrypted = encrypt(secret, change.exponent, change.modulus)
@@ -45,9 +45,9 @@ def carry_out(change: SetRandomPassword, root: Root) -> None:
         ownfiles.write(root, defs.POST_FILE, sent, 0o600)
 
 
-def _set(change: SetRandomPassword, secret: Secret) -> None:
+def _set(change: SetRandomPassword, secret: Secret, root: Root) -> None:
     for command in change.commands:
-        run_tool(command, f"{change.name}:{secret.reveal()}\n".encode())
+        run_tool(command, f"{change.name}:{secret.reveal()}\n".encode(), root)
 
 
 def generate() -> Secret:

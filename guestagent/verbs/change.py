@@ -7,7 +7,8 @@ import time
 
 from guestagent import defs
 from guestagent.commit import commit
-from guestagent.errors import Origin, Problems, TryAgain
+from guestagent.commit.file import was_killed
+from guestagent.errors import GuestagentError, Origin, Problems, TryAgain
 from guestagent.memory import note, state
 from guestagent.memory.state import State
 from guestagent.record import NamedTuple
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from guestagent.verbs.planning import Planned, Said
 
 
+_FORGOTTEN = "what this run did is not remembered, and the next one does it again"
 _THIS_RUN = Origin("guestagent", "", "")
 
 
@@ -91,10 +93,18 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
     if not report.errors:
         report = report.after("verify", planning.verify(planned, root, done.record))
     after = _remember(run, said, planned, done=done, before=before, report=report)
-    state.save(root, after)
+    _save(root, after)
     # Only now, because until here the state said less.
     note.finish(root, done.unmade, report.instance_id)
     yield report.after("remember")
+
+
+def _save(root: Root, after: State) -> None:
+    """Save the state.  Raises GuestagentError where that fails: what was done stays done."""
+    try:
+        state.save(root, after)
+    except OSError as error:
+        raise GuestagentError(f"{defs.STATE_FILE}: {error.strerror}; {_FORGOTTEN}") from None
 
 
 def fall_back(run: Run, before: State, *, report: Report) -> Iterator[Report]:
@@ -111,7 +121,7 @@ def fall_back(run: Run, before: State, *, report: Report) -> Iterator[Report]:
     report = report.after("plan", planned.problems)
     yield report
     done = _carry_out(run, planned.plan, before)
-    state.save(run.root, State(record=done.record))
+    _save(run.root, State(record=done.record))
     yield report.after("fall back", done.problems)._replace(changes=done.changes)
 
 
@@ -146,7 +156,7 @@ def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Do
     """
     options, root = run.options, run.root
     # Files that a killed run has staged are removed by a commit, even by an empty one.
-    if not plan.changes and not root.exists(defs.STAGING_FILE):
+    if not plan.changes and not was_killed(root):
         return Done((), plan.record)
     if options.confirm:
         from guestagent.live import rollback

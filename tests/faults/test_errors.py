@@ -43,6 +43,8 @@ def test_D2_an_error_anywhere_is_told_and_the_next_run_finishes(scene: Scene, na
     for number, call in enumerate(points):
         scene.fresh()
         result = scene.inject(call, f"error={name}")
+        if name == "EROFS" and not result.returncode and scene.snapshot() == after:
+            continue  # what is written to the state's directory first can be written to /run
         _told(call, result.returncode, result.stderr, reason)
         old_or_new(call, before, scene.snapshot(), after)
         assert scene.temporaries() == [], call

@@ -179,7 +179,7 @@ def test_it_stands_nowhere_but_encrypted(
 ) -> None:
     pair = pairs["rsa2048"]
     told: list[bytes] = []
-    mocker.patch.object(random_password, "run_tool", lambda _, stdin: told.append(stdin))
+    mocker.patch.object(random_password, "run_tool", lambda _, stdin, root: told.append(stdin))
     change = set_password(pair)
     random_password.carry_out(change, Root(str(guest)))
     (line,) = told
