@@ -7,14 +7,13 @@ user, who can do no more with it than what the user could do anyway.
 from __future__ import annotations
 
 import os
-from errno import EACCES, EDQUOT, EISDIR, ELOOP, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EDQUOT, EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
 from stat import S_ISDIR
 
 from guestagent import defs
 from guestagent.errors import Refused
 from guestagent.system import ownfiles
 from guestagent.system.accounts import find_account, find_group, read_accounts
-from guestagent.system.digest import digest
 from guestagent.system.libc import sync_tree
 from guestagent.system.ownfiles import NEW_FILE, make_alike, replace, write_all
 from guestagent.system.privsep import run_as_user
@@ -30,10 +29,14 @@ if TYPE_CHECKING:
     from guestagent.system.root import Root
 
 # Errors of one path; any other (a full disk, a failing one) stops the whole commit.
-_HERE_ONLY = (EROFS, EACCES, EPERM, ENOTDIR, ENAMETOOLONG, ELOOP, EISDIR)
+_HERE_ONLY = (EROFS, EACCES, EPERM, EEXIST, ENOTDIR, ENAMETOOLONG, ELOOP, EISDIR)
 _FULL = (ENOSPC, EDQUOT)
 _LISTS = (defs.STAGING_FILE, defs.STAGING_FILE_OF_RUN)
-_EXPOSED = "a directory on the way is world-writable"
+_EXPOSED = (
+    "a directory on the way is world-writable, or a group may write to it: "
+    "take that right away (chmod go-w)"
+)
+_FEW = 256  # files
 
 
 def divide_by_writer(
@@ -69,14 +72,30 @@ def _is_users(change: WriteFile, root: Root) -> bool:
 
 
 class _Staged:
-    """A temporary file that waits for its rename; ``folder`` is its directory, open."""
+    """A temporary file that waits for its rename: ``fd`` is the file, ``folder`` its directory."""
 
-    __slots__ = ("change", "folder", "name", "temporary")
+    __slots__ = ("change", "fd", "folder", "name", "temporary")
 
     def __init__(
-        self, change: WriteFile | StageScript, folder: int, name: str, temporary: str
+        self, change: WriteFile | StageScript, fd: int, folder: int, *, name: str, temporary: str
     ) -> None:
-        self.change, self.folder, self.name, self.temporary = change, folder, name, temporary
+        self.change, self.fd, self.folder = change, fd, folder
+        self.name, self.temporary = name, temporary
+
+    def close(self) -> None:
+        """Close the file and its directory."""
+        os.close(self.fd)
+        os.close(self.folder)
+
+
+def _make_room(files: int) -> None:
+    """Allow the process to hold so many more files open, if it may: setrlimit(2)."""
+    if files < _FEW:
+        return
+    from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+
+    soft, hard = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (min(hard, max(soft, files + _FEW)), hard))
 
 
 class Staging:
@@ -96,17 +115,18 @@ class Staging:
             return
         # A run that is killed leaves this list to the next one, for clean().
         names = [_temporary_path(change.path) for change in changes]
+        _make_room(2 * len(changes))
         try:
             ownfiles.write(self.root, defs.STAGING_FILE, names, 0o600)
         except OSError as error:
             if not is_apart(self.root, defs.STATE_DIR, error):
                 raise
             ownfiles.write(self.root, defs.STAGING_FILE_OF_RUN, names, 0o600)
-        for change in changes:
+        for change, path in zip(changes, names, strict=True):
             try:
                 if self.full and (known := self.full.get(_device(self.root, change.path))):
                     raise known
-                self.staged.append(self._stage_one(change))
+                self.staged.append(self._stage_one(change, path.rpartition("/")[2]))
             except Refused as error:
                 self.fail(change, error)
             except OSError as error:
@@ -130,16 +150,16 @@ class Staging:
                 _discard(item)
                 self.fail(item.change, error)
 
-    def _stage_one(self, change: WriteFile | StageScript) -> _Staged:
+    def _stage_one(self, change: WriteFile | StageScript, temporary: str) -> _Staged:
         with self.root.place(change.path, make=True) as place:
             found = place.stat()
             if found is not None and S_ISDIR(found.st_mode):
                 raise Refused("is a directory")
             if place.exposed:
                 raise Refused(_EXPOSED)
-            temporary = _temporary_path(change.path).rpartition("/")[2]
             fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=place.fd)
-            staged = _Staged(change, os.dup(place.fd), place.name, temporary)
+            folder = os.dup(place.fd)
+        staged = _Staged(change, fd, folder, name=place.name, temporary=temporary)
         try:
             write_all(fd, change.new)
             if found is not None and change.kind == "write" and change.edits:
@@ -151,8 +171,6 @@ class Staging:
         except OSError:
             _discard(staged)
             raise
-        finally:
-            os.close(fd)
         return staged
 
     def leave_out(self, unwanted: Callable[[Change], bool]) -> None:
@@ -180,12 +198,8 @@ class Staging:
             return
         uid = find_account(self.root, name).uid if name else 0
         gid = find_group(self.root, group) if group else 0
-        fd = os.open(item.temporary, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=item.folder)
-        try:
-            os.fchown(fd, uid, gid)
-            os.fchmod(fd, item.change.mode)  # chown(2) takes set-user-ID bits away
-        finally:
-            os.close(fd)
+        os.fchown(item.fd, uid, gid)
+        os.fchmod(item.fd, item.change.mode)  # chown(2) takes set-user-ID bits away
 
     def rename(self) -> None:
         """Put all staged files in place."""
@@ -194,8 +208,9 @@ class Staging:
         for item in self.staged:
             folder = item.folder
             try:
+                _check_same(item)
                 os.rename(item.temporary, item.name, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError as error:
+            except (Refused, OSError) as error:
                 self.fail(item.change, error)
         sync_tree(self.root.fd)
 
@@ -208,13 +223,21 @@ class Staging:
 
 
 def _temporary_path(path: str) -> str:
-    """Return the staged file's path: beside its target, short, and the same in every run."""
-    return f"{path.rpartition('/')[0]}/{defs.TEMPORARY_PREFIX}{digest(path.encode())[:12]}"
+    """Return the staged file's path: beside its target, short, and not to be guessed."""
+    return f"{path.rpartition('/')[0]}/{defs.TEMPORARY_PREFIX}{os.urandom(8).hex()}"
+
+
+def _check_same(item: _Staged) -> None:
+    """Raise Refused if the staged name no longer leads to the file that was written."""
+    there = os.stat(item.temporary, dir_fd=item.folder, follow_symlinks=False)
+    written = os.fstat(item.fd)
+    if (there.st_dev, there.st_ino) != (written.st_dev, written.st_ino):
+        raise Refused("its staged file was exchanged by another program; not put in place")
 
 
 def _discard(item: _Staged) -> None:
     _unlink(item.folder, item.temporary)
-    os.close(item.folder)
+    item.close()
 
 
 def _unlink(folder: int, name: str) -> None:

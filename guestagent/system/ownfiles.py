@@ -50,7 +50,9 @@ def replace(
     and nothing else.
     """
     try:
-        _write_temporary(directory, temporary, content, mode, durable=durable, like=like)
+        temporary = _write_temporary(
+            directory, temporary, content, mode, durable=durable, like=like
+        )
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         if durable:
             os.fsync(directory)
@@ -64,11 +66,15 @@ def replace(
 
 def _write_temporary(
     directory: int, name: str, content: bytes, mode: int, *, durable: bool, like: int | None
-) -> None:
+) -> str:
+    """Write a new file of that name, or of another one if that cannot be had; return the name."""
     try:
         fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
-    except FileExistsError:  # left by a run that was killed
-        os.unlink(name, dir_fd=directory)
+    except FileExistsError:
+        try:
+            os.unlink(name, dir_fd=directory)  # left by a run that was killed
+        except OSError:  # a directory, which someone put in the way
+            name = f"{defs.TEMPORARY_PREFIX}{os.urandom(8).hex()}"
         fd = os.open(name, NEW_FILE, 0o600, dir_fd=directory)
     try:
         write_all(fd, content)
@@ -78,8 +84,12 @@ def _write_temporary(
             os.fchmod(fd, mode)  # after the content, and whatever the umask is
         if durable:
             os.fsync(fd)
+    except OSError:
+        os.unlink(name, dir_fd=directory)
+        raise
     finally:
         os.close(fd)
+    return name
 
 
 def make_alike(fd: int, like: int, mode: int) -> None:

@@ -8,7 +8,9 @@ user does to the directories meanwhile, the child can reach no more than the use
 from __future__ import annotations
 
 import os
+from time import monotonic, sleep
 
+from guestagent import defs
 from guestagent.errors import Refused
 from guestagent.system.ownfiles import write_all
 
@@ -20,24 +22,65 @@ _NOBODY = 65534
 _CHUNK = 1 << 16
 _REASON_LIMIT = 1000  # bytes
 _SIGKILL = 9
+_KILL_GRACE = 2.0  # seconds
+_PAUSE = 0.01
+_TOO_SLOW = (
+    f"a process that writes as this user did not end within {defs.CHILD_TIMEOUT:.0f} s and was "
+    "killed; this run writes nothing more as this user, and the next one tries again"
+)
+_too_slow: set[int] = set()  # users
 
 
 def run_as_user(uid: int, gid: int, work: Callable[[], object]) -> None:
     """Run ``work`` in a child that has become a user, with no other groups.
 
     Without root the child keeps the caller's identity.  Raises Refused with the reason if the
-    work raised Refused or OSError.
+    work raised Refused or OSError, and if the child had to be killed after ``defs.CHILD_TIMEOUT``:
+    its user may stop it, and a home may be on a server that does not answer.  Later work of such a
+    user is refused at once.
     """
+    if uid in _too_slow:
+        raise Refused(_TOO_SLOW)
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         _be_child(uid, gid, work, write_end)
     os.close(write_end)  # else the pipe would not end with the child
-    with os.fdopen(read_end, "rb") as pipe:
-        reason = pipe.read(_REASON_LIMIT).decode("utf-8", "replace")
+    try:
+        reason = _read_until_end(read_end, defs.CHILD_TIMEOUT)
+    finally:
+        os.close(read_end)
+    if reason is None:
+        _too_slow.add(uid)
+        _kill(pid)
+        raise Refused(_TOO_SLOW)
     _, status = os.waitpid(pid, 0)
     if status:
-        raise Refused(reason or "the writing process died")
+        raise Refused(reason.decode("utf-8", "replace") or "the writing process died")
+
+
+def _read_until_end(pipe: int, seconds: float) -> bytes | None:
+    """Return what comes until all writers have closed a pipe; None if that takes too long."""
+    from select import POLLIN, poll
+
+    end = monotonic() + seconds
+    poller = poll()
+    poller.register(pipe, POLLIN)
+    found = b""
+    while poller.poll(max(0.0, end - monotonic()) * 1000):
+        chunk = os.read(pipe, _REASON_LIMIT)
+        if not chunk:
+            return found
+        found = (found + chunk)[:_REASON_LIMIT]
+    return None
+
+
+def _kill(pid: int) -> None:
+    """Kill a child, which ends at once unless it waits for a disk or a server: that is left."""
+    os.kill(pid, _SIGKILL)
+    end = monotonic() + _KILL_GRACE
+    while os.waitpid(pid, os.WNOHANG) == (0, 0) and monotonic() < end:
+        sleep(_PAUSE)
 
 
 def ask_as_nobody(work: Callable[[], bytes], limit: int, seconds: float) -> bytes:
@@ -47,7 +90,6 @@ def ask_as_nobody(work: Callable[[], bytes], limit: int, seconds: float) -> byte
     fails; the child is killed then.
     """
     from select import POLLIN, poll
-    from time import monotonic
 
     end = monotonic() + seconds
     read_end, write_end = os.pipe2(os.O_CLOEXEC)

@@ -54,7 +54,8 @@ class Place:
 
     ``owner`` is the user id of the first directory on the way that an untrusted user owns,
     or None: what such a user owns must be written as that user.  ``exposed`` tells that a
-    directory on the way is world-writable.  A place that is ``kept`` leaves its directory open.
+    directory on the way may be written to by others than its owner and root.  A place that is
+    ``kept`` leaves its directory open.
     """
 
     __slots__ = ("exposed", "fd", "kept", "name", "owner")
@@ -105,7 +106,7 @@ class _Walk:
         above = self.owners[-1]
         mine = above is None and found.st_uid in self.trusted
         self.owners.append(None if mine else above if above is not None else found.st_uid)
-        self.exposed.append(_is_exposed(found))
+        self.exposed.append(_is_exposed(found, self.trusted))
         self.shared.append(bool(found.st_mode & 0o022))
 
     def leave(self, levels: int) -> None:
@@ -222,7 +223,7 @@ class Root:
                 raise
             return self._linked_folder(folder)
         found = os.fstat(fd)
-        if found.st_uid not in self.trusted or _is_exposed(found):
+        if found.st_uid not in self.trusted or _is_exposed(found, self.trusted):
             os.close(fd)
             return None
         self._kept[folder] = fd
@@ -447,9 +448,15 @@ def _components(path: str) -> list[str]:
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
-def _is_exposed(folder: os.stat_result) -> bool:
-    """Tell whether a directory is world-writable, so that every user can rename what is in it."""
-    return bool(folder.st_mode & 0o002 and not folder.st_mode & S_ISVTX)
+def _is_exposed(folder: os.stat_result, trusted: frozenset[int]) -> bool:
+    """Tell whether others than its owner and root can rename what is in a directory.
+
+    What a user's own group may do in that user's directory is the user's to say.
+    """
+    if folder.st_mode & S_ISVTX:
+        return False
+    by_group = folder.st_uid in trusted and folder.st_gid not in (0, os.getegid())
+    return bool(folder.st_mode & (0o022 if by_group else 0o002))
 
 
 def _is_link(name: str, folder: int) -> bool:
