@@ -64,6 +64,8 @@ class Ledger:
             return False
         if script.frequency == "instance":
             return entry.instance == self.instance
+        if script.frequency == "resumed":
+            return entry.instance == self.instance and entry.status != "interrupted"
         return script.frequency == "once" or entry.boot == self.boot
 
     def close_interrupted(self, stage: Stage) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 ``instance``: once per instance ID; ``boot``: at each boot; ``once``: once in the life of the disk.
 If the system stops meanwhile, the next start goes on with the next script: the ledger says which
-began.
+began.  Only a ``resumed`` one, which may be run twice without harm, is run again.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ class Runner:
         if interrupted:
             self._write_down(self.ledger.write)
         for entry in interrupted:
-            self._report_outcome(entry.script.name, Outcome("interrupted"))
+            if entry.script.frequency != "resumed":
+                self._report_outcome(entry.script.name, Outcome("interrupted"))
 
     def _open_folder(self, stage: Stage) -> int | None:
         """Return a descriptor of a stage's directory; None if no script in it can be run."""
@@ -199,7 +200,10 @@ class Runner:
             self._report_error(name, f"cannot be removed: {error.strerror}")
 
     def _run(self, script: Script, content: bytes) -> bool:
-        """Run a script between its two entries in the ledger; return False if it did not begin."""
+        """Run a script between its two entries in the ledger.
+
+        Return False if it did not begin, or is to be resumed: it stays for the next start.
+        """
         entry: Entry | None = None
         try:
             entry = self.ledger.begin(script)
@@ -219,6 +223,8 @@ class Runner:
             return False
         if entry is not None:
             self._write_down(self.ledger.end, entry, outcome.status, outcome.seconds)
+        if outcome.status == "interrupted" and script.frequency == "resumed":
+            return False
         self._report_outcome(script.name, outcome)
         return True
 

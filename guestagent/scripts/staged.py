@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Stage = Literal["early", "late"]
 
-FREQUENCIES = ("instance", "boot", "once")
+FREQUENCIES = ("instance", "resumed", "boot", "once")
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_ROOTS = "must belong to root, and be writable by root only"
@@ -31,12 +31,13 @@ _NOT_ROOTS = "must belong to root, and be writable by root only"
 class Script(NamedTuple):
     """A staged script: ``name`` is that of its file, ``digest`` that of its content.
 
-    ``frequency`` says when it runs: once per instance, at each boot, or once in all.
+    ``frequency`` says when it runs: once per instance, at each boot, or once in all.  What is
+    "resumed" runs once per instance too, and again if the system stopped meanwhile.
     """
 
     stage: Stage
     name: str
-    frequency: Literal["instance", "boot", "once"]
+    frequency: Literal["instance", "resumed", "boot", "once"]
     digest: str
 
 

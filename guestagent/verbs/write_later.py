@@ -7,7 +7,7 @@ import sys
 
 from guestagent import defs, facts, log
 from guestagent.commit import commit
-from guestagent.errors import NoPermission
+from guestagent.errors import NoPermission, Refused
 from guestagent.memory import note
 from guestagent.plan.difference import diff
 from guestagent.plan.kinds.late import read_carried
@@ -17,6 +17,7 @@ from guestagent.system.root import Root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.options import Options
+    from guestagent.plan.kinds.file import File
 
 
 def run(_: Options) -> int:
@@ -40,7 +41,8 @@ def write_later(root: Root, content: bytes) -> int:
     Raises GuestagentError, OSError.
     """
     before = note.read(root)
-    files, found = read_carried(content), facts.gather(root)
+    found = facts.gather(root)
+    files = [file for file in read_carried(content) if not _is_appended(root, file)]
     plan = diff(files, root, found, recorded={}, first=False, complete=False)
     failures = commit(plan.changes, root)
     # The commit's own note is of no use: the ledger says whether this script ran.  That of a run
@@ -57,3 +59,16 @@ def write_later(root: Root, content: bytes) -> int:
     for problem in problems:
         log.problem(problem)
     return defs.EXIT_ERRORS if problems else defs.EXIT_OK
+
+
+def _is_appended(root: Root, file: File) -> bool:
+    """Tell whether a file ends with what is to be appended to it.
+
+    The script is run again when the system stopped meanwhile, perhaps after it had written this.
+    """
+    if file.kind != "append":
+        return False
+    try:
+        return (root.read(file.path) or b"").endswith(file.content)
+    except (Refused, OSError):
+        return False  # the plan reports why

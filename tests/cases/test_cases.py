@@ -95,7 +95,7 @@ def check_files(plan: dict[str, Any], after: dict[str, rig.Entry]) -> set[str]:
     assert {after[path].kind for path in links} <= {"link"}
     late = [change for change in plan["changes"] if change["kind"] == "write_later"]
     assert not [change["path"] for change in late if change["path"] in after]
-    carried = {name for name in after if "/30-instance-write_files-" in name}
+    carried = {name for name in after if "/30-resumed-write_files-" in name}
     assert bool(late) == bool(carried)
     writes = [
         change for change in plan["changes"] if change["kind"] in ("write", "set_sshd", "step")

@@ -186,6 +186,16 @@ class TestLater:
         assert (guest / "opt/pkg/conf").stat().st_mode & 0o777 == 0o640
         assert (guest / "etc/motd").read_text() == "old\nmore\n"
 
+    def test_D3_a_run_that_is_resumed_writes_nothing_twice(self, guest: Path) -> None:
+        (guest / "opt").mkdir(exist_ok=True)
+        (guest / "opt/log").write_text("old\n")
+        files = [self.late("/opt/whole", b"whole\n"), self.late("/opt/log", b"new\n", append=True)]
+        assert commit(guest, *files) == []
+        for _ in range(2):
+            assert write_later(Root(str(guest)), self.carried(guest)) == 0
+            assert (guest / "opt/log").read_text() == "old\nnew\n"
+            assert (guest / "opt/whole").read_text() == "whole\n"
+
     def test_scripts_that_wait_are_left_alone(self, guest: Path) -> None:
         (guest / "etc/motd").write_text("old\n")
         commit(guest, self.late("/etc/x", b"x"), self.late("/etc/motd", b"more\n", True))
@@ -216,7 +226,7 @@ class TestLater:
         place.parent.mkdir(parents=True)
         place.write_text("a file in the way")
         script, *problems = commit(guest, self.late("/etc/x", b"x"), self.late("/etc/y", b"y"))
-        assert "/late/30-instance-write_files-" in script.reason
+        assert "/late/30-resumed-write_files-" in script.reason
         assert [problem.reason for problem in problems] == [script.reason] * 2
 
 

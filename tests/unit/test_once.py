@@ -223,7 +223,7 @@ class TestLateFiles:
         assert change.kind == "write_later"
         assert not (there.path / "etc/late").exists()
         (name,) = there.steps()
-        assert name.startswith("30-instance-write_files-")
+        assert name.startswith("30-resumed-write_files-")
         assert there.plan(self.LATE).changes == ()
 
     def test_B3_the_name_of_the_step_tells_nothing_of_the_contents(self, there: Guest) -> None:

@@ -173,7 +173,7 @@ def test_D4_another_instance_runs_nothing_of_the_one_before(guest: Path, tmp_pat
     apply_twice(drive, guest)
     (carrier,) = (guest / f"{defs.STATE_DIR[1:]}/late").iterdir()
     assert "CANARY" not in carrier.read_text()
-    assert "30-instance-write_files-" in carrier.name
+    assert "30-resumed-write_files-" in carrier.name
 
 
 def test_a_script_that_goes_and_comes_back_is_staged_again(guest: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ runs these tests, and GUESTAGENT_POWER_CUTS says at how many moments.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ CUTS = int(os.environ.get("GUESTAGENT_POWER_CUTS", "50"))
 PLACES = ("/etc", "/home", "/root", "/srv", "/opt")
 # Their contents differ from boot to boot: only name, mode and owner are compared.
 OF_EACH_BOOT = ("/etc/ssh/ssh_host_", "/etc/shadow", "/etc/gshadow", "/etc/passwd-", "/etc/group-")
+# A tool of shadow writes its process ID there, links the file to its lock, and removes it at once.
+UNFINISHED_LOCK = re.compile(r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)\.[0-9]+")
 CLOUD_CONFIG = """\
 #cloud-config
 ssh_genkeytypes: [ed25519, ecdsa]
@@ -73,6 +76,8 @@ def entries(guest: Guest) -> set[str]:
     for line in listing(guest, *PLACES):
         name = next(word for word in line.split() if word.startswith("/"))
         is_content = len(line.split()[0]) == 64
+        if UNFINISHED_LOCK.fullmatch(name):
+            continue
         if not name.startswith(own) and not (is_content and name.startswith(OF_EACH_BOOT)):
             found.add(line)
     return found

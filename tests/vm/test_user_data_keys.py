@@ -76,7 +76,7 @@ def guest(booted: Booted) -> Guest:
 
 class TestReport:
     def test_everything_ran_and_ended_well(self, guest: Guest) -> None:
-        staged = {name for name in results(guest) if "30-instance-write_files-" not in name}
+        staged = {name for name in results(guest) if "30-resumed-write_files-" not in name}
         assert staged == AT_EACH_BOOT | ONCE
         assert set(results(guest).values()) == {0}
         assert (report(guest)["problems"], report(guest)["exit_status"]) == ([], 0)

@@ -65,7 +65,7 @@ def make_carrier(changes: list[WriteFile], instance: str) -> StageScript:
         "script",
         "late",
         30,
-        frequency="instance",
+        frequency="resumed",  # what was written already is found to be right
         name=f"write_files-{digest(about.encode('utf-8', 'surrogateescape'))[:8]}",
         content=content,
         why=changes[0].why,

@@ -20,17 +20,23 @@ if TYPE_CHECKING:
     from guestagent.plan.view import View
 
     Stage = Literal["early", "late"]
-    Frequency = Literal["instance", "boot", "once"]
+    Frequency = Literal["instance", "resumed", "boot", "once"]
 
 _STAGES: tuple[Stage, ...] = ("early", "late")
-_OFTEN = {"instance": "once per instance", "boot": "at each boot", "once": "once"}
+_OFTEN = {
+    "instance": "once per instance",
+    "resumed": "once per instance",
+    "boot": "at each boot",
+    "once": "once",
+}
 
 
 class Script(NamedTuple):
     """A script that a later unit runs, as root and not confined.
 
     ``order`` is its place in the stage, from 0 to 99.  ``frequency``: once per "instance", at each
-    "boot", or "once" in the life of the disk.  ``name`` is what people call it.
+    "boot", or "once" in the life of the disk; "resumed" is once per instance too, but a run that
+    the end of the system interrupted is made again.  ``name`` is what people call it.
     """
 
     kind: Literal["script"]
@@ -76,7 +82,7 @@ class Script(NamedTuple):
         """Tell whether the script was staged as often as it must run; the file goes when it ran."""
         if self.frequency == "once":
             return self.key in view.recorded
-        return self.frequency == "instance" and view.is_done(self.key)
+        return self.frequency != "boot" and view.is_done(self.key)
 
 
 class StageScript(NamedTuple):
