@@ -96,6 +96,13 @@ MUTANTS = (
         ("cases/test_logins.py",),
     ),
     Mutant(
+        "keys that no account gets are a warning",
+        "desired/accounts/authorized.py",
+        "    wanted.warn(users.at(), reason)",
+        "    pass",
+        ("userdata/test_plan_users.py",),
+    ),
+    Mutant(
         "a setting that sshd does not use is reported",
         "live/sshd.py",
         "if effective.get(keyword) == value:",

@@ -20,6 +20,23 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
+def test_D8_the_default_user_listed_by_its_name_gets_the_instance_s_key(world: World) -> None:
+    done = world.apply("users: [{name: debian, lock_passwd: false}]\n")
+    assert done.status == 0
+    assert world.problems() == []
+    assert world.login("debian") == (True, [""])
+
+
+def test_D8_a_key_that_no_account_gets_is_in_the_report(world: World) -> None:
+    done = world.apply("users: [{name: bob}]\n")
+    assert done.status == 0
+    (problem,) = world.problems()
+    assert problem.startswith("warning: lists neither default nor the default user by name")
+    assert problem.endswith("maybe no one can log in")
+    assert not world.login("bob")[0]
+    assert not world.login("debian")[0]
+
+
 class TestPasswordsOff:
     """Passwords are switched off last, and only where a key is in place."""
 

@@ -16,7 +16,6 @@ CONFIGS = [name for name, content in ALL.items() if content.startswith(b"#cloud-
 
 # Parts that may be left out without a difference, and why.
 ALLOWED = {
-    ("cloud-config-ansible-managed.txt", "users[0].lock_passwd"): "true is the default",
     ("cloud-config-gluster.txt", "mounts[0][5]"): "2 is the default",
     ("cloud-config-mount-points.txt", "mount_default_fields"): "all six are the default",
     ("cloud-config-mount-points.txt", "swap.filename"): "/swap.img is the default",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from guestagent.settings import Settings
 
 PLACE = "users[0].name (line 2, column 9)"
-KEY_FILE = "{path: /home/debian/.ssh/authorized_keys, content: x}"
+KEY_FILE = f"{{path: /home/debian/.ssh/authorized_keys, content: {KEY}}}"
 
 
 @pytest.mark.parametrize(

@@ -89,14 +89,60 @@ class TestDefault:
             b"\ndebian ALL=(ALL:ALL) NOPASSWD: ALL\n" in files(resources)[defs.SUDOERS_FILE].content
         )
 
-    @pytest.mark.parametrize("text", ["users: []", "users: [ada]", "users: [{name: debian}]"])
-    def test_users_without_it_make_none_and_the_metadata_s_keys_go_to_nobody(
-        self, text: str
-    ) -> None:
-        resources, problems = plan_of(text, data=DATA)
-        assert keys(resources) == {}
+    @pytest.mark.parametrize(
+        ("text", "someone"),
+        [
+            ("users: []", False),
+            ("users: [ada]", False),
+            ("users: []\nssh_authorized_keys: ['{key}']", False),
+            ("users: [{{name: ada, plain_text_passwd: word}}]", False),
+            ("users: [{{name: debian, ssh_redirect_user: true}}]", False),
+            ("users: [{{name: ada, ssh_authorized_keys: ['{key}']}}]", True),
+            ("users: [{{name: ada, plain_text_passwd: word, lock_passwd: false}}]", True),
+        ],
+    )
+    def test_D8_keys_that_no_account_gets_are_a_warning(self, text: str, someone: bool) -> None:
+        resources, problems = plan_of(text.format(key=KEY), data=DATA)
+        assert "/home/debian/.ssh/authorized_keys" not in keys(resources)
         assert defs.SUDOERS_FILE not in files(resources)
         assert [item for item in problems if item.severity == "error"] == []
+        (found,) = [item for item in problems if "no account gets the instance's" in item.reason]
+        assert found.key == "users (line 2, column 1)"
+        assert ("maybe no one can log in" in found.reason) is not someone
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "users: []\nallow_public_ssh_keys: false",
+            "users: []\ndisable_root: false",
+            "users: [default]",
+        ],
+    )
+    def test_keys_that_go_elsewhere_or_are_not_wanted_are_none(self, text: str) -> None:
+        _, problems = plan_of(text, data=DATA)
+        assert not any("no account gets" in item.reason for item in problems)
+        nobody = SETTINGS._replace(ssh_keys_for=())
+        assert plan_of("users: []", data=DATA, settings=nobody)[1] == []
+
+    @pytest.mark.parametrize(
+        ("more", "name"),
+        [
+            ("", "debian"),
+            ("system_info: {default_user: {name: ada}}", "ada"),
+        ],
+    )
+    def test_D8_listed_by_name_it_gets_the_keys_and_nothing_else(
+        self, more: str, name: str
+    ) -> None:
+        text = f"users: [{{name: {name}, ssh_authorized_keys: ['{OTHER}']}}]\n{more}"
+        resources = clean_plan(text, data=DATA)
+        assert keys(resources) == {f"/home/{name}/.ssh/authorized_keys": (OTHER, KEY)}
+        assert defs.SUDOERS_FILE not in files(resources)
+
+    def test_listed_by_name_it_gets_the_password(self) -> None:
+        text = "users: [{name: debian, lock_passwd: false}]\npassword: word"
+        found = [item for item in clean_plan(text) if item.kind == "password"]
+        assert [item.name for item in found] == ["debian"]
 
     @pytest.mark.parametrize(
         ("system", "name"),

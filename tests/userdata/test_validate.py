@@ -137,9 +137,10 @@ def test_each_error_and_warning_has_file_key_line_and_column(write: Any) -> None
     done = rig.agent("validate", path)
     lines = done.out.splitlines()
     assert done.status == 1
-    assert lines[0] == f"{path}: 4 things to do, 1 warning, 3 errors"
+    assert lines[0] == f"{path}: 4 things to do, 2 warnings, 3 errors"
     for severity, place in (
         ("error", "users[1].name (line 5, column 3)"),
+        ("warning", "users (line 3, column 1)"),
         ("warning", "packges (line 6, column 1)"),
         ("error", "swap (line 7, column 1)"),
         ("error", "chef (line 8, column 1)"),
@@ -163,7 +164,7 @@ def test_the_answer_for_programs(write: Any) -> None:
     assert {key: answer[key] for key in ("file", "errors", "warnings", "without_effect")} == {
         "file": str(path),
         "errors": 3,
-        "warnings": 1,
+        "warnings": 2,
         "without_effect": [],
     }
     assert [
@@ -291,7 +292,6 @@ def test_keys_that_change_nothing_are_told(write: Any) -> None:
         "preserve_hostname: true",
         "prefer_fqdn_over_hostname: true",
         "disable_root: false",
-        "users: []",
         "ssh_deletekeys: false",
         "growpart: {mode: off}",
     ],

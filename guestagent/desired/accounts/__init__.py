@@ -63,6 +63,8 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         from guestagent.desired.accounts import passwords
 
         logins += passwords.passwords_and_locks(ask, accounts, logins, wanted=wanted)
+    if data.config:
+        authorized.warn_of_unused(ask, default, [*ask.planned, *logins], wanted=wanted)
     if default not in ("", "root", *(person.name for person in made)):
         _make_default_user(ask, default, logins, wanted=wanted)
     wanted.want(*logins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guestagent.desired.accounts.access import who_gets_in
 from guestagent.desired.accounts.default_user import names_of
 from guestagent.errors import FieldError
 from guestagent.parse import fields
@@ -14,12 +15,17 @@ if TYPE_CHECKING:
     from guestagent.desired.accounts.people import Person, Value
     from guestagent.errors import Origin
     from guestagent.model import Setting
+    from guestagent.plan.kinds import Resource
     from guestagent.plan.wanted import Ask, Wanted
 
 # The options of a key whose account is not to be used; the numbers are those of cloud-init.
 _REFUSAL = (
     "restrict,command=\"echo 'This account takes no logins: log in as {user}, not as {other}.';"
     'sleep 10;exit 142"'
+)
+_UNUSED = (
+    "lists neither default nor the default user by name, so that no account gets the instance's"
+    " SSH key; add default to it, or give a user ssh_authorized_keys"
 )
 _OPTIONS_ERROR = "is not a list of options as in authorized_keys, sshd(8)"
 
@@ -65,6 +71,22 @@ def _owners(ask: Ask, default: str) -> list[str]:
     if _root_is_enabled(ask) and "root" not in names:
         names.append("root")
     return names
+
+
+def warn_of_unused(ask: Ask, default: str, logins: Iterable[Resource], wanted: Wanted) -> None:
+    """Warn where no account gets the metadata's keys and those of ``ssh_authorized_keys``.
+
+    ``logins`` are all keys and passwords of the plan.  Settings that give the keys to no one say
+    so on purpose.
+    """
+    own, users = ask.data.setting("ssh_authorized_keys"), ask.data.setting("users")
+    is_given = bool(_metadata_lines(ask)) or (own is not None and bool(own.value))
+    if users is None or not is_given or not ask.settings.ssh_keys_for or _owners(ask, default):
+        return
+    reason = _UNUSED
+    if not who_gets_in(logins).anyone:
+        reason = f"{_UNUSED}; no other account gets a key or a password: maybe no one can log in"
+    wanted.warn(users.at(), reason)
 
 
 def _each_once(lines: Lines) -> Lines:

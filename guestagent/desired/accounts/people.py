@@ -1,8 +1,9 @@
 """The accounts that cloud-config describes: ``users`` and ``user``, one record for each name.
 
 ``system_info.default_user`` means the same as ``user``, which overrides it field by field.  As with
-cloud-init, a list of users without ``default`` in it makes no default user, and where two entries
-have one name, the first that gives a field decides it.
+cloud-init, a list of users without ``default`` in it makes no default user; but where the list
+names one as the default user is called, that one gets the instance's keys and password.  Where two
+entries have one name, the first that gives a field decides it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 _DEFAULT = "default"
 _HOMELESS = ("no_create_home", "system")
-_IN_HOME = ("ssh_authorized_keys", "ssh_redirect_user")
+_REDIRECT = "ssh_redirect_user"
+_IN_HOME = ("ssh_authorized_keys", _REDIRECT)
 
 
 class Value(NamedTuple):
@@ -82,8 +84,16 @@ def read(ask: Ask, wanted: Wanted) -> tuple[str, list[Person]]:
         # As with cloud-init it is made last: numbers are given to accounts in this order.
         people.append(person._replace(default=True))
     people = [person for person in people if _makes_sense(person, wanted)]
-    has_default = any(person.default for person in people)
-    return name if has_default else "", people
+    is_listed = any(person.name == name and _takes_keys(person) for person in people)
+    return name if is_listed else "", people
+
+
+def _takes_keys(person: Person) -> bool:
+    """Tell whether an account of the default user's name gets the instance's keys and password.
+
+    Without ``default`` in the list it gets nothing else of what the settings give that user.
+    """
+    return person.default or not any(person.get(key) for key in (*_HOMELESS, _REDIRECT))
 
 
 def _person(ask: Ask, name: str, why: Origin, fields: dict[str, Value]) -> Person:
@@ -163,7 +173,7 @@ def _makes_sense(person: Person, wanted: Wanted) -> bool:
     in_home = [key for key in _IN_HOME if person.get(key)]
     if homeless and in_home:
         reason = f"has {in_home[0]}, which needs a home, and {homeless[0]}; the user is left out"
-    elif person.get("ssh_redirect_user") and "ssh_authorized_keys" in person.fields:
+    elif person.get(_REDIRECT) and "ssh_authorized_keys" in person.fields:
         reason = "has both ssh_redirect_user and ssh_authorized_keys; the user is left out"
     else:
         return True
