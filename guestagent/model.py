@@ -294,6 +294,15 @@ class Account(NamedTuple):
     uid: int
     gid: int
     home: str
+    shell: str = ""
+
+
+class SshdLine(NamedTuple):
+    """A line of sshd_config(5): keyword in lower case, value, and the condition of its Match."""
+
+    keyword: str
+    value: str
+    match: str = ""
 
 
 class Facts(NamedTuple):
@@ -312,6 +321,8 @@ class Facts(NamedTuple):
     digests, by their paths, of files as they are once it has appended to them.
     ``links`` are the targets of some symbolic links, by their paths.
     ``machine`` is the hardware name of uname(2).
+    ``sshd`` are the lines of sshd's configuration, if one of them may decide whether a key lets
+    someone in, and is not as usual.
     """
 
     live: bool
@@ -327,6 +338,7 @@ class Facts(NamedTuple):
     memberships: frozenset[str] = frozenset()
     texts: Mapping[str, str] = {}
     room: int | None = None
+    sshd: tuple[SshdLine, ...] = ()
     unfinished: frozenset[str] = frozenset()
     appended: Mapping[str, str] = {}
     links: Mapping[str, str] = {}

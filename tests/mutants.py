@@ -96,6 +96,27 @@ MUTANTS = (
         ("cases/test_logins.py",),
     ),
     Mutant(
+        "keys go where sshd reads them",
+        "desired/accounts/reach.py",
+        ".get(_FILES, _USUAL)",
+        ".get('', _USUAL)",
+        ("cases/test_logins.py",),
+    ),
+    Mutant(
+        "sshd is asked whether it reads the keys that were written",
+        "live/sshd.py",
+        "if change.path not in [",
+        "if False and change.path not in [",
+        ("cases/test_logins.py",),
+    ),
+    Mutant(
+        "a setting of sshd that keeps a key out is a warning",
+        "desired/accounts/reach.py",
+        '        wanted.warn(why, f"maybe lets',
+        '        str(f"maybe lets',
+        ("cases/test_logins.py",),
+    ),
+    Mutant(
         "keys that no account gets are a warning",
         "desired/accounts/authorized.py",
         "    wanted.warn(users.at(), reason)",

@@ -12,10 +12,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from guestagent.model import SshdLine
     from guestagent.system.root import Root
 
 # The programs that planners look for in ``Facts.programs``, besides those of ``facts.system``.
 PROGRAMS = frozenset(("sshd", "ssh-keygen", "sudo"))
+
+
+# What of sshd_config(5) may keep someone out who has a key, and values that do not.
+_DECIDING = frozenset(
+    (
+        *("authorizedkeysfile", "pubkeyauthentication", "authenticationmethods", "usepam"),
+        *("allowusers", "denyusers", "allowgroups", "denygroups", "permitrootlogin"),
+    )
+)
+_USUAL = {
+    "authorizedkeysfile": (
+        [".ssh/authorized_keys"],
+        [".ssh/authorized_keys", ".ssh/authorized_keys2"],
+    ),
+    "pubkeyauthentication": (["yes"],),
+    "authenticationmethods": (["any"],),
+    "usepam": (["yes"],),
+    "permitrootlogin": (["yes"], ["prohibit-password"], ["without-password"]),
+}
 
 
 def gather(root: Root) -> Facts:
@@ -33,6 +53,7 @@ def gather(root: Root) -> Facts:
         stack=stacks.in_use(root),
         resolver=find_resolver(root),
         sshd_dropins=_sshd_includes_dropins(root),
+        sshd=_sshd(root),
         programs=frozenset(name for name in PROGRAMS if root.program(name)),
         unfinished=frozenset(killed.accounts),
         appended=killed.appended,
@@ -65,6 +86,25 @@ def _os_id(release: str) -> str:
         if line.startswith("ID="):
             return line[3:].strip("\"'")
     return ""
+
+
+def _sshd(root: Root) -> tuple[SshdLine, ...]:
+    """Return sshd's configuration, if something in it may decide whether a key lets someone in."""
+    names = [name for name in root.listdir(defs.SSHD_DROPINS) if name.endswith(".conf")]
+    paths = (defs.SSHD_CONFIG, *(f"{defs.SSHD_DROPINS}/{name}" for name in names))
+    if not any(_decides(line) for path in paths for line in root.text(path).splitlines()):
+        return ()
+    from guestagent.facts import sshd
+
+    return sshd.read(root)
+
+
+def _decides(line: str) -> bool:
+    """Tell whether a line of sshd_config(5) may decide whether a key lets someone in."""
+    words = line.replace("=", " ", 1).lower().split()
+    if not words or words[0] not in _DECIDING:
+        return False
+    return words[1:] not in _USUAL.get(words[0], ())
 
 
 def _sshd_includes_dropins(root: Root) -> bool:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.commit.sshd import PASSWORDS_STAY, make_run_folder, take_back
+from guestagent.desired.accounts.reach import expanded
 from guestagent.errors import Origin, Refused
+from guestagent.system.accounts import find_account
 from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from guestagent.errors import Problems
+    from guestagent.plan.kinds import Change
     from guestagent.plan.kinds.sshd import SetSshd
     from guestagent.system.root import Root
 
 # Of these keywords a wrong value may lock people out, or let others in.
 _CHECKED = ("passwordauthentication", "permitrootlogin")
 _PASSWORDS = "passwordauthentication"
+_KEY_FILES = "authorizedkeysfile "
+_NOT_READ = (
+    "{path}: sshd does not read this file for {user}, but: {files}; so the key lets no one in:"
+    " correct AuthorizedKeysFile"
+)
 # With both, PAM asks for passwords whatever PasswordAuthentication says.
 _BY_PAM = ("kbdinteractiveauthentication", "usepam")
 _ANOTHER_WAY = (
@@ -53,6 +63,33 @@ def keep_or_take_back(change: SetSshd, root: Root, problems: Problems) -> bool:
     if change.switches_off and all(f"\n{line} yes\n" in output for line in _BY_PAM):
         problems.warn(Origin("sshd", defs.SSHD_DROPIN, _PASSWORDS), _ANOTHER_WAY)
     return True
+
+
+def check_key_files(changes: Iterable[Change], root: Root, problems: Problems) -> None:
+    """Keep an error for each written file of keys that sshd does not read, by ``sshd -T``.
+
+    Only where sshd's configuration is not the usual one, sshd is asked.  Raises Refused, OSError.
+    """
+    tool = find_program("sshd")
+    for change in changes:
+        if tool is None or change.kind != "write" or not change.keys_of:
+            continue
+        make_run_folder()
+        name = change.keys_of
+        result = run([tool, "-T", "-C", f"user={name},host=localhost,addr=127.0.0.1"])
+        if result.status:
+            continue  # sshd does not run at all, which is told elsewhere
+        account = find_account(root, name)
+        home, uid = account.home.rstrip("/"), str(account.uid)
+        patterns = [
+            pattern
+            for line in result.output.decode().splitlines()
+            for pattern in line.removeprefix(_KEY_FILES).split()
+            if line.startswith(_KEY_FILES)
+        ]
+        if change.path not in [expanded(pattern, name, home, uid) for pattern in patterns]:
+            reason = _NOT_READ.format(path=change.path, user=name, files=" ".join(patterns))
+            problems.error(change.why, reason)
 
 
 def _taken_back(change: SetSshd, reason: str, root: Root, problems: Problems) -> bool:

@@ -17,8 +17,8 @@ def read_accounts(root: Root) -> list[Account]:
     for line in root.text(defs.ACCOUNTS_FILE).splitlines():
         parts = line.split(":")
         if len(parts) == 7 and parts[2].isdecimal() and parts[3].isdecimal():
-            name, _, uid, gid, _, home, _ = parts
-            found.append(Account(name, int(uid), int(gid), home))
+            name, _, uid, gid, _, home, shell = parts
+            found.append(Account(name, int(uid), int(gid), home, shell))
     return found
 
 

@@ -190,6 +190,11 @@ def _taken_back(
     changes: Sequence[Change], failed: Sequence[Change], root: Root, problems: Problems
 ) -> list[Change]:
     """Have sshd check what was written for it; return the change if that was taken back."""
+    written = [change for change in changes if change not in failed]
+    if any(change.kind == "write" and change.keys_of for change in written):
+        from guestagent.live.sshd import check_key_files
+
+        check_key_files(written, root, problems)
     for change in changes:
         if change.kind == "set_sshd" and change not in failed:
             from guestagent.live.sshd import keep_or_take_back

@@ -143,3 +143,121 @@ class TestPasswordsOff:
         world.apply(keys=False, hostname=5)
         assert world.drop_in() == before
         assert world.login("debian") == (True, [""])
+
+
+class TestWhereSshdReadsKeys:
+    """Keys go to a file that sshd reads for the account, or an error says that there is none."""
+
+    @pytest.mark.parametrize(
+        ("text", "path"),
+        [
+            ("AuthorizedKeysFile /etc/ssh/keys/%u", "etc/ssh/keys/debian"),
+            ("AuthorizedKeysFile /etc/ssh/shared .ssh/keys2", "home/debian/.ssh/keys2"),
+            ("AuthorizedKeysFile %h/.config/keys", "home/debian/.config/keys"),
+            ("AuthorizedKeysFile /etc/ssh/keys/%U/%%k", "etc/ssh/keys/1000/%k"),
+            ("AuthorizedKeysFile=.ssh/x .ssh/authorized_keys", "home/debian/.ssh/authorized_keys"),
+            (
+                "Match User deb*,!debora\n  AuthorizedKeysFile /etc/ssh/keys/%u\nMatch all\n"
+                "AuthorizedKeysFile .ssh/no",
+                "etc/ssh/keys/debian",
+            ),
+            (
+                "Include /etc/ssh/more/*.conf\nAuthorizedKeysFile .ssh/later",
+                "etc/ssh/more-keys/debian",
+            ),
+        ],
+    )
+    def test_D8_the_key_is_where_sshd_reads_it(self, world: World, text: str, path: str) -> None:
+        if "Include" in text:
+            world.put("etc/ssh/more/a.conf", "AuthorizedKeysFile /etc/ssh/more-keys/%u\n")
+        world.sshd_says(f"{text}\n")
+        done = world.apply(_OFF)
+        assert done.status == 0, done.err
+        assert world.problems() == []
+        file = world.tree / path
+        assert world.public.split()[1] in file.read_text()
+        in_home = path.startswith("home")
+        assert file.stat().st_mode & 0o777 == (0o600 if in_home else 0o644)
+        assert file.stat().st_uid == (1000 if in_home else 0)
+        assert world.login("debian") == (True, [""])
+        assert _OFF_LINE in world.drop_in()
+
+    @pytest.mark.parametrize("files", ["none", "/etc/ssh/keys", "/etc/ssh/keys/%%u"])
+    def test_D8_where_no_file_is_the_account_s_an_error_says_so(
+        self, world: World, files: str
+    ) -> None:
+        world.sshd_says(f"AuthorizedKeysFile {files}\n")
+        done = world.apply(_OFF)
+        assert done.status != 0
+        assert "the key would let no one in; it is not written" in done.err
+        assert world.drop_in() == ""
+        assert "password" in world.login("debian")[1]
+
+    def test_D8_sshd_has_the_last_word(self, world: World) -> None:
+        # Whoever logs in from this address has other files: that is not known beforehand.
+        world.sshd_says("Match Address 127.0.0.1\nAuthorizedKeysFile /etc/ssh/local\n")
+        done = world.apply()
+        assert done.status != 0
+        reason = "sshd does not read this file for debian, but: /etc/ssh/local; so the key lets"
+        assert reason in done.err
+
+
+class TestObstacles:
+    """A setting outside by which a key lets no one in is a warning."""
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("AllowUsers bob", "AllowUsers of sshd does not name it"),
+            ("DenyUsers deb*", "DenyUsers of sshd names it"),
+            ("AllowGroups wheel", "AllowGroups of sshd does not name it"),
+            ("DenyGroups debian", "DenyGroups of sshd names it"),
+            ("PubkeyAuthentication no", "PubkeyAuthentication of sshd is off"),
+            ("AuthenticationMethods publickey,password", "AuthenticationMethods of sshd want"),
+        ],
+    )
+    def test_D8_a_setting_of_sshd_that_keeps_the_key_out_is_told(
+        self, world: World, text: str, reason: str
+    ) -> None:
+        world.sshd_says(f"{text}\n")
+        world.apply()
+        (problem,) = world.problems()
+        assert problem.startswith(f"warning: maybe lets no one in as debian: {reason}")
+        assert not world.login("debian")[0]
+
+    def test_D8_a_shell_that_takes_no_logins_is_told(self, world: World) -> None:
+        file = world.tree / "etc/passwd"
+        text = file.read_text().replace("/home/debian:/bin/bash", "/home/debian:/sbin/nologin")
+        file.write_text(text)
+        world.apply()
+        (problem,) = world.problems()
+        assert "as debian: its shell takes no logins" in problem
+        assert not world.login("debian")[0]
+
+    def test_D8_a_locked_password_without_pam_is_told(self, world: World) -> None:
+        text = (world.tree / "etc/ssh/sshd_config").read_text().replace("UsePAM yes", "UsePAM no")
+        world.put("etc/ssh/sshd_config", text)
+        world.apply(f"users: [default, {{name: ada, ssh_authorized_keys: ['{world.public}']}}]\n")
+        found = [item for item in world.problems() if "UsePAM of sshd is off" in item]
+        names = [item.partition(" as ")[2].partition(":")[0] for item in found]
+        assert names == ["ada", "debian"]  # the one is new, the other is locked
+        assert not world.login("ada")[0]
+        assert not world.login("debian")[0]
+        assert world.apply(uuid="i-2").status == 0
+        assert not any("UsePAM" in item for item in world.problems())
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "AllowUsers bob debian@127.0.0.1",
+            "AllowGroups debian",
+            "DenyUsers bob\nPubkeyAuthentication yes",
+            "AuthenticationMethods publickey,password publickey",
+            "Match User bob\nAllowGroups none",
+        ],
+    )
+    def test_what_lets_the_account_in_is_no_obstacle(self, world: World, text: str) -> None:
+        world.sshd_says(f"{text}\n")
+        assert world.apply().status == 0
+        assert world.problems() == []
+        assert world.login("debian") == (True, [""])

@@ -266,8 +266,8 @@ COMPUTE = {
     "parse": ("sources.bundle", "system.jsontext", "system.libc"),
     "plan": ("memory", "system.digest", "system.jsontext"),
     "desired": (
-        *("parse.fields", "parse.network.address", "plan.kinds", "plan.wanted"),
-        *("stacks", "system.jsontext"),
+        *("parse.fields", "parse.network.address", "parse.sshd_config"),
+        *("plan.kinds", "plan.wanted", "stacks", "system.jsontext"),
     ),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.desired.accounts import default_user
 from guestagent.desired.accounts.access import lets_in
+from guestagent.errors import FieldError
 from guestagent.plan.kinds.block import Block
 from guestagent.record import NamedTuple
 
@@ -67,7 +68,18 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         authorized.warn_of_unused(ask, default, [*ask.planned, *logins], wanted=wanted)
     if default not in ("", "root", *(person.name for person in made)):
         _make_default_user(ask, default, logins, wanted=wanted)
+    if ask.facts.sshd or _has_odd_shell(ask, keys, wanted):
+        from guestagent.desired.accounts import reach
+
+        reach.warn_of_obstacles(ask, logins, wanted)
     wanted.want(*logins)
+
+
+def _has_odd_shell(ask: Ask, keys: dict[str, Lines], wanted: Wanted) -> bool:
+    """Tell whether an account with keys has, or will have, a shell that may take no logins."""
+    shells = [account.shell for account in ask.facts.accounts if account.name in keys]
+    shells += [item.shell for item in wanted.resources if item.kind == "user" and item.name in keys]
+    return any(shell.endswith(("/nologin", "/false")) for shell in shells)
 
 
 def _metadata_keys(ask: Ask, default: str) -> dict[str, Lines]:
@@ -102,9 +114,19 @@ def _authorized_keys(
         if name not in accounts.known:
             wanted.error(why, default_user.MISSING_ACCOUNT)
             continue
-        path = (homes.get(name) or _home(ask, name)) + defs.AUTHORIZED_KEYS
+        home = homes.get(name) or _home(ask, name)
+        path, user, mode = home + defs.AUTHORIZED_KEYS, name, 0o600
+        if ask.facts.sshd:
+            from guestagent.desired.accounts import reach
+
+            try:
+                path, user, mode = reach.key_file(ask, name, home, wanted)
+            except FieldError as error:
+                wanted.error(why, str(error))
+                continue
         texts = tuple(line for line, _ in lines)
-        block = Block("block", path, texts, style="block", user=name, mode=0o600, why=why)
+        block = Block("block", path, texts, style="block", user=user, mode=mode, why=why)
+        block = block._replace(account=name, ask_sshd=bool(ask.facts.sshd))
         blocks.append(block._replace(lets_in=lets_in(texts), partial=partial))
     return blocks
 
@@ -120,7 +142,7 @@ def _home(ask: Ask, name: str) -> str:
 def _make_default_user(ask: Ask, name: str, logins: list[Login], wanted: Wanted) -> None:
     """Plan the default user's account if there is a key or a password for it."""
     for item in logins:
-        owner = item.user if item.kind == "block" else item.name
+        owner = item.account if item.kind == "block" else item.name
         if owner == name:
             default_user.want_account(name, item.why, ask, wanted=wanted)
             return

@@ -33,6 +33,7 @@ class Block(NamedTuple):
     The file belongs to ``user``; a new one gets ``mode``.  ``lets_in``: one of the lines is an SSH
     key that someone can log in with.  ``partial``: why these may not be all lines that there should
     be, empty if they are; otherwise those of an earlier run for this instance stay behind them.
+    ``account`` is whom SSH keys let in as; ``ask_sshd``: sshd is asked whether it reads them here.
     """
 
     kind: Literal["block"]
@@ -44,6 +45,8 @@ class Block(NamedTuple):
     why: Origin
     lets_in: bool = False
     partial: str = ""
+    account: str = ""
+    ask_sshd: bool = False
 
     @property
     def key(self) -> str:
@@ -77,6 +80,7 @@ class Block(NamedTuple):
             hidden=False,
             edits=True,
             keys=(self.key,),
+            keys_of=self.account if self.ask_sshd else "",
         )
         return Outcome((change,), record=record, problems=problems)
 

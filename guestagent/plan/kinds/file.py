@@ -112,7 +112,8 @@ class WriteFile(NamedTuple):
     ``user`` owns it where a user owns its directory.  ``owner`` is "user:group" by name, either may
     be missing; empty for root.  ``append``: new bytes follow the old content; ``new`` is the
     content with them, but of a "write_later" the new bytes alone.  ``edits``: a file that is there
-    keeps its owner, its group, its ACL and its extended attributes.
+    keeps its owner, its group, its ACL and its extended attributes.  ``keys_of``: sshd must read
+    the file for this account, which is to be checked; empty for other files.
     """
 
     kind: Literal["write", "write_later"]
@@ -127,6 +128,7 @@ class WriteFile(NamedTuple):
     owner: str = ""
     append: bool = False
     edits: bool = False
+    keys_of: str = ""
     keys: tuple[str, ...] = ()
 
     def after(self, earlier: WriteFile) -> WriteFile:

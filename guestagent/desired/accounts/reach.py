@@ -1,0 +1,174 @@
+"""Whether sshd lets an account in with its key, by a configuration that is not the usual one."""
+
+from __future__ import annotations
+
+from guestagent.desired.accounts import default_user
+from guestagent.errors import FieldError
+from guestagent.parse import sshd_config
+from guestagent.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from guestagent.desired.accounts import Login
+    from guestagent.errors import Origin
+    from guestagent.plan.wanted import Ask, Wanted
+
+_FILES = "authorizedkeysfile"
+_USUAL = ".ssh/authorized_keys"
+_NONE = (
+    "sshd reads no file of keys for {user} (AuthorizedKeysFile none), so that the key would let no"
+    " one in; it is not written: change AuthorizedKeysFile in the image"
+)
+_SHARED = (
+    "sshd reads the keys of {user} only from files that are not its own (AuthorizedKeysFile), so"
+    " that the key would let no one in; it is not written: name a file with %u or %h there"
+)
+_SHELLS = ("nologin", "false")
+
+
+class KeyFile(NamedTuple):
+    """Where an account's keys go; a file outside the home is root's, and everyone may read it."""
+
+    path: str
+    user: str
+    mode: int
+
+
+def key_file(ask: Ask, name: str, home: str, wanted: Wanted) -> KeyFile:
+    """Return the file of keys that sshd reads for an account.  Raises FieldError without one."""
+    value = _settings(ask, name, wanted).get(_FILES, _USUAL)
+    patterns = sshd_config.words(value)
+    if [pattern.lower() for pattern in patterns] == ["none"]:
+        raise FieldError(_NONE.format(user=name))
+    patterns.sort(key=lambda pattern: pattern not in (_USUAL, f"%h/{_USUAL}"))  # that one first
+    for pattern in patterns:
+        account = ask.facts.account(name)
+        path = expanded(pattern, name, home, str(account.uid) if account else "")
+        if path.startswith(f"{home}/"):
+            return KeyFile(path, name, 0o600)
+        if path:
+            return KeyFile(path, "", 0o644)
+    raise FieldError(_SHARED.format(user=name))
+
+
+def expanded(pattern: str, name: str, home: str, uid: str) -> str:
+    """Return the path that a pattern of AuthorizedKeysFile means for an account.
+
+    It is empty where that is not a file of this account alone.  ``uid`` is empty where it is not
+    known yet.
+    """
+    if not pattern.startswith(("/", "%h")):
+        pattern = f"%h/{pattern}"
+    values = {"%": "%", "h": home, "u": name, "U": uid}
+    parts, own = pattern.split("%"), False
+    path, rest = parts[0], parts[1:]
+    while rest:
+        part = rest.pop(0)
+        sign = part[:1] or "%"
+        if not values.get(sign):
+            return ""
+        own = own or sign != "%"
+        path += values[sign] + (part[1:] if part else rest.pop(0) if rest else "")
+    return path if own else ""
+
+
+def warn_of_obstacles(ask: Ask, logins: Collection[Login], wanted: Wanted) -> None:
+    """Warn of each setting outside by which the key of an account lets no one in.
+
+    ``logins`` are the keys, passwords and locks of the plan.
+    """
+    for item in logins:
+        if item.kind == "block" and item.lets_in:
+            _warn_of(ask, item.account, item.why, logins, wanted=wanted)
+
+
+def _warn_of(ask: Ask, name: str, why: Origin, logins: Collection[Login], wanted: Wanted) -> None:
+    found = _settings(ask, name, wanted)
+    reasons = [*_by_lists(found, name, _groups(ask, name, wanted)), *_by_methods(found, name)]
+    if _shell(ask, name, wanted).rpartition("/")[2] in _SHELLS:
+        reasons.append("its shell takes no logins: give it another one")
+    if found.get("usepam", "").lower() == "no" and _is_locked(ask, name, logins):
+        reasons.append(
+            "UsePAM of sshd is off, so that no one logs in to an account whose password is locked:"
+            " set UsePAM yes, or give it a password and lock_passwd: false"
+        )
+    for reason in reasons:
+        wanted.warn(why, f"maybe lets no one in as {name}: {reason}")
+
+
+def _shell(ask: Ask, name: str, wanted: Wanted) -> str:
+    """Return the login shell of an account, or the one that is planned; empty for the usual."""
+    account = ask.facts.account(name)
+    if account is not None:
+        return account.shell
+    planned = [item for item in wanted.resources if item.kind == "user" and item.name == name]
+    return planned[0].shell if planned else ask.settings.user_shell
+
+
+def _is_locked(ask: Ask, name: str, logins: Iterable[Login]) -> bool:
+    """Tell whether an account's password will be locked: useradd(8) leaves a new one so."""
+    kinds = {item.kind for item in logins if item.kind != "block" and item.name == name}
+    if "password_state" in kinds:
+        return any(
+            item.kind == "password_state" and item.name == name and item.state == "locked"
+            for item in logins
+        )
+    return ask.facts.account(name) is None and not kinds
+
+
+def _settings(ask: Ask, name: str, wanted: Wanted) -> Mapping[str, str]:
+    return sshd_config.settings_for(ask.facts.sshd, name, _groups(ask, name, wanted))
+
+
+def _groups(ask: Ask, name: str, wanted: Wanted) -> set[str]:
+    """Return the groups that an account is in, or will be; a group of its own name is assumed."""
+    groups = {name}
+    for membership in ask.facts.memberships:
+        group, _, member = membership.partition(":")
+        if member == name:
+            groups.add(group)
+    if ask.facts.account(name) is not None:
+        return groups
+    planned = [item for item in wanted.resources if item.kind == "user" and item.name == name]
+    for user in planned:
+        groups.update(user.groups)
+    if not planned:  # the default user, which is made for the key
+        groups.update(default_user.usual_groups(ask))
+    return groups
+
+
+def _by_lists(found: Mapping[str, str], name: str, groups: Collection[str]) -> list[str]:
+    """Return which lists of users and groups keep an account out."""
+    reasons = []
+    for keyword, label, names in (
+        ("allowusers", "AllowUsers", (name,)),
+        ("allowgroups", "AllowGroups", groups),
+        ("denyusers", "DenyUsers", (name,)),
+        ("denygroups", "DenyGroups", groups),
+    ):
+        if keyword not in found:
+            continue
+        # What follows an @ is where someone must come from.
+        patterns = [pattern.partition("@")[0] for pattern in sshd_config.words(found[keyword])]
+        listed = sshd_config.is_listed(patterns, names)
+        if keyword.startswith("allow") and not listed:
+            reasons.append(f"{label} of sshd does not name it: add it, or one of its groups")
+        if keyword.startswith("deny") and listed:
+            reasons.append(f"{label} of sshd names it: remove it there")
+    return reasons
+
+
+def _by_methods(found: Mapping[str, str], name: str) -> list[str]:
+    """Return which settings of sshd do not take a key, or not a key alone."""
+    reasons = []
+    if found.get("pubkeyauthentication", "yes").lower() == "no":
+        reasons.append("PubkeyAuthentication of sshd is off: set it to yes")
+    methods = sshd_config.words(found.get("authenticationmethods", "any").lower())
+    if not {"any", "publickey"} & set(methods):
+        reasons.append("AuthenticationMethods of sshd want more than a key: add publickey alone")
+    root = found.get("permitrootlogin", "").lower()
+    if name == "root" and root in ("no", "forced-commands-only"):
+        reasons.append(f"PermitRootLogin of sshd is {root}: set it to prohibit-password")
+    return reasons

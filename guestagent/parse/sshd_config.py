@@ -1,0 +1,61 @@
+"""What sshd_config(5) says for an account, without asking sshd.
+
+sshd itself cannot be asked before it has host keys, nor about a tree that is not running.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from guestagent.model import SshdLine
+
+# Each further line of these adds to the ones before; of all others the first counts.
+_LISTS = ("allowusers", "denyusers", "allowgroups", "denygroups")
+
+
+def words(value: str) -> list[str]:
+    """Return the words of a value; quotes around one are left out."""
+    return [word.strip('"') for word in value.partition(" #")[0].split()]
+
+
+def settings_for(lines: Iterable[SshdLine], user: str, groups: Collection[str]) -> dict[str, str]:
+    """Return the values of keywords that hold for a user, by the keywords in lower case.
+
+    A condition that depends on where someone logs in from counts as not met.
+    """
+    found: dict[str, str] = {}
+    for keyword, value, match in lines:
+        if match and not _is_met(match, user, groups):
+            continue
+        if keyword in _LISTS and keyword in found:
+            found[keyword] = f"{found[keyword]} {value}"
+        else:
+            found.setdefault(keyword, value)
+    return found
+
+
+def _is_met(match: str, user: str, groups: Collection[str]) -> bool:
+    """Tell whether all conditions of Match are met."""
+    parts = words(match)
+    while parts:
+        criterion = parts.pop(0).lower()
+        if criterion == "all":
+            continue
+        patterns = parts.pop(0).split(",") if parts else []
+        names = {"user": (user,), "group": groups}.get(criterion, ())
+        if not is_listed(patterns, names):
+            return False
+    return True
+
+
+def is_listed(patterns: Collection[str], names: Collection[str]) -> bool:
+    """Tell whether one of the names fits a list of patterns, ssh_config(5): "!" excludes."""
+    for name in names:
+        fits = [pattern for pattern in patterns if fnmatchcase(name, pattern.lstrip("!"))]
+        if fits and not any(pattern.startswith("!") for pattern in fits):
+            return True
+    return False
