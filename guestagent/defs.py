@@ -132,6 +132,8 @@ SYSTEM_FILES = (
     f"{APT_SOURCES_DIR}/debian.sources",
     f"{APT_SOURCES_DIR}/ubuntu.sources",
 )
+# Words for systemd-networkd-wait-online(8); the package's drop-in of its unit reads them.
+WAIT_ONLINE_FILE = "/etc/guestagent/wait-online.env"
 NETPLAN_FILE = "/etc/netplan/90-guestagent.yaml"
 # The network stacks, and how the paths of the files begin that guestagent owns of each.
 NETWORK_STACK_FILES = {

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,6 +69,8 @@ nsenter --net --target $other sh -c '
     ip link set p-enp0s3 up
 '
 nsenter --net --target $other dnsmasq --keep-in-foreground --conf-file=$server >&2 &
+"""
+_SHOW_LEASE = """
 while sleep 0.1; do
     ip -j link show enp0s3
     ip -j -4 route show dev enp0s3
@@ -146,7 +149,7 @@ def lease(folder: Path, server: Path) -> Lease:
     shutil.copy(server, folder / "server.dnsmasq")
     found = None
     deadline = time.monotonic() + PATIENCE
-    with _running(folder, _LEASE, NAMES[0], MACS[0]) as process:
+    with _running(folder, _LEASE + _SHOW_LEASE, NAMES[0], MACS[0]) as process:
         assert process.stdout is not None
         while time.monotonic() < deadline:
             link, routes, text = (process.stdout.readline() for _ in range(3))
@@ -162,6 +165,19 @@ def lease(folder: Path, server: Path) -> Lease:
             if state.get("ADMIN_STATE") == "configured":
                 return found
     raise AssertionError(f"no lease: {found}")
+
+
+def gets_online(
+    folder: Path, server: Path, words: Sequence[str], patience: float = PATIENCE
+) -> bool:
+    """Tell whether wait-online, with these words, says so in time; the second NIC has no link."""
+    _match_by_present_address(folder)
+    shutil.copy(server, folder / "server.dnsmasq")
+    wait = shlex.join([f"{DAEMON}-wait-online", f"--timeout={patience}", *words])
+    script = f"ip link set p-{NAMES[1]} down\n{_LEASE}\n{wait} >&2 && echo online || echo offline\n"
+    with _running(folder, script, NAMES[0], MACS[0], NAMES[1], MACS[1]) as process:
+        assert process.stdout is not None
+        return process.stdout.readline() == "online\n"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from guestagent import defs
 from guestagent.desired.network import plan
 from guestagent.errors import Origin, Problem, Problems
 from guestagent.model import Facts, InstanceData, Nic
@@ -31,11 +32,15 @@ _RESOLVER: dict[Backend, Resolver] = {
 
 
 class Produced(NamedTuple):
-    """Text and mode of each file, by path, and everything that was wrong."""
+    """Text and mode of each file, by path, and everything that was wrong.
+
+    ``online`` are the lines for systemd-networkd-wait-online, which are no file of the stack.
+    """
 
     files: dict[str, str]
     modes: dict[str, int]
     problems: tuple[Problem, ...]
+    online: str = ""
 
 
 def produce(
@@ -82,7 +87,8 @@ def produce_json(
         assert isinstance(resource, File)
         files[resource.path] = resource.content.decode()
         modes[resource.path] = resource.mode
-    return Produced(files, modes, (*problems.problems, *wanted.problems))
+    online = files.pop(defs.WAIT_ONLINE_FILE, "")
+    return Produced(files, modes, (*problems.problems, *wanted.problems), online)
 
 
 def write(files: dict[str, str], modes: dict[str, int], root: Path) -> None:

@@ -9,11 +9,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rig import need
+from rig import REPOSITORY, need
+
+from guestagent import defs
 
 from . import netplan_generator, networkd_daemon
-from .case import document, net, nic
-from .produce import Backend, produce, write
+from .case import document, net, nic, static4
+from .produce import Backend, Produced, produce, write
 
 DOMAINS = "lease.example corp.example"
 SERVER = """
@@ -42,17 +44,22 @@ def _programs() -> None:
     need(bool(shutil.which("dnsmasq")), "needs dnsmasq")
 
 
+def configured(backend: Backend, found: Produced, where: Path) -> Path:
+    """Return the folder with the files for networkd: ours, or those that netplan makes of ours."""
+    tree = where / "tree"
+    write(found.files, found.modes, tree)
+    if backend == "networkd":
+        return tree / "etc/systemd/network"
+    reason = netplan_generator.missing()
+    need(not reason, reason)
+    netplan_generator.generate(tree)
+    return tree / "run/systemd/network"
+
+
 def lease(backend: Backend, where: Path, mtu: int | None = None) -> networkd_daemon.Lease:
     """Return what networkd takes of the lease, with our files or with those that netplan makes."""
     produced = produce(document([nic(1, mtu=mtu)], [net("ipv4_dhcp")]), backend)
-    tree = where / "tree"
-    write(produced.files, produced.modes, tree)
-    folder = tree / "etc/systemd/network"
-    if backend == "netplan":
-        reason = netplan_generator.missing()
-        need(not reason, reason)
-        netplan_generator.generate(tree)
-        folder = tree / "run/systemd/network"
+    folder = configured(backend, produced, where)
     server = where / "dnsmasq.conf"
     server.write_text(SERVER)
     return networkd_daemon.lease(folder, server)
@@ -70,3 +77,43 @@ def test_everything_that_a_lease_gives_is_taken(backend: Backend, tmp_path: Path
 def test_an_mtu_of_the_source_wins_over_that_of_the_lease(backend: Backend, tmp_path: Path) -> None:
     found = lease(backend, tmp_path, mtu=1400)
     assert (found.mtu, found.dns) == (1400, "192.0.2.53")
+
+
+# Nothing at all, links without a network, and an address that cannot be used.
+WITHOUT_ADDRESS = {
+    "nothing": document([], []),
+    "links": document([nic(1), nic(2)], []),
+    "unusable": document([nic(1)], [static4(address="0.0.0.0")]),
+}
+
+
+@pytest.mark.parametrize("backend", ["networkd", "netplan"])
+@pytest.mark.parametrize("given", WITHOUT_ADDRESS)
+def test_the_network_is_online_when_one_of_the_nics_is(
+    given: str, backend: Backend, tmp_path: Path
+) -> None:
+    produced = produce(WITHOUT_ADDRESS[given], backend)
+    comment, _, line = produced.online.partition("\n")
+    name, _, words = line.strip().partition("=")
+    assert (comment[:2], name) == ("# ", "GUESTAGENT_WAIT_ONLINE")
+    folder = configured(backend, produced, tmp_path)
+    server = tmp_path / "dnsmasq.conf"
+    server.write_text(SERVER)
+    # The second NIC has no link.
+    assert networkd_daemon.gets_online(folder, server, words.split())
+    # So it is not without these words, for which the drop-in is there.
+    assert not networkd_daemon.gets_online(folder, server, [], patience=3)
+
+
+@pytest.mark.parametrize("backend", ["networkd", "netplan"])
+def test_nics_that_a_document_gives_an_address_are_waited_for(backend: Backend) -> None:
+    assert produce(document([nic(1)], [net("ipv4_dhcp")]), backend).online == ""
+
+
+def test_the_drop_in_gives_the_words_to_the_program() -> None:
+    text = (REPOSITORY / "systemd/wait-online.conf").read_text()
+    assert f"EnvironmentFile=-{defs.WAIT_ONLINE_FILE}\n" in text
+    program = "/usr/lib/systemd/systemd-networkd-wait-online"
+    assert f"ExecStart=\nExecStart={program} $GUESTAGENT_WAIT_ONLINE\n" in text
+    rules = (REPOSITORY / "packaging/debian/rules").read_text()
+    assert "systemd-networkd-wait-online.service.d/05-guestagent.conf" in rules

@@ -205,6 +205,12 @@ NETWORKD_LINE = re.compile(
 )
 RESOLV_LINE = re.compile(rf"|\# Written by guestagent\.|nameserver {_IP}|search {_WORD}( {_WORD})*")
 
+WAIT_ONLINE_LINE = re.compile(
+    rf"""|\#\ Written\ by\ guestagent:\ network-online\.target\ is\ reached\ with\ one\ of\ these\.
+    |GUESTAGENT_WAIT_ONLINE=--any\ --operational-state=routable(\ --interface={_WORD})+""",
+    re.VERBOSE,
+)
+
 
 def strange_lines(text: str, grammar: re.Pattern[str]) -> list[str]:
     """Return the lines of an output that are none of those which guestagent writes."""

@@ -11,6 +11,7 @@ from network_samples import (
     MAC2,
     NETWORKD_LINE,
     RESOLV_LINE,
+    WAIT_ONLINE_LINE,
     facts,
     planned,
     spoiled,
@@ -230,6 +231,8 @@ def _assert_plain(network: Network) -> None:
                 assert all(line.isprintable() for line in text.split("\n"))
                 if resource.path == defs.RESOLV_CONF:
                     assert strange_lines(text, RESOLV_LINE) == []
+                elif resource.path == defs.WAIT_ONLINE_FILE:
+                    assert strange_lines(text, WAIT_ONLINE_LINE) == []
                 elif backend == "networkd":
                     assert strange_lines(text, NETWORKD_LINE) == []
 

@@ -20,6 +20,7 @@ from network_samples import (
     NETWORKD_LINE,
     NICS,
     RESOLV_LINE,
+    WAIT_ONLINE_LINE,
     facts,
     planned,
     spoiled,
@@ -116,10 +117,12 @@ MADE = {'"bond0"', '"vlan0"'}
 
 def _assert_plain(outputs: list[tuple[str, str]], backend: str) -> None:
     for path, text in outputs:
-        assert path.startswith(defs.NETWORK_FILES)
+        assert path.startswith((*defs.NETWORK_FILES, defs.WAIT_ONLINE_FILE))
         assert all(line.isprintable() for line in text.split("\n"))
         if path == defs.RESOLV_CONF:
             assert strange_lines(text, RESOLV_LINE) == []
+        elif path == defs.WAIT_ONLINE_FILE:
+            assert strange_lines(text, WAIT_ONLINE_LINE) == []
         elif backend == "networkd":
             assert strange_lines(text, NETWORKD_LINE) == []
 

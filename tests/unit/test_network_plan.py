@@ -215,6 +215,10 @@ def test_fallback_is_dhcp_on_every_nic_and_the_report_says_so(
 
 def test_fallback_is_dhcpv4_and_router_advertisements_not_waited_for() -> None:
     found, _ = files(None, facts())
+    online = found.pop(defs.WAIT_ONLINE_FILE)
+    names = " ".join(f"--interface={nic.name}" for nic in NICS)
+    words = f"--any --operational-state=routable {names}"
+    assert online.splitlines()[1:] == [f"GUESTAGENT_WAIT_ONLINE={words}"]
     assert list(found) == [PATH, PATH2, PATH3]
     for text in found.values():
         assert "[Link]\nRequiredForOnline=no\n" in text
@@ -225,6 +229,11 @@ def test_fallback_is_dhcpv4_and_router_advertisements_not_waited_for() -> None:
     assert len(set(found.values())) == len(found)
 
 
+@pytest.mark.parametrize("backend", ["networkmanager", "ifupdown"])
+def test_only_systemds_wait_online_is_given_names(backend: str) -> None:
+    assert defs.WAIT_ONLINE_FILE not in files(None, facts(), backend)[0]
+
+
 @pytest.mark.parametrize("data", [None, network()])
 @pytest.mark.parametrize("asked", [True, False])
 def test_fallback_has_link_local_ipv4_only_where_no_source_was_read(
@@ -232,7 +241,8 @@ def test_fallback_has_link_local_ipv4_only_where_no_source_was_read(
 ) -> None:
     settings = SETTINGS._replace(metadata_link_local_ipv4=asked)
     wanted, _ = planned(data, facts(), settings)
-    texts = [file.content for file in wanted if isinstance(file, File)]
+    found = [file for file in wanted if isinstance(file, File)]
+    texts = [file.content for file in found if file.path != defs.WAIT_ONLINE_FILE]
     has = {b"LinkLocalAddressing=yes\n" in text for text in texts}
     assert (len(texts), has) == (len(NICS), {asked and data is None})
 
@@ -240,6 +250,8 @@ def test_fallback_has_link_local_ipv4_only_where_no_source_was_read(
 def test_fallback_has_one_interface_for_two_nics_with_one_address() -> None:
     nics = (Nic("eth0", MAC), Nic("eth1", MAC2), Nic("enP1s2", MAC))
     found, problems = files(None, facts(nics=nics))
+    online = found.pop(defs.WAIT_ONLINE_FILE)
+    assert online.count("--interface=") == 2
     assert (list(found), problems) == ([PATH, PATH2], [("warning", "network")])
     text = files(None, facts(nics=nics), "netplan")[0][defs.NETPLAN_FILE]
     assert text.count(MAC) == text.count(MAC2) == 1
@@ -247,6 +259,7 @@ def test_fallback_has_one_interface_for_two_nics_with_one_address() -> None:
 
 def test_fallback_knows_nics_without_a_mac_address_by_name() -> None:
     found, problems = files(None, facts(nics=(Nic("ib0", ""), Nic("ib1", ""))))
+    del found[defs.WAIT_ONLINE_FILE]
     assert [path.rpartition("-")[2] for path in found] == ["ib0.network", "ib1.network"]
     assert problems == [("warning", "network")]
 

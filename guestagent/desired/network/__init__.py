@@ -20,6 +20,10 @@ _NO_ADDRESS = "gives no interface an address"
 _RESOLV_MODE = 0o644
 _NO_SOURCE = Origin("guestagent", "", "network")
 _RESOLV_HEADER = "# Written by guestagent.\n"
+_WAIT_ONLINE_MODE = 0o644
+_WAIT_ONLINE_HEADER = (
+    "# Written by guestagent: network-online.target is reached with one of these.\n"
+)
 
 
 def plan(ask: Ask, wanted: Wanted) -> None:
@@ -48,6 +52,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         for path, text, mode, why in stacks.renderer(stack)(interfaces, wanted):
             wanted.want(File("file", path, text.encode(), mode, why))
         _want_resolv_conf(interfaces, stack, ask, wanted, origin=origin)
+        _want_wait_online(interfaces, stack, wanted, origin)
 
 
 def _fallback(ask: Ask, wanted: Wanted, origin: Origin) -> list[Interface]:
@@ -95,6 +100,25 @@ def _want_resolv_conf(
     if ask.facts.resolver == "resolvconf" and stack != "ifupdown":
         reason = "has DNS servers, but systemd-networkd does not pass them on to resolvconf"
         wanted.warn(origin, reason)
+
+
+def _want_wait_online(
+    interfaces: Sequence[Interface], stack: str, wanted: Wanted, origin: Origin
+) -> None:
+    """Plan what network-online.target waits for where the boot waits for no interface.
+
+    systemd-networkd-wait-online(8) ignores interfaces that are not required, and waits for two
+    minutes where there are no others, unless it is given their names.
+    """
+    if stack not in ("networkd", "netplan"):
+        return
+    if any(interface.required and _gives_address(interface) for interface in interfaces):
+        return
+    names = [interface.name for interface in interfaces if _gives_address(interface)]
+    words = ["--any", "--operational-state=routable", *(f"--interface={name}" for name in names)]
+    text = f"{_WAIT_ONLINE_HEADER}GUESTAGENT_WAIT_ONLINE={' '.join(words)}\n"
+    path = defs.WAIT_ONLINE_FILE
+    wanted.want(File("file", path, text.encode(), _WAIT_ONLINE_MODE, origin))
 
 
 def _gives_address(interface: Interface) -> bool:
