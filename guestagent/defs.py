@@ -83,6 +83,7 @@ SSHD_CONFIG = "/etc/ssh/sshd_config"
 SSHD_DROPINS = "/etc/ssh/sshd_config.d"
 SSHD_RUN_DIR = "/run/sshd"
 SSHD_DROPIN = "/etc/ssh/sshd_config.d/10-guestagent.conf"
+NETWORKD_UNITS = ("systemd-networkd.service", "systemd-networkd-wait-online.service")
 NETWORKD_DIR = "/etc/systemd/network"
 NETPLAN_DIRS = ("/etc/netplan", "/run/netplan", "/usr/lib/netplan")
 GENERATORS_DIR = "/usr/lib/systemd/system-generators"

@@ -310,7 +310,8 @@ class Facts(NamedTuple):
 
     ``live`` is true for the running system, false for an offline tree.
     ``nics`` is None for an offline tree, whose NICs are not known.
-    ``stack`` is the network stack in use.
+    ``stack`` is the network stack in use.  If there is none, ``idle`` are those that are installed,
+    and ``enabling`` are path and target of the links that would have systemd-networkd start.
     ``resolver`` is what writes resolv.conf(5); "file" means that no service does.
     ``memberships`` are the supplementary groups of users, as "group:user".
     ``texts`` are the contents of small files that cloud-config needs, by their paths; that of a
@@ -343,6 +344,8 @@ class Facts(NamedTuple):
     appended: Mapping[str, str] = {}
     links: Mapping[str, str] = {}
     machine: str = ""
+    idle: tuple[str, ...] = ()
+    enabling: tuple[tuple[str, str], ...] = ()
 
     def account(self, name: str) -> Account | None:
         """Return the account with a name; None if there is none."""

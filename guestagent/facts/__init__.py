@@ -60,6 +60,10 @@ def gather(root: Root) -> Facts:
         memberships=_memberships(groups),
         texts={defs.OS_RELEASE: release},
     )
+    if not facts.stack:
+        from guestagent.stacks import enabling
+
+        facts = facts._replace(idle=enabling.installed(root), enabling=enabling.links(root))
     if not root.live:
         return facts
 

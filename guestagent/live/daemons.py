@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from guestagent.system.root import Root
 
 _NETWORK = Origin("network", "", "")
+_UNIT_DIR = f"{defs.UNIT_DIRS[0]}/"
 
 
 def tell_daemons(
@@ -35,6 +36,8 @@ def tell_daemons(
     # After a fetch at boot, this unit starts by itself too.
     if not options.fetched and "set_console_password" in kinds:
         _systemctl("start", "guestagent-password.service")
+    if any(change.kind == "link" and change.path.startswith(_UNIT_DIR) for change in changes):
+        _start_networkd(options)
     _tell_network(changes, options, root, problems)
 
 
@@ -63,6 +66,19 @@ def _systemctl(verb: str, *units: str) -> None:
     tool = find_program("systemctl")
     if tool is not None:
         run([tool, "--no-block", verb, *units])
+
+
+def _start_networkd(options: Options) -> None:
+    """Start systemd-networkd, which is enabled now: this boot was planned without it.
+
+    It comes after guestagent's local unit, which must not wait for it.
+    """
+    tool = find_program("systemctl")
+    if options.boot or options.fetched:
+        _systemctl("start", *defs.NETWORKD_UNITS)
+    elif tool is not None:
+        # It reads its files when it starts; the reload that follows needs it.
+        run([tool, "start", defs.NETWORKD_UNITS[0]], timeout=defs.NETWORK_TIMEOUT)
 
 
 def _tell_network(

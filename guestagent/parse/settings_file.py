@@ -126,6 +126,7 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "manage": _boolean,
         "backend": _choice("auto", *defs.NETWORK_STACKS),
         "policy_routing": _boolean,
+        "enable": _boolean,
     },
     "random_seed": {"manage": _boolean},
     "drive": {"wait": _seconds(600)},

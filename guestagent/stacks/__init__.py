@@ -41,7 +41,7 @@ def in_use(root: Root) -> Literal["networkd", "networkmanager", "ifupdown", "net
     if starts_at_boot(root, "NetworkManager.service"):
         return "networkmanager"
     # Debian's image with networkd keeps the files of ifupdown.
-    if starts_at_boot(root, "systemd-networkd.service"):
+    if starts_at_boot(root, defs.NETWORKD_UNITS[0]):
         return "networkd"
 
     from guestagent.stacks import ifupdown
@@ -75,7 +75,7 @@ def renderer(stack: str) -> Render:
 
 def starts_at_boot(root: Root, unit: str) -> bool:
     """Tell whether a target of the boot wants a unit of systemd, and the unit is not masked."""
-    return _is_wanted(root, unit) and not _is_masked(root, unit)
+    return _is_wanted(root, unit) and not is_masked(root, unit)
 
 
 def _is_wanted(root: Root, unit: str) -> bool:
@@ -86,5 +86,6 @@ def _is_wanted(root: Root, unit: str) -> bool:
     return False
 
 
-def _is_masked(root: Root, unit: str) -> bool:
+def is_masked(root: Root, unit: str) -> bool:
+    """Tell whether a unit of systemd is masked."""
     return any(root.readlink(f"{where}/{unit}") == "/dev/null" for where in defs.UNIT_DIRS)

@@ -13,6 +13,7 @@ from guestagent.live import daemons, network
 from guestagent.options import Options
 from guestagent.plan.kinds.file import WriteFile
 from guestagent.plan.kinds.host_keys import MakeHostKeys
+from guestagent.plan.kinds.link import MakeLink
 from guestagent.plan.kinds.random_password import SetRandomPassword
 from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.plan.kinds.script import Script, StageScript
@@ -36,7 +37,7 @@ def started(mocker: MockerFixture) -> list[str]:
     """The command lines of all programs that would have been started."""
     lines: list[str] = []
 
-    def run(argv: list[str]) -> Result:
+    def run(argv: list[str], timeout: float = 0) -> Result:
         lines.append(" ".join(argv))
         return Result(0, b"", b"")
 
@@ -119,7 +120,7 @@ def test_by_hand_scripts_run_again_but_never_beside_themselves(
 ) -> None:
     lines: list[str] = []
 
-    def run(argv: list[str]) -> Result:
+    def run(argv: list[str], timeout: float = 0) -> Result:
         lines.append(" ".join(argv))
         return Result(0, state, b"")
 
@@ -131,3 +132,28 @@ def test_by_hand_scripts_run_again_but_never_beside_themselves(
     shown, started = lines
     assert shown.startswith("systemctl show --property=SubState ")
     assert started == f"systemctl --no-block {verb} {defs.EARLY_UNIT}"
+
+
+LINK = MakeLink(
+    "link",
+    "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
+    "",
+    "/usr/lib/systemd/system/systemd-networkd.service",
+    WHY,
+)
+
+
+def test_a_network_stack_that_is_enabled_starts_in_this_boot(started: list[str]) -> None:
+    tell(LINK, boot=True)
+    units = "systemd-networkd.service systemd-networkd-wait-online.service"
+    assert started == [f"systemctl --no-block start {units}"]
+
+
+def test_by_hand_it_runs_before_it_is_told_of_its_files(started: list[str]) -> None:
+    tell(LINK)
+    assert started == ["systemctl start systemd-networkd.service"]
+
+
+def test_another_link_starts_nothing(started: list[str]) -> None:
+    tell(LINK._replace(path=defs.LOCALTIME), boot=True)
+    assert started == []

@@ -78,6 +78,7 @@ mode = "0644"
 manage = false
 backend = "ifupdown"
 policy_routing = true
+enable = false
 [random_seed]
 manage = false
 [drive]
@@ -123,6 +124,7 @@ def test_all_settings_are_read(files: Files) -> None:
         network_manage=False,
         network_backend="ifupdown",
         network_policy_routing=True,
+        network_enable=False,
         random_seed_manage=False,
         drive_wait=5.0,
         disk_grow=False,
@@ -178,6 +180,7 @@ WRONG = [
     ("files", "mode", ["600", '"rw"', '"04755"', '"-1"', '"0o9"']),
     ("network", "backend", ['"wicked"', '"Netplan"', '""', "[]"]),
     ("network", "policy_routing", ['"yes"', "1"]),
+    ("network", "enable", ['"yes"', "1"]),
     ("drive", "wait", ['"5"', "-1", "601", "true", "nan", "inf"]),
 ]
 

@@ -268,10 +268,13 @@ class TestServiceGone:
 
 @pytest.fixture(scope="module")
 def renewed(alone: Life, tmp_path_factory: pytest.TempPathFactory) -> Life:
-    """The same disk as another instance, whose only key cannot encrypt."""
+    """The same disk as another instance, whose only key cannot encrypt; no network stack starts."""
     new = new_instance(tmp_path_factory.mktemp("new"), hostname="db-2", files=())
     guest, service = alone.guest, alone.service
     service.say({"documents": openstack(new, "")})
+    # The image has ifupdown too: which one to enable has to be said.
+    guest.put(DROP_IN, '[network]\nbackend = "networkd"\n')
+    guest.check("systemctl disable systemd-networkd.service systemd-networkd.socket")
     guest.power_off()
     guest.machine.nics, guest.machine.smbios = (ServiceNic(port=service.port),), new.smbios
     return Life(guest.boot(), new, service)
@@ -286,6 +289,11 @@ class TestNewInstance:
         assert found["instance_id"] == renewed.instance.uuid
         assert (problem["document"], "ssh-rsa" in problem["reason"]) == ("password", True)
         assert [line["method"] for line in renewed.service.log()] == ["GET"] * 6
+
+    def test_its_network_stack_is_enabled_and_started(self, renewed: Life) -> None:
+        shown = renewed.guest.check("systemctl is-enabled systemd-networkd.service")
+        assert shown == "enabled\n"
+        assert renewed.guest.check("systemctl is-active systemd-networkd.service") == "active\n"
 
     def test_it_is_configured_all_the_same(self, renewed: Life, life: Life) -> None:
         assert renewed.guest.check("hostname") == "db-2\n"

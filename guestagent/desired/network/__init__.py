@@ -38,8 +38,9 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         return
     origin = network.origin if network else _NO_SOURCE
     stack = ask.settings.network_backend or ask.facts.stack
+    if not ask.facts.stack:
+        stack = _without_stack(ask, wanted, stack, origin)
     if not stack:
-        wanted.error(origin, "no supported network stack is in use; no network is configured")
         return
     interfaces = match(network.interfaces if network else (), nics, wanted)
     if not any(_gives_address(interface) for interface in interfaces):
@@ -53,6 +54,18 @@ def plan(ask: Ask, wanted: Wanted) -> None:
             wanted.want(File("file", path, text.encode(), mode, why))
         _want_resolv_conf(interfaces, stack, ask, wanted, origin=origin)
         _want_wait_online(interfaces, stack, wanted, origin)
+
+
+def _without_stack(ask: Ask, wanted: Wanted, stack: str, origin: Origin) -> str:
+    """Plan what a guest needs in which no network stack starts at boot; return its stack."""
+    from guestagent.desired.network import without_stack
+
+    if without_stack.is_enabled(ask, stack):
+        without_stack.enable(ask, wanted, origin)
+        return "networkd"
+    if not stack:
+        wanted.error(origin, without_stack.remedy(ask))
+    return stack
 
 
 def _fallback(ask: Ask, wanted: Wanted, origin: Origin) -> list[Interface]:
