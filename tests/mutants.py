@@ -49,8 +49,8 @@ MUTANTS = (
     Mutant(
         "a key that is tied to a command lets no one in",
         "desired/accounts/access.py",
-        """if is_key and 'command="' not in line:""",
-        "if is_key:",
+        """'command="' not in line and _has_key(line)""",
+        "_has_key(line)",
         ("unit/test_access.py",),
     ),
     Mutant(
@@ -510,7 +510,7 @@ MUTANTS = (
     Mutant(
         "a service that gives no sound answer does not win",
         "sources/service.py",
-        "if not isinstance(loads(content), dict):",
+        "if not isinstance(loads_of_source(content)[0], dict):",
         "if False:",
         ("service/test_patience.py::test_C10_an_unsound_first_document_is_no_service",),
     ),
