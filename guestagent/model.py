@@ -319,7 +319,8 @@ class Facts(NamedTuple):
     ``room`` is the size in MiB of the disk of /, if / does not use all of it, else 0; None for an
     offline tree.
     ``unfinished`` are accounts that a run was creating when it was killed; ``appended`` are
-    digests, by their paths, of files as they are once it has appended to them.
+    digests, by their paths, of files as they are once it has appended to them; ``made`` are the
+    paths of files that it was about to make.
     ``links`` are the targets of some symbolic links, by their paths.
     ``machine`` is the hardware name of uname(2).
     ``sshd`` are the lines of sshd's configuration, if one of them may decide whether a key lets
@@ -342,6 +343,7 @@ class Facts(NamedTuple):
     sshd: tuple[SshdLine, ...] = ()
     unfinished: frozenset[str] = frozenset()
     appended: Mapping[str, str] = {}
+    made: frozenset[str] = frozenset()
     links: Mapping[str, str] = {}
     machine: str = ""
     idle: tuple[str, ...] = ()

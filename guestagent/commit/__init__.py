@@ -105,21 +105,27 @@ class _Commit:
         Raises OSError for anything else.
         """
         appended = {}
+        made = []
         accounts = []
         scripts = False
         for change in self.changes:
             if change.kind == "write" and change.append:
                 appended[change.path] = digest(change.new)
+            elif change.kind == "write" and change.old is None:
+                made.append(change.path)
+            elif change.kind == "set_sshd" and change.file.old is None:
+                made.append(change.path)
             elif change.kind == "add_user":
                 accounts.append(change.name)
             elif change.kind in ("step", "write_later"):
                 scripts = True
-        if appended or accounts or scripts:
+        if appended or made or accounts or scripts:
             before = note.read(self.root, self.instance)
             appended = before.appended | appended
+            paths = tuple(sorted({*before.made, *made}))
             names = tuple(sorted({*before.accounts, *accounts}))
             try:
-                note.write(self.root, note.Note(appended, names, self.instance))
+                note.write(self.root, note.Note(appended, paths, names, self.instance))
             except OSError as error:
                 if not file.is_apart(self.root, defs.STATE_DIR, error):
                     raise

@@ -57,6 +57,7 @@ def gather(root: Root) -> Facts:
         programs=frozenset(name for name in PROGRAMS if root.program(name)),
         unfinished=frozenset(killed.accounts),
         appended=killed.appended,
+        made=frozenset(killed.made),
         memberships=_memberships(groups),
         texts={defs.OS_RELEASE: release},
     )

@@ -33,6 +33,8 @@ _KINDS = {
     "password": "account",
     "locked": "account",
     "expired": "account",
+    "unlocked": "account",
+    "member": "account",
     "hostname": "hostname",
     "host_keys": "host_keys",
     "entropy": "entropy",
@@ -48,6 +50,18 @@ def split(key: str) -> tuple[str, str]:
     """Return the beginning of a key, and the name of the thing."""
     beginning, _, name = key.partition(":")
     return beginning, name
+
+
+def marked(key: str) -> str:
+    """Return the key of the file that a mark, ``replaced``, is about; any other key as it is."""
+    beginning, path = split(key)
+    return file(path) if beginning == "replaced" else key
+
+
+def place(key: str) -> str:
+    """Return the path of a file, of lines in one, or of a link; empty for another key."""
+    beginning, path = split(key)
+    return path if beginning in ("file", "block", "link") else ""
 
 
 def origin(key: str) -> Origin:
@@ -91,8 +105,13 @@ def script(stage: str, file_name: str) -> str:
 
 
 def group(name: str) -> str:
-    """Return the key of a group and its members."""
+    """Return the key of a group."""
     return f"group:{name}"
+
+
+def member(group: str, name: str) -> str:
+    """Return the key of the membership of a user in a group."""
+    return f"member:{group}:{name}"
 
 
 def user(name: str) -> str:
@@ -113,6 +132,11 @@ def password_state(name: str, state: str) -> str:
 def of_ssh_keys(key: str) -> bool:
     """Tell whether a key is that of lines of an authorized_keys."""
     return key.startswith("block:") and key.endswith(defs.AUTHORIZED_KEYS)
+
+
+def unlocked(name: str) -> str:
+    """Return the key of an earlier instance's password that could not be locked."""
+    return f"unlocked:{name}"
 
 
 def of_network(key: str) -> bool:

@@ -18,11 +18,12 @@ class Note(NamedTuple):
     """What a commit is about to do.
 
     ``appended`` maps the paths of files that are appended to, to digests of what they become.
-    ``accounts`` are the names of accounts that are made.  ``instance`` is the id of the instance
-    that the commit is for.
+    ``made`` are the paths of files that did not exist before, and ``accounts`` the names of
+    accounts that are made.  ``instance`` is the id of the instance that the commit is for.
     """
 
     appended: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
+    made: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     instance: str = ""
 
@@ -45,6 +46,7 @@ def _decode(value: object) -> Note:
     try:
         return Note(
             appended={str(path): str(digest) for path, digest in value["appended"].items()},
+            made=tuple(str(path) for path in value["made"]),
             accounts=tuple(str(name) for name in value["accounts"]),
             instance=str(value["instance"]),
         )

@@ -53,6 +53,9 @@ def diff(
     wanted = list(resources)
     lets_in = any(item.kind == "block" and item.lets_in for item in wanted)
     view = View(root, facts, recorded, first=first, lets_in=lets_in)
+    keys = {resource.key for resource in wanted}
+    if first or complete:
+        _empty_former_files(wanted, keys, view)
     for resource in wanted:
         try:
             view.take(resource.compare(view))
@@ -63,18 +66,27 @@ def diff(
         from guestagent.plan.kinds.script import remove_leftovers
 
         view.take(remove_leftovers(wanted, view))
-    keys = {resource.key for resource in wanted}
-    links = {change.path for change in view.changes if change.kind == "link"}
+    paths = {getattr(resource, "path", "") for resource in wanted} - {""}
     for key in recorded:
         if key in keys:
             continue
-        if applied.split(key)[1] in links:
-            continue  # a link takes the place of what was applied: to remove that would remove it
-        if first or complete:
-            view.take(_undo(key, view))
-        else:
+        if not first and not complete:
             view.take(Outcome(record={key: recorded[key]}))
+        elif applied.place(key) not in paths:
+            view.take(_undo(key, view))
+        # Else something of another kind takes its place: to undo it would undo that.
     return Plan(tuple(view.changes), tuple(view.kept), tuple(view.problems.problems), view.record)
+
+
+def _empty_former_files(wanted: list[Resource], keys: set[str], view: View) -> None:
+    """Take the content out of files of guestagent's own in which only lines are wanted now."""
+    from guestagent.plan.kinds.file import empty
+
+    edited = {item.path for item in wanted if item.kind in ("block", "hosts", "append")}
+    for key in view.recorded:
+        is_file = applied.kind_of(key) == "file" and applied.place(key) in edited
+        if is_file and key not in keys:
+            view.take(empty(key, view))
 
 
 def _problem(resource: Resource, error: Refused | OSError) -> Problem:

@@ -116,7 +116,10 @@ class View:
 
     def remember(self, key: str) -> Outcome:
         """Return the outcome for what was done for this instance and is not undone."""
-        return Outcome(record={key: self.recorded[key]} if self.is_done(key) else {})
+        if self.first:
+            return Outcome()
+        names = [name for name in self.recorded if key in (name, applied.marked(name))]
+        return Outcome(record={name: self.recorded[name] for name in names})
 
     def is_edited(self, key: str, now: str) -> bool:
         """Tell whether an administrator changed what guestagent applied for this instance.

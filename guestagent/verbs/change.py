@@ -168,7 +168,7 @@ def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Do
     problems.add(*(problem for _, problem in failures))
     if root.live:
         failed += _taken_back(plan.changes, failed, root, problems=problems)
-    done = _without(plan, failed)
+    done = without(plan, failed, before.record)
     if root.live:
         from guestagent.live.daemons import tell_daemons
 
@@ -176,12 +176,18 @@ def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Do
     return done._replace(problems=tuple(problems.problems))
 
 
-def _without(plan: Plan, failed: list[Change]) -> Done:
-    """Return what was done of a plan, without the changes that failed."""
+def without(plan: Plan, failed: list[Change], before: dict[str, str]) -> Done:
+    """Return what was done of a plan, without the changes that failed.
+
+    ``before`` is the record of earlier runs.
+    """
     changes = tuple(change for change in plan.changes if change not in failed)
     # What is not recorded is tried again by the next run.
     not_applied = {key for change in failed for key in change.keys}
     record = {key: value for key, value in plan.record.items() if key not in not_applied}
+    # What is still recorded is undone by the next run.
+    not_undone = {getattr(change, "undoes", "") for change in failed} - {""}
+    record |= {key: before.get(key, "not undone") for key in not_undone}
     unmade = tuple(change.name for change in failed if change.kind == "add_user")
     return Done(changes, record, unmade=unmade)
 

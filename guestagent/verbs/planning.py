@@ -254,10 +254,11 @@ class _Scope(NamedTuple):
 
 def _without(scope: _Scope, is_left: Callable[[str], bool]) -> _Scope:
     """Return the scope without everything whose key in the record is to be left as it is."""
+    left = {key for key in scope.record if is_left(applied.marked(key))}
     return scope._replace(
         resources=[resource for resource in scope.resources if not is_left(resource.key)],
-        record={key: value for key, value in scope.record.items() if not is_left(key)},
-        stays={key: value for key, value in scope.record.items() if is_left(key)} | scope.stays,
+        record={key: value for key, value in scope.record.items() if key not in left},
+        stays={key: value for key, value in scope.record.items() if key in left} | scope.stays,
     )
 
 

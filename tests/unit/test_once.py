@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
+import rig
 
 from guestagent import commit as apply
 from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.facts import gather
+from guestagent.memory import note
 from guestagent.model import Secret
 from guestagent.plan.difference import Plan, diff
 from guestagent.plan.kinds.account import Group, PasswordState, UserPassword
@@ -18,10 +22,12 @@ from guestagent.plan.kinds.file import File
 from guestagent.plan.kinds.link import Link, MakeLink
 from guestagent.plan.kinds.script import Script
 from guestagent.system.root import Root
+from guestagent.verbs.change import without
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from guestagent.plan.kinds import Resource
+    from guestagent.plan.kinds import Change, Resource
+    from guestagent.plan.kinds.block import Style
     from guestagent.plan.kinds.script import Frequency
 
 WHY = Origin("drive", "user_data", "key")
@@ -50,6 +56,10 @@ class Guest:
         assert apply.commit(plan.changes, Root(str(self.path))) == []
         self.record = plan.record
         return plan
+
+    def failed(self, plan: Plan, *changes: Change) -> None:
+        """Remember a run in which some changes of its plan failed."""
+        self.record = without(plan, list(changes), self.record).record
 
     def steps(self, stage: str = "late") -> dict[str, bytes]:
         where = self.path / f"{defs.STATE_DIR[1:]}/{stage}"
@@ -133,6 +143,166 @@ class TestWhatWasThereBefore:
         there.apply()
         assert not (there.path / "etc/new").exists()
 
+    def test_a_file_that_is_as_wanted_already_is_never_removed(self, there: Guest) -> None:
+        file = File("file", "/etc/motd", b"image\n", 0o644, WHY)
+        (there.path / "etc/motd").write_bytes(b"image\n")
+        assert there.apply(file, first=True).changes == ()
+        there.apply(file)
+        assert there.apply(file._replace(content=b"new\n")).changes != ()
+        assert there.apply().changes == ()
+        assert there.apply(first=True).changes == ()
+        assert (there.path / "etc/motd").read_bytes() == b"new\n"
+
+    def test_D1_a_run_that_was_killed_does_not_take_its_own_file_for_the_image_s(
+        self, there: Guest
+    ) -> None:
+        file = File("file", "/etc/new", b"new\n", 0o644, WHY)
+        there.apply(file, first=True)
+        there.record = {}  # killed before it remembered
+        there.apply(file, first=True)
+        note.finish(Root(str(there.path)), (), "")
+        there.apply()
+        assert not (there.path / "etc/new").exists()
+
+    @pytest.mark.parametrize("content", [b"mine\n", b"image\n"])
+    def test_D2_an_error_of_the_disk_does_not_make_it_guestagent_s(
+        self, there: Guest, monkeypatch: pytest.MonkeyPatch, content: bytes
+    ) -> None:
+        file = File("file", "/etc/motd", content, 0o644, WHY)
+        (there.path / "etc/motd").write_bytes(b"image\n")
+        there.apply(file, first=True)
+
+        def fail(_: Root, path: str) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Root, "look", fail)
+            plan = there.apply(file)
+        assert plan.problems != ()
+        there.apply(file)
+        there.apply()
+        assert (there.path / "etc/motd").read_bytes() == content
+
+
+class TestWhatIsUndone:
+    """What is not undone in one run is undone in the next."""
+
+    def test_a_file_that_cannot_be_removed(self, there: Guest) -> None:
+        rig.need_root()
+        there.apply(File("file", "/etc/new/file", b"new\n", 0o644, WHY), first=True)
+        os.chown(there.path / "etc/new/file", 1000, 1000)
+        os.chown(there.path / "etc/new", 1000, 1000)
+        for _ in range(2):
+            plan = there.plan()
+            ((change, problem),) = apply.commit(plan.changes, Root(str(there.path)))
+            assert "a user owns" in problem.reason
+            there.failed(plan, change)
+        os.chown(there.path / "etc/new", 0, 0)
+        there.apply()
+        assert not (there.path / "etc/new/file").exists()
+        assert there.record == {}
+
+    @pytest.mark.parametrize("style", ["block", "line"])
+    def test_lines_that_cannot_be_taken_out(self, there: Guest, style: Style) -> None:
+        path = "/etc/hosts" if style == "line" else "/etc/motd"
+        there.apply(Block("block", path, ("mine",), style, "root", 0o644, WHY), first=True)
+        plan = there.plan()
+        there.failed(plan, *plan.changes)
+        there.apply()
+        assert b"mine" not in (there.path / path[1:]).read_bytes()
+        assert there.record == {}
+
+    def test_a_script_that_cannot_be_removed(self, there: Guest) -> None:
+        for often in ("boot", "instance"):
+            script = step(often)
+            there.apply(script, first=True)
+            plan = there.plan()
+            there.failed(plan, *plan.changes)
+            there.apply()
+            assert there.steps() == {}
+            assert there.record == {}
+
+    def test_D4_a_script_of_another_instance_that_cannot_be_removed(self, there: Guest) -> None:
+        there.apply(step("boot"), first=True)
+        plan = there.plan(first=True)
+        there.failed(plan, *plan.changes)
+        there.apply()
+        assert there.steps() == {}
+
+    def test_D4_a_password_of_another_instance_that_cannot_be_locked(self, there: Guest) -> None:
+        password = UserPassword("password", "debian", Secret("x"), WHY)
+        keys = Block("block", "/etc/keys", ("key",), "block", "root", 0o600, WHY, lets_in=True)
+        there.record = there.plan(password, first=True).record
+        plan = there.plan(keys, first=True)
+        (lock,) = (change for change in plan.changes if change.kind == "lock_password")
+        there.failed(plan, lock)
+        again = there.plan(keys)
+        assert [item.name for item in again.changes if item.kind == "lock_password"] == ["debian"]
+        # Not while that may be the only way in, and not if this instance has set another one.
+        without_key = there.plan()
+        assert "lock_password" not in {change.kind for change in without_key.changes}
+        kept, there.record = there.record, without_key.record
+        assert "lock_password" in {change.kind for change in there.plan(keys).changes}
+        there.record = kept
+        kinds = {change.kind for change in there.plan(keys, password).changes}
+        assert kinds & {"lock_password", "set_password"} == {"set_password"}
+        there.record = again.record
+        assert "lock_password" not in {change.kind for change in there.plan(keys).changes}
+
+
+class TestAnotherKind:
+    """A path of which another kind of thing is wanted now."""
+
+    FILE = File("file", "/etc/motd", b"whole\n", 0o600, WHY)
+    BLOCK = Block("block", "/etc/motd", ("line",), "block", "root", 0o644, WHY)
+    TEXT = b"# guestagent: begin\nline\n# guestagent: end\n"
+
+    @pytest.mark.parametrize("first", [True, False])
+    def test_D4_lines_in_place_of_a_file_that_guestagent_made(
+        self, there: Guest, first: bool
+    ) -> None:
+        (there.path / "etc/motd").unlink(missing_ok=True)
+        there.apply(self.FILE, first=True)
+        assert there.apply(self.BLOCK, first=first).kept == ()
+        assert (there.path / "etc/motd").read_bytes() == self.TEXT
+        again = there.plan(self.BLOCK)
+        assert (again.changes, again.kept) == ((), ())
+
+    @pytest.mark.parametrize("first", [True, False])
+    def test_lines_in_place_of_a_file_that_was_there_before(
+        self, there: Guest, first: bool
+    ) -> None:
+        (there.path / "etc/motd").write_bytes(b"image\n")
+        there.apply(self.FILE, first=True)
+        assert there.apply(self.BLOCK, first=first).kept == ()
+        assert (there.path / "etc/motd").read_bytes() == b"whole\n" + self.TEXT
+
+    def test_D8_lines_in_a_file_that_an_administrator_changed(self, there: Guest) -> None:
+        there.apply(self.FILE, first=True)
+        (there.path / "etc/motd").write_bytes(b"changed\n")
+        assert there.apply(self.BLOCK).kept == ()
+        assert (there.path / "etc/motd").read_bytes() == b"changed\n" + self.TEXT
+
+    def test_a_file_in_place_of_lines(self, there: Guest) -> None:
+        (there.path / "etc/motd").write_bytes(b"image\n")
+        there.apply(self.BLOCK, first=True)
+        assert there.apply(self.FILE).kept == ()
+        assert (there.path / "etc/motd").read_bytes() == b"whole\n"
+        again = there.plan(self.FILE)
+        assert (again.changes, again.kept) == ((), ())
+
+    def test_bytes_at_the_end_in_place_of_a_file(self, there: Guest) -> None:
+        there.apply(self.FILE._replace(path="/etc/new"), first=True)
+        assert there.apply(MORE._replace(path="/etc/new")).kept == ()
+        assert (there.path / "etc/new").read_bytes() == MORE.content
+
+    def test_a_link_in_place_of_lines(self, there: Guest) -> None:
+        there.apply(self.BLOCK, first=True)
+        link = ZONE._replace(path="/etc/motd")
+        assert there.apply(link).kept == ()
+        assert (there.path / "etc/motd").is_symlink()
+        assert there.apply(self.BLOCK._replace(path="/etc/other")).kept == ()
+
 
 class TestLink:
     def test_a_link_leads_where_it_shall(self, there: Guest) -> None:
@@ -190,12 +360,31 @@ class TestGroup:
         assert (plan.changes, plan.kept) == ((), ("group app",))
 
     def test_a_new_member_is_added_later(self, there: Guest) -> None:
-        there.record = {"group:app": "debian"}
+        there.record = there.plan(self.GROUP._replace(members=("debian",)), first=True).record
         with (there.path / "etc/group").open("a") as file:
-            file.write("app:x:1500:debian\n")
+            file.write("app:x:1500:\n")
         (change,) = there.plan(self.GROUP).changes
         assert change.kind == "add_member"
         assert change.name == "root"
+
+    def test_a_membership_that_fails_is_tried_again_and_no_other(self, there: Guest) -> None:
+        plan = there.plan(self.GROUP, first=True)
+        there.failed(plan, plan.changes[1])
+        with (there.path / "etc/group").open("a") as file:
+            file.write("app:x:1500:\n")  # from which an administrator took root out again
+        (change,) = there.plan(self.GROUP).changes
+        assert change.kind == "add_member"
+        assert change.name == "debian"
+        (there.path / "etc/group").write_text("root:x:0:\n")
+        assert there.plan(self.GROUP).kept == ("group app",)
+
+    def test_who_is_no_longer_wanted_as_a_member_may_become_one_again(self, there: Guest) -> None:
+        with (there.path / "etc/group").open("a") as file:
+            file.write("app:x:1500:\n")
+        there.record = there.plan(self.GROUP, first=True).record
+        there.record = there.plan(self.GROUP._replace(members=())).record
+        kinds = [change.kind for change in there.plan(self.GROUP).changes]
+        assert kinds == ["add_member", "add_member"]
 
 
 class TestPasswords:

@@ -64,7 +64,7 @@ def root(tree: Path) -> Root:
 def test_a_later_run_without_network_data_keeps_the_network(
     root: Root, data: InstanceData, path: str
 ) -> None:
-    record = put(root, path)
+    record = {**put(root, path), f"replaced:{path}": "yes"}
     plan = planned(root, record, data)
     assert [change.kind for change in plan.changes] == ["write"]
     assert plan.record.items() >= record.items()

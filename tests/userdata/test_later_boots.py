@@ -217,7 +217,7 @@ def test_D1_an_account_without_its_home_is_made_anew(guest: Path, tmp_path: Path
     subprocess.run(["useradd", "--root", guest, "--no-create-home", "app"], check=True)
     note = guest / defs.NOTE_FILE[1:]
     note.parent.mkdir(mode=0o700, parents=True)
-    note.write_text('{"appended": {}, "accounts": ["app"], "instance": ""}')
+    note.write_text('{"appended": {}, "made": [], "accounts": ["app"], "instance": ""}')
     apply_twice(drive, guest)
     home = guest / "home/app"
     assert OTHER in (home / ".ssh/authorized_keys").read_text()

@@ -312,7 +312,7 @@ def test_D1_an_account_that_a_killed_run_had_made_still_gets_its_password(
     subprocess.run(["useradd", "--root", guest, "--create-home", "app"], check=True)
     note = guest / defs.NOTE_FILE[1:]
     note.parent.mkdir(mode=0o700, parents=True)
-    note.write_text('{"appended": {}, "accounts": ["app"], "instance": "i-1"}')
+    note.write_text('{"appended": {}, "made": [], "accounts": ["app"], "instance": "i-1"}')
     apply_twice(drive, guest)
     assert lines_of(guest, "shadow")["app"][1] == SHA512
     assert not note.exists()

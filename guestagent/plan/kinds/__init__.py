@@ -9,6 +9,7 @@ effect of a change is in the module of the same name in ``commit/``.  A resource
 A change has
 
 * ``why``, its origin, and ``keys``: a change that fails is forgotten by them;
+* ``undoes``, if it undoes something: the key by which that is remembered where the change fails;
 * ``commands``, if it starts programs: what the plan shows is what runs;
 * ``tell()`` in one line, ``show()`` in further lines, and ``json()`` for programs.  They hide
   secrets.

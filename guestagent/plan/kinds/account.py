@@ -41,17 +41,16 @@ class Group(NamedTuple):
 
     def compare(self, view: View) -> Outcome:
         """Compare with the group of the tree."""
-        record = {self.key: ",".join(self.members)}
-        known = view.is_done(self.key)
+        members = {applied.member(self.name, name): name for name in self.members}
+        record = dict.fromkeys((self.key, *members), "done")
         changes = []
         if self.name not in view.facts.groups:
-            if known:
+            if view.is_done(self.key):
                 return Outcome(kept=(f"group {self.name}",), record=record)
             changes.append(self._add(view))
-        added = view.recorded[self.key].split(",") if known else []
-        for name in self.members:
-            if name not in added and f"{self.name}:{name}" not in view.facts.memberships:
-                changes.append(self._add_member(view, name))
+        for key, name in members.items():
+            if not view.is_done(key) and f"{self.name}:{name}" not in view.facts.memberships:
+                changes.append(self._add_member(view, name, key))
         return Outcome(tuple(changes), record=record)
 
     def _add(self, view: View) -> RunTool:
@@ -64,14 +63,14 @@ class Group(NamedTuple):
             keys=(self.key,),
         )
 
-    def _add_member(self, view: View, name: str) -> RunTool:
+    def _add_member(self, view: View, name: str, key: str) -> RunTool:
         return RunTool(
             "add_member",
             name,
             text=f"add {name} to group {self.name}",
             commands=(build_command(view, "usermod", "--append", "--groups", self.name, name),),
             why=self.why,
-            keys=(self.key,),
+            keys=(key,),
         )
 
 
@@ -261,7 +260,7 @@ class PasswordState(NamedTuple):
         if self.state == "locked":
             if not _has_password(view, self.name):
                 return view.once(self.key)
-            return view.once(self.key, _lock(view, self.name, self.why, (self.key,)))
+            return view.once(self.key, _lock(view, self.name, self.why, keys=(self.key,)))
         change = RunTool(
             "expire_password",
             self.name,
@@ -295,6 +294,7 @@ class RunTool(NamedTuple):
     keys: tuple[str, ...]
     stdin: Secret = Secret("")
     home: str = ""
+    undoes: str = ""
 
     def tell(self) -> str:
         """Say in one line what the change does."""
@@ -319,9 +319,25 @@ def undo(key: str, view: View) -> Outcome:
     beginning, name = applied.split(key)
     if beginning == "user":
         return Outcome()
-    if beginning == "password" and view.first and view.lets_in and view.facts.account(name):
-        return Outcome((_lock(view, name, applied.origin(key), ()),))
+    if beginning == "member":
+        # Who is no longer wanted as a member becomes one again when that is wanted again.
+        is_planned = applied.group(name.partition(":")[0]) in view.record
+        return Outcome() if is_planned else view.remember(key)
+    if beginning == "unlocked" or (beginning == "password" and view.first):
+        return _lock_former(key, name, view)
     return view.remember(key)
+
+
+def _lock_former(key: str, name: str, view: View) -> Outcome:
+    """Lock the password of an earlier instance.  Where that fails, the next run does it."""
+    former = applied.unlocked(name)
+    replaced = applied.password(name) in view.record  # this instance has one of its own
+    locked = any(item.kind == "lock_password" and item.name == name for item in view.changes)
+    if view.facts.account(name) is None or replaced or locked:
+        return Outcome()
+    if not view.lets_in:
+        return Outcome(record={key: view.recorded[key]} if key == former else {})
+    return Outcome((_lock(view, name, applied.origin(key), undoes=former),))
 
 
 def build_command(view: View, name: str, *arguments: str) -> Command:
@@ -341,7 +357,9 @@ def build_chpasswd(view: View) -> Command:
     return build_command(view, "chpasswd", "--crypt-method", method)
 
 
-def _lock(view: View, name: str, why: Origin, keys: tuple[str, ...]) -> RunTool:
+def _lock(
+    view: View, name: str, why: Origin, *, keys: tuple[str, ...] = (), undoes: str = ""
+) -> RunTool:
     return RunTool(
         "lock_password",
         name,
@@ -349,6 +367,7 @@ def _lock(view: View, name: str, why: Origin, keys: tuple[str, ...]) -> RunTool:
         commands=(build_command(view, "usermod", "--lock", name),),
         why=why,
         keys=keys,
+        undoes=undoes,
     )
 
 

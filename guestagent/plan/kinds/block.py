@@ -163,6 +163,7 @@ def undo(key: str, view: View) -> Outcome:
         why=applied.origin(key),
         hidden=False,
         edits=True,
+        undoes=key,
     )
     return Outcome((change,))
 

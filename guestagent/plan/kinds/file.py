@@ -52,20 +52,28 @@ class File(NamedTuple):
         found = view.file(self.path, self.owner)
         have = _digest(found.mode or 0, found.content or b"")
         want = _digest(self.mode, self.content)
-        replaced = applied.replaced(self.path)
-        record = {replaced: "yes"} if replaced in view.recorded else {}
+        record = {}
+        if self._is_others(view, found):
+            record[applied.replaced(self.path)] = "yes"
         if have == want and found.content is not None and found.in_order:
             return Outcome(record={**record, self.key: want})
         if view.is_edited(self.key, have):
             kept = view.keep(self.key, self.path)
             return kept._replace(record={**record, **kept.record})
-        if found.content is not None and self.key not in view.recorded:
-            # It came with the image, or an administrator made it: not guestagent's to remove.
-            record[replaced] = "yes"
         change = self.write(found, self.content)
         if view.recorded.get(self.key) != have:
             change = _masked(change, found)
         return Outcome((change,), record={**record, self.key: want})
+
+    def _is_others(self, view: View, found: FileState) -> bool:
+        """Tell whether the file was there before guestagent wrote it, so that it must not go.
+
+        It came with the image, or an administrator made it.
+        """
+        if applied.replaced(self.path) in view.recorded:
+            return True
+        made_here = self.key in view.recorded or self.path in view.facts.made
+        return found.content is not None and not made_here
 
     def _compare_end(self, view: View) -> Outcome:
         if view.is_done(self.key):
@@ -130,6 +138,7 @@ class WriteFile(NamedTuple):
     edits: bool = False
     keys_of: str = ""
     keys: tuple[str, ...] = ()
+    undoes: str = ""
 
     def after(self, earlier: WriteFile) -> WriteFile:
         """Return this change with an earlier one of the same file as a part of it."""
@@ -142,6 +151,7 @@ class WriteFile(NamedTuple):
             append=self.append or earlier.append,
             edits=self.edits and earlier.edits,
             keys=(*earlier.keys, *self.keys),
+            undoes=self.undoes or earlier.undoes,
         )
 
     def tell(self) -> str:
@@ -208,20 +218,50 @@ def undo(key: str, view: View) -> Outcome:
     beginning, path = applied.split(key)
     if beginning in ("append", "late"):
         return view.remember(key)
-    if beginning == "replaced" or view.recorded.get(applied.replaced(path)):
-        return Outcome()
-    try:
-        found = view.file(path)
-    except (Refused, OSError):
-        return Outcome()  # it is no file any more, or cannot be reached: left alone
-    if found.content is None or found.mode is None:
+    found = None if beginning == "replaced" else _own_file(key, view)
+    if found is None or found.content is None or found.mode is None:
         return Outcome()
     if _digest(found.mode, found.content) != view.recorded[key]:
         return Outcome(kept=(path,))
     from guestagent.plan.kinds.remove import RemoveFile
 
     why = applied.origin(key)
-    return Outcome((RemoveFile("remove", path, found.content, found.mode, why),))
+    return Outcome((RemoveFile("remove", path, found.content, found.mode, why, key),))
+
+
+def empty(key: str, view: View) -> Outcome:
+    """Take the content out of a file that guestagent made, if it is as it was written.
+
+    The source asks for lines in it now, and for nothing else.
+    """
+    found = _own_file(key, view)
+    if found is None or found.content is None or found.mode is None:
+        return Outcome()
+    if _digest(found.mode, found.content) != view.recorded[key]:
+        return Outcome()
+    change = WriteFile(
+        "write",
+        applied.place(key),
+        found.content,
+        b"",
+        old_mode=found.mode,
+        mode=found.mode,
+        user="",
+        why=applied.origin(key),
+        hidden=False,
+    )
+    return Outcome((change,))
+
+
+def _own_file(key: str, view: View) -> FileState | None:
+    """Return the file of a key; None where it was there before, or cannot be reached any more."""
+    path = applied.place(key)
+    if applied.replaced(path) in view.recorded:
+        return None
+    try:
+        return view.file(path)
+    except (Refused, OSError):
+        return None
 
 
 def _digest(mode: int, content: bytes) -> str:

@@ -19,6 +19,7 @@ class RemoveFile(NamedTuple):
     old: bytes
     old_mode: int
     why: Origin
+    undoes: str = ""
     keys: tuple[str, ...] = ()
 
     def tell(self) -> str:

@@ -147,8 +147,8 @@ def undo(key: str, view: View) -> Outcome:
     waits = found.content is not None
     changes: tuple[RemoveFile, ...] = ()
     if not view.first:  # else remove_leftovers() has removed it
-        changes = _remove(path, view, applied.origin(key))
-    often = place.rpartition("/")[2].split("-")[1]
+        changes = _remove(path, view, applied.origin(key), key)
+    often = place.rpartition("/")[2].partition("-")[2].partition("-")[0]
     if often == "boot" or (waits and often != "once"):
         return Outcome(changes)
     if often == "once":
@@ -165,14 +165,15 @@ def remove_leftovers(resources: Iterable[Resource], view: View) -> Outcome:
         for name in view.root.listdir(folder):
             path = f"{folder}/{name}"
             if path not in wanted:
-                changes += _remove(path, view, applied.origin("instance_id"))
+                key = applied.script(stage, name)
+                changes += _remove(path, view, applied.origin("instance_id"), key)
     return Outcome(tuple(changes))
 
 
-def _remove(path: str, view: View, why: Origin) -> tuple[RemoveFile, ...]:
+def _remove(path: str, view: View, why: Origin, key: str) -> tuple[RemoveFile, ...]:
     from guestagent.plan.kinds.remove import RemoveFile
 
     found = view.file(path)
     if found.content is None or found.mode is None:
         return ()
-    return (RemoveFile("remove", path, found.content, found.mode, why),)
+    return (RemoveFile("remove", path, found.content, found.mode, why, key),)
