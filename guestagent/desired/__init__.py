@@ -85,17 +85,31 @@ def _plan_entropy(ask: Ask, wanted: Wanted) -> None:
 
 
 def _each_path_once(wanted: Wanted) -> list[Resource]:
-    """Return the resources; each further one for the same path is an error and left out."""
+    """Return the resources; each further one for the same path is an error and left out.
+
+    What is appended to a file that is written in the same run becomes part of its content.
+    """
     found: dict[str, Resource] = {}
     for resource in wanted.resources:
         key = resource.key
         if resource.kind != "append":  # several may append to one file
             key = getattr(resource, "path", "") or key
+        else:
+            whole = found.get(resource.path)
+            if whole is not None and whole.kind == "file" and whole.late == resource.late:
+                found[resource.path] = _extend(whole, resource)
+                continue
         if key in found:
             wanted.error(resource.why, _written_by(found[key]))
         else:
             found[key] = resource
     return list(found.values())
+
+
+def _extend(whole: File, more: File) -> File:
+    """Return a whole file with more at its end."""
+    secret = whole.secret or more.secret
+    return whole._replace(content=whole.content + more.content, secret=secret)
 
 
 def _written_by(resource: Resource) -> str:

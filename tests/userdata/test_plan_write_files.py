@@ -247,6 +247,22 @@ def test_a_file_that_another_key_writes_stays_and_the_item_is_an_error() -> None
     assert problems[0].reason == reason
 
 
+def test_what_is_appended_to_an_injected_file_becomes_part_of_it(
+    guest: Path, tmp_path: Path
+) -> None:
+    origin = Origin("drive", "meta_data.json", "files[0]")
+    injected = InstanceData(files=(InjectedFile("/etc/x", b"a\n", origin),))
+    text = items({"path": "/etc/x", "append": True, "content": "b\n"})
+    resources, problems = plan_of(text, data=injected)
+    assert problems == []
+    assert files(resources)["/etc/x"].content == b"a\nb\n"
+    assert [item.kind for item in resources if isinstance(item, File)] == ["file"]
+    rig.need_root()
+    named = items({"path": "/etc/hostname", "append": True, "content": "# mine\n"})
+    apply_twice(make_drive(tmp_path, named, hostname="web"), guest)
+    assert (guest / "etc/hostname").read_text() == "web\n# mine\n"
+
+
 SCRIPTS = "/var/lib/cloud/scripts"
 
 
