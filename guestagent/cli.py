@@ -47,6 +47,8 @@ def _answer(arguments: list[str] | None) -> int:
             return _without_output(error)
         log.error(f"{error.filename or 'system'}: {error.strerror}")
         return defs.EXIT_ERRORS
+    except KeyboardInterrupt:
+        return defs.EXIT_INTERRUPTED  # who pressed the keys knows that
     except Exception as error:
         log.error(internal(error))
         return defs.EXIT_ERRORS

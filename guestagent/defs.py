@@ -255,4 +255,5 @@ EXIT_WRONG_SOURCE = 6
 EXIT_USAGE = 64
 EXIT_TRY_AGAIN = 75
 EXIT_NO_PERMISSION = 77
+EXIT_INTERRUPTED = 130  # as a shell shows a process that SIGINT ended
 EXIT_UNREAD = 141  # as a shell shows a process that SIGPIPE ended

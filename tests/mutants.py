@@ -637,8 +637,12 @@ MUTANTS = (
         "a run looks again at what it did",
         "verbs/change.py",
         "planning.verify(planned, root, done.record)",
-        "()",
-        ("unit/test_change.py::test_what_still_differs_after_a_run_is_an_error",),
+        "{}",
+        (
+            "unit/test_change.py::test_what_still_differs_after_a_run_is_an_error",
+            "unit/test_change.py"
+            "::test_what_was_written_with_other_content_is_an_error_and_written_again",
+        ),
     ),
     Mutant(
         "a run with errors is tried again",

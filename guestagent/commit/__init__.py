@@ -109,12 +109,11 @@ class _Commit:
         accounts = []
         scripts = False
         for change in self.changes:
-            if change.kind == "write" and change.append:
-                appended[change.path] = digest(change.new)
-            elif change.kind == "write" and change.old is None:
-                made.append(change.path)
-            elif change.kind == "set_sshd" and change.file.old is None:
-                made.append(change.path)
+            written = change.file if change.kind == "set_sshd" else change
+            if written.kind == "write" and written.append:
+                appended[written.path] = digest(written.new)
+            elif written.kind == "write" and written.old is None:
+                made.append(written.path)
             elif change.kind == "add_user":
                 accounts.append(change.name)
             elif change.kind in ("step", "write_later"):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from guestagent.memory.state import State
     from guestagent.options import Options
 
+_INTERRUPTED = "interrupted: some changes may have been made; the next run makes the others"
+
 
 def run(options: Options) -> int:
     """Apply what the source asks for, or show what that would be.  Return the exit status.
@@ -88,6 +90,9 @@ def _apply(options: Options, root: Root) -> int:
     except OSError as error:
         reason = f"{error.filename or 'system'}: {error.strerror}"
         report = report.failed(defs.EXIT_ERRORS, reason)
+    except KeyboardInterrupt:
+        report = report.failed(defs.EXIT_INTERRUPTED, _INTERRUPTED)
+        raise
     except Exception as error:
         # Its text may hold a secret, so that only its kind and place are told.
         report = report.failed(defs.EXIT_ERRORS, internal(error))
@@ -132,12 +137,12 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
         report = report._replace(source=opened.bundle.label)
     yield report
 
-    if opened.asked and not before.configured:
-        from guestagent.verbs.change import Run, fall_back
-
-        run = Run(options, root, settings, settings_files)
-        yield from fall_back(run, before, report=report)
     if opened.bundle is None:
+        if opened.asked and not before.configured:
+            from guestagent.verbs.change import Run, fall_back
+
+            run = Run(options, root, settings, settings_files)
+            yield from fall_back(run, before, report=report)
         return
 
     # A NIC that has no name yet would look like a change.

@@ -17,7 +17,7 @@ from guestagent.verbs.new_instance import of_this_instance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from guestagent.errors import Problem
     from guestagent.options import Options
@@ -91,8 +91,17 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
     root.start_over()
     # Where something failed, of course something differs.
     if not report.errors:
-        report = report.after("verify", planning.verify(planned, root, done.record))
-    after = _remember(run, said, planned, done=done, before=before, report=report)
+        problems = Problems()
+        wrong = planning.verify(planned, root, done.record)
+        done = _forget(done, wrong)
+        problems.add(*wrong.values())
+        report = report.after("verify", problems.problems)
+        yield report
+    watched = tuple(root.watched)
+    # Only now: daemons and scripts may change what was written.
+    report = report.after("tell", _tell_daemons(run, done.changes))
+    yield report
+    after = _remember(run, said, planned, done=done, before=before, report=report, watched=watched)
     _save(root, after)
     # Only now, because until here the state said less.
     note.finish(root, done.unmade, report.instance_id)
@@ -122,7 +131,8 @@ def fall_back(run: Run, before: State, *, report: Report) -> Iterator[Report]:
     yield report
     done = _carry_out(run, planned.plan, before)
     _save(run.root, State(record=done.record))
-    yield report.after("fall back", done.problems)._replace(changes=done.changes)
+    problems = (*done.problems, *_tell_daemons(run, done.changes))
+    yield report.after("fall back", problems)._replace(changes=done.changes)
 
 
 def roll_back(options: Options, root: Root) -> list[Problem]:
@@ -149,7 +159,7 @@ def _wait_for_nics_in(said: Said) -> None:
 
 
 def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Done:
-    """Make the changes of a plan, and have running daemons take them over.
+    """Make the changes of a plan.
 
     ``instance`` is the id of the instance that they are for.  Raises GuestagentError and OSError
     where it is not known what was done, if anything was.
@@ -169,10 +179,6 @@ def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Do
     if root.live:
         failed += _taken_back(plan.changes, failed, root, problems=problems)
     done = without(plan, failed, before.record)
-    if root.live:
-        from guestagent.live.daemons import tell_daemons
-
-        tell_daemons(done.changes, options, root, problems)
     return done._replace(problems=tuple(problems.problems))
 
 
@@ -190,6 +196,13 @@ def without(plan: Plan, failed: list[Change], before: dict[str, str]) -> Done:
     record |= {key: before.get(key, "not undone") for key in not_undone}
     unmade = tuple(change.name for change in failed if change.kind == "add_user")
     return Done(changes, record, unmade=unmade)
+
+
+def _forget(done: Done, wrong: Iterable[str]) -> Done:
+    """Return what was done without the record of files that are wrong: the next run writes them."""
+    paths = set(wrong)
+    keys = {key for item in done.changes if getattr(item, "path", "") in paths for key in item.keys}
+    return done._replace(record={key: done.record[key] for key in done.record if key not in keys})
 
 
 def _taken_back(
@@ -210,10 +223,30 @@ def _taken_back(
     return []
 
 
+def _tell_daemons(run: Run, changes: Sequence[Change]) -> Sequence[Problem]:
+    """Have the daemons of a running system take over what changed; return what they cannot."""
+    problems = Problems()
+    if run.root.live:
+        from guestagent.live.daemons import tell_daemons
+
+        tell_daemons(changes, run.options, run.root, problems)
+    return problems.problems
+
+
 def _remember(
-    run: Run, said: Said, planned: Planned, *, done: Done, before: State, report: Report
+    run: Run,
+    said: Said,
+    planned: Planned,
+    *,
+    done: Done,
+    before: State,
+    report: Report,
+    watched: tuple[str, ...],
 ) -> State:
-    """Return what the next run must know of this one."""
+    """Return what the next run must know of this one.
+
+    ``watched`` are the paths whose changes a later run must notice.
+    """
     root, bundle, data = run.root, said.bundle, said.data
     after = State(
         configured=True,
@@ -238,7 +271,7 @@ def _remember(
     after = after._replace(
         salt=os.urandom(16).hex(),
         seen=tuple(bundle.seen),
-        watched=(*run.settings_files, *root.watched),
+        watched=(*run.settings_files, *watched),
     )
     if bundle.service:
         # The service is asked for user data again only if plans depend on them: scripts alone

@@ -31,6 +31,7 @@ _KEPT_NETWORK = (
     "a part of it cannot be used: the NICs concerned keep the configuration of the boot before; "
     "correct the values that are named in the errors"
 )
+_VERIFIED = Origin("guestagent", "", "")
 _NOT_CONFIRMED = "the network (this change was not confirmed)"
 
 
@@ -169,19 +170,23 @@ def plan_fallback(settings: Settings, root: Root, record: dict[str, str]) -> Pla
     return Planned(Intent(InstanceData(), settings), plan, (*errors, *plan.problems))
 
 
-def verify(planned: Planned, root: Root, record: dict[str, str]) -> list[Problem]:
-    """Plan again what was carried out, and return an error for each thing that still differs.
+def verify(planned: Planned, root: Root, record: dict[str, str]) -> dict[str, Problem]:
+    """Plan again what was carried out; return an error for each thing that differs, by its name.
 
     ``record`` is what the run has applied.  Raises Refused, OSError.
     """
     again = compare(planned.intent._replace(first=False), root, record)
-    problems = Problems()
+    problems = {}
     for change in again.plan.changes:
         # Changes of files have paths, those of accounts names, others neither.
         name = getattr(change, "path", "") or getattr(change, "name", "")
         reason = f"{name}: still differs after the run ({change.kind})"
-        problems.error(change.why, reason)
-    return problems.problems
+        problems[name] = change.why.error(reason)
+    for name in again.plan.kept:
+        # What was left alone by this run is still an administrator's.
+        if name not in planned.plan.kept:
+            problems[name] = _VERIFIED.error(f"{name}: is not as it was written in this run")
+    return problems
 
 
 def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:

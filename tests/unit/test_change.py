@@ -12,15 +12,16 @@ import pytest
 import rig
 from pytest_mock import MockerFixture
 
-from guestagent import defs
+from guestagent import cli, defs
 from guestagent.commit import commit
 from guestagent.errors import Problem
 from guestagent.options import Options
 from guestagent.system.root import Root
-from guestagent.verbs import apply
+from guestagent.verbs import apply, planning
 
 if TYPE_CHECKING:
     from guestagent.plan.kinds import Change
+    from guestagent.verbs.planning import Planned
 
 COMMIT = "guestagent.verbs.change.commit"
 
@@ -51,6 +52,68 @@ def test_what_still_differs_after_a_run_is_an_error(
     assert apply.run(options) == defs.EXIT_ERRORS
     reasons = [problem["reason"] for problem in report(guest)["problems"]]
     assert reasons == ["/etc/hostname: still differs after the run (write)"]
+
+
+@pytest.mark.parametrize("content", ["half", "", None])
+def test_what_was_written_with_other_content_is_an_error_and_written_again(
+    options: Options, guest: Path, mocker: MockerFixture, content: str | None
+) -> None:
+    def spoil(
+        changes: tuple[Change, ...], root: Root, instance: str
+    ) -> list[tuple[Change, Problem]]:
+        failed = commit(changes, root, instance)
+        (guest / "etc/hostname").unlink()
+        if content is not None:
+            (guest / "etc/hostname").write_text(content)
+        return failed
+
+    mocker.patch(COMMIT, spoil)
+    assert apply.run(options) == defs.EXIT_ERRORS
+    reasons = [problem["reason"] for problem in report(guest)["problems"]]
+    assert reasons == ["/etc/hostname: is not as it was written in this run"]
+    mocker.stopall()
+    assert apply.run(options) == defs.EXIT_OK
+    assert (guest / "etc/hostname").read_text() == "web-1\n"
+
+
+def test_what_daemons_and_scripts_change_when_the_run_is_verified_is_no_error(
+    options: Options, guest: Path, mocker: MockerFixture
+) -> None:
+    def verify(planned: Planned, root: Root, record: dict[str, str]) -> dict[str, Problem]:
+        found = planning.verify(planned, root, record)
+        root.live = True  # as for a running system, of which the test could not be
+        return found
+
+    def tell(*_: object) -> None:
+        (guest / "etc/hostname").write_text("changed\n")
+
+    mocker.patch("guestagent.verbs.change.planning", mocker.Mock(wraps=planning, verify=verify))
+    mocker.patch("guestagent.live.daemons.tell_daemons", tell)
+    assert apply.run(options) == defs.EXIT_OK
+    assert (guest / "etc/hostname").read_text() == "changed\n"
+    mocker.stopall()
+    assert apply.run(options) == defs.EXIT_OK
+
+
+def test_an_interrupted_run_says_so_and_the_next_one_finishes(
+    options: Options, guest: Path, mocker: MockerFixture
+) -> None:
+    mocker.patch(COMMIT, side_effect=KeyboardInterrupt)
+    arguments = ["apply", "--source", options.source, "--root", options.root]
+    assert cli.main(arguments) == defs.EXIT_INTERRUPTED
+    told = report(guest)
+    assert told["exit_status"] == defs.EXIT_INTERRUPTED
+    assert [problem["reason"].partition(":")[0] for problem in told["problems"]] == ["interrupted"]
+    mocker.stopall()
+    assert cli.main(arguments) == defs.EXIT_OK
+
+
+def test_what_an_administrator_changed_before_is_no_error(options: Options, guest: Path) -> None:
+    assert apply.run(options) == defs.EXIT_OK
+    (guest / "etc/hostname").write_text("mine\n")
+    (guest / defs.SSHD_CONFIG[1:]).write_text("")  # so that there is something to do
+    assert apply.run(options) == defs.EXIT_OK
+    assert report(guest)["kept"] == ["/etc/hostname"]
 
 
 def test_what_failed_is_tried_again_although_nothing_has_changed(
