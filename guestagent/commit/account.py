@@ -6,10 +6,11 @@ import os
 import time
 from errno import EDQUOT, EIO, ENOSPC, EROFS
 
-from guestagent import defs
+from guestagent import defs, log
 from guestagent.errors import AccountsLocked, Refused
 from guestagent.system.accounts import find_account
 from guestagent.system.ownfiles import write_all
+from guestagent.system.root import read_at
 from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 
 # Exit statuses that, with a message about a lock, mean that another program holds it.
 _LOCKED = (1, 10)
-
+_LOCKS = tuple(
+    f"{name}.lock" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid")
+)
+_LOCK_SIZE = 64  # bytes; a lock holds a process ID
+_CLOCK_ERROR = 2.0  # seconds by which the times of a file and of a process may differ
 
 # useradd(8) ends with this if it has made all but the home directory.
 _NO_HOME = 12
-
 
 _CANNOT_WRITE = (EROFS, ENOSPC, EDQUOT, EIO)
 _ROOM = 4096  # of bytes that a lock and a new line need; a disk has blocks of that size
@@ -68,9 +72,33 @@ def run_tool(command: Command, stdin: bytes, root: Root) -> None:
         _check_place(root)
         if result.status not in _LOCKED or b"lock" not in result.errors:
             raise _Failed(f"{name}: {result.reason()}", result.status)
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline and not _remove_stale_locks(root):
             raise AccountsLocked(f"{name}: the user database is locked")
         time.sleep(0.2)
+
+
+def _remove_stale_locks(root: Root) -> bool:
+    """Remove the locks that processes of an earlier boot left; tell whether there were any.
+
+    The tools write their process ID into a lock, and take it for held while a process with that ID
+    runs.  After a power cut that may be any process of this boot: it began after the lock was made.
+    """
+    import psutil  # costly, and only needed where something is wrong
+
+    found = False
+    with root.place(defs.ACCOUNTS_FILE) as place:
+        for name in _LOCKS:
+            try:
+                made = os.stat(name, dir_fd=place.fd, follow_symlinks=False).st_mtime
+                text = read_at(place.fd, name, _LOCK_SIZE).rstrip(b"\0\n")
+                began = psutil.Process(int(text)).create_time()
+            except (FileNotFoundError, Refused, ValueError, OverflowError, psutil.Error):
+                continue  # not there, or released meanwhile, or not a lock of theirs
+            if began > made + _CLOCK_ERROR:
+                os.unlink(name, dir_fd=place.fd)
+                log.warning(f"removed {root.outside(f'/etc/{name}')}, which an earlier boot left")
+                found = True
+    return found
 
 
 def _check_place(root: Root) -> None:

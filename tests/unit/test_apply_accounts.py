@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import rig
 
@@ -262,6 +263,17 @@ def test_B6_a_locked_user_database_is_waited_for(accounts: Path, held: Path) -> 
     release.join()
     assert 1.5 <= time.monotonic() - start < defs.LOCK_WAIT
     assert fields(accounts, "passwd", "app")[5] == "/home/app"
+
+
+def test_D3_a_lock_that_a_power_cut_left_is_removed_though_its_number_is_in_use(
+    accounts: Path, held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defs, "LOCK_WAIT", 0.5)
+    began = psutil.Process().create_time()
+    os.utime(held, (began - 60, began - 60))
+    assert commit(accounts, *planned(accounts, User("user", "app", "", "/bin/sh", (), WHY))) == []
+    assert fields(accounts, "passwd", "app")[5] == "/home/app"
+    assert not held.exists()
 
 
 def test_B6_a_user_database_that_stays_locked_ends_the_run(

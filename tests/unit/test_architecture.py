@@ -180,6 +180,7 @@ def test_one_module_spells_the_keys_of_the_memory() -> None:
 
 
 WRITERS = {
+    "guestagent.commit.account",
     "guestagent.commit.file",
     "guestagent.commit.home",
     "guestagent.commit.host_keys",
