@@ -143,9 +143,12 @@ NETWORK_STACK_FILES = {
     "netplan": NETPLAN_FILE,
     "ifupdown": f"{IFUPDOWN_DIR}/50-guestagent",
 }
+# Files of networkd for NICs that the source does not name: the first file that matches wins, so
+# that any of the image's own does.
+NETWORKD_LAST_FILES = f"{NETWORKD_DIR}/zz-guestagent-"
 ONE_NETWORK_FILE = (NETPLAN_FILE, f"{IFUPDOWN_DIR}/50-guestagent")  # for all NICs
 NETWORK_STACKS = tuple(NETWORK_STACK_FILES)
-NETWORK_FILES = (*NETWORK_STACK_FILES.values(), RESOLV_CONF)
+NETWORK_FILES = (*NETWORK_STACK_FILES.values(), NETWORKD_LAST_FILES, RESOLV_CONF)
 CONSOLE_DEVICE = "/dev/console"
 RANDOM_DEVICE = "/dev/urandom"
 UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")

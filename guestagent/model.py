@@ -185,7 +185,8 @@ class Interface(NamedTuple):
     advertisements to the system's default.  ``metric`` is that of default routes from DHCP and
     from routers; None is the system's default.  ``required`` is true if booting may wait for the
     interface.  ``partial`` is true if the source says more of it that cannot be used.
-    ``link_local`` asks for an additional IPv4 address of 169.254.0.0/16 (RFC 3927).
+    ``link_local`` asks for an additional IPv4 address of 169.254.0.0/16 (RFC 3927).  ``unnamed`` is
+    true of a NIC that the source does not name: what the image says of it has precedence.
     """
 
     mac: str
@@ -207,6 +208,7 @@ class Interface(NamedTuple):
     required: bool = True
     link_local: bool = False
     partial: bool = False
+    unnamed: bool = False
 
     @property
     def infiniband(self) -> bool:
@@ -281,10 +283,14 @@ def short_infiniband_mac(text: str) -> str:
 
 
 class Nic(NamedTuple):
-    """A physical network interface of this machine: its kernel name and permanent MAC address."""
+    """A physical network interface of this machine: its kernel name and permanent MAC address.
+
+    ``member`` is true of one that is a part of a bond, a bridge or another NIC now.
+    """
 
     name: str
     mac: str
+    member: bool = False
 
 
 class Account(NamedTuple):
@@ -312,6 +318,8 @@ class Facts(NamedTuple):
     ``nics`` is None for an offline tree, whose NICs are not known.
     ``stack`` is the network stack in use.  If there is none, ``idle`` are those that are installed,
     and ``enabling`` are path and target of the links that would have systemd-networkd start.
+    ``interfaces_words`` are the words of the image's own interfaces(5) files, where ifupdown is in
+    use.
     ``resolver`` is what writes resolv.conf(5); "file" means that no service does.
     ``memberships`` are the supplementary groups of users, as "group:user".
     ``texts`` are the contents of small files that cloud-config needs, by their paths; that of a
@@ -348,6 +356,7 @@ class Facts(NamedTuple):
     machine: str = ""
     idle: tuple[str, ...] = ()
     enabling: tuple[tuple[str, str], ...] = ()
+    interfaces_words: frozenset[str] = frozenset()
 
     def account(self, name: str) -> Account | None:
         """Return the account with a name; None if there is none."""

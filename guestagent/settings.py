@@ -43,6 +43,7 @@ class Settings(NamedTuple):
     network_backend: str = ""
     network_policy_routing: bool = False
     network_enable: bool = True
+    network_other_nics: bool = True
     random_seed_manage: bool = True
     drive_wait: float = defs.DRIVE_WAIT
     disk_grow: bool = True

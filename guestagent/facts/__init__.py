@@ -65,6 +65,10 @@ def gather(root: Root) -> Facts:
         from guestagent.stacks import enabling
 
         facts = facts._replace(idle=enabling.installed(root), enabling=enabling.links(root))
+    if facts.stack == "ifupdown":
+        from guestagent.stacks import ifupdown
+
+        facts = facts._replace(interfaces_words=ifupdown.own_words(root))
     if not root.live:
         return facts
 

@@ -26,11 +26,11 @@ def find_nics(root: Root) -> tuple[Nic, ...]:
         where = f"{defs.NET_DIR}/{name}"
         if not root.exists(f"{where}/device"):
             continue
-        nic = Nic(name, _permanent_mac(root, name))
+        mac = _permanent_mac(root, name)
         if root.exists(f"{where}/master"):
-            members.append(nic)
+            members.append(Nic(name, mac, member=True))
         else:
-            free.append(nic)
+            free.append(Nic(name, mac))
     return (*free, *members)
 
 

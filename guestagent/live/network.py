@@ -61,7 +61,8 @@ def _decode(content: bytes | None) -> str | None:
 def _reload(changes: Sequence[FileChange]) -> list[str]:
     failures = []
     for stack, prefix in defs.NETWORK_STACK_FILES.items():
-        of_stack = [change for change in changes if change.path.startswith(prefix)]
+        prefixes = (prefix, defs.NETWORKD_LAST_FILES) if stack == "networkd" else prefix
+        of_stack = [change for change in changes if change.path.startswith(prefixes)]
         if of_stack:
             failures += _reloader(stack)(of_stack)
     return failures

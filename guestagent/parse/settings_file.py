@@ -127,6 +127,7 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "backend": _choice("auto", *defs.NETWORK_STACKS),
         "policy_routing": _boolean,
         "enable": _boolean,
+        "other_nics": _boolean,
     },
     "random_seed": {"manage": _boolean},
     "drive": {"wait": _seconds(600)},

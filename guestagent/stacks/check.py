@@ -50,6 +50,7 @@ def check(interface: Interface) -> Interface:
     _check_flag("required", interface.required)
     _check_flag("link_local", interface.link_local)
     _check_flag("partial", interface.partial)
+    _check_flag("unnamed", interface.unnamed)
     return interface
 
 

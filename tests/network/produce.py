@@ -62,8 +62,12 @@ def produce_json(
     policy_routing: bool = False,
     live: bool = True,
     resolver: Resolver | None = None,
+    other_nics: bool = False,
 ) -> Produced:
-    """Do the same with the bytes of a drive, and another ``resolver`` than the usual one."""
+    """Do the same with the bytes of a drive, and another ``resolver`` than the usual one.
+
+    With ``other_nics``, NICs that the document does not name are configured too.
+    """
     facts = Facts(
         live=live,
         os_id="debian",
@@ -79,7 +83,7 @@ def produce_json(
     problems = Problems()
     origin = Origin("test", "network_data.json", "")
     network = parse_network_data(loads_of_source(content)[0], origin, problems)
-    settings = Settings(network_policy_routing=policy_routing)
+    settings = Settings(network_policy_routing=policy_routing, network_other_nics=other_nics)
     wanted = Wanted()
     plan(Ask(InstanceData(network=network), facts, settings), wanted)
     files, modes = {}, {}

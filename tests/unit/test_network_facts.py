@@ -86,7 +86,7 @@ def test_members_of_others_come_last(there: Tree) -> None:
     """A virtual function has the address of the NIC that it speeds up."""
     there.nic("enP1s2").put("/sys/devices/enP1s2/master/ifindex", "2\n")
     there.nic("eth0").nic("eth1", MAC3)
-    assert there.nics == [Nic("eth0", MAC), Nic("eth1", MAC3), Nic("enP1s2", MAC)]
+    assert there.nics == [Nic("eth0", MAC), Nic("eth1", MAC3), Nic("enP1s2", MAC, member=True)]
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ PATH, PATH2, PATH3 = (
     f"/etc/systemd/network/10-guestagent-{label}.network" for label in (LABEL, LABEL2, LABEL3)
 )
 OTHER = "52:54:00:00:00:99"
-SETTINGS = Settings()
+SETTINGS = Settings(network_other_nics=False)
 SECRET_MODES = {"networkmanager": 0o600, "netplan": 0o600}
 
 
@@ -384,3 +384,46 @@ def test_the_same_data_give_the_same_files(backend: str) -> None:
     data = network(interface(routes=(route(),), dns=("192.0.2.53",)), interface(mac=MAC3))
     first, second = (files(data, facts(nics=nics), backend) for nics in (NICS, NICS[::-1]))
     assert first == second
+
+
+OTHERS = Settings(network_other_nics=True)
+
+
+def others(given: Facts, data: Network | None = None) -> list[str]:
+    """Return the NICs that no document names and that are configured, by their labels."""
+    wanted, _ = planned(data or network(interface()), given, OTHERS)
+    paths = [item.path for item in wanted if item.kind == "file"]
+    last = defs.NETWORKD_LAST_FILES
+    return [path[len(last) : -len(".network")] for path in paths if path.startswith(last)]
+
+
+def test_nics_that_no_document_names_are_configured_last() -> None:
+    assert others(facts()) == [LABEL2, LABEL3]
+
+
+def test_members_and_virtual_functions_are_left_alone() -> None:
+    member_now = Nic("eth9", MAC3, member=True)
+    nics = (Nic("enp0s3", MAC), Nic("eth1", MAC2), member_now, Nic("enP1s2", MAC))
+    assert others(facts(nics=nics)) == [LABEL2]
+
+
+def test_beside_a_network_that_cannot_be_used_no_nic_is_added() -> None:
+    assert others(facts(), network(interface())._replace(partial=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ({"enp0s4"}, [3]),
+        ({"/enp0s[45]"}, []),
+        ({"/enp0s4=wan"}, [3]),
+        ({"enp0s45", "/eth*"}, [2, 3]),
+    ],
+)
+def test_a_nic_of_the_image_s_interfaces_file_is_left_alone(
+    words: set[str], left: list[int]
+) -> None:
+    given = facts(stack="ifupdown", interfaces_words=frozenset(words))
+    wanted, _ = planned(network(interface()), given, OTHERS)
+    text = "".join(item.content.decode() for item in wanted if item.kind == "file")
+    assert [number for number in (2, 3) if f"auto enp0s{number + 2}\n" in text] == left

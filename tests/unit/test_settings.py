@@ -79,6 +79,7 @@ manage = false
 backend = "ifupdown"
 policy_routing = true
 enable = false
+other_nics = false
 [random_seed]
 manage = false
 [drive]
@@ -125,6 +126,7 @@ def test_all_settings_are_read(files: Files) -> None:
         network_backend="ifupdown",
         network_policy_routing=True,
         network_enable=False,
+        network_other_nics=False,
         random_seed_manage=False,
         drive_wait=5.0,
         disk_grow=False,
@@ -181,6 +183,7 @@ WRONG = [
     ("network", "backend", ['"wicked"', '"Netplan"', '""', "[]"]),
     ("network", "policy_routing", ['"yes"', "1"]),
     ("network", "enable", ['"yes"', "1"]),
+    ("network", "other_nics", ['"yes"', "1"]),
     ("drive", "wait", ['"5"', "-1", "601", "true", "nan", "inf"]),
 ]
 

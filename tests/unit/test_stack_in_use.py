@@ -9,6 +9,7 @@ from network_tree import IFUPDOWN, MANAGER, NETWORKD, RESOLVED, SOURCE_LINE, UNI
 
 from guestagent import defs
 from guestagent.facts.network import find_resolver
+from guestagent.stacks import ifupdown
 
 MASK = "/etc/systemd/system-generators/netplan"
 
@@ -115,3 +116,11 @@ def test_a_masked_generator_does_nothing(there: Tree, empty: bool) -> None:
 def test_netplan_beside_ifupdown_counts_only_where_it_is_used(there: Tree) -> None:
     assert there.ifupdown().enabled(IFUPDOWN).netplan().stack == "ifupdown"
     assert there.put("/etc/netplan/50.yaml").stack == "netplan"
+
+
+def test_words_of_the_image_s_own_interfaces_files(there: Tree) -> None:
+    there.ifupdown(f"# eth0\nauto eth1\n{SOURCE_LINE}")
+    there.put(f"{defs.IFUPDOWN_DIR}/mine", "  bond-slaves eth2 eth3\n")
+    there.put(defs.NETWORK_STACK_FILES["ifupdown"], "auto eth4\n")
+    words = ifupdown.own_words(there.root)
+    assert {name for name in words if name.startswith("eth")} == {"eth1", "eth2", "eth3"}

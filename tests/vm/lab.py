@@ -22,7 +22,7 @@ from .guest import Guest, Nic, patience
 from .image import GuestImage, Network
 from .kernel import LOOK, Kernel, Learnt, Route, differences, expected, observed
 from .machine import SMBIOS, Drive
-from .scenario import REPORT
+from .scenario import REPORT, settings_argument
 
 DNS4, DNS6 = "100.64.0.53", "2001:db8:53::53"
 DRIVE = "/run/lab/drive"
@@ -145,7 +145,9 @@ class Lab:
         nics = [Nic(mac=mac, hub=number) for number, mac in enumerate(MACS)]
         nics += [Nic(mac=f"52:54:00:00:f0:0{n + 1}", hub=n) for n in range(len(HUBS))]
         drives = [Drive(drive)] if drive else []
-        wants = "systemd.wants=harness-router.service"
+        # A NIC that a case does not name is to stay as it is.
+        others = settings_argument("[network]\nother_nics = false\n")
+        wants = f"systemd.wants=harness-router.service {others}"
         self.guest = Guest(image, drives=drives, nics=nics, cmdline_extra=wants)
 
     def __enter__(self) -> Self:
@@ -181,7 +183,7 @@ class Lab:
         for name, text in documents(case.document).items():
             self.guest.put(f"{DRIVE}/{name}", text)
         policy = str(case.policy_routing).lower()
-        self.guest.put(_POLICY, f"[network]\npolicy_routing = {policy}\n")
+        self.guest.put(_POLICY, f"[network]\npolicy_routing = {policy}\nother_nics = false\n")
 
     def apply(self, case: Case, *options: str) -> dict[str, Any]:
         """Have the agent apply the document of a case; return its report, and what it `said`."""

@@ -47,6 +47,7 @@ FILE = "/etc/systemd/network/10-guestagent-nic525400123456.network"
 FALLBACK = "[Match]\nPermanentMACAddress=52:54:00:12:34:56\n[Network]\nDHCP=ipv4\n"
 # A second card, without a cable.
 UNPLUGGED = Nic(mac="52:54:00:12:34:57", connected=False)
+NETWORKD = "systemd-networkd.service"
 ONLINE, WAIT_ONLINE = "network-online.target", "systemd-networkd-wait-online.service"
 DROP_IN = "/etc/guestagent/guestagent.toml.d/20-test.toml"
 ADDRESS, MONITOR = "ip -4 -o address show dev enp0s3", "/run/monitor"
@@ -268,13 +269,10 @@ class TestServiceGone:
 
 @pytest.fixture(scope="module")
 def renewed(alone: Life, tmp_path_factory: pytest.TempPathFactory) -> Life:
-    """The same disk as another instance, whose only key cannot encrypt; no network stack starts."""
+    """The same disk as another instance, whose only key cannot encrypt."""
     new = new_instance(tmp_path_factory.mktemp("new"), hostname="db-2", files=())
     guest, service = alone.guest, alone.service
     service.say({"documents": openstack(new, "")})
-    # The image has ifupdown too: which one to enable has to be said.
-    guest.put(DROP_IN, '[network]\nbackend = "networkd"\n')
-    guest.check("systemctl disable systemd-networkd.service systemd-networkd.socket")
     guest.power_off()
     guest.machine.nics, guest.machine.smbios = (ServiceNic(port=service.port),), new.smbios
     return Life(guest.boot(), new, service)
@@ -289,11 +287,6 @@ class TestNewInstance:
         assert found["instance_id"] == renewed.instance.uuid
         assert (problem["document"], "ssh-rsa" in problem["reason"]) == ("password", True)
         assert [line["method"] for line in renewed.service.log()] == ["GET"] * 6
-
-    def test_its_network_stack_is_enabled_and_started(self, renewed: Life) -> None:
-        shown = renewed.guest.check("systemctl is-enabled systemd-networkd.service")
-        assert shown == "enabled\n"
-        assert renewed.guest.check("systemctl is-active systemd-networkd.service") == "active\n"
 
     def test_it_is_configured_all_the_same(self, renewed: Life, life: Life) -> None:
         assert renewed.guest.check("hostname") == "db-2\n"
@@ -313,6 +306,37 @@ class TestLockdown:
     def status(self, guest: Guest, user: str) -> int:
         ask = f"import urllib.request as r; r.urlopen('{SERVICE}{META}', timeout=9)"
         return guest.run(["runuser", "-u", user, "--", "python3", "-c", ask]).status
+
+
+@pytest.fixture(scope="module")
+def without_stack(life: Life) -> Life:
+    """The same disk as if it had never been booted, and no network stack starts."""
+    guest = life.guest
+    # The image has ifupdown too: which one to enable has to be said.
+    guest.put(DROP_IN, '[network]\nbackend = "networkd"\n')
+    guest.check("systemctl disable systemd-networkd.service")
+    guest.check("rm -r /var/lib/guestagent /etc/systemd/network/*guestagent*")
+    guest.power_off()
+    guest.machine.nics = (ServiceNic(port=life.service.port), UNPLUGGED)
+    guest.boot()
+    return life
+
+
+class TestNoStack:
+    def test_networkd_is_enabled_and_started_in_this_boot(self, without_stack: Life) -> None:
+        guest = without_stack.guest
+        assert guest.check(f"systemctl is-enabled {NETWORKD}") == "enabled\n"
+        assert guest.check(f"systemctl is-active {NETWORKD}") == "active\n"
+        assert guest.settle() == "running"
+
+    def test_the_service_is_asked_by_its_lease(self, without_stack: Life) -> None:
+        found = report(without_stack.guest)
+        assert (found["source"], found["first_boot"]) == (f"metadata service {SERVICE}", True)
+        assert without_stack.guest.check(ADDRESS).split()[3].startswith("192.0.2.10/")
+
+    def test_a_card_that_the_document_does_not_name_has_dhcp(self, without_stack: Life) -> None:
+        files = without_stack.guest.check("networkctl status enp0s4 --no-pager")
+        assert "/etc/systemd/network/zz-guestagent-nic525400123457.network" in files
 
 
 @pytest.fixture(scope="module")

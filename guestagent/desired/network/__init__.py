@@ -7,6 +7,7 @@ from guestagent.desired.network.match import match
 from guestagent.desired.network.routing import with_metrics, with_policy
 from guestagent.errors import Origin
 from guestagent.model import Interface
+from guestagent.parse.network.address import METRIC_STEP
 from guestagent.plan.kinds.file import File
 
 TYPE_CHECKING = False
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _NO_ADDRESS = "gives no interface an address"
 _RESOLV_MODE = 0o644
+# Of the default routes of NICs that the source does not name: they come last.
+_OTHERS_METRIC = 20_000
 _NO_SOURCE = Origin("guestagent", "", "network")
 _RESOLV_HEADER = "# Written by guestagent.\n"
 _WAIT_ONLINE_MODE = 0o644
@@ -47,6 +50,8 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         interfaces = _fallback(ask, wanted, origin)
     _warn_of_shared_addresses(interfaces, wanted)
     interfaces = with_metrics(interfaces)
+    if ask.settings.network_other_nics and network is not None and not network.partial:
+        interfaces += _others(ask, interfaces, wanted, origin)
     if ask.settings.network_policy_routing:
         interfaces = with_policy(interfaces)
     if interfaces:
@@ -81,6 +86,39 @@ def _fallback(ask: Ask, wanted: Wanted, origin: Origin) -> list[Interface]:
         interface = _dynamic(nic, origin)
         interfaces.append(interface._replace(link_local=link_local))
     return match(interfaces, ask.facts.nics, wanted)
+
+
+def _others(
+    ask: Ask, interfaces: Sequence[Interface], wanted: Wanted, origin: Origin
+) -> list[Interface]:
+    """Return interfaces for the NICs that the source does not name, such as one that was added.
+
+    Not those with the MAC address of another (a virtual function of it), members of a bond or
+    bridge, and what interfaces(5) of the image names: the other stacks tell that by themselves.
+    """
+    nics = ask.facts.nics or ()
+    names = {interface.name for interface in interfaces}
+    taken = {nic.mac.lower() for nic in nics if nic.name in names}
+    found: list[Interface] = []
+    for nic in _distinct(nics):
+        named = nic.name in names or nic.mac.lower() in taken
+        if named or nic.member or _is_in_interfaces(nic.name, ask.facts.interfaces_words):
+            continue
+        metric = _OTHERS_METRIC + METRIC_STEP * len(found)
+        found.append(_dynamic(nic, origin)._replace(metric=metric, unnamed=True))
+    return match(found, nics, wanted)
+
+
+def _is_in_interfaces(name: str, words: Iterable[str]) -> bool:
+    """Tell whether words of interfaces(5) name a NIC, also by a pattern such as /en*."""
+    if name in words:
+        return True
+    patterns = [word.split("=")[0].strip("/") for word in words if word.startswith("/")]
+    if not patterns:
+        return False
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _warn_of_shared_addresses(interfaces: Sequence[Interface], wanted: Wanted) -> None:

@@ -58,6 +58,8 @@ _NO_FAMILY = (
     "netplan accepts DNS servers only of an address family that the interface has addresses of;"
     " the others are ignored"
 )
+# How labels of NICs begin that the source does not name: any definition of the image's wins.
+_LAST = "zz-"
 # Where an interface should be named, netplan takes this word for a setting.
 _RESERVED_NAME = "renderer"
 
@@ -74,7 +76,9 @@ def render(interfaces: Sequence[Interface], problems: Problems) -> list[Rendered
         if check(interface).id == _RESERVED_NAME:
             raise FieldError("the interface has a name that netplan reserves for itself")
         of_kind = kinds.setdefault(_kind(interface), {})
-        of_kind[_quote(interface.id)] = _interface(interface)
+        # The first file that matches wins, also of those that netplan makes, by their names.
+        label = f"{_LAST}{interface.id}" if interface.unnamed else interface.id
+        of_kind[_quote(label)] = _interface(interface)
         _report_losses(interface, problems)
     lines = _lines({"network": {"version": 2, **kinds}})
     text = _HEADER + "\n".join(lines) + "\n"

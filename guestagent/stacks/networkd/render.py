@@ -58,7 +58,10 @@ def render(interfaces: Sequence[Interface], problems: Problems) -> list[Rendered
     """
     files = []
     for interface in interfaces:
-        stem = defs.NETWORK_STACK_FILES["networkd"] + check(interface).id
+        start = defs.NETWORK_STACK_FILES["networkd"]
+        if interface.unnamed:
+            start = defs.NETWORKD_LAST_FILES
+        stem = start + check(interface).id
         if interface.stacked:
             text = _netdev_file(interface, problems)
             files.append(RenderedFile(f"{stem}.netdev", text, _MODE, interface.origin))

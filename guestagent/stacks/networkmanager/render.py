@@ -36,6 +36,8 @@ _MODE = 0o600
 _HEADER = "# Written by guestagent; settings of your own belong in a profile of higher priority.\n"
 # Higher than that of profiles by NetworkManager itself (-999), people (0) and cloud-init (120).
 _PRIORITY = "200"
+# For NICs that the source does not name: higher than NetworkManager's own only.
+_LOWEST_PRIORITY = "-998"
 _NEVER = str(2**31 - 1)
 _LINK_LOCAL = "3"  # NM_SETTING_IP4_LL_ENABLED
 _EUI64 = [("addr-gen-mode", "eui64"), ("ip6-privacy", "0")]
@@ -112,7 +114,8 @@ def _connection(interface: Interface, bond: Interface | None) -> Pairs:
     pairs.append(("type", _type(interface)))
     if interface.stacked or interface.infiniband or not interface.mac:
         pairs.append(("interface-name", interface.name))
-    pairs.append(("autoconnect-priority", _PRIORITY))
+    priority = _LOWEST_PRIORITY if interface.unnamed else _PRIORITY
+    pairs.append(("autoconnect-priority", priority))
     if interface.bond:
         pairs.append(("autoconnect-slaves", "1"))
     if bond is not None:
@@ -267,7 +270,8 @@ def _report_losses(
     """Note what the source asks for and NetworkManager cannot do."""
     origin = interface.origin
     methods = [_method(interface, version) for version in _VERSIONS]
-    if "auto" in methods and not interface.required:
+    # NetworkManager waits for a NIC that nobody names, too, if it is left to itself.
+    if "auto" in methods and not interface.required and not interface.unnamed:
         problems.warn(origin, _WAITED_FOR)
     if interface.bond:
         primary = dict(interface.bond.options).get("primary")
