@@ -163,7 +163,7 @@ def plan_fallback(settings: Settings, root: Root, record: dict[str, str]) -> Pla
 
     found = facts.gather(root)
     wanted = Wanted()
-    network.plan(Ask(InstanceData(), found, settings), wanted)
+    network.plan(Ask(InstanceData(), found, settings, first=True), wanted)
     plan = diff(wanted.resources, root, found, recorded=record, first=False, complete=True)
     # The warning that the source describes no network would be about a source not yet found.
     errors = [problem for problem in wanted.problems if problem.severity == "error"]

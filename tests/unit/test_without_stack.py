@@ -11,6 +11,7 @@ import pytest
 import rig
 from network_samples import MAC, facts, interface, network
 from network_tree import IFUPDOWN, MANAGER, NETWORKD, UNITS, Tree
+from pytest_mock import MockerFixture
 
 from guestagent import defs, stacks
 from guestagent.desired.network import plan
@@ -19,6 +20,7 @@ from guestagent.model import Facts, InstanceData
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
 from guestagent.stacks import enabling
+from guestagent.verbs import planning
 
 if TYPE_CHECKING:
     from guestagent.plan.kinds import Resource
@@ -70,7 +72,7 @@ def of(there: Tree, **more: object) -> Facts:
     )
 
 
-def planned(
+def planned_for(
     found: Facts, settings: Settings | None = None, first: bool = True
 ) -> tuple[list[Resource], list[Problem]]:
     wanted = Wanted()
@@ -79,7 +81,7 @@ def planned(
 
 
 def test_networkd_is_enabled_where_it_is_the_only_stack(there: Tree) -> None:
-    resources, problems = planned(of(there))
+    resources, problems = planned_for(of(there))
     links = {item.path: item.target for item in resources if item.kind == "link"}
     assert (links, problems) == (LINKS, [])
     assert next(item.path for item in resources if item.kind == "file") == PATH
@@ -88,7 +90,7 @@ def test_networkd_is_enabled_where_it_is_the_only_stack(there: Tree) -> None:
 def test_once_it_is_enabled_nothing_more_is_asked_for(there: Tree) -> None:
     for path, target in LINKS.items():
         there.link(path, target)
-    assert {item.kind for item in planned(of(there))[0]} == {"file"}
+    assert {item.kind for item in planned_for(of(there))[0]} == {"file"}
 
 
 def test_the_links_are_those_that_systemctl_makes(tree: Path) -> None:
@@ -114,7 +116,7 @@ def test_the_links_are_those_that_systemctl_makes(tree: Path) -> None:
 
 def refused(found: Facts, **more: object) -> str:
     """The one error of a plan in which no network is configured."""
-    resources, (problem,) = planned(found, **more)  # type: ignore[arg-type]
+    resources, (problem,) = planned_for(found, **more)  # type: ignore[arg-type]
     assert (resources, problem.severity) == ([], "error")
     assert "no network is configured" in problem.reason
     return problem.reason
@@ -156,10 +158,18 @@ def test_a_setting_leaves_it_to_the_image(there: Tree) -> None:
 
 
 def test_names_that_will_not_resolve_are_a_warning(there: Tree) -> None:
-    _, (problem,) = planned(of(there, resolver="file"))
+    _, (problem,) = planned_for(of(there, resolver="file"))
     assert (problem.severity, "systemd-resolved" in problem.reason) == ("warning", True)
 
 
 def test_facts_say_it_only_where_no_stack_starts(there: Tree) -> None:
     assert stacks.in_use(there.root) == ""
     assert enabling.installed(there.root) == ("networkd",)
+
+
+def test_it_is_enabled_before_the_metadata_service_is_asked(
+    there: Tree, mocker: MockerFixture
+) -> None:
+    mocker.patch("guestagent.verbs.planning.facts.gather", return_value=of(there))
+    plan_made = planning.plan_fallback(Settings(), there.root, {}).plan
+    assert {item.path for item in plan_made.changes if item.kind == "link"} == set(LINKS)
