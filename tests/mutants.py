@@ -539,7 +539,7 @@ MUTANTS = (
     Mutant(
         "a directory that others may exchange is walked to again",
         "system/root.py",
-        "if found.st_uid not in self.trusted or _is_exposed(found):",
+        "if found.st_uid not in self.trusted or _is_exposed(found, self.trusted):",
         "if False:",
         ("unit/test_root.py",),
     ),
@@ -577,8 +577,8 @@ MUTANTS = (
     Mutant(
         "what is staged is on the disk before it is renamed",
         "commit/file.py",
-        "self.fail(change, error)\n        sync_tree(self.root.fd)\n\n    def _stage_one",
-        "self.fail(change, error)\n\n    def _stage_one",
+        "self.fail(change, error)\n        sync_tree(self.root.fd)\n\n    def _give_up",
+        "self.fail(change, error)\n\n    def _give_up",
         ("faults/test_trace.py",),
     ),
     Mutant(

@@ -14,7 +14,7 @@ import pytest
 from .rig import SAMPLE, Agent, Scene, changing
 
 _CANARY = "CANARY-9f3c-word"
-_STAGED = re.compile(r"\.guestagent\.[0-9a-f]{12}$")
+_STAGED = re.compile(r"\.guestagent\.[0-9a-f]{16}$")
 _MODE = re.compile(r", (0[0-7]*)\)")
 _NAME = re.compile(r'"([^"]*)"')
 _STARTS = ("clone", "clone3", "fork", "vfork", "execve", "execveat")
