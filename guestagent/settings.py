@@ -51,6 +51,7 @@ class Settings(NamedTuple):
     metadata_urls: tuple[str, ...] = ()
     metadata_wait: float = defs.METADATA_WAIT
     metadata_imds_v1: bool = False
+    metadata_refresh: str = "access"
     metadata_link_local_ipv4: bool = False
     password_post: bool = False
     password_random_to_console: bool = False

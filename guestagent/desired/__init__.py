@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def desired(ask: Ask, wanted: Wanted) -> None:
     """Plan everything that is asked for, in the order in which it is applied."""
     # What others depend on is planned first, and put in its place in the order below.
-    by_config, logins = Wanted(), Wanted()
+    by_config, logins, names, network = Wanted(), Wanted(), Wanted(), Wanted()
     if ask.data.config or ask.data.scripts or (ask.facts.room and ask.settings.disk_grow):
         from guestagent.desired import cloud_config
 
@@ -31,14 +31,25 @@ def desired(ask: Ask, wanted: Wanted) -> None:
     # A file may bring SSH keys, so that an account may be locked; sshd depends on both.
     accounts.plan(ask, logins)
     ask = ask._replace(planned=(*ask.planned, *logins.resources))
-    hostname.plan(ask, wanted)
+    hostname.plan(ask, names)
+    wanted.include(names)
     sshd.plan(ask, wanted)
     wanted.include(logins)
-    _plan_network(ask, written, wanted)
+    _plan_network(ask, written, network)
+    wanted.include(network)
     wanted.want(*injected)
     _plan_entropy(ask, wanted)
     wanted.include(by_config)
     wanted.resources = sorted(_each_path_once(wanted), key=_running_order)
+    own = (item for item in by_config.resources if item.why.source == "settings")
+    refreshed = (*names.resources, *_keys(ask, logins), *network.resources, *own)
+    wanted.refreshed = frozenset(item.key for item in refreshed)
+
+
+def _keys(ask: Ask, logins: Wanted) -> list[Resource]:
+    """Return the SSH keys of accounts that exist."""
+    blocks = (item for item in logins.resources if item.kind == "block")
+    return [item for item in blocks if ask.facts.account(item.user) is not None]
 
 
 def _injected_files(ask: Ask, written: Container[str], wanted: Wanted) -> list[File]:

@@ -139,6 +139,11 @@ def unlocked(name: str) -> str:
     return f"unlocked:{name}"
 
 
+def of_host_name(key: str) -> bool:
+    """Tell whether a key is that of the host name, or of its line in hosts(5)."""
+    return key in (HOSTNAME, file(defs.HOSTNAME_FILE), block(defs.HOSTS_FILE))
+
+
 def of_network(key: str) -> bool:
     """Tell whether a key is that of a file of the network's configuration."""
     return key.startswith(tuple(f"file:{path}" for path in defs.NETWORK_FILES))

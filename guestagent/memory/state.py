@@ -41,6 +41,10 @@ class State(NamedTuple):
     read, in seconds since the epoch.  ``user_data`` is a digest, made with ``user_data_salt``, of
     the user and vendor data that were applied; both are empty without any.
 
+    ``unfinished``: the first boot of the instance could not read all that it needs, or not do all
+    of it; until one can, a metadata service is trusted as at the first.  ``machine`` is the UUID
+    that the hypervisor gave the machine that was configured, empty if none.
+
     ``rejected`` is the digest of a network that was not confirmed in time
     (``applied.network_digest``): it is not applied until it is asked for again.
     """
@@ -60,6 +64,8 @@ class State(NamedTuple):
     user_data: str = ""
     user_data_salt: str = ""
     rejected: str = ""
+    unfinished: bool = False
+    machine: str = ""
 
 
 def load(root: Root) -> State:
@@ -109,6 +115,8 @@ def _decode(value: dict[str, Any]) -> State:
         user_data=_text(value["user_data"]),
         user_data_salt=_hexadecimal(value["user_data_salt"]),
         rejected=_text(value["rejected"]),
+        unfinished=value["unfinished"] is True,
+        machine=_text(value["machine"]),
     )
 
 
@@ -148,12 +156,26 @@ def is_unchanged(run: State, bundle: Bundle, root: Root) -> bool:
     return can_compare(run, bundle) and fingerprint(run, bundle, root) == run.fingerprint
 
 
+def is_same_source(run: State, bundle: Bundle) -> bool:
+    """Tell whether a source says what a run has seen, whatever became of the tree since.
+
+    Raises SourceBroken.
+    """
+    if not can_compare(run, bundle):
+        return False
+    return bundle.service or _source(run, bundle) == run.fingerprint.split()[1]
+
+
 def fingerprint(run: State, bundle: Bundle, root: Root) -> str:
     """Return the present state of all that a run looked at, as keyed digests.
 
     It holds the version of guestagent too: another one may plan differently.  Raises SourceBroken.
     """
-    key = bytes.fromhex(run.salt)
+    tree = root.fingerprint(run.watched, bytes.fromhex(run.salt))
+    return f"{VERSION} {_source(run, bundle)} {tree}"
+
+
+def _source(run: State, bundle: Bundle) -> str:
+    """Return the part of a fingerprint that is the source's: one word.  Raises SourceBroken."""
     # What a service says was compared when it was asked.
-    source = "service" if bundle.service else bundle.fingerprint(run.seen, key)
-    return f"{VERSION} {source} {root.fingerprint(run.watched, key)}"
+    return "service" if bundle.service else bundle.fingerprint(run.seen, bytes.fromhex(run.salt))

@@ -137,6 +137,7 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "urls": _list(_url),
         "wait": _seconds(300),
         "imds_v1": _boolean,
+        "refresh": _choice("access", "full"),
         "link_local_ipv4": _boolean,
     },
     "scripts": {"early_limit": _seconds(604800), "late_limit": _seconds(604800)},

@@ -34,11 +34,16 @@ class Ask(NamedTuple):
 
 
 class Wanted(Problems):
-    """Collect the resources that planners want, and what of the source they cannot use."""
+    """Collect the resources that planners want, and what of the source they cannot use.
+
+    ``refreshed`` are the keys of those that any source may change later: host name, network, the
+    SSH keys of accounts that exist, and what the settings ask for.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.resources: list[Resource] = []
+        self.refreshed: frozenset[str] = frozenset()
 
     def want(self, *resources: Resource) -> None:
         """Have resources be true of the guest when the run is over."""

@@ -14,6 +14,7 @@ from guestagent.memory.state import State
 from guestagent.record import NamedTuple
 from guestagent.verbs import planning
 from guestagent.verbs.new_instance import of_this_instance
+from guestagent.verbs.source import is_named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
     report = report.after("parse", said.problems)
     yield report
 
-    before = of_this_instance(before, said, root)
+    before = of_this_instance(before, said, root, named=is_named(run.options))
     report = report._replace(
         first_boot=not before.configured,
         # An answer that says what has changed says nothing of the rest.
@@ -89,11 +90,12 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
 
     # What is looked at from here on is what the next run compares.
     root.start_over()
+    wrong: dict[str, Problem] = {}
     # Where something failed, of course something differs.
     if not report.errors:
-        problems = Problems()
         wrong = planning.verify(planned, root, done.record)
         done = _forget(done, wrong)
+        problems = Problems()
         problems.add(*wrong.values())
         report = report.after("verify", problems.problems)
         yield report
@@ -102,6 +104,8 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
     report = report.after("tell", _tell_daemons(run, done.changes))
     yield report
     after = _remember(run, said, planned, done=done, before=before, report=report, watched=watched)
+    undone = _is_undone(bundle, (*done.problems, *wrong.values()))
+    after = after._replace(unfinished=undone and (before.unfinished or not before.configured))
     _save(root, after)
     # Only now, because until here the state said less.
     note.finish(root, done.unmade, report.instance_id)
@@ -233,6 +237,21 @@ def _tell_daemons(run: Run, changes: Sequence[Change]) -> Sequence[Problem]:
     return problems.problems
 
 
+def _is_undone(bundle: Bundle, problems: Sequence[Problem]) -> bool:
+    """Tell whether a document could not be read, or a change could not be made."""
+    any_name = ("",)
+    return bundle.has_unread(any_name) or any(item.severity == "error" for item in problems)
+
+
+def _machine(root: Root) -> str:
+    """Return the UUID of the machine whose system the tree is; empty where it is not known."""
+    if not root.live:
+        return ""
+    from guestagent.system.machine import product_uuid
+
+    return product_uuid()
+
+
 def _remember(
     run: Run,
     said: Said,
@@ -258,8 +277,9 @@ def _remember(
         drive=root.live and not run.options.source and not bundle.service,
         time=int(time.time()),
         rejected=before.rejected,
+        machine=_machine(root),
     )
-    held = planned.intent.held
+    held = planned.intent.held or planned.withheld
     if not held and (data.config or data.scripts):
         salt = os.urandom(16).hex()
         after = after._replace(user_data=bundle.user_data(salt), user_data_salt=salt)
@@ -273,7 +293,7 @@ def _remember(
         seen=tuple(bundle.seen),
         watched=(*run.settings_files, *watched),
     )
-    if bundle.service:
+    if bundle.service and not planned.withheld:
         # The service is asked for user data again only if plans depend on them: scripts alone
         # were staged by this run.
         documents = bundle.digests(after.salt, with_user_data=bool(data.config))

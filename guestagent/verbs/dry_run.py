@@ -15,7 +15,7 @@ from guestagent.system.jsontext import dumps
 from guestagent.system.root import Root
 from guestagent.verbs import planning
 from guestagent.verbs.new_instance import of_this_instance
-from guestagent.verbs.source import open_source
+from guestagent.verbs.source import is_named, open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def show(options: Options, root: Root) -> int:
     plan = Plan()
     if opened.bundle is not None and not state.is_unchanged(before, opened.bundle, root):
         said = planning.read(opened.bundle, root)
-        before = of_this_instance(before, said, root)
+        before = of_this_instance(before, said, root, named=is_named(options))
         planned = planning.make_plan(said, settings, root, before=before)
         problems += (*said.problems, *planned.problems)
         plan = planned.plan

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from guestagent.errors import WrongSource
-from guestagent.memory.state import State
+from guestagent.memory.state import State, is_same_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.system.root import Root
     from guestagent.verbs.planning import Said
 
+_NAMELESS = (
+    "the source does not say which instance it is for, and this machine is configured; not applied "
+    "(to apply it all the same, name it: guestagent apply --source)"
+)
 
-def of_this_instance(before: State, said: Said, root: Root) -> State:
+
+def of_this_instance(before: State, said: Said, root: Root, *, named: bool) -> State:
     """Return what was remembered of the instance that the source is for.
 
-    Of another instance's run nothing counts but the record of what was written.  A source without
-    an id is never for another instance.  Raises WrongSource where the machine is still the known
-    instance and the source is for another one, and where a metadata service speaks of another
-    machine.
+    Of another instance's run nothing counts but the record of what was written.  ``named``:
+    somebody chose this very source, by hand or on the kernel command line.  Raises WrongSource
+    where the machine is still the one that was configured and the source is for another instance
+    or does not say for which, and where a metadata service speaks of another machine.
     """
     told, known = said.instance_id, before.instance_id
     # A drive is attached by the hypervisor; a service is whoever answers.
@@ -25,14 +30,28 @@ def of_this_instance(before: State, said: Said, root: Root) -> State:
         _check_uuid(told)
     if not before.configured:
         return before
+    if not told and root.live and not named and not is_same_source(before, said.bundle):
+        raise WrongSource(_NAMELESS)
     if not told or not known or told == known:
         return before
-    if root.live:
-        from guestagent.system.machine import product_uuid
-
-        if product_uuid() == known:
-            raise WrongSource("the source is for another instance than this machine; not applied")
+    if root.live and _is_same_machine(before) and not _is_of_the_hypervisor(told, said):
+        raise WrongSource("the source is for another instance than this machine; not applied")
     return State(record=before.record)
+
+
+def _is_same_machine(before: State) -> bool:
+    """Tell whether this is still the machine that was configured, and not a copy of its disk."""
+    from guestagent.system.machine import product_uuid
+
+    own = product_uuid()
+    return bool(own) and own in (before.instance_id, before.machine)
+
+
+def _is_of_the_hypervisor(told: str, said: Said) -> bool:
+    """Tell whether a source is a drive with the UUID that the hypervisor gave the machine."""
+    from guestagent.system.machine import product_uuid
+
+    return told == product_uuid() and not said.bundle.service
 
 
 def _check_uuid(told: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from guestagent import defs, facts
 from guestagent.desired import desired
+from guestagent.desired.accounts.default_user import names_of, usual_name
 from guestagent.errors import Origin, Problems, internal
 from guestagent.memory import applied
 from guestagent.memory.applied import network_digest, of_network
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from guestagent.errors import Problem
     from guestagent.model import Facts, Text
-    from guestagent.plan.kinds import Resource
+    from guestagent.plan.kinds import Change, Resource
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
     from guestagent.system.root import Root
@@ -32,6 +33,10 @@ _KEPT_NETWORK = (
     "correct the values that are named in the errors"
 )
 _VERIFIED = Origin("guestagent", "", "")
+_WITHHELD = (
+    "is not applied: a metadata service may change SSH keys, host name and network of an instance "
+    'that is configured; all else needs the setting metadata.refresh = "full"'
+)
 _NOT_CONFIRMED = "the network (this change was not confirmed)"
 
 
@@ -76,7 +81,8 @@ class Intent(NamedTuple):
 
     ``first``: this instance was not configured before, so that everything applies again.
     ``complete``: what guestagent wrote earlier, and is not intended any more, is removed.
-    ``held``: everything but the network is left as it is.
+    ``held``: everything but the network is left as it is.  ``access``: nothing is changed but host
+    name, network and SSH keys, as the source is trusted with no more.
     ``rejected`` is the digest of a network that was not confirmed in time: it is not applied.
     """
 
@@ -85,15 +91,20 @@ class Intent(NamedTuple):
     first: bool = False
     complete: bool = True
     held: bool = False
+    access: bool = False
     rejected: str = ""
 
 
 class Planned(NamedTuple):
-    """The plan that was made for an intent, and all that cannot be planned."""
+    """The plan that was made for an intent, and all that cannot be planned.
+
+    ``withheld``: the source asks for changes with which it is not trusted.
+    """
 
     intent: Intent
     plan: Plan
     problems: tuple[Problem, ...] = ()
+    withheld: bool = False
 
 
 def read(bundle: Bundle, root: Root) -> Said:
@@ -123,6 +134,7 @@ def make_plan(said: Said, settings: Settings, root: Root, *, before: State) -> P
         settings,
         first=not before.configured,
         complete=said.complete,
+        access=_is_for_access(said, settings, before),
         rejected=before.rejected,
     )
     # The plan itself may show that the user data cannot be used.
@@ -133,6 +145,16 @@ def make_plan(said: Said, settings: Settings, root: Root, *, before: State) -> P
     # The last good configuration stays: half of the user data may be what lets people in.
     held = compare(intent._replace(held=True), root, before.record)
     return held._replace(problems=(*planned.problems, lost))
+
+
+def _is_for_access(said: Said, settings: Settings, before: State) -> bool:
+    """Tell whether the source may change nothing but how the guest is reached.
+
+    Whoever answers in place of a metadata service at a later boot must not get more out of it than
+    the first boot has settled: neither commands nor passwords.
+    """
+    known = before.configured and not before.unfinished
+    return said.bundle.service and known and settings.metadata_refresh != "full"
 
 
 def _lost_user_data(said: Said, planned: Planned, before: State) -> Problem | None:
@@ -178,8 +200,7 @@ def verify(planned: Planned, root: Root, record: dict[str, str]) -> dict[str, Pr
     again = compare(planned.intent._replace(first=False), root, record)
     problems = {}
     for change in again.plan.changes:
-        # Changes of files have paths, those of accounts names, others neither.
-        name = getattr(change, "path", "") or getattr(change, "name", "")
+        name = _name(change)
         reason = f"{name}: still differs after the run ({change.kind})"
         problems[name] = change.why.error(reason)
     for name in again.plan.kept:
@@ -187,6 +208,11 @@ def verify(planned: Planned, root: Root, record: dict[str, str]) -> dict[str, Pr
         if name not in planned.plan.kept:
             problems[name] = _VERIFIED.error(f"{name}: is not as it was written in this run")
     return problems
+
+
+def _name(change: Change) -> str:
+    """Return the path of a file's change, the name of an account's, or nothing."""
+    return getattr(change, "path", "") or getattr(change, "name", "")
 
 
 def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
@@ -198,13 +224,19 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     if data == InstanceData():
         return Planned(intent, Plan(record=record))  # the source says nothing: all stays
     found = _gather(data, root)
-    wanted, crashed = _want(Ask(data, found, intent.settings, first, complete=intent.complete))
+    ask = Ask(data, found, intent.settings, first, complete=intent.complete)
+    wanted, crashed = _want(ask)
     scope = _Scope(wanted.resources, record, stays={}, complete=intent.complete)
+    withheld: tuple[Problem, ...] = ()
     # A new instance starts from nothing; a known one keeps what it has.
     if not first:
         scope = _without_unmentioned_network(scope, data)
         scope = _without_partial_network(scope, data, wanted)
         scope = _without_unmentioned_keys(scope, data)
+        if intent.access:
+            may = _refreshed(ask, wanted, record)
+            withheld = _withheld(scope, may, root, found)
+            scope = _without_withheld(scope, may)
         if intent.held or crashed:
             scope = _without(scope, lambda key: not of_network(key))._replace(complete=False)
     plan = _difference(scope, root, found, first=first)
@@ -212,7 +244,8 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     if intent.rejected and network_digest(plan.record) == intent.rejected:
         plan = _difference(_without(scope, of_network), root, found, first=first)
         plan = plan._replace(kept=(*plan.kept, _NOT_CONFIRMED))
-    return Planned(intent, plan, (*wanted.problems, *plan.problems))
+    problems = (*wanted.problems, *plan.problems, *withheld)
+    return Planned(intent, plan, problems, withheld=bool(withheld))
 
 
 def _gather(data: InstanceData, root: Root) -> Facts:
@@ -287,6 +320,49 @@ def _without_unmentioned_keys(scope: _Scope, data: InstanceData) -> _Scope:
         return scope
     wanted = {resource.key for resource in scope.resources}
     return _without(scope, lambda key: applied.of_ssh_keys(key) and key not in wanted)
+
+
+def _refreshed(ask: Ask, wanted: Wanted, record: dict[str, str]) -> frozenset[str]:
+    """Return the keys of what a source may change that is trusted with access alone.
+
+    The accounts that get SSH keys are those of the settings, and those that had some before.
+    """
+    names = names_of(ask.settings.ssh_keys_for, usual_name(ask))
+    others = {
+        item.key
+        for item in wanted.resources
+        if applied.of_ssh_keys(item.key) and item.key not in record
+        if item.kind == "block" and item.user not in names
+    }
+    return wanted.refreshed - others
+
+
+def _withheld(scope: _Scope, may: frozenset[str], root: Root, found: Facts) -> tuple[Problem, ...]:
+    """Return a warning for each value of the source that asks for another change."""
+    rest = [item for item in scope.resources if item.key not in may]
+    scope = scope._replace(resources=rest, complete=False)
+    changes = _difference(scope, root, found, first=False).changes
+    problems = Problems()
+    for change in changes:
+        problems.warn(change.why, ": ".join(filter(None, (_name(change), _WITHHELD))))
+    return tuple(problems.problems)
+
+
+def _without_withheld(scope: _Scope, may: frozenset[str]) -> _Scope:
+    """Return the scope without what the source may not change; what was applied of it stays."""
+    wanted = {resource.key for resource in scope.resources}
+
+    def is_left(key: str) -> bool:
+        beginning, name = applied.split(key)
+        if beginning == "replaced":  # it belongs to the file
+            key = applied.file(name)
+        if key in wanted:
+            return key not in may
+        # What the source no longer speaks of.
+        kinds = (applied.of_host_name, applied.of_ssh_keys, applied.of_network)
+        return not any(is_of(key) for is_of in kinds)
+
+    return _without(scope, is_left)
 
 
 def _without_partial_network(scope: _Scope, data: InstanceData, wanted: Wanted) -> _Scope:

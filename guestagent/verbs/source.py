@@ -40,7 +40,7 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
         from guestagent.sources.remote import read_answer
 
         return Opened(read_answer(root))
-    named = options.source or _named_at_boot()
+    named = _name(options)
     if named.startswith(("http://", "https://")):
         return _ask(named, options, settings, root=root, before=before)
     if named:
@@ -59,8 +59,16 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
     return opened._replace(problems=(*found.problems, *opened.problems))
 
 
-def _named_at_boot() -> str:
-    """Return the source that the kernel command line names, or an empty string."""
+def is_named(options: Options) -> bool:
+    """Tell whether somebody chose the path that is the source, and no search has found it."""
+    name = _name(options)
+    return bool(name) and not name.startswith(("http://", "https://"))
+
+
+def _name(options: Options) -> str:
+    """Return the source that the command line or the kernel's names, or an empty string."""
+    if options.source:
+        return options.source
     from guestagent.system.machine import kernel_argument
 
     return kernel_argument(defs.SOURCE_ARGUMENT) or ""

@@ -294,6 +294,10 @@ class Machine:
         self.lab, self.tree = lab, tree
         (tree / "etc/guestagent").mkdir()
         (tree / "etc/guestagent/guestagent.toml").write_text(settings)
+        # The machine's own /root is seen inside, because the interpreter may be below it.
+        passwd = tree / "etc/passwd"
+        passwd.write_text(passwd.read_text().replace(":/root:", ":/home/root:"))
+        (tree / "home/root").mkdir(mode=0o700, parents=True)
         shutil.copy("/etc/ld.so.cache", tree / "etc/ld.so.cache")  # how pyudev finds its library
         for name in ("etc", "home", "run", "var/lib"):
             (tree / name).mkdir(parents=True, exist_ok=True)

@@ -295,6 +295,20 @@ def test_C7_a_first_boot_does_without_a_document_that_fails_for_good(
     assert {KEY, OTHER} <= set(scene.text(KEYS).splitlines())
 
 
+def test_C7_a_first_boot_that_could_not_read_all_is_completed_once(scene: Scene) -> None:
+    """What it could not read may ask for anything; after that the limits of later boots hold."""
+    text = f"{CONFIG}write_files: [{{path: /etc/new, content: x}}]\n"
+    tree = documents_and({USER: text})
+    scene.service.say({"documents": tree, "steps": {USER: [FORBIDDEN]}})
+    assert scene.boot() == [0, 0, defs.EXIT_ERRORS]
+    scene.service.say({"documents": tree})
+    assert scene.boot() == [0, 0, 0]
+    assert scene.text("/etc/new") == "x"
+    scene.say({USER: text.replace("/etc/new", "/etc/later")})
+    assert scene.boot() == [0, 0, 0]
+    assert not scene.machine.path("/etc/later").exists()
+
+
 def test_C7_a_first_boot_without_network_data_keeps_its_leases(scene: Scene) -> None:
     scene.service.say({"steps": {NETWORK: [FORBIDDEN]}})
     assert scene.boot() == [0, 0, defs.EXIT_ERRORS]
@@ -321,4 +335,144 @@ def test_C7_a_known_instance_keeps_what_a_document_gave_that_fails_now(
     assert _told(scene)[0][1].startswith("HTTP status 500; ")
     scene.service.say({"documents": tree})
     assert scene.boot() == [0, 0, 0]
+    assert rig.differences(before, scene.snapshot()) == set()
+
+
+# What somebody who answers in place of the service would like to have, in every document.
+_EVIL = f"""\
+#cloud-config
+fqdn: evil.example.org
+ssh_authorized_keys: ['{OTHER}']
+disable_root: false
+ssh_pwauth: true
+users: [default, {{name: evil, ssh_authorized_keys: ['{OTHER}']}}]
+chpasswd: {{users: [{{name: debian, password: evil, type: text}}]}}
+write_files:
+- {{path: /etc/evil, content: x}}
+- {{path: /etc/netplan/90-guestagent.yaml, content: x}}
+manage_resolv_conf: true
+resolv_conf: {{nameservers: [192.0.2.66]}}
+timezone: Asia/Tokyo
+bootcmd: [touch /evil]
+runcmd: [touch /evil]
+"""
+
+
+def _evil() -> dict[str, str | None]:
+    """Documents that ask for everything, also in the places of access."""
+    listed = [{"path": "/etc/evil.conf", "content_path": "/content/0000"}]
+    meta = {**documents.meta_data(hostname="late"), "admin_pass": "evil", "files": listed}
+    return {
+        META: json.dumps({**meta, "public_keys": {"a": KEY, "b": OTHER}}),
+        NETWORK: json.dumps(documents.network_data("192.0.2.77")),
+        USER: _EVIL,
+        VENDOR2: json.dumps({"cloud-init": "#!/bin/sh\ntouch /evil\n"}),
+        "/openstack/content/0000": "evil\n",
+    }
+
+
+_ACCESS = {"/etc/hostname", "/etc/hosts", KEYS, NIC}
+
+
+def _changed(before: dict[str, rig.Entry], scene: Scene) -> set[str]:
+    """The files that differ from those before, without the folders that they are in."""
+    names = rig.differences(before, scene.snapshot())
+    return {name for name in names if not scene.machine.path(name).is_dir()}
+
+
+def _late(scene: Scene) -> list[str]:
+    """The scripts that wait for a stage."""
+    return sorted(path.name for path in scene.machine.path(defs.STATE_DIR).glob("*/*"))
+
+
+def test_C1_a_later_boot_changes_access_alone(configured: Scene) -> None:
+    before, scripts = configured.snapshot(), _late(configured)
+    configured.say(_evil())
+    for _ in range(2):  # nothing is open to who asks twice, either
+        assert configured.boot() == [0, 0, 0], configured.runs
+        assert _changed(before, configured) <= _ACCESS
+        assert _late(configured) == scripts
+        assert configured.text("/etc/hostname") == "evil\n"
+        assert OTHER in configured.text(KEYS)
+        assert "192.0.2.77/24" in configured.text(NIC)
+        problems = configured.machine.report()["problems"]
+        told = {item["key"].partition(" ")[0] for item in problems}
+        assert {"files[0]", "write_files[0]", "runcmd", "users[1].name"} <= told
+        assert {item["severity"] for item in problems} == {"warning"}
+        configured.machine.path("/etc/group").touch()
+
+
+def test_C1_a_later_boot_changes_everything_only_by_setting(configured: Scene) -> None:
+    text = "#cloud-config\nwrite_files: [{path: /etc/new, content: x}]\n"
+    said = _evil()
+    meta = json.loads(said[META] or "")
+    del meta["admin_pass"]  # no PAM here
+    configured.say({**said, META: json.dumps(meta), USER: text})
+    assert configured.boot() == [0, 0, 0], configured.runs[-1].err
+    assert not configured.machine.path("/etc/new").exists()
+    settings = "[drive]\nwait = 0\n[metadata]\nrefresh = 'full'\n"
+    configured.machine.path(defs.SETTINGS_FILE).write_text(settings)
+    assert configured.boot() == [0, 0, 0], configured.runs[-1].err
+    assert (configured.text("/etc/new"), configured.text("/etc/evil.conf")) == ("x", "evil\n")
+
+
+def test_C1_a_boot_with_an_error_opens_nothing(configured: Scene) -> None:
+    before = configured.snapshot()
+    bad = {**_evil(), USER: _EVIL.replace("Asia/Tokyo", "[1]")}
+    configured.service.say({"documents": documents_and(bad), "steps": {VENDOR2: [FORBIDDEN]}})
+    assert configured.boot()[-1] == defs.EXIT_ERRORS
+    configured.say(_evil())
+    configured.boot()
+    assert _changed(before, configured) <= _ACCESS
+
+
+def test_C1_what_a_first_boot_wrote_stays(scene: Scene) -> None:
+    """Documents that no longer ask for it take nothing away but keys."""
+    listed = [{"path": "/etc/app.conf", "content_path": "/content/0000"}]
+    meta = json.dumps({**documents.meta_data(), "files": listed})
+    text = "ssh_pwauth: false\nwrite_files: [{path: /etc/x, content: x}]\nruncmd: [echo a]\n"
+    first = {META: meta, "/openstack/content/0000": "a = 1\n", USER: f"{CONFIG}{text}"}
+    scene.say(dict(first))
+    assert scene.boot() == [0, 0, 0], scene.runs
+    scripts = _late(scene)
+    before = scene.snapshot()
+    scene.say({USER: f"#cloud-config\nssh_authorized_keys: ['{KEY}']\n"})
+    assert scene.boot() == [0, 0, 0], scene.runs
+    assert (_changed(before, scene), _late(scene)) == ({KEYS}, scripts)
+    assert "50-instance-runcmd" in scripts
+    assert OTHER not in scene.text(KEYS)
+
+
+def test_C1_another_ec2_instance_on_the_same_machine_is_no_first_boot(
+    machine: Machine, lab: Lab
+) -> None:
+    uuid = "ec2b1c2d-6f0d-4d3e-9a57-3f1f5e9b7a10"
+    lab.space.dmi(product_name="t3", sys_vendor="Amazon EC2", product_uuid=uuid)
+    scene = Scene(machine, lab.serve(lab.link(), {"documents": documents.ec2(), "imds": {}}))
+    assert scene.boot() == [0, 0, 0], scene.runs
+    assert scene.machine.report()["first_boot"]
+    before = scene.snapshot()
+    other = {path: text.replace(documents.EC2_ID, "i-66") for path, text in documents.ec2().items()}
+    scene.service.say({"documents": other, "imds": {}})
+    assert scene.boot() == [0, 0, defs.EXIT_WRONG_SOURCE]
+    assert "for another instance" in scene.runs[-1].err
+    assert rig.differences(before, scene.snapshot()) == set()
+    # On another machine, where the disk was copied to, it is one.
+    lab.space.dmi(product_uuid=uuid.replace("b1", "a1"))
+    assert scene.boot() == [0, 0, 0], scene.runs
+    assert scene.machine.report()["first_boot"]
+
+
+def test_C1_an_answer_that_names_no_instance_is_not_for_the_known_one(
+    machine: Machine, lab: Lab
+) -> None:
+    lab.space.dmi(product_name="KVM")
+    lab.space.put("cmdline", "guestagent.cloud=openstack\n")
+    scene = Scene(machine, lab.serve(lab.link()))
+    assert scene.boot() == [0, 0, 0], scene.runs
+    before = scene.snapshot()
+    meta = documents.meta_data(hostname="evil")
+    del meta["uuid"]
+    scene.say({META: json.dumps(meta)})
+    assert scene.boot() == [0, 0, defs.EXIT_WRONG_SOURCE]
     assert rig.differences(before, scene.snapshot()) == set()

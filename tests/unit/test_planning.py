@@ -18,6 +18,8 @@ from guestagent.parse import layouts
 from guestagent.plan.difference import Plan
 from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.settings import Settings
+from guestagent.sources.bundle import Bundle
+from guestagent.sources.documents import Documents
 from guestagent.sources.path import open_path
 from guestagent.system import machine
 from guestagent.system.digest import digest
@@ -161,11 +163,11 @@ def test_D4_the_drive_of_another_instance_is_not_applied_to_this_machine(
     root.live = True
     if uuid == "i-1" and configured:
         with pytest.raises(WrongSource) as caught:
-            of_this_instance(before, said, root)
+            of_this_instance(before, said, root, named=True)
         assert caught.value.status == 6
         return
     expected = State(record=before.record) if configured else before
-    assert of_this_instance(before, said, root) == expected
+    assert of_this_instance(before, said, root, named=True) == expected
 
 
 def test_a_file_that_an_administrator_changed_stays(root: Root) -> None:
@@ -199,3 +201,70 @@ def test_a_network_that_nobody_confirmed_is_not_tried_again(root: Root, confirme
         assert [getattr(change, "path", "") for change in plan.changes] == ["/etc/hostname"]
         assert plan.kept == ("the network (this change was not confirmed)",)
         assert plan.record.items() >= record.items()
+
+
+DRIVE = {"meta": b"{}"}
+
+
+def _nameless(documents: dict[str, bytes], service: str = "") -> Said:
+    """What a source says that does not say for which instance it is."""
+    bundle = Bundle("config drive /dev/vdb", Documents(documents), service)
+    bundle.get("meta", 100)
+    return Said(bundle, DATA, ())
+
+
+def _configured(instance: str = "i-1") -> State:
+    """The state after a run from ``DRIVE``, with no tree."""
+    state = State(configured=True, instance_id=instance, salt="0f", seen=("meta",))
+    source = _nameless(DRIVE).bundle.fingerprint(("meta",), b"\x0f")
+    return state._replace(fingerprint=f"0 {source} x")
+
+
+@pytest.mark.parametrize("instance", ["i-1", ""])
+@pytest.mark.parametrize("service", ["", "http://192.0.2.1"])
+def test_A1_a_source_without_a_uuid_changes_nothing_of_a_configured_machine(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, instance: str, service: str
+) -> None:
+    monkeypatch.setattr(machine, "product_uuid", lambda: "")
+    said, root = _nameless({"meta": b"[]"}, service), Root(str(tree))
+    root.live = True
+    for before in (_configured(instance), _configured(instance)._replace(fingerprint="")):
+        with pytest.raises(WrongSource) as caught:
+            of_this_instance(before, said, root, named=False)
+        assert caught.value.status == 6
+    assert of_this_instance(State(), said, root, named=False) == State()
+    # Who names it answers for it.
+    assert of_this_instance(before, said, root, named=True) == before
+
+
+def test_A1_a_drive_without_a_uuid_that_was_applied_is_still_the_machines(tree: Path) -> None:
+    before, root = _configured(""), Root(str(tree))
+    root.live = True
+    assert of_this_instance(before, _nameless(DRIVE), root, named=False) == before
+
+
+@pytest.mark.parametrize(
+    ("own", "told", "service", "refused"),
+    [
+        ("hw-1", "i-2", "", True),  # a volume that somebody attached
+        ("hw-1", "i-2", "http://192.0.2.1", True),
+        ("hw-1", "hw-1", "", False),  # the hypervisor's, where a service was asked before
+        ("hw-1", "hw-1", "http://192.0.2.1", True),
+        ("hw-2", "i-2", "", False),  # a copy of the disk
+        ("", "i-2", "", False),
+    ],
+)
+def test_A1_another_instance_on_the_machine_that_was_configured(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, own: str, told: str, service: str, refused: bool
+) -> None:
+    """Its UUID need not be that of its instance (Ironic, EC2)."""
+    monkeypatch.setattr(machine, "product_uuid", lambda: own)
+    said = _nameless(DRIVE, service)
+    said = said._replace(data=DATA._replace(instance_id=TEXT._replace(value=told)))
+    before, root = _configured()._replace(machine="hw-1"), Root(str(tree))
+    root.live = True
+    if refused:
+        with pytest.raises(WrongSource):
+            of_this_instance(before, said, root, named=True)
+    else:
+        assert of_this_instance(before, said, root, named=True) == State(record=before.record)

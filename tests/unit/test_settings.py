@@ -91,6 +91,7 @@ service = "ec2"
 urls = ["http://192.0.2.1"]
 wait = 6
 imds_v1 = true
+refresh = "full"
 link_local_ipv4 = true
 [scripts]
 early_limit = 7
@@ -134,6 +135,7 @@ def test_all_settings_are_read(files: Files) -> None:
         metadata_urls=("http://192.0.2.1",),
         metadata_wait=6.0,
         metadata_imds_v1=True,
+        metadata_refresh="full",
         metadata_link_local_ipv4=True,
         scripts_early_limit=7.0,
         scripts_late_limit=8.5,
