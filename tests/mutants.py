@@ -409,7 +409,7 @@ MUTANTS = (
         "verbs/planning.py",
         "known = before.configured and not before.unfinished",
         "known = before.configured",
-        ("service/test_boot.py::test_C7_a_first_boot_does_without_a_document_that_fails_for_good",),
+        ("service/test_boot.py::test_C7_a_first_boot_that_could_not_read_all_is_completed_once",),
     ),
     Mutant(
         "what a first boot over HTTP wrote stays when the service forgets it",
@@ -476,9 +476,64 @@ MUTANTS = (
     Mutant(
         "of two drives the one with this machine's uuid is used",
         "sources/find.py",
-        "for instance in (product_uuid(), known):",
-        "for instance in (known,):",
-        ("unit/test_find.py::TestTwoDrives",),
+        "if own and identify(bundle) == own:",
+        "if False:",
+        ("unit/test_find.py::test_A1_the_machines_uuid_tells_drives_apart",),
+    ),
+    Mutant(
+        "of two drives that differ, and that the uuid does not tell apart, none is used",
+        "sources/find.py",
+        "if other.seen != first.seen:",
+        "if False:",
+        ("unit/test_find.py::test_A1_without_a_uuid_nothing_else_tells_them_apart",),
+    ),
+    Mutant(
+        "two drives are compared in all that they say",
+        "sources/find.py",
+        "        read(other)\n",
+        "",
+        ("unit/test_find.py::test_A1_the_machines_uuid_tells_drives_apart",),
+    ),
+    Mutant(
+        "a broken drive does not spoil the machine's own",
+        "sources/find.py",
+        "if broken and not mine:",
+        "if broken:",
+        ("unit/test_find.py::test_A1_the_machines_uuid_tells_drives_apart",),
+    ),
+    Mutant(
+        "a broken drive that may be the machine's own is not passed over",
+        "sources/find.py",
+        "if broken and not mine:",
+        "if broken and not bundles:",
+        ("unit/test_find.py::test_A1_the_machines_uuid_tells_drives_apart",),
+    ),
+    Mutant(
+        "a drive without a uuid changes nothing of a configured machine",
+        "verbs/new_instance.py",
+        "if not told and root.live and not named",
+        "if False",
+        (
+            "unit/test_planning.py::"
+            "test_A1_a_source_without_a_uuid_changes_nothing_of_a_configured_machine",
+        ),
+    ),
+    Mutant(
+        "a drive without a uuid that was applied is still the machine's",
+        "verbs/new_instance.py",
+        " and not is_same_source(before, said.bundle):",
+        ":",
+        (
+            "unit/test_planning.py::"
+            "test_A1_a_drive_without_a_uuid_that_was_applied_is_still_the_machines",
+        ),
+    ),
+    Mutant(
+        "a volume for another instance is not applied on the machine that was configured",
+        "verbs/new_instance.py",
+        "in (before.instance_id, before.machine)",
+        "== before.instance_id",
+        ("unit/test_planning.py::test_A1_another_instance_on_the_machine_that_was_configured",),
     ),
     Mutant(
         "a machine whose drive is missing does not ask the network",

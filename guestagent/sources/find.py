@@ -10,7 +10,7 @@ import os
 import time
 
 from guestagent import defs
-from guestagent.errors import NoPermission, Origin, SourceBroken
+from guestagent.errors import NoPermission, Origin, SourceBroken, WrongSource
 from guestagent.record import NamedTuple
 from guestagent.sources.path import marked_file_system, open_device
 from guestagent.system.machine import dmi, product_uuid, read_text
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from guestagent.sources.bundle import Bundle
 
     Identify = Callable[[Bundle], str | None]
+    Read = Callable[[Bundle], object]
 
 _CDROM = "5"  # the peripheral device type of CD and DVD drives in SCSI
+_DIFFER = "two config drives differ, and the machine's UUID does not tell which one is its own"
+_DIFFER_DO = "not applied; detach one, or name one on the kernel command line: guestagent.source="
 # Block devices that never are a drive of the hypervisor.
 _VIRTUAL = ("loop", "ram", "zram", "dm-", "md")
 
@@ -32,27 +35,27 @@ _VIRTUAL = ("loop", "ram", "zram", "dm-", "md")
 class Search(NamedTuple):
     """What a search starts from: ``wait`` is how many seconds it may wait for a drive.
 
-    ``known`` is the ID of the instance configured last, ``expected`` says that it had a drive.
-    ``has_service`` tells whether a metadata service will be asked if there is no drive.
+    ``expected`` says that the instance configured last had a drive.  ``has_service`` tells whether
+    a metadata service will be asked if there is no drive.
     """
 
     wait: float
-    known: str | None
     expected: bool
     has_service: Callable[[], bool] = lambda: False
 
 
-def find_drive(search: Search, identify: Identify, problems: Problems) -> Bundle | None:
+def find_drive(search: Search, identify: Identify, read: Read, problems: Problems) -> Bundle | None:
     """Find the config drive and open it; return None if there is none.
 
-    ``identify`` returns the instance ID of a source.  Raises SourceBroken, NoPermission.
+    If there are several, ``identify`` returns the instance ID of one, and ``read`` has a bundle
+    read all that a run would.  Raises SourceBroken, NoPermission, WrongSource.
     """
     devices = _find_devices(search)
     if not devices:
         return None
     if len(devices) == 1:
         return open_device(devices[0])
-    return _choose(devices, search.known, identify, problems)
+    return _choose(devices, identify, read, problems=problems)
 
 
 def _find_devices(search: Search) -> list[str]:
@@ -168,20 +171,50 @@ def _load_cdrom_driver() -> None:
             return
 
 
-def _choose(
-    devices: list[str], known: str | None, identify: Identify, problems: Problems
-) -> Bundle:
-    """Return the drive of this machine's UUID, else that of the known instance, else the first."""
-    bundles = [open_device(device) for device in devices]
-    ids = [identify(bundle) for bundle in bundles]
-    chosen = bundles[0]
-    for instance in (product_uuid(), known):
-        if instance and instance in ids:
-            chosen = bundles[ids.index(instance)]
-            break
+def _choose(devices: list[str], identify: Identify, read: Read, problems: Problems) -> Bundle:
+    """Return the drive of this machine, and name the others in warnings.
+
+    The one with the machine's UUID is it, in whatever state the others are.  Where the UUID tells
+    none apart, they must all say the same.  Raises WrongSource if they do not, and SourceBroken if
+    one that may be the machine's own cannot be read.
+    """
+    bundles: list[Bundle] = []
+    mine: list[Bundle] = []
+    broken: list[tuple[str, SourceBroken]] = []
+    own = product_uuid()
+    for device in devices:
+        try:
+            bundle = open_device(device)
+            bundles.append(bundle)
+            if own and identify(bundle) == own:
+                mine.append(bundle)
+        except SourceBroken as error:
+            broken.append((device, error))
+    if broken and not mine:
+        raise broken[0][1]
+    chosen = _only_one(mine or bundles, read)
+    for device, problem in broken:
+        reason = f"{problem}; not used, because {chosen.label} has the machine's UUID"
+        problems.warn(Origin(f"config drive {device}", "", ""), reason)
     for bundle in bundles:
         if bundle is not chosen:
             reason = f"also has the label of a config drive; not used, because {chosen.label} is"
             problems.warn(Origin(bundle.label, "", ""), reason)
             bundle.close()
     return chosen
+
+
+def _only_one(bundles: list[Bundle], read: Read) -> Bundle:
+    """Return the first of several drives, if all of them say the same: one may have two devices.
+
+    Raises WrongSource, SourceBroken.
+    """
+    first, *others = bundles
+    if others:
+        read(first)
+    for other in others:
+        read(other)
+        if other.seen != first.seen:
+            both = f"{first.label} and {other.label}"
+            raise WrongSource(f"{_DIFFER}: {both}; {_DIFFER_DO}")
+    return first

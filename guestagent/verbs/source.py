@@ -84,12 +84,11 @@ def _find_drive(options: Options, settings: Settings, before: State) -> Opened:
         wait = settings.drive_wait
     search = Search(
         wait=wait,
-        known=before.instance_id,
         expected=before.drive,
         has_service=lambda: _has_service(settings, before),
     )
     problems = Problems()
-    bundle = find_drive(search, _instance_of, problems)
+    bundle = find_drive(search, _instance_of, _read_all, problems)
     return Opened(bundle, tuple(problems.problems))
 
 
@@ -113,6 +112,12 @@ def _instance_of(bundle: Bundle) -> str | None:
     from guestagent.parse.layouts import read_instance_id
 
     return read_instance_id(bundle)
+
+
+def _read_all(bundle: Bundle) -> None:
+    from guestagent.parse.layouts import parse
+
+    parse(bundle, Problems())
 
 
 def _ask(url: str, options: Options, settings: Settings, *, root: Root, before: State) -> Opened:

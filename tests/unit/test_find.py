@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.errors import Problems
+from guestagent.errors import Problems, SourceBroken, WrongSource
 from guestagent.sources import find
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.directory import open_directory
 
-NOTHING = find.Search(0.0, None, False)
+NOTHING = find.Search(0.0, expected=False)
 
 
 class Machine:
@@ -25,6 +25,7 @@ class Machine:
         self.top = top
         self.waits: list[float] = []
         self.found_by_udev: list[str] = []
+        self.broken: set[str] = set()
 
     def put(self, name: str, text: str) -> None:
         path = self.top / name
@@ -49,7 +50,7 @@ class Machine:
     def find(self, search: find.Search = NOTHING) -> tuple[str, list[str]]:
         """The label of what is found, and the warnings."""
         problems = Problems()
-        bundle = find.find_drive(search, identify, problems)
+        bundle = find.find_drive(search, identify, read, problems)
         label = bundle.label if bundle else ""
         return label, [problem.source for problem in problems.problems]
 
@@ -57,6 +58,11 @@ class Machine:
 def identify(bundle: Bundle) -> str | None:
     content = bundle.get("id", 100)
     return content.decode() if content else None
+
+
+def read(bundle: Bundle) -> None:
+    bundle.get("id", 100)
+    bundle.get("more", 100)
 
 
 @pytest.fixture
@@ -82,7 +88,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     udev.wait_for_drive = wait  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "guestagent.sources.udev", udev)
     monkeypatch.setattr("guestagent.sources.udev", udev, raising=False)
-    monkeypatch.setattr(find, "open_device", lambda device: Bundle(device, open_directory(device)))
+
+    def open_device(device: str) -> Bundle:
+        if device in made.broken:
+            raise SourceBroken(f"{device}: input/output error")
+        return Bundle(device, open_directory(device))
+
+    monkeypatch.setattr(find, "open_device", open_device)
     return made
 
 
@@ -105,7 +117,8 @@ def test_a_link_that_two_devices_claim_is_not_trusted(machine: Machine) -> None:
     one, two = machine.drive("vdb", "a", "config-2"), machine.drive("vdc", "b")
     machine.claims("config-2", "b254:16", "b254:32")
     machine.found_by_udev = [one, two]
-    assert machine.find() == (one, [two])
+    machine.put("dmi/product_uuid", "B\n")
+    assert machine.find() == (two, [one])
 
 
 def test_without_udevs_claims_its_database_is_asked(machine: Machine) -> None:
@@ -175,21 +188,81 @@ def test_a_device_udev_has_not_seen_yet_is_waited_for_shortly(machine: Machine) 
     assert machine.waits == [defs.UDEV_WAIT]
 
 
-class TestTwoDrives:
-    """One deterministic choice; the other is named."""
+# Drives by their IDs, in the order of their names, and what becomes of them: the number of the one
+# that is used, "differ" or "broken".  The machine's UUID is "own"; "!" begins a drive that cannot
+# be read, and what follows a "+" is another document than its ID.
+TWO = [
+    (["own", "x"], 0),
+    (["x", "own"], 1),
+    (["x", "y", "own"], 2),
+    (["x", "own", "y"], 1),
+    (["", "own"], 1),
+    (["own", "!own"], 0),
+    (["!x", "own"], 1),
+    (["!x", "!y", "own"], 2),
+    (["own", "own"], 0),
+    (["x", "own", "own"], 1),
+    (["own+a", "own+a"], 0),
+    (["own", "own+a"], "differ"),
+    (["own+a", "own+b"], "differ"),
+    (["x", "x"], 0),
+    (["x+a", "x+a"], 0),
+    (["x", "y"], "differ"),
+    (["x", "x+a"], "differ"),
+    (["x", "x", "y"], "differ"),
+    (["", ""], 0),
+    (["", "x"], "differ"),
+    (["!x", "y"], "broken"),
+    (["x", "!own"], "broken"),
+    (["!x", "!y"], "broken"),
+]
 
-    @pytest.fixture
-    def two(self, machine: Machine) -> list[str]:
-        machine.put("dmi/product_name", "OpenStack Nova\n")
-        machine.found_by_udev = [machine.drive("vdb", "aaa"), machine.drive("vdc", "bbb")]
-        return machine.found_by_udev
 
-    def test_the_machines_uuid_decides(self, machine: Machine, two: list[str]) -> None:
-        machine.put("dmi/product_uuid", "BBB\n")
-        assert machine.find(NOTHING._replace(known="aaa")) == (two[1], [two[0]])
+def _attach(machine: Machine, drives: list[str]) -> list[str]:
+    """Attach drives, as udev finds them; returns their devices."""
+    machine.put("dmi/product_name", "OpenStack Nova\n")
+    for number, text in enumerate(drives):
+        uuid, _, more = text.removeprefix("!").partition("+")
+        device = machine.drive(f"vd{number}", uuid)
+        if more:
+            machine.put(f"dev/vd{number}/more", more)
+        if text.startswith("!"):
+            machine.broken.add(device)
+        machine.found_by_udev.append(device)
+    return machine.found_by_udev
 
-    def test_else_the_known_instance(self, machine: Machine, two: list[str]) -> None:
-        assert machine.find(NOTHING._replace(known="bbb")) == (two[1], [two[0]])
 
-    def test_else_the_first_by_name(self, machine: Machine, two: list[str]) -> None:
-        assert machine.find(NOTHING._replace(known="ccc")) == (two[0], [two[1]])
+@pytest.mark.parametrize(("drives", "outcome"), TWO)
+def test_A1_the_machines_uuid_tells_drives_apart(
+    machine: Machine, drives: list[str], outcome: int | str
+) -> None:
+    devices = _attach(machine, drives)
+    machine.put("dmi/product_uuid", "OWN\n")
+    if isinstance(outcome, int):
+        label, warned = machine.find()
+        assert label == devices[outcome]
+        others = {
+            f"config drive {device}" if device in machine.broken else device for device in devices
+        }
+        assert set(warned) == others - {label}
+        return
+    error = WrongSource if outcome == "differ" else SourceBroken
+    with pytest.raises(error) as caught:
+        machine.find()
+    assert caught.value.status == (6 if outcome == "differ" else 3)
+    if outcome == "differ":
+        assert sum(device in str(caught.value) for device in devices) == 2
+
+
+@pytest.mark.parametrize(
+    ("drives", "outcome"), [row for row in TWO if "own" not in "".join(row[0])]
+)
+def test_A1_without_a_uuid_nothing_else_tells_them_apart(
+    machine: Machine, drives: list[str], outcome: int | str
+) -> None:
+    devices = _attach(machine, drives)
+    if isinstance(outcome, int):
+        assert machine.find()[0] == devices[outcome]
+    else:
+        with pytest.raises((WrongSource, SourceBroken)):
+            machine.find()

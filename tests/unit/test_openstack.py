@@ -280,7 +280,7 @@ def test_legacy_network_config_is_read(made: Drive) -> None:
 def test_D4_a_missing_uuid_is_told_and_the_rest_is_read(made: Drive) -> None:
     data, problems = made.meta(uuid=None).parse()
     assert data.instance_id is None
-    assert [(problem.key, "same instance" in problem.reason) for problem in problems] == [
+    assert [(problem.key, "is missing" in problem.reason) for problem in problems] == [
         ("uuid", True)
     ]
     assert data.hostname is not None
