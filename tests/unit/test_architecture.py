@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 
 import pytest
@@ -326,3 +327,14 @@ def test_a_renderer_checks_the_model_and_has_one_importer(stack: str) -> None:
     assert {"guestagent.stacks.check", "guestagent.stacks.rendered"} <= imports(renderer)
     importers = {name for name in TREES if renderer in imports(name)}
     assert {name for name in importers if not name.startswith(f"{stack}.")} == {"guestagent.stacks"}
+
+
+@pytest.mark.parametrize("document", ["SECURITY.md", "docs/reachable.md"])
+def test_every_test_that_a_promise_names_exists(document: str) -> None:
+    named = re.findall(r"`(test_\w+)(…?)`", (rig.REPOSITORY / document).read_text())
+    files = [path.read_text() for path in (rig.REPOSITORY / "tests").rglob("test_*.py")]
+    found = set(re.findall(r"def (test_\w+)\(", "\n".join(files)))
+    whole = {name for name, more in named if not more}
+    begun = {name for name, more in named if more}
+    assert whole - found == set()
+    assert {name for name in begun if not any(each.startswith(name) for each in found)} == set()
