@@ -398,6 +398,13 @@ MUTANTS = (
         ("service/test_boot.py::test_C1_a_later_boot_changes_access_alone",),
     ),
     Mutant(
+        "a later boot over HTTP writes keys into the homes of accounts alone",
+        "desired/__init__.py",
+        "return [item for item in blocks if item.path == paths.get(item.user)]",
+        "return list(blocks)",
+        ("unit/test_planning.py::test_C1_keys_go_to_homes_of_accounts_that_exist",),
+    ),
+    Mutant(
         "an error at a later boot over HTTP opens nothing",
         "verbs/change.py",
         "undone and (before.unfinished or not before.configured)",

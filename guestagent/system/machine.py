@@ -9,6 +9,9 @@ import os
 
 from guestagent import defs
 
+# The UUID of every board whose maker did not set one in AMI's firmware.
+_PLACEHOLDER = "03000200-0400-0500-0006-000700080009"
+
 
 def read_text(path: str) -> str:
     """Return the text of a small file of the kernel, stripped; empty if it cannot be read."""
@@ -29,7 +32,8 @@ def product_uuid() -> str:
 
     This is not the ID of machine-id(5), which the installed system makes for itself.
     """
-    return dmi("product_uuid").lower()
+    found = dmi("product_uuid").lower()
+    return "" if found == _PLACEHOLDER else found
 
 
 def kernel_argument(start: str) -> str | None:

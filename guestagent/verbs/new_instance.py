@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guestagent import defs
 from guestagent.errors import WrongSource
 from guestagent.memory.state import State, is_same_source
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from guestagent.system.root import Root
     from guestagent.verbs.planning import Said
 
+_ANOTHER = (
+    "the source is for another instance than this machine, which is configured; not applied (if it "
+    f"is a new instance all the same, remove {defs.STATE_FILE})"
+)
 _NAMELESS = (
     "the source does not say which instance it is for, and this machine is configured; not applied "
     "(to apply it all the same, name it: guestagent apply --source)"
@@ -35,7 +40,7 @@ def of_this_instance(before: State, said: Said, root: Root, *, named: bool) -> S
     if not told or not known or told == known:
         return before
     if root.live and _is_same_machine(before) and not _is_of_the_hypervisor(told, said):
-        raise WrongSource("the source is for another instance than this machine; not applied")
+        raise WrongSource(_ANOTHER)
     return State(record=before.record)
 
 

@@ -57,3 +57,18 @@ def test_other_words_do_not_switch_off(files: Files, text: str) -> None:
 def test_a_file_switches_off(files: Files) -> None:
     files.put("disabled", "")
     assert defs.OFF_SWITCH in machine.why_disabled()
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("0C1A9B2E-6F0D-4D3E-9A57-3F1F5E9B7A10\n", "0c1a9b2e-6f0d-4d3e-9a57-3f1f5e9b7a10"),
+        ("03000200-0400-0500-0006-000700080009\n", ""),
+    ],
+)
+def test_A1_a_uuid_that_many_boards_have_is_none(
+    files: Files, monkeypatch: pytest.MonkeyPatch, said: str, wanted: str
+) -> None:
+    monkeypatch.setattr(defs, "DMI_DIR", str(files.top))
+    files.put("product_uuid", said)
+    assert machine.product_uuid() == wanted

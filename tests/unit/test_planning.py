@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,14 +10,17 @@ import pytest
 from network_samples import ORIGIN, bond, interface, member, network
 
 from guestagent import defs
+from guestagent.desired import _keys as desired_keys
 from guestagent.errors import Origin, Problem, WrongSource
 from guestagent.facts import keycheck
 from guestagent.memory.applied import network_digest
 from guestagent.memory.state import State
-from guestagent.model import InstanceData, Network, Text
+from guestagent.model import Account, InstanceData, Network, Text
 from guestagent.parse import layouts
 from guestagent.plan.difference import Plan
+from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.remove import RemoveFile
+from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.documents import Documents
@@ -268,3 +272,21 @@ def test_A1_another_instance_on_the_machine_that_was_configured(
             of_this_instance(before, said, root, named=True)
     else:
         assert of_this_instance(before, said, root, named=True) == State(record=before.record)
+
+
+@pytest.mark.parametrize(
+    ("user", "path", "may"),
+    [
+        ("debian", "/home/debian/.ssh/authorized_keys", True),
+        ("debian", "/root/.ssh/authorized_keys", False),
+        ("nobody-else", "/home/nobody-else/.ssh/authorized_keys", False),
+    ],
+)
+def test_C1_keys_go_to_homes_of_accounts_that_exist(user: str, path: str, may: bool) -> None:
+    """User data may describe an account that was cut short, and name any directory as its home."""
+    accounts = (Account("debian", 1000, 1000, "/home/debian"),)
+    facts = types.SimpleNamespace(accounts=accounts)
+    ask = Ask(DATA, facts, SETTINGS)  # type: ignore[arg-type]
+    logins = Wanted()
+    logins.want(Block("block", path, ("x",), style="block", user=user, mode=0o600, why=ORIGIN))
+    assert bool(desired_keys(ask, logins)) == may
