@@ -354,8 +354,8 @@ MUTANTS = (
     Mutant(
         "another instance's id is a first boot",
         "verbs/new_instance.py",
-        'not applied")\n    return State(record=before.record)',
-        'not applied")\n    return before',
+        "    return State(record=before.record)",
+        "    return before",
         ("unit/test_cli.py::test_D4_a_new_instance_runs_first_boot_again",),
     ),
     Mutant(
@@ -442,8 +442,8 @@ MUTANTS = (
     Mutant(
         "the drive of another instance is not applied to this machine",
         "verbs/new_instance.py",
-        "if product_uuid() == known:",
-        "if False:",
+        "if root.live and _is_same_machine(before) and",
+        "if False and",
         (
             "unit/test_planning.py"
             "::test_D4_the_drive_of_another_instance_is_not_applied_to_this_machine",
@@ -459,8 +459,8 @@ MUTANTS = (
     Mutant(
         "another version of guestagent plans again",
         "memory/state.py",
-        """return f"{VERSION} {source} """,
-        """return f"{source} """,
+        """return f"{VERSION} {_source(run, bundle)} {tree}\"""",
+        """return f"0 {_source(run, bundle)} {tree}\"""",
         ("unit/test_state.py::test_another_version_of_guestagent_finds_something_to_do",),
     ),
     Mutant(
