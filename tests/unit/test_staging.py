@@ -155,9 +155,14 @@ def test_more_files_than_a_process_may_open_at_first(root: Root, guest: Path) ->
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(privsep, "_too_slow", set())
     monkeypatch.setattr(defs, "CHILD_TIMEOUT", 0.3)
+    yield
+    # One that is left where the test fails would keep the pipes of the tests open.
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+        os.waitpid(int(pid), 0)
 
 
 def stop() -> None:
