@@ -108,6 +108,10 @@ def _run(options: Options) -> int:
             from guestagent.verbs import fetch
 
             return fetch.run(options)
+        case "make-host-keys":
+            from guestagent.verbs import make_host_keys
+
+            return make_host_keys.run(options)
         case "network":
             from guestagent.verbs import network
 

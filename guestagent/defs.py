@@ -17,6 +17,9 @@ STAGING_FILE_OF_RUN = "/run/guestagent/staging.json"  # where the other cannot b
 NOTE_FILE = "/var/lib/guestagent/commit.json"
 ROLLBACK_FILE = "/var/lib/guestagent/rollback.json"
 HOST_KEYS_WORK = "/var/lib/guestagent/hostkeys"  # where new keys are made
+# The types of keys that are left to HOST_KEYS_UNIT, and where it makes them.
+HOST_KEYS_FILE = "/var/lib/guestagent/hostkeys.json"
+HOST_KEYS_LATER_WORK = "/var/lib/guestagent/hostkeys-later"
 RUN_DIR = "/run/guestagent"
 REPORT_FILE = "/run/guestagent/report.json"
 LOCK_FILE = "/run/guestagent/lock"
@@ -162,6 +165,7 @@ PROGRAM_PATH = ":".join(PROGRAM_DIRS)
 PROGRAM = "/usr/bin/guestagent"
 EARLY_UNIT = "guestagent-early.service"
 LATE_UNIT = "guestagent-late.service"
+HOST_KEYS_UNIT = "guestagent-host-keys.service"
 SHELL = "/bin/sh"
 # What a script's environment says: as in a login of root.
 # guestagent's own programs for scripts come first: cloud-init-per.

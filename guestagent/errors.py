@@ -218,6 +218,14 @@ class Refused(GuestagentError):
     """A file that cannot be reached or written safely."""
 
 
+class PartFailed(Refused):
+    """A part of a change failed: its resources by the keys ``keys``; the others were made."""
+
+    def __init__(self, reason: str, keys: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.keys = keys
+
+
 def internal(error: BaseException) -> str:
     """Return a message about an error of the program itself: its type and the line that raised it.
 

@@ -333,6 +333,7 @@ class Facts(NamedTuple):
     ``machine`` is the hardware name of uname(2).
     ``sshd`` are the lines of sshd's configuration, if one of them may decide whether a key lets
     someone in, and is not as usual.
+    ``systemd`` tells whether systemd manages the services of the running system.
     """
 
     live: bool
@@ -357,6 +358,7 @@ class Facts(NamedTuple):
     idle: tuple[str, ...] = ()
     enabling: tuple[tuple[str, str], ...] = ()
     interfaces_words: frozenset[str] = frozenset()
+    systemd: bool = False
 
     def account(self, name: str) -> Account | None:
         """Return the account with a name; None if there is none."""

@@ -77,6 +77,7 @@ _ACCEPTED = {
     "validate": ("files", "json", "os"),
     # For units, and for scripts that guestagent itself stages:
     "fetch": ("source",),
+    "make-host-keys": (),
     "phone-home": (),
     "post": ("source",),
     "reload": (),

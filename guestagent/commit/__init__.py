@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.commit import file
-from guestagent.errors import AccountsLocked, Refused
+from guestagent.errors import AccountsLocked, PartFailed, Refused
 from guestagent.memory import note
 from guestagent.system.digest import digest
 
@@ -191,8 +191,15 @@ class _Commit:
             if change.kind in _OF_ACCOUNTS and self._is_unmade(change):
                 raise Refused("the account could not be made; the next run tries again")
             effect(change, self.root)
+        except PartFailed as error:
+            self._fail_in_part(change, error)
         except errors as error:
             self._fail(change, error)
+
+    def _fail_in_part(self, change: Change, error: PartFailed) -> None:
+        """Keep the problem of a change of which only the part with some keys has failed."""
+        if change.kind == "make_host_keys":
+            self._fail(change._replace(keys=error.keys), error)
 
     def _fail(self, change: Change, error: Exception) -> None:
         """Keep the problem of a change."""

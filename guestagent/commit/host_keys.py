@@ -3,43 +3,210 @@
 from __future__ import annotations
 
 import os
+import time
 
 from guestagent import defs
-from guestagent.errors import Refused
+from guestagent.errors import PartFailed, Refused
+from guestagent.memory import applied
+from guestagent.plan.kinds import host_keys
+from guestagent.system import ownfiles
 from guestagent.system.ownfiles import open_folder, replace
 from guestagent.system.root import read_at
 from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from guestagent.plan.kinds.account import Command
     from guestagent.plan.kinds.host_keys import MakeHostKeys
     from guestagent.system.root import Root
 
+# Seconds for all keys that are made before sshd starts: the units have 90 for everything.
+_BEFORE_SSHD = 45.0
+# Seconds for a key that nothing waits for.
+WITHOUT_HURRY = 600.0
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
 
 def carry_out(change: MakeHostKeys, root: Root) -> None:
-    """Make the keys, install them and those that are given, then remove the others if asked to.
+    """Make and install each key by itself, and remove the others if asked to.
 
-    They are made in a directory of their own: sshd(8) is never without keys.  Raises Refused
-    where ssh-keygen fails, OSError.
+    sshd(8) is not without keys meanwhile: the others go once there is a new one.  They go also if
+    none can be made, as every guest of the image has them.  A deferrable key is left to its unit if
+    sshd has another one, or if it could not be made in time.  Raises PartFailed with what could not
+    be made, OSError.
     """
-    parent_path, _, name = defs.HOST_KEYS_WORK.rpartition("/")
-    parent = open_folder(root, parent_path)
-    try:
-        work = _empty_folder(parent, name)
+    deadline = time.monotonic() + (_BEFORE_SSHD if root.live else WITHOUT_HURRY)
+    failed: dict[str, str] = {}
+    waiting: list[str] = []
+    with root.place(f"{defs.SSH_DIR}/x", make=True) as place:
+        kept = _names(change.done)
+        own = {name for name in _present(place.fd) if change.others == "kept" or name in kept}
         try:
-            for command in change.commands:
-                _run(command)
-            for file, secret in change.given:
-                replace(work, file, secret.reveal().encode(), 0o600)
-            with root.place(f"{defs.SSH_DIR}/x", make=True) as place:
-                _install(work, place.fd, alone=change.others == "removed")
+            own |= _install_given(change, place.fd)
+        except OSError as error:
+            failed |= dict.fromkeys(_types(change), _reason(error))
+        for kind, command in zip(change.types, change.commands, strict=True):
+            if kind in change.deferrable and own:
+                waiting.append(kind)
+                continue
+            try:
+                with Work(root, defs.HOST_KEYS_WORK) as work:
+                    work.make(command, deadline)
+                    own |= work.install(place.fd)
+                _remove_others(place.fd, own)
+            except (Refused, OSError) as error:
+                failed[kind] = _reason(error)
+                if kind in change.deferrable:
+                    waiting.append(kind)
+        _remove_others(place.fd, own)
+    try:
+        _leave_to_unit(waiting, change, root)
+    except (Refused, OSError) as error:
+        if not waiting:
+            raise
+        failed |= dict.fromkeys(waiting, _reason(error))
+        waiting = []
+    if failed:
+        raise _failure(failed, waiting, has_key=bool(own))
+
+
+def _install_given(change: MakeHostKeys, parent: int) -> set[str]:
+    """Write the keys that are given to a directory; return the files' names.  Raises OSError."""
+    files = {file: secret.reveal().encode() for file, secret in change.given}
+    return _write_all(files, parent)
+
+
+def _types(change: MakeHostKeys) -> list[str]:
+    """Return the types of the keys that are given."""
+    return [name.split("_")[2] for name, _ in change.given if name.endswith("_key")]
+
+
+def _leave_to_unit(types: list[str], change: MakeHostKeys, root: Root) -> None:
+    """Leave types to the unit, which starts if the file is there.  Raises OSError, Refused."""
+    if types:
+        ownfiles.write(root, defs.HOST_KEYS_FILE, types, 0o600)
+    elif not change.done:  # what is left there is of another instance
+        ownfiles.remove(root, defs.HOST_KEYS_FILE)
+
+
+def _failure(failed: dict[str, str], waiting: list[str], *, has_key: bool) -> PartFailed:
+    """Return an error that names the consequence, with what the next run tries again."""
+    consequence = f"sshd has no host key of type {', '.join(failed)}"
+    if not has_key:
+        consequence = "sshd has no host key, so that nobody can log in over SSH"
+    again = [kind for kind in failed if kind not in waiting]
+    who = "the next run" if len(again) == len(failed) else defs.HOST_KEYS_UNIT
+    keys = (applied.HOST_KEYS, *map(applied.host_key, again)) if again else ()
+    return PartFailed(f"{next(iter(failed.values()))}; {consequence}; {who} tries again", keys)
+
+
+def waiting_types(root: Root) -> list[str]:
+    """Return the types that were left to the unit; all that may be, if the file is damaged."""
+    if not root.exists(defs.HOST_KEYS_FILE):
+        return []
+    found = ownfiles.read(root, defs.HOST_KEYS_FILE)
+    return [kind for kind in host_keys.COSTLY if not isinstance(found, list) or kind in found]
+
+
+def install_waiting(kind: str, work: Work, root: Root) -> bool:
+    """Install a key that was left to the unit, while no other run is going on.
+
+    Return False if it is not waited for any more, or is there by now.  Raises OSError, Refused.
+    """
+    waiting = waiting_types(root)
+    if kind not in waiting:
+        return False  # a run for another instance wants none
+    with root.place(f"{defs.SSH_DIR}/x", make=True) as place:
+        # Somebody else's: the image's was removed before this one was left to the unit.
+        is_wanted = _file_name(kind) not in _present(place.fd)
+        if is_wanted:
+            work.install(place.fd)
+    waiting.remove(kind)
+    if waiting:
+        ownfiles.write(root, defs.HOST_KEYS_FILE, waiting, 0o600)
+    else:
+        ownfiles.remove(root, defs.HOST_KEYS_FILE)
+    return is_wanted
+
+
+class Work:
+    """A directory where keys are made, which only root can enter; it is gone at the end."""
+
+    def __init__(self, root: Root, path: str) -> None:
+        above, _, self._name = path.rpartition("/")
+        self._parent = open_folder(root, above)
+        try:
+            self.fd = _empty_folder(self._parent, self._name)
+        except OSError:
+            os.close(self._parent)
+            raise
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            _clear(self.fd)
+            os.rmdir(self._name, dir_fd=self._parent)
         finally:
-            _clear(work)
-            os.close(work)
-            os.rmdir(name, dir_fd=parent)
+            os.close(self.fd)
+            os.close(self._parent)
+
+    def make(self, command: Command, deadline: float) -> None:
+        """Run ssh-keygen until a time of the monotonic clock.  Raises Refused, OSError.
+
+        It runs in the directory: no path of the tree, where a link might lead outside, tells it
+        where to write.
+        """
+        name, *arguments = command
+        path = find_program(name)
+        if path is None:
+            raise Refused(f"making host keys needs {name}, which is not installed")
+        before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fchdir(self.fd)
+            result = run([path, *arguments], timeout=max(1.0, deadline - time.monotonic()))
+        finally:
+            os.fchdir(before)
+            os.close(before)
+        if result.status:
+            raise Refused(f"{name}: {result.reason()}")
+
+    def install(self, parent: int) -> set[str]:
+        """Copy all files to the directory ``parent``; return their names.  Raises OSError."""
+        limit = defs.GUEST_FILE_LIMIT
+        files = {name: read_at(self.fd, name, limit) for name in os.listdir(self.fd)}
+        return _write_all(files, parent)
+
+
+def _reason(error: Exception) -> str:
+    """Return why a key could not be made."""
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = error.strerror or "input/output error"
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _write_all(files: dict[str, bytes], parent: int) -> set[str]:
+    """Write keys, by the names of their files, to a directory; return the names."""
+    directory = _open_here(parent)
+    try:
+        for name, content in files.items():
+            replace(directory, name, content, 0o644 if name.endswith(".pub") else 0o600)
     finally:
-        os.close(parent)
+        os.close(directory)
+    return set(files)
+
+
+def _file_name(kind: str) -> str:
+    return f"ssh_host_{kind}_key"
+
+
+def _names(types: Iterable[str]) -> set[str]:
+    """Return the names of the files of keys."""
+    return {f"{_file_name(kind)}{end}" for kind in types for end in ("", ".pub")}
 
 
 def _empty_folder(parent: int, name: str) -> int:
@@ -53,32 +220,31 @@ def _empty_folder(parent: int, name: str) -> int:
     return fd
 
 
-def _clear(folder: int) -> None:
-    for name in os.listdir(folder):
-        os.unlink(name, dir_fd=folder)
+def _clear(directory: int) -> None:
+    for name in os.listdir(directory):
+        os.unlink(name, dir_fd=directory)
 
 
-def _run(command: Command) -> None:
-    name, *arguments = command
-    path = find_program(name)
-    if path is None:
-        raise Refused(f"making host keys needs {name}, which is not installed")
-    result = run([path, *arguments])
-    if result.status:
-        raise Refused(f"{name}: {result.reason()}")
-
-
-def _install(work: int, parent: int, *, alone: bool) -> None:
-    """Copy all files of ``work`` to the directory ``parent``; ``alone``: other keys are removed."""
-    names = os.listdir(work)
-    directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
+def _present(parent: int) -> list[str]:
+    """Return the names of all host keys' files and certificates in a directory."""
+    directory = _open_here(parent)
     try:
-        for name in names:
-            mode = 0o644 if name.endswith(".pub") else 0o600
-            replace(directory, name, read_at(work, name, defs.GUEST_FILE_LIMIT), mode)
-        for name in os.listdir(directory) if alone else ():
-            stem = name.removesuffix(".pub").removesuffix("-cert")
-            if stem.startswith("ssh_host_") and stem.endswith("_key") and name not in names:
-                os.unlink(name, dir_fd=directory)
+        return [name for name in os.listdir(directory) if _is_host_key(name)]
     finally:
         os.close(directory)
+
+
+def _is_host_key(name: str) -> bool:
+    stem = name.removesuffix(".pub").removesuffix("-cert")
+    return stem.startswith("ssh_host_") and stem.endswith("_key")
+
+
+def _remove_others(parent: int, names: set[str]) -> None:
+    """Remove all host keys and their certificates but those of these names."""
+    for name in _present(parent):
+        if name not in names:
+            os.unlink(name, dir_fd=parent)
+
+
+def _open_here(fd: int) -> int:
+    return os.open(".", _FOLDER, dir_fd=fd)

@@ -73,11 +73,16 @@ def gather(root: Root) -> Facts:
         return facts
 
     # Only the running system has these.
-    from os import uname
+    from os import path, uname
 
     from guestagent.facts.disk import room
 
-    return facts._replace(hostname=uname().nodename, nics=find_nics(root), room=room(root))
+    return facts._replace(
+        hostname=uname().nodename,
+        nics=find_nics(root),
+        room=room(root),
+        systemd=path.isdir(defs.SYSTEMD_DIR),
+    )
 
 
 def _memberships(groups: Iterable[list[str]]) -> frozenset[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NETWORK = Origin("network", "", "")
 _UNIT_DIR = f"{defs.UNIT_DIRS[0]}/"
+_SSHD = ("ssh.service", "sshd.service")  # one of them exists: Debian's name, and that of others
 
 
 def tell_daemons(
@@ -27,10 +28,14 @@ def tell_daemons(
     A network that does not take over its files becomes a problem.  Raises OSError, Refused.
     """
     kinds = {change.kind for change in changes}
-    # When the local unit runs, no daemon does yet, and the units of scripts start by themselves.
+    # When the local unit runs, no daemon does yet, and the units of keys and scripts start by
+    # themselves.
     if not options.boot:
         if _changes_sshd(changes):
-            _systemctl("try-reload-or-restart", "ssh.service", "sshd.service")
+            _systemctl("try-reload-or-restart", *_SSHD)
+        if not options.fetched and "make_host_keys" in kinds:
+            # If it has nothing to do, it does not start.
+            _systemctl("start", defs.HOST_KEYS_UNIT)
         if not options.fetched and kinds & {"step", "write_later"}:
             _run_scripts()
     # After a fetch at boot, this unit starts by itself too.
@@ -48,6 +53,19 @@ def _changes_sshd(changes: Sequence[Change]) -> bool:
         if change.kind == "remove" and change.path == defs.SSHD_DROPIN:
             return True
     return False
+
+
+def offer_new_host_keys() -> None:
+    """Have sshd use host keys that were made after its start.  Raises OSError."""
+    tool = find_program("systemctl")
+    if tool is None:
+        return
+    _systemctl("try-reload-or-restart", *_SSHD)
+    for unit in _SSHD:
+        # Perhaps it had none at all, or sshd_config(5) names none but these.
+        if run([tool, "is-failed", "--quiet", unit]).status == 0:
+            _systemctl("reset-failed", unit)
+            _systemctl("start", unit)
 
 
 def _run_scripts() -> None:

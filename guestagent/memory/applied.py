@@ -69,6 +69,11 @@ def origin(key: str) -> Origin:
     return Origin("guestagent", defs.STATE_FILE, key)
 
 
+def host_key(kind: str) -> str:
+    """Return the key of an SSH host key of a type."""
+    return f"{HOST_KEYS}:{kind}"
+
+
 def file(path: str) -> str:
     """Return the key of a whole file."""
     return f"file:{path}"

@@ -180,11 +180,11 @@ def write(root: Root, path: str, value: object, mode: int) -> None:
 
 def remove(root: Root, path: str) -> None:
     """Remove one of guestagent's own files, if it exists.  Raises OSError, Refused."""
-    with root.place(path) as place:
-        try:
+    try:
+        with root.place(path) as place:
             os.unlink(place.name, dir_fd=place.fd)
-        except FileNotFoundError:
-            pass
+    except FileNotFoundError:
+        pass
 
 
 def open_folder(root: Root, path: str) -> int:

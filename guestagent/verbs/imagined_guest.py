@@ -87,6 +87,7 @@ def imagine_facts(system: str, data: InstanceData) -> Facts:
             defs.SELINUX_CONFIG: "" if is_debian else "SELINUX=enforcing\n",
         },
         machine="x86_64",
+        systemd=True,
     )
 
 

@@ -11,7 +11,7 @@ from stat import S_ISDIR
 import pytest
 import rig
 
-from .rig import Call, Entry, Scene, changing, old_or_new
+from .rig import HOST_KEY, Call, Entry, Scene, changing, old_or_new
 
 FAULTS = ("openat", "write", "renameat", "fsync", "syncfs", "mkdirat", "fchmod")
 REPORT = "run/guestagent"
@@ -20,6 +20,14 @@ REPORT = "run/guestagent"
 def _files(tree: dict[str, Entry]) -> dict[str, Entry]:
     """A folder made for a staged file may stay; nothing in it does."""
     return {name: entry for name, entry in tree.items() if not S_ISDIR(entry.mode)}
+
+
+def _with_keys(
+    now: dict[str, Entry], before: dict[str, Entry], after: dict[str, Entry]
+) -> dict[str, Entry]:
+    """Return a tree with host keys: the image's go also where no new ones can be made (D4)."""
+    missing = {path for path in before | after if HOST_KEY.fullmatch(path)} - now.keys()
+    return {**now, **{path: (before | after)[path] for path in missing}}
 
 
 def _points(scene: Scene) -> tuple[list[Call], int]:
@@ -46,7 +54,11 @@ def test_D2_an_error_anywhere_is_told_and_the_next_run_finishes(scene: Scene, na
         if name == "EROFS" and not result.returncode and scene.snapshot() == after:
             continue  # what is written to the state's directory first can be written to /run
         _told(call, result.returncode, result.stderr, reason)
-        old_or_new(call, before, scene.snapshot(), after)
+        now = scene.snapshot()
+        old_or_new(call, before, _with_keys(now, before, after), after)
+        if any(HOST_KEY.fullmatch(path) and now[path].content == b"image" for path in now):
+            # Only where the run came to an end before it made any key.
+            assert " changes, " not in result.stderr or ": 0 changes, 1 errors" in result.stderr
         assert scene.temporaries() == [], call
         if number <= staging and result.returncode and name != "EROFS":
             assert _files(scene.snapshot()) == _files(before), call
@@ -132,7 +144,7 @@ def test_D2_a_disk_that_fills_up_for_real_leaves_no_file_cut_short(scene: Scene)
         assert "Traceback" not in done.stderr, (pages, done.stderr)
         assert done.returncode == 0 or ": No space left on device" in done.stderr, done.stderr
         scene.tree, tree = out, scene.tree
-        now = scene.snapshot()
+        now = _with_keys(scene.snapshot(), before, after)
         scene.tree = tree
         for name in before.keys() | after.keys():
             assert now.get(name) in (before.get(name), after.get(name)), (pages, name)

@@ -22,7 +22,6 @@ from guestagent.model import Secret
 from guestagent.plan.difference import diff
 from guestagent.plan.kinds.account import Group, PasswordState, RunTool, User, UserPassword
 from guestagent.plan.kinds.file import WriteFile
-from guestagent.plan.kinds.host_keys import HostKeys
 from guestagent.system import tools
 from guestagent.system.root import Root
 from guestagent.verbs.write_later import write_later
@@ -136,32 +135,6 @@ def test_a_member_of_no_group_is_a_problem_of_its_own(accounts: Path) -> None:
     (problem,) = commit(accounts, *members)
     assert problem.reason.startswith("usermod: ")
     assert fields(accounts, "group", "sudo")[3] == "debian"
-
-
-class TestHostKeys:
-    @pytest.fixture
-    def keys(self, guest: Path) -> Path:
-        rig.need_tools("ssh-keygen")
-        folder = guest / "etc/ssh"
-        (folder / "ssh_host_dsa_key").write_text("the image's")
-        return folder
-
-    def names(self, folder: Path) -> list[str]:
-        return sorted(path.name for path in folder.glob("ssh_host_*"))
-
-    def test_given_keys_are_put_in_place_and_others_go(self, guest: Path, keys: Path) -> None:
-        given = (("ssh_host_rsa_key", Secret("private\n")), ("ssh_host_rsa_key.pub", Secret("p\n")))
-        assert commit(guest, *planned(guest, HostKeys("host_keys", (), WHY, given))) == []
-        assert self.names(keys) == ["ssh_host_rsa_key", "ssh_host_rsa_key.pub"]
-        assert (keys / "ssh_host_rsa_key").read_text() == "private\n"
-        modes = [(keys / name).stat().st_mode & 0o777 for name in self.names(keys)]
-        assert modes == [0o600, 0o644]
-
-    def test_others_may_stay(self, guest: Path, keys: Path) -> None:
-        made = HostKeys("host_keys", ("ed25519",), WHY, (), "kept")
-        assert commit(guest, *planned(guest, made)) == []
-        assert "ssh_host_dsa_key" in self.names(keys)
-        assert "ssh_host_ed25519_key" in self.names(keys)
 
 
 class TestLater:

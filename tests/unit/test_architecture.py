@@ -291,10 +291,10 @@ def is_below(name: str, modules: tuple[str, ...]) -> bool:
 
 # What changes the guest, talks to others or runs programs is behind few doors: who imports it.
 DOORS = {
-    "commit": "live.rollback live.sshd verbs.change verbs.write_later",
+    "commit": "live.rollback live.sshd verbs.change verbs.make_host_keys verbs.write_later",
     "live.rollback": "verbs.change verbs.rollback",
     "live.network": "live.daemons live.rollback verbs.reload",
-    "live.daemons": "verbs.change",
+    "live.daemons": "verbs.change verbs.make_host_keys",
     "live.sshd": "verbs.change",
     "scripts.runner": "cli",
     "scripts.phone_home": "cli",
@@ -306,7 +306,8 @@ DOORS = {
     "sources.service": "sources.remote",
     "sources.http": "sources.service commit verbs.post",
     "stacks.programs": " ".join(f"stacks.{name}.reload" for name in defs.NETWORK_STACKS),
-    "system.lock": "scripts.runner verbs.apply verbs.rollback verbs.write_later",
+    "system.lock": "scripts.runner "
+    "verbs.apply verbs.make_host_keys verbs.rollback verbs.write_later",
     "system.privsep": "commit sources.remote",
     "verbs.apply": "cli",
     "verbs.change": "verbs.apply",

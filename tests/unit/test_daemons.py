@@ -30,6 +30,7 @@ FILE = WriteFile("write", defs.SSHD_DROPIN, None, b"", None, 0o644, "", WHY, Fal
 DROPIN = SetSshd("set_sshd", FILE, switches_off=False, key_files=())
 GONE = RemoveFile("remove", defs.SSHD_DROPIN, b"", 0o600, WHY)
 KEYS = MakeHostKeys("make_host_keys", ("ed25519",), WHY)
+RELOAD = "systemctl --no-block try-reload-or-restart ssh.service sshd.service"
 
 
 @pytest.fixture
@@ -61,8 +62,34 @@ def test_without_changes_nothing_is_started(started: list[str]) -> None:
 def test_a_running_sshd_reads_what_is_new(started: list[str], change: Change) -> None:
     tell(change)
     tell(change, fetched=True)
-    line = "systemctl --no-block try-reload-or-restart ssh.service sshd.service"
-    assert started == [line] * 2
+    assert [line for line in started if "start guestagent" not in line] == [RELOAD] * 2
+
+
+def test_by_hand_the_unit_that_makes_host_keys_is_started(started: list[str]) -> None:
+    tell(KEYS, fetched=True)  # at boot it starts by itself
+    assert started == [RELOAD]
+    tell(KEYS)
+    assert started[1:] == [RELOAD, f"systemctl --no-block start {defs.HOST_KEYS_UNIT}"]
+
+
+@pytest.mark.parametrize("failed", [(), ("ssh.service",), ("sshd.service",)])
+def test_an_sshd_that_failed_is_started_once_there_is_a_host_key(
+    mocker: MockerFixture, failed: tuple[str, ...]
+) -> None:
+    lines: list[str] = []
+
+    def run(argv: list[str]) -> Result:
+        if "is-failed" in argv:
+            return Result(0 if argv[-1] in failed else 1, b"", b"")
+        lines.append(" ".join(argv))
+        return Result(0, b"", b"")
+
+    mocker.patch.object(daemons, "find_program", lambda name: name)
+    mocker.patch.object(daemons, "run", run)
+    daemons.offer_new_host_keys()
+    verbs = ("reset-failed", "start")
+    again = [f"systemctl --no-block {verb} {unit}" for unit in failed for verb in verbs]
+    assert lines == [RELOAD, *again]
 
 
 def test_early_in_a_boot_no_daemon_runs_yet(started: list[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from test_units import LATE, LOCAL, SYSTEMD, UNITS, Unit, need, read_unit, seconds
 
 from guestagent import defs
+from guestagent.commit import host_keys
 
 EARLY = "guestagent-early.service"
 
@@ -41,7 +42,8 @@ class TestScriptUnits:
             assert early["Unit", name] == local["Unit", name]
 
     def test_late_is_no_part_of_the_boot(self, late: Unit) -> None:
-        assert set(late["Unit", "After"]) == {"multi-user.target", "network-online.target"}
+        online = {"multi-user.target", "network-online.target"}
+        assert set(late["Unit", "After"]) == {*online, defs.HOST_KEYS_UNIT}
         assert not [key for section, key in late if section == "Install"]
 
     @pytest.mark.parametrize("name", [EARLY, LATE])
@@ -51,6 +53,27 @@ class TestScriptUnits:
         assert unit["Service", "TimeoutStartSec"] == ["infinity"]
         # The runner may wait for the lock of the report before it exits.
         assert seconds(unit, "TimeoutStopSec") > defs.LOCK_WAIT
+
+
+class TestHostKeysUnit:
+    @pytest.fixture
+    def unit(self) -> Unit:
+        return read_unit(SYSTEMD / defs.HOST_KEYS_UNIT)
+
+    def test_it_comes_after_sshd_and_the_boot_does_not_wait_for_it(self, unit: Unit) -> None:
+        before = {LOCAL, "guestagent-apply.service", "ssh.service", "sshd.service"}
+        assert before < set(unit["Unit", "After"])
+        assert unit["Unit", "Before"] == ["shutdown.target"]
+        assert unit["Unit", "DefaultDependencies"] == ["no"]
+
+    def test_an_unchanged_boot_starts_nothing(self, unit: Unit) -> None:
+        switches = [f"!{defs.OFF_SWITCH}", defs.HOST_KEYS_FILE]
+        assert unit["Unit", "ConditionPathExists"] == switches
+        assert unit["Unit", "ConditionKernelCommandLine"] == [f"!{defs.OFF_ARGUMENT}"]
+
+    def test_it_has_time_for_slow_keys(self, unit: Unit) -> None:
+        slowest = host_keys.WITHOUT_HURRY + defs.LOCK_WAIT_LATE
+        assert seconds(unit, "TimeoutStartSec") > slowest
 
 
 def test_all_units_of_a_boot_can_be_ordered(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ THRESHOLDS = {
     "guestagent-apply.service": 30,
     "guestagent-early.service": 100,  # user data's scripts run in it
     "guestagent-fetch.service": 15,
+    "guestagent-host-keys.service": 15,
     "guestagent-late.service": 100,  # and in it
     "guestagent-local.service": 30,
     "guestagent-lockdown.service": 20,

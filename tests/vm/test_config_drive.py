@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+
+from guestagent.defs import HOST_KEYS_UNIT
 
 from .guest import Guest
 from .image import GuestImage
@@ -165,8 +167,9 @@ class TestFirstBoot:
         shown = guest.check("stat -c '%a %U:%G %n' /etc/ssh/ssh_host_*_key").splitlines()
         kinds = ("ecdsa", "ed25519", "rsa")
         assert shown == [f"600 root:root /etc/ssh/ssh_host_{kind}_key" for kind in kinds]
-        offered = guest.check("ssh-keyscan -qt ed25519 127.0.0.1").split()[1:3]
-        assert offered == guest.get("/etc/ssh/ssh_host_ed25519_key.pub").decode().split()[:2]
+        for kind in kinds:
+            offered = guest.check(f"ssh-keyscan -qt {kind} 127.0.0.1").split()[1:3]
+            assert offered == guest.get(f"/etc/ssh/ssh_host_{kind}_key.pub").decode().split()[:2]
 
     def test_A2_the_drive_is_mounted_nowhere(self, guest: Guest) -> None:
         devices = guest.check("lsblk -nro NAME,LABEL | grep -i config-2").split()[0]
@@ -222,6 +225,10 @@ class TestSecondBoot:
         assert started, "the first boot is on record"
         assert processes_of_the_agent(guest) == []
 
+    def test_the_unit_for_slow_host_keys_does_not_start(self, again: Any) -> None:
+        guest, *_ = again
+        assert guest.check(f"systemctl show -P ConditionResult {HOST_KEYS_UNIT}") == "no\n"
+
     def test_everything_is_as_it_was(self, again: Any) -> None:
         guest, instance, _, _ = again
         assert guest.settle() == "running"
@@ -230,18 +237,51 @@ class TestSecondBoot:
         assert guest.ssh("debian", password=instance.password).check()
 
 
+class HostKeys(NamedTuple):
+    """Public host keys by type: of the old instance, and of the new one before and with RSA."""
+
+    old: dict[str, str]
+    early: dict[str, str]
+    new: dict[str, str]
+
+
+# An ssh-keygen for the agent alone, which makes a key of RSA when it is told to.
+SLOW_RSA = """#!/bin/sh
+while [ "$3" = rsa ] && ! [ -e /run/rsa-may-begin ]; do sleep 0.5; done
+exec /usr/bin/ssh-keygen "$@"
+"""
+
+
+def public_keys(guest: Guest) -> dict[str, str]:
+    lines = guest.check("cat /etc/ssh/ssh_host_*_key.pub").splitlines()
+    assert len(lines) == len(guest.check("ls /etc/ssh/ssh_host_*_key").splitlines())
+    return {kind: key for kind, key, *_ in (line.split() for line in lines)}
+
+
 @pytest.fixture(scope="module")
 def renewed(
     again: Any, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Guest, Instance, Instance, str]:
-    """The same disk as another instance, which has no network of its own; the old host key."""
+) -> tuple[Guest, Instance, Instance, HostKeys]:
+    """The same disk as another instance, which has no network of its own.
+
+    Its key of RSA is made only after the boot is over and sshd was asked for another.
+    """
     guest, old, *_ = again
     where = tmp_path_factory.mktemp("other")
     new = new_instance(where / "keys", hostname="db-2", files=(), network="none")
-    host_key = guest.check("cat /etc/ssh/ssh_host_ed25519_key.pub")
+    old_keys = public_keys(guest)
+    guest.put("/usr/sbin/ssh-keygen", SLOW_RSA, 0o755)
     guest.power_off()
     guest.machine.drives, guest.machine.smbios = (new.drive(where),), new.smbios
-    return guest.boot(), old, new, host_key
+    guest.boot(settle=False)
+    guest.wait_for("systemctl is-active multi-user.target", timeout=120)
+    guest.wait_for("ssh-keyscan -t ed25519 127.0.0.1 | grep -q ssh-ed25519")
+    early = public_keys(guest)
+    assert guest.run(f"systemctl is-active {HOST_KEYS_UNIT}").stdout == "activating\n"
+    guest.check("touch /run/rsa-may-begin")
+    guest.settle()
+    guest.check("rm /usr/sbin/ssh-keygen")
+    return guest, old, new, HostKeys(old_keys, early, public_keys(guest))
 
 
 class TestNewInstance:
@@ -253,9 +293,21 @@ class TestNewInstance:
         assert guest.settle() == "running"
         assert guest.check("hostname") == "db-2\n"
 
-    def test_host_keys_are_new(self, renewed: Any) -> None:
-        guest, _, _, host_key = renewed
-        assert guest.check("cat /etc/ssh/ssh_host_ed25519_key.pub") != host_key
+    def test_D4_host_keys_are_new_from_the_beginning(self, renewed: Any) -> None:
+        *_, keys = renewed
+        assert keys.old.keys() == {"ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256"}
+        assert not {*keys.old.values()} & {*keys.early.values(), *keys.new.values()}
+
+    def test_sshd_starts_before_the_key_of_rsa_is_made_and_offers_it_then(
+        self, renewed: Any
+    ) -> None:
+        guest, _, _, keys = renewed
+        assert keys.early.keys() == {"ssh-ed25519", "ecdsa-sha2-nistp256"}
+        assert keys.new == {**keys.early, "ssh-rsa": keys.new["ssh-rsa"]}
+        offered = guest.wait_for("ssh-keyscan -t rsa 127.0.0.1 2>&1 | grep ssh-rsa").stdout
+        assert offered.split()[1:3] == ["ssh-rsa", keys.new["ssh-rsa"]]
+        assert not guest.exists("/var/lib/guestagent/hostkeys.json")
+        print(guest.check(f"journalctl -b -u {HOST_KEYS_UNIT} -u ssh.service -o short-monotonic"))
 
     def test_the_static_network_is_gone(self, renewed: Any) -> None:
         guest, old, _, _ = renewed

@@ -99,7 +99,7 @@ class TestInstalling:
             for path, target in listing(installed).items()
             if target.startswith("link ") and path not in before
         }
-        later = (*UNITS, defs.EARLY_UNIT)
+        later = (*UNITS, defs.EARLY_UNIT, defs.HOST_KEYS_UNIT)
         targets = {UNIT: "sysinit", **dict.fromkeys(later, "multi-user")}
         folder = "etc/systemd/system"
         assert links == {

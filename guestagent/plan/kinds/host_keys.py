@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.memory import applied
 from guestagent.plan.view import Outcome
@@ -14,6 +13,12 @@ if TYPE_CHECKING:
 
     from guestagent.model import Secret
     from guestagent.plan.view import View
+
+
+# In the order in which they are made: the first two take milliseconds wherever a guest can run, a
+# key of RSA up to minutes on a slow machine.
+_TYPES = ("ed25519", "ecdsa", "rsa")
+COSTLY = ("rsa",)
 
 
 class HostKeys(NamedTuple):
@@ -34,21 +39,42 @@ class HostKeys(NamedTuple):
         return applied.HOST_KEYS
 
     def compare(self, view: View) -> Outcome:
-        """Make the keys, unless that was done."""
-        folder = view.root.outside(defs.HOST_KEYS_WORK)
-        commands = tuple(_command(kind, folder) for kind in self.types)
-        change = MakeHostKeys("make_host_keys", *self[1:], commands=commands, keys=(self.key,))
-        return view.once(self.key, change)
+        """Make the keys, unless that was done; those that could not be made are tried again."""
+        if view.is_done(self.key):
+            return Outcome(record={key: "done" for key in self._keys() if view.is_done(key)})
+        done = tuple(kind for kind in self.types if view.is_done(applied.host_key(kind)))
+        missing = sorted(set(self.types) - {*done}, key=_TYPES.index)
+        change = MakeHostKeys(
+            "make_host_keys",
+            tuple(missing),
+            self.why,
+            given=self.given,
+            others=self.others,
+            commands=tuple(command(kind) for kind in missing),
+            keys=self._keys(),
+            done=done,
+            deferrable=tuple(kind for kind in missing if kind in COSTLY and view.facts.systemd),
+        )
+        return Outcome((change,), record=dict.fromkeys(self._keys(), "done"))
+
+    def _keys(self) -> tuple[str, ...]:
+        return (self.key, *(applied.host_key(kind) for kind in self.types))
 
 
-def _command(kind: str, folder: str) -> tuple[str, ...]:
-    """Return the command that makes a key without a passphrase and without a comment."""
-    file = f"{folder}/ssh_host_{kind}_key"
-    return ("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", file)
+def command(kind: str) -> tuple[str, ...]:
+    """Return the command that makes a key without a passphrase and without a comment.
+
+    It runs in the directory where the key's two files are to be.
+    """
+    return ("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", f"ssh_host_{kind}_key")
 
 
 class MakeHostKeys(NamedTuple):
-    """The ``commands`` make host keys of the types; with those in ``given`` they are installed."""
+    """The ``commands`` make host keys of the types; with those in ``given`` they are installed.
+
+    Keys of the types ``done`` were made by an earlier run, and stay.  Those of the types
+    ``deferrable`` are made by a unit of their own, once sshd has started with another key.
+    """
 
     kind: Literal["make_host_keys"]
     types: tuple[str, ...]
@@ -57,11 +83,21 @@ class MakeHostKeys(NamedTuple):
     others: Literal["removed", "kept"] = "removed"
     commands: tuple[tuple[str, ...], ...] = ()
     keys: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    deferrable: tuple[str, ...] = ()
 
     def tell(self) -> str:
         """Say in one line what the change does."""
         given = [name for name, _ in self.given if not name.endswith(".pub")]
-        return f"make SSH host keys: {', '.join((*self.types, *given))}"
+        later = self._later()
+        now = [kind for kind in self.types if kind not in later]
+        told = f"make SSH host keys: {', '.join((*now, *given))}"
+        return told + (f"; after sshd has started: {', '.join(later)}" if later else "")
+
+    def _later(self) -> tuple[str, ...]:
+        """Return the types that are left to the unit, if all goes well: sshd needs one key."""
+        has_other = self.given or self.done or set(self.types) - set(self.deferrable)
+        return self.deferrable if has_other else ()
 
     def show(self) -> list[str]:
         """Return no more lines: the commands tell it."""
@@ -69,7 +105,7 @@ class MakeHostKeys(NamedTuple):
 
     def json(self) -> dict[str, Any]:
         """Return what programs are told of the change."""
-        return {"types": self.types}
+        return {"types": self.types, "later": self._later()}
 
 
 def undo(key: str, view: View) -> Outcome:
