@@ -303,8 +303,14 @@ class Account(NamedTuple):
     shell: str = ""
 
 
+UNREADABLE = "(unreadable)"
+
+
 class SshdLine(NamedTuple):
-    """A line of sshd_config(5): keyword in lower case, value, and the condition of its Match."""
+    """A line of sshd_config(5): keyword in lower case, value, and the condition of its Match.
+
+    For a file that cannot be read the keyword is ``UNREADABLE``, and the value its path.
+    """
 
     keyword: str
     value: str

@@ -110,6 +110,13 @@ MUTANTS = (
         ("cases/test_logins.py",),
     ),
     Mutant(
+        "a file of sshd's that cannot be read keeps no key away",
+        "facts/sshd.py",
+        "yield SshdLine(UNREADABLE, path, match)",
+        "raise",
+        ("cases/test_logins.py",),
+    ),
+    Mutant(
         "a setting of sshd that keeps a key out is a warning",
         "desired/accounts/reach.py",
         '        wanted.warn(why, f"maybe lets',

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from guestagent import defs, stacks
+from guestagent.errors import Refused
 from guestagent.facts.network import find_nics, find_resolver
 from guestagent.memory import note
-from guestagent.model import Facts
+from guestagent.model import UNREADABLE, Facts
 from guestagent.system.accounts import read_accounts, read_groups
 
 TYPE_CHECKING = False
@@ -24,9 +25,11 @@ _DECIDING = frozenset(
     (
         *("authorizedkeysfile", "pubkeyauthentication", "authenticationmethods", "usepam"),
         *("allowusers", "denyusers", "allowgroups", "denygroups", "permitrootlogin"),
+        *("include", UNREADABLE),
     )
 )
 _USUAL = {
+    "include": ([f"{defs.SSHD_DROPINS}/*.conf"], ["sshd_config.d/*.conf"]),
     "authorizedkeysfile": (
         [".ssh/authorized_keys"],
         [".ssh/authorized_keys", ".ssh/authorized_keys2"],
@@ -104,17 +107,24 @@ def _os_id(release: str) -> str:
 
 def _sshd(root: Root) -> tuple[SshdLine, ...]:
     """Return sshd's configuration, if something in it may decide whether a key lets someone in."""
-    names = [name for name in root.listdir(defs.SSHD_DROPINS) if name.endswith(".conf")]
-    paths = (defs.SSHD_CONFIG, *(f"{defs.SSHD_DROPINS}/{name}" for name in names))
-    if not any(_decides(line) for path in paths for line in root.text(path).splitlines()):
-        return ()
+    try:
+        names = [name for name in root.listdir(defs.SSHD_DROPINS) if name.endswith(".conf")]
+        paths = (defs.SSHD_CONFIG, *(f"{defs.SSHD_DROPINS}/{name}" for name in names))
+        if not any(_decides(line) for path in paths for line in root.text(path).splitlines()):
+            return ()
+    except (Refused, OSError):
+        pass  # one file that cannot be read keeps no key from being written: sshd is asked later
     from guestagent.facts import sshd
 
-    return sshd.read(root)
+    lines = sshd.read(root)
+    return lines if any(_decides(f"{line.keyword} {line.value}") for line in lines) else ()
 
 
 def _decides(line: str) -> bool:
-    """Tell whether a line of sshd_config(5) may decide whether a key lets someone in."""
+    """Tell whether a line of sshd_config(5) may decide whether a key lets someone in.
+
+    One that includes other files than the usual drop-ins may, until these are read.
+    """
     words = line.replace("=", " ", 1).lower().split()
     if not words or words[0] not in _DECIDING:
         return False
@@ -123,8 +133,12 @@ def _decides(line: str) -> bool:
 
 def _sshd_includes_dropins(root: Root) -> bool:
     """Tell whether sshd_config(5) includes its drop-in directory."""
-    for line in root.text(defs.SSHD_CONFIG).splitlines():
-        words = line.split()
+    try:
+        text = root.text(defs.SSHD_CONFIG)
+    except (Refused, OSError):
+        return False
+    for line in text.splitlines():
+        words = line.replace("=", " ", 1).split()
         is_include = words[:1] != [] and words[0].lower() == "include"
         if is_include and any("sshd_config.d/" in path for path in words[1:]):
             return True

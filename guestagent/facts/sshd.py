@@ -5,7 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from guestagent import defs
-from guestagent.model import SshdLine
+from guestagent.errors import Refused
+from guestagent.model import UNREADABLE, SshdLine
 from guestagent.parse.sshd_config import words
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ _MAX_DEPTH = 16  # of files that include others, as in sshd
 def read(root: Root) -> tuple[SshdLine, ...]:
     """Return the lines of sshd's configuration in sshd's order, those of included files in place.
 
-    Raises Refused, OSError.
+    What of it cannot be read is one line.
     """
     return tuple(_lines(root, defs.SSHD_CONFIG, "", depth=0))
 
@@ -28,7 +29,12 @@ def read(root: Root) -> tuple[SshdLine, ...]:
 def _lines(root: Root, path: str, match: str, depth: int) -> Iterator[SshdLine]:
     """Yield the lines of a file; ``match`` is the condition under which it is included."""
     outer = match
-    for line in root.text(path).splitlines():
+    try:
+        text = root.text(path)
+    except (Refused, OSError):
+        yield SshdLine(UNREADABLE, path, match)
+        return
+    for line in text.splitlines():
         keyword, _, value = line.strip().replace("=", " ", 1).replace("\t", " ").partition(" ")
         keyword, value = keyword.lower(), value.strip()
         if not keyword or keyword.startswith("#"):
@@ -46,8 +52,19 @@ def _lines(root: Root, path: str, match: str, depth: int) -> Iterator[SshdLine]:
 def _found(root: Root, pattern: str) -> list[str]:
     """Return the paths of the files that a pattern of Include names."""
     path = pattern if pattern.startswith("/") else f"{defs.SSH_DIR}/{pattern}"
-    folder, _, name = path.rpartition("/")
-    if not any(sign in name for sign in "*?["):
-        return [path]
-    names = (found for found in root.listdir(folder) if not found.startswith("."))
-    return [f"{folder}/{found}" for found in names if fnmatchcase(found, name)]
+    found = [""]
+    for part in path.strip("/").split("/"):
+        if any(sign in part for sign in "*?["):
+            found = [f"{folder}/{name}" for folder in found for name in _names(root, folder, part)]
+        else:
+            found = [f"{folder}/{part}" for folder in found]
+    return found
+
+
+def _names(root: Root, folder: str, pattern: str) -> list[str]:
+    """Return the names in a folder that fit a pattern of glob(7)."""
+    try:
+        names = root.listdir(folder or "/")
+    except (Refused, OSError):
+        return []
+    return [name for name in names if not name.startswith(".") and fnmatchcase(name, pattern)]

@@ -51,7 +51,7 @@ def keep_or_take_back(change: SetSshd, root: Root, problems: Problems) -> bool:
     if result.status:
         reason = f"sshd does not accept its configuration with it: {result.reason()}"
         return _taken_back(change, reason, root, problems=problems)
-    output = result.output.decode()
+    output = result.output.decode(errors="replace")
     effective = _checked_settings(output)
     for keyword, value in wanted.items():
         if effective.get(keyword) == value:
@@ -83,7 +83,7 @@ def check_key_files(changes: Iterable[Change], root: Root, problems: Problems) -
         home, uid = account.home.rstrip("/"), str(account.uid)
         patterns = [
             pattern
-            for line in result.output.decode().splitlines()
+            for line in result.output.decode(errors="replace").splitlines()
             for pattern in line.removeprefix(_KEY_FILES).split()
             if line.startswith(_KEY_FILES)
         ]
@@ -118,13 +118,20 @@ def _checked_settings(text: str) -> dict[str, str]:
 
 
 def _find_winner(root: Root, keyword: str) -> str:
-    """Return the path of the first other file that sets a keyword."""
+    """Return the path of the first other file that sets a keyword, as far as they can be read."""
+    try:
+        return _first_with(root, keyword)
+    except (Refused, OSError):
+        return "another setting"
+
+
+def _first_with(root: Root, keyword: str) -> str:
     names = [name for name in root.listdir(defs.SSHD_DROPINS) if name.endswith(".conf")]
     dropins = [f"{defs.SSHD_DROPINS}/{name}" for name in names]
     for path in (*dropins, defs.SSHD_CONFIG):
         if path == defs.SSHD_DROPIN:
             continue
         for line in root.text(path).lower().splitlines():
-            if line.split()[:1] == [keyword]:
+            if line.replace("=", " ", 1).split()[:1] == [keyword]:
                 return path
     return "another setting"

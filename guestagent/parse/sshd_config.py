@@ -25,17 +25,20 @@ def words(value: str) -> list[str]:
 def settings_for(lines: Iterable[SshdLine], user: str, groups: Collection[str]) -> dict[str, str]:
     """Return the values of keywords that hold for a user, by the keywords in lower case.
 
-    A condition that depends on where someone logs in from counts as not met.
+    What is said under a condition that is met overrides what is said for all, even by an earlier
+    line.  A condition that depends on where someone logs in from counts as not met.
     """
-    found: dict[str, str] = {}
+    for_all: dict[str, str] = {}
+    by_match: dict[str, str] = {}
     for keyword, value, match in lines:
         if match and not _is_met(match, user, groups):
             continue
+        found = by_match if match else for_all
         if keyword in _LISTS and keyword in found:
             found[keyword] = f"{found[keyword]} {value}"
         else:
             found.setdefault(keyword, value)
-    return found
+    return for_all | by_match
 
 
 def _is_met(match: str, user: str, groups: Collection[str]) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from logins import World
+
+from guestagent import defs
 
 _OFF = "ssh_pwauth: false\n"
 _OFF_LINE = "PasswordAuthentication no\n"
@@ -165,6 +168,12 @@ class TestWhereSshdReadsKeys:
                 "Include /etc/ssh/more/*.conf\nAuthorizedKeysFile .ssh/later",
                 "etc/ssh/more-keys/debian",
             ),
+            ("Include /etc/ssh/m*/?.conf", "etc/ssh/more-keys/debian"),
+            ("Include more/a.conf", "etc/ssh/more-keys/debian"),
+            (
+                "AuthorizedKeysFile .ssh/no\nMatch all\nAuthorizedKeysFile /etc/ssh/keys/%u",
+                "etc/ssh/keys/debian",
+            ),
         ],
     )
     def test_D8_the_key_is_where_sshd_reads_it(self, world: World, text: str, path: str) -> None:
@@ -192,6 +201,28 @@ class TestWhereSshdReadsKeys:
         assert "the key would let no one in; it is not written" in done.err
         assert world.drop_in() == ""
         assert "password" in world.login("debian")[1]
+
+    @pytest.mark.parametrize("kind", ["folder", "large", "not UTF-8", "a user's link"])
+    def test_D8_a_file_of_sshd_s_that_cannot_be_read_keeps_no_key_away(
+        self, world: World, kind: str
+    ) -> None:
+        path = world.tree / "etc/ssh/sshd_config.d/05-image.conf"
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "large":
+            path.write_text("#\n" * (defs.GUEST_FILE_LIMIT // 2 + 1))
+        elif kind == "not UTF-8":
+            path.write_bytes(b"Banner /etc/b\xe4nner\nAuthorizedKeysFile .ssh/\xe4 .ssh/keys2\n")
+        else:
+            world.put("etc/other.conf", "#")
+            path.symlink_to("/etc/other.conf")
+            os.lchown(path, 1000, 1000)
+        done = world.apply(_OFF)
+        assert done.status == 0, done.err
+        assert world.problems() == []
+        assert world.login("debian") == (True, [""])
+        assert _OFF_LINE in world.drop_in()
+        assert world.apply(_OFF).status == 0
 
     def test_D8_sshd_has_the_last_word(self, world: World) -> None:
         # Whoever logs in from this address has other files: that is not known beforehand.

@@ -59,6 +59,8 @@ def expanded(pattern: str, name: str, home: str, uid: str) -> str:
     It is empty where that is not a file of this account alone.  ``uid`` is empty where it is not
     known yet.
     """
+    if "\ufffd" in pattern:
+        return ""  # it is not UTF-8, and so not known
     if not pattern.startswith(("/", "%h")):
         pattern = f"%h/{pattern}"
     values = {"%": "%", "h": home, "u": name, "U": uid}
