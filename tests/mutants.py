@@ -195,7 +195,7 @@ MUTANTS = (
     Mutant(
         "a locked user database is waited for",
         "commit/account.py",
-        "if time.monotonic() > deadline:",
+        "if time.monotonic() > deadline and not _remove_stale_locks(root):",
         "if True:",
         ("unit/test_apply_accounts.py::test_B6_a_locked_user_database_is_waited_for",),
     ),
@@ -207,9 +207,16 @@ MUTANTS = (
         ("unit/test_apply_accounts.py::test_B6_a_user_database_that_stays_locked_ends_the_run",),
     ),
     Mutant(
+        "a run waits only once for a locked user database",
+        "commit/__init__.py",
+        "self.locked = error",
+        "self.locked = None",
+        ("unit/test_apply_accounts.py::test_B6_a_run_waits_only_once_for_a_locked_user_database",),
+    ),
+    Mutant(
         "no wait goes by the wall clock: accounts",
         "commit/account.py",
-        "if time.monotonic() > deadline:",
+        "if time.monotonic() > deadline and not _remove_stale_locks(root):",
         "if time.time() > deadline:",
         ("faults/test_clock.py::test_D7_a_lock_is_waited_for_as_long_at_any_time",),
     ),

@@ -59,6 +59,7 @@ class _Commit:
     def __init__(self, changes: tuple[Change, ...], root: Root, instance: str) -> None:
         self.changes, self.root, self.instance = changes, root, instance
         self.failed: list[tuple[Change, Problem]] = []
+        self.locked: AccountsLocked | None = None
 
     def run(self) -> list[tuple[Change, Problem]]:
         """Go through the phases."""
@@ -168,7 +169,7 @@ class _Commit:
     def _do_the_rest(self, written: set[str]) -> None:
         """Do what is neither a file nor an account, in the order of the plan.
 
-        A lock of the user database is the problem of one change here: the files are in place, and
+        A lock of the user database is the problem of some changes here: the files are in place, and
         what they are for must be remembered.
         """
         for change in self.changes:
@@ -190,10 +191,14 @@ class _Commit:
         try:
             if change.kind in _OF_ACCOUNTS and self._is_unmade(change):
                 raise Refused("the account could not be made; the next run tries again")
+            if change.kind in _OF_ACCOUNTS and self.locked is not None:
+                raise self.locked  # one wait is enough for a run: each other one would be as long
             effect(change, self.root)
         except PartFailed as error:
             self._fail_in_part(change, error)
         except errors as error:
+            if isinstance(error, AccountsLocked):
+                self.locked = error
             self._fail(change, error)
 
     def _fail_in_part(self, change: Change, error: PartFailed) -> None:

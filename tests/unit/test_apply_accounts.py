@@ -15,6 +15,7 @@ import rig
 
 from guestagent import cli, defs
 from guestagent import commit as apply
+from guestagent.commit import account
 from guestagent.errors import Origin, Problem
 from guestagent.facts import gather
 from guestagent.memory import note
@@ -266,6 +267,34 @@ def test_B6_a_user_database_that_stays_locked_ends_the_run(
     assert cli.main(arguments) == 0
     assert fields(accounts, "passwd", "app")[5] == "/home/app"
     assert (accounts / "etc/hostname").read_text() == "web\n"
+
+
+def test_B6_a_run_waits_only_once_for_a_locked_user_database(
+    accounts: Path, held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each other change that needs the database fails at once, with the same reason."""
+    monkeypatch.setattr(defs, "LOCK_WAIT", 0.5)
+    started: list[bytes] = []
+
+    def run(argv: list[str], stdin: bytes = b"") -> tools.Result:
+        started.append(stdin)
+        return tools.run(argv, stdin)
+
+    monkeypatch.setattr(account, "run", run)
+    changes = planned(
+        accounts,
+        UserPassword("password", "root", Secret("one"), WHY),
+        UserPassword("password", "debian", Secret("two"), WHY),
+        PasswordState("password_state", "debian", "locked", WHY),
+    )
+    problems = commit(accounts, *changes)
+    assert [problem.reason.partition(": ")[2] for problem in problems] == [
+        "the user database is locked"
+    ] * len(changes)
+    assert len(changes) == 3
+    assert set(started) == {started[0]}
+    held.unlink()
+    assert commit(accounts, *changes) == []  # the next run waits for itself
 
 
 def test_B6_at_a_clock_of_1970_no_password_must_be_changed_at_login(
