@@ -105,8 +105,8 @@ MUTANTS = (
     Mutant(
         "sshd is asked whether it reads the keys that were written",
         "live/sshd.py",
-        "if change.path not in [",
-        "if False and change.path not in [",
+        "if path in [",
+        "if True or path in [",
         ("cases/test_logins.py",),
     ),
     Mutant(
@@ -114,6 +114,20 @@ MUTANTS = (
         "facts/sshd.py",
         "yield SshdLine(UNREADABLE, path, match)",
         "raise",
+        ("cases/test_logins.py",),
+    ),
+    Mutant(
+        "a key that is kept out is no reason to switch passwords off",
+        "desired/accounts/reach.py",
+        "item = item._replace(lets_in=not reasons)",
+        "pass",
+        ("cases/test_logins.py",),
+    ),
+    Mutant(
+        "passwords go only where sshd reads one of the files of keys",
+        "live/sshd.py",
+        "if change.switches_off and unread and",
+        "if False and",
         ("cases/test_logins.py",),
     ),
     Mutant(

@@ -26,6 +26,10 @@ _NOT_READ = (
     "{path}: sshd does not read this file for {user}, but: {files}; so the key lets no one in:"
     " correct AuthorizedKeysFile"
 )
+_NO_FILE_READ = (
+    "sshd reads none of the files of keys that were written ({paths}), so that no one could log in:"
+    " correct AuthorizedKeysFile"
+)
 # With both, PAM asks for passwords whatever PasswordAuthentication says.
 _BY_PAM = ("kbdinteractiveauthentication", "usepam")
 _ANOTHER_WAY = (
@@ -60,6 +64,10 @@ def keep_or_take_back(change: SetSshd, root: Root, problems: Problems) -> bool:
         if change.switches_off and keyword == _PASSWORDS:
             return _taken_back(change, f"{keyword}: {reason}", root, problems=problems)
         problems.warn(Origin("sshd", defs.SSHD_DROPIN, keyword), reason)
+    unread = [path for path, name in change.asked if _files_instead(tool, path, name, root)]
+    if change.switches_off and unread and set(change.key_files) <= set(unread):
+        reason = _NO_FILE_READ.format(paths=" ".join(unread))
+        return _taken_back(change, reason, root, problems=problems)
     if change.switches_off and all(f"\n{line} yes\n" in output for line in _BY_PAM):
         problems.warn(Origin("sshd", defs.SSHD_DROPIN, _PASSWORDS), _ANOTHER_WAY)
     return True
@@ -75,21 +83,31 @@ def check_key_files(changes: Iterable[Change], root: Root, problems: Problems) -
         if tool is None or change.kind != "write" or not change.keys_of:
             continue
         make_run_folder()
-        name = change.keys_of
-        result = run([tool, "-T", "-C", f"user={name},host=localhost,addr=127.0.0.1"])
-        if result.status:
-            continue  # sshd does not run at all, which is told elsewhere
-        account = find_account(root, name)
-        home, uid = account.home.rstrip("/"), str(account.uid)
-        patterns = [
-            pattern
-            for line in result.output.decode(errors="replace").splitlines()
-            for pattern in line.removeprefix(_KEY_FILES).split()
-            if line.startswith(_KEY_FILES)
-        ]
-        if change.path not in [expanded(pattern, name, home, uid) for pattern in patterns]:
-            reason = _NOT_READ.format(path=change.path, user=name, files=" ".join(patterns))
+        files = _files_instead(tool, change.path, change.keys_of, root)
+        if files:
+            reason = _NOT_READ.format(path=change.path, user=change.keys_of, files=files)
             problems.error(change.why, reason)
+
+
+def _files_instead(tool: str, path: str, name: str, root: Root) -> str:
+    """Return which files of keys sshd reads for an account, if ``path`` is none of them.
+
+    It is empty too where sshd does not run at all, which is told elsewhere.  Raises Refused.
+    """
+    result = run([tool, "-T", "-C", f"user={name},host=localhost,addr=127.0.0.1"])
+    if result.status:
+        return ""
+    account = find_account(root, name)
+    home, uid = account.home.rstrip("/"), str(account.uid)
+    patterns = [
+        pattern
+        for line in result.output.decode(errors="replace").splitlines()
+        for pattern in line.removeprefix(_KEY_FILES).split()
+        if line.startswith(_KEY_FILES)
+    ]
+    if path in [expanded(pattern, name, home, uid) for pattern in patterns]:
+        return ""
+    return " ".join(patterns) or "none"
 
 
 def _taken_back(change: SetSshd, reason: str, root: Root, problems: Problems) -> bool:

@@ -231,6 +231,12 @@ class TestWhereSshdReadsKeys:
         assert done.status != 0
         reason = "sshd does not read this file for debian, but: /etc/ssh/local; so the key lets"
         assert reason in done.err
+        for _ in range(2):
+            done = world.apply(_OFF)
+            assert done.status != 0
+            assert "sshd reads none of the files of keys that were written" in done.err
+            assert world.drop_in() == ""
+        assert "password" in world.login("debian")[1]
 
 
 class TestObstacles:
@@ -255,6 +261,14 @@ class TestObstacles:
         (problem,) = world.problems()
         assert problem.startswith(f"warning: maybe lets no one in as debian: {reason}")
         assert not world.login("debian")[0]
+        # Passwords may be the way in of someone else, or the second half of this one's.
+        for _ in range(2):
+            done = world.apply(_OFF)
+            assert "no account gets an SSH key that lets it in" in done.err
+            assert world.drop_in() == ""
+        # An error in the metadata, so that what the run before did stays.
+        world.apply(_OFF, hostname=5)
+        assert world.drop_in() == ""
 
     def test_D8_a_shell_that_takes_no_logins_is_told(self, world: World) -> None:
         file = world.tree / "etc/passwd"

@@ -60,6 +60,11 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         keys = _metadata_keys(ask, default)
     accounts = Accounts(default, made, _known(ask, default, made))
     logins: list[Login] = [*_authorized_keys(ask, accounts, keys, wanted=wanted)]
+    if ask.facts.sshd or _has_odd_shell(ask, keys, wanted):
+        from guestagent.desired.accounts import reach
+
+        # Before passwords are locked, because others may not get in.
+        logins = reach.without_obstructed(ask, logins, wanted)
     if data.config or data.admin_pass or data.password_url:
         from guestagent.desired.accounts import passwords
 
@@ -68,10 +73,10 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         authorized.warn_of_unused(ask, default, [*ask.planned, *logins], wanted=wanted)
     if default not in ("", "root", *(person.name for person in made)):
         _make_default_user(ask, default, logins, wanted=wanted)
-    if ask.facts.sshd or _has_odd_shell(ask, keys, wanted):
+    if ask.facts.sshd:
         from guestagent.desired.accounts import reach
 
-        reach.warn_of_obstacles(ask, logins, wanted)
+        logins = reach.without_locked(ask, logins, wanted)
     wanted.want(*logins)
 
 

@@ -24,6 +24,7 @@ class Access(NamedTuple):
     """The ways in that a run leaves.
 
     ``key_files`` are the paths of authorized_keys files with a key that opens a session.
+    ``asked`` maps those of which sshd is asked whether it reads them to their accounts.
     ``passwords`` are the accounts that get a password which someone can know, with its origin;
     ``locked`` are those whose password is locked, so that it lets no one in.
     """
@@ -31,6 +32,7 @@ class Access(NamedTuple):
     key_files: frozenset[str]
     passwords: Mapping[str, Origin]
     locked: frozenset[str]
+    asked: Mapping[str, str] = {}
 
     @property
     def by_key(self) -> bool:
@@ -58,12 +60,15 @@ def who_gets_in(
     with its origin.
     """
     key_files = set()
+    asked = {}
     passwords = dict(known_before or {})
     locked = set()
     for item in resources:
         match item.kind:
             case "block" if item.lets_in:
                 key_files.add(item.path)
+                if item.ask_sshd:
+                    asked[item.path] = item.account
             case "file" | "append" if item.path.endswith(defs.AUTHORIZED_KEYS):
                 # A key is ASCII; what is around it may have any encoding.
                 if lets_in(item.content.decode(errors="replace").splitlines()):
@@ -77,7 +82,7 @@ def who_gets_in(
                 passwords[item.name] = item.why
             case "password_state" if item.state == "locked":
                 locked.add(item.name)
-    return Access(frozenset(key_files), passwords, frozenset(locked))
+    return Access(frozenset(key_files), passwords, frozenset(locked), asked)
 
 
 def lets_in(lines: Iterable[str]) -> bool:

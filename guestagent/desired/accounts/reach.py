@@ -25,6 +25,10 @@ _SHARED = (
     "sshd reads the keys of {user} only from files that are not its own (AuthorizedKeysFile), so"
     " that the key would let no one in; it is not written: name a file with %u or %h there"
 )
+_LOCKED = (
+    "UsePAM of sshd is off, so that no one logs in to an account whose password is locked: set"
+    " UsePAM yes, or give it a password and lock_passwd: false"
+)
 _SHELLS = ("nologin", "false")
 
 
@@ -76,28 +80,49 @@ def expanded(pattern: str, name: str, home: str, uid: str) -> str:
     return path if own else ""
 
 
-def warn_of_obstacles(ask: Ask, logins: Collection[Login], wanted: Wanted) -> None:
-    """Warn of each setting outside by which the key of an account lets no one in.
+def without_obstructed(ask: Ask, logins: Iterable[Login], wanted: Wanted) -> list[Login]:
+    """Return the keys of accounts, those marked that let no one in by a setting outside.
 
-    ``logins`` are the keys, passwords and locks of the plan.
+    Each such setting is a warning.
     """
+    found = []
     for item in logins:
         if item.kind == "block" and item.lets_in:
-            _warn_of(ask, item.account, item.why, logins, wanted=wanted)
+            reasons = _obstacles(ask, item.account, wanted)
+            _warn(item.account, item.why, reasons, wanted=wanted)
+            item = item._replace(lets_in=not reasons)
+        found.append(item)
+    return found
 
 
-def _warn_of(ask: Ask, name: str, why: Origin, logins: Collection[Login], wanted: Wanted) -> None:
+def without_locked(ask: Ask, logins: Collection[Login], wanted: Wanted) -> list[Login]:
+    """Return the keys, passwords and locks of the plan, marked as above.
+
+    What counts here are locked passwords, where PAM is not asked.
+    """
+    found = []
+    for item in logins:
+        if item.kind == "block" and item.lets_in:
+            settings = _settings(ask, item.account, wanted)
+            if settings.get("usepam", "").lower() == "no" and _is_locked(ask, item.account, logins):
+                _warn(item.account, item.why, [_LOCKED], wanted=wanted)
+                item = item._replace(lets_in=False)
+        found.append(item)
+    return found
+
+
+def _warn(name: str, why: Origin, reasons: Iterable[str], wanted: Wanted) -> None:
+    for reason in reasons:
+        wanted.warn(why, f"maybe lets no one in as {name}: {reason}")
+
+
+def _obstacles(ask: Ask, name: str, wanted: Wanted) -> list[str]:
+    """Return why an account's key lets no one in, whether or not its password is locked."""
     found = _settings(ask, name, wanted)
     reasons = [*_by_lists(found, name, _groups(ask, name, wanted)), *_by_methods(found, name)]
     if _shell(ask, name, wanted).rpartition("/")[2] in _SHELLS:
         reasons.append("its shell takes no logins: give it another one")
-    if found.get("usepam", "").lower() == "no" and _is_locked(ask, name, logins):
-        reasons.append(
-            "UsePAM of sshd is off, so that no one logs in to an account whose password is locked:"
-            " set UsePAM yes, or give it a password and lock_passwd: false"
-        )
-    for reason in reasons:
-        wanted.warn(why, f"maybe lets no one in as {name}: {reason}")
+    return reasons
 
 
 def _shell(ask: Ask, name: str, wanted: Wanted) -> str:

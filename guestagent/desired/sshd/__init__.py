@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _SETTINGS = Origin("settings", defs.SETTINGS_FILE, "sshd")
 _NO_KEY = (
-    "passwords are not switched off, because no account gets an SSH key, and so no one could log in"
-    " over ssh; give an account a key"
+    "passwords are not switched off, because no account gets an SSH key that lets it in, and so no"
+    " one could log in over ssh; give an account a key"
 )
 _ROOT_NOTE = "root has a password by user data, and ssh_pwauth lets it log in with that"
 
@@ -160,4 +160,5 @@ def _plan_drop_in(ask: Ask, policy: Policy, access: Access, wanted: Wanted) -> N
 
     switches_off = policy.password == "no"  # noqa: S105 - no password
     key_files = tuple(sorted(access.key_files))
-    wanted.want(SshdPolicy("sshd_policy", text.encode(), policy.why, switches_off, key_files))
+    drop_in = SshdPolicy("sshd_policy", text.encode(), policy.why, switches_off, key_files)
+    wanted.want(drop_in._replace(asked=tuple(access.asked.items())))

@@ -21,8 +21,9 @@ class SshdPolicy(NamedTuple):
     """What the drop-in says.
 
     ``switches_off``: it switches passwords off, so that it waits for a key in one of the files
-    ``key_files``.  Where a run says nothing of keys there are none of these: then it waits for one
-    in a file that an earlier run wrote.
+    ``key_files``.  Where a run says nothing of keys there are none of these: then what an earlier
+    run wrote stays, and nothing is written.  ``asked`` are pairs of such a file and its account, of
+    which sshd is asked whether it reads the file for it.
     """
 
     kind: Literal["sshd_policy"]
@@ -30,6 +31,7 @@ class SshdPolicy(NamedTuple):
     why: Origin
     switches_off: bool = False
     key_files: tuple[str, ...] = ()
+    asked: tuple[tuple[str, str], ...] = ()
 
     @property
     def path(self) -> str:
@@ -50,15 +52,9 @@ class SshdPolicy(NamedTuple):
             # A run that was killed wrote it, and did not ask sshd; or it is another instance's,
             # and a key of this one is not in place yet.
             changes.append(file.write(view.file(self.path), self.content))
-        files = self.key_files or _earlier_blocks(view)
-        found = (SetSshd("set_sshd", change, self.switches_off, files) for change in changes)
+        files, asked = self.key_files, self.asked
+        found = (SetSshd("set_sshd", change, self.switches_off, files, asked) for change in changes)
         return outcome._replace(changes=tuple(found))
-
-
-def _earlier_blocks(view: View) -> tuple[str, ...]:
-    """Return the files to which earlier runs added lines; those with keys are among them."""
-    blocks = (key for key in view.recorded if applied.kind_of(key) == "block")
-    return tuple(applied.split(key)[1] for key in blocks)
 
 
 class SetSshd(NamedTuple):
@@ -68,6 +64,7 @@ class SetSshd(NamedTuple):
     file: WriteFile
     switches_off: bool
     key_files: tuple[str, ...]
+    asked: tuple[tuple[str, str], ...] = ()
 
     @property
     def path(self) -> str:
