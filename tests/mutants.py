@@ -546,7 +546,7 @@ MUTANTS = (
     Mutant(
         "a drive without a uuid changes nothing of a configured machine",
         "verbs/new_instance.py",
-        "if not told and root.live and not named",
+        "if root.live and not named",
         "if False",
         (
             "unit/test_planning.py::"

@@ -63,16 +63,37 @@ class _Commit:
 
     def run(self) -> list[tuple[Change, Problem]]:
         """Go through the phases."""
+        carriers = self._make_carriers()
         files = [change for change in self.changes if change.kind in ("write", "step")]
-        late = [change for change in self.changes if change.kind == "write_later"]
-        carriers: list[tuple[StageScript, list[WriteFile]]] = []
-        if late:
-            from guestagent.plan.kinds.late import divide, make_carrier
-
-            carriers = [(make_carrier(part, self.instance), part) for part in divide(late)]
-            files += [script for script, _ in carriers]
+        files += [script for script, _ in carriers]
         homes = [change.home for change in self.changes if change.kind in ("add_user", "make_home")]
         own, users = file.divide_by_writer(files, self.root, homes)
+        users = self._write_own(own, users)
+        for change in users:
+            self._attempt(change, file.write_as_user, (Refused, OSError))
+        for script, part in carriers:
+            self._fail_with(script, part)
+        self._do_the_rest({change.path for change in own})
+        self._tell_sshd()
+        return self.failed
+
+    def _make_carriers(self) -> list[tuple[StageScript, list[WriteFile]]]:
+        """Return the scripts that write files late, each with its files."""
+        late = [change for change in self.changes if change.kind == "write_later"]
+        if not late:
+            return []
+        from guestagent.plan.kinds.late import divide, make_carrier
+
+        return [(make_carrier(part, self.instance), part) for part in divide(late)]
+
+    def _write_own(
+        self, own: list[WriteFile | StageScript], users: list[WriteFile]
+    ) -> list[WriteFile]:
+        """Write root's files in two phases, and make the accounts between these.
+
+        Return the files of users without those that must not be written.  Raises OSError,
+        AccountsLocked.
+        """
         staging = file.Staging(self.root, self._fail)
         try:
             staging.stage(own)
@@ -85,13 +106,7 @@ class _Commit:
             staging.rename()
         finally:
             staging.end()
-        for change in users:
-            self._attempt(change, file.write_as_user, (Refused, OSError))
-        for script, part in carriers:
-            self._fail_with(script, part)
-        self._do_the_rest({change.path for change in own})
-        self._tell_sshd()
-        return self.failed
+        return users
 
     def _fail_with(self, script: Change, late: list[WriteFile]) -> None:
         """Let the files that a script carries fail with it."""
@@ -105,10 +120,31 @@ class _Commit:
         Return why that is not possible, if only the directory of the state cannot be written.
         Raises OSError for anything else.
         """
+        new = self._make_note()
+        # Scripts that start before the state is written have their instance from the note.
+        has_scripts = any(change.kind in ("step", "write_later") for change in self.changes)
+        if not (new.appended or new.made or new.accounts or has_scripts):
+            return None
+        before = note.read(self.root, self.instance)
+        whole = note.Note(
+            appended=before.appended | new.appended,
+            made=tuple(sorted({*before.made, *new.made})),
+            accounts=tuple(sorted({*before.accounts, *new.accounts})),
+            instance=self.instance,
+        )
+        try:
+            note.write(self.root, whole)
+        except OSError as error:
+            if not file.is_apart(self.root, defs.STATE_DIR, error):
+                raise
+            return error
+        return None
+
+    def _make_note(self) -> note.Note:
+        """Return the note of the changes of this run alone."""
         appended = {}
         made = []
         accounts = []
-        scripts = False
         for change in self.changes:
             written = change.file if change.kind == "set_sshd" else change
             if written.kind == "write" and written.append:
@@ -117,20 +153,7 @@ class _Commit:
                 made.append(written.path)
             elif change.kind == "add_user":
                 accounts.append(change.name)
-            elif change.kind in ("step", "write_later"):
-                scripts = True
-        if appended or made or accounts or scripts:
-            before = note.read(self.root, self.instance)
-            appended = before.appended | appended
-            paths = tuple(sorted({*before.made, *made}))
-            names = tuple(sorted({*before.accounts, *accounts}))
-            try:
-                note.write(self.root, note.Note(appended, paths, names, self.instance))
-            except OSError as error:
-                if not file.is_apart(self.root, defs.STATE_DIR, error):
-                    raise
-                return error
-        return None
+        return note.Note(appended, tuple(made), tuple(accounts), self.instance)
 
     def _must_not_append(self, change: Change, lost: OSError) -> bool:
         """Tell whether a change appends, which each later run would do again, and let it fail."""

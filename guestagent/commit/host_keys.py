@@ -41,8 +41,7 @@ def carry_out(change: MakeHostKeys, root: Root) -> None:
     failed: dict[str, str] = {}
     waiting: list[str] = []
     with root.place(f"{defs.SSH_DIR}/x", make=True) as place:
-        kept = _names(change.done)
-        own = {name for name in _present(place.fd) if change.others == "kept" or name in kept}
+        own = _kept(change, place.fd)
         try:
             own |= _install_given(change, place.fd)
         except OSError as error:
@@ -70,6 +69,12 @@ def carry_out(change: MakeHostKeys, root: Root) -> None:
         waiting = []
     if failed:
         raise _failure(failed, waiting, has_key=bool(own))
+
+
+def _kept(change: MakeHostKeys, parent: int) -> set[str]:
+    """Return the names of the files in a directory that stay.  Raises OSError."""
+    present = set(_present(parent))
+    return present if change.others == "kept" else present & _names(change.done)
 
 
 def _install_given(change: MakeHostKeys, parent: int) -> set[str]:

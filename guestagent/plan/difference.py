@@ -54,27 +54,20 @@ def diff(
     lets_in = any(item.kind == "block" and item.lets_in for item in wanted)
     view = View(root, facts, recorded, first=first, lets_in=lets_in)
     keys = {resource.key for resource in wanted}
-    if first or complete:
+    may_undo = first or complete
+    if may_undo:
         _empty_former_files(wanted, keys, view)
     for resource in wanted:
-        try:
-            view.take(resource.compare(view))
-        except (Refused, OSError) as error:
-            view.problems.add(_problem(resource, error))
-            view.take(view.remember(resource.key))
+        view.take(_compare(resource, view))
     if first and root.exists(defs.STATE_DIR):  # guestagent ran before, for another instance
         from guestagent.plan.kinds.script import remove_leftovers
 
         view.take(remove_leftovers(wanted, view))
-    paths = {getattr(resource, "path", "") for resource in wanted} - {""}
-    for key in recorded:
-        if key in keys:
-            continue
-        if not first and not complete:
-            view.take(Outcome(record={key: recorded[key]}))
-        elif applied.place(key) not in paths:
-            view.take(_undo(key, view))
-        # Else something of another kind takes its place: to undo it would undo that.
+    gone = [key for key in recorded if key not in keys]
+    if may_undo:
+        _undo_all(gone, wanted, view)
+    else:
+        view.take(Outcome(record={key: recorded[key] for key in gone}))
     return Plan(tuple(view.changes), tuple(view.kept), tuple(view.problems.problems), view.record)
 
 
@@ -87,6 +80,24 @@ def _empty_former_files(wanted: list[Resource], keys: set[str], view: View) -> N
         is_file = applied.kind_of(key) == "file" and applied.place(key) in edited
         if is_file and key not in keys:
             view.take(empty(key, view))
+
+
+def _undo_all(gone: list[str], wanted: list[Resource], view: View) -> None:
+    """Undo what the source no longer asks for."""
+    paths = {getattr(resource, "path", "") for resource in wanted} - {""}
+    for key in gone:
+        # Where something of another kind takes its place, to undo it would undo that.
+        if applied.place(key) not in paths:
+            view.take(_undo(key, view))
+
+
+def _compare(resource: Resource, view: View) -> Outcome:
+    """Return what a resource needs; where that cannot be told, a problem, and nothing changes."""
+    try:
+        return resource.compare(view)
+    except (Refused, OSError) as error:
+        view.problems.add(_problem(resource, error))
+        return view.remember(resource.key)
 
 
 def _problem(resource: Resource, error: Refused | OSError) -> Problem:

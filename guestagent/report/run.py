@@ -146,12 +146,15 @@ def _is_sound(found: dict[str, Any]) -> bool:
         if not isinstance(given.get(key), types):
             return False
     for name, form in _FORMS.items():
-        for entry in given[name]:
-            if not isinstance(entry, dict) or entry.keys() != form.keys():
-                return False
-            if not all(isinstance(entry[key], types) for key, types in form.items()):
-                return False
-    times = given["steps_ms"].values()
-    return all(isinstance(name, str) for name in given["kept"]) and all(
-        isinstance(time, int | float) for time in times
-    )
+        if not all(_has_form(entry, form) for entry in given[name]):
+            return False
+    if not all(isinstance(name, str) for name in given["kept"]):
+        return False
+    return all(isinstance(time, int | float) for time in given["steps_ms"].values())
+
+
+def _has_form(entry: object, form: dict[str, Any]) -> bool:
+    """Tell whether an entry has the keys of a form, each with a value of its type."""
+    if not isinstance(entry, dict) or entry.keys() != form.keys():
+        return False
+    return all(isinstance(entry[key], types) for key, types in form.items())

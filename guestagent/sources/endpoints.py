@@ -143,13 +143,7 @@ def list_candidates(*, ec2: bool) -> list[Endpoint]:
     IPv6 needs no lease, so that its link-local address is tried on every link that may be asked.
     IPv4 follows the routing table, and with several links is tried over each of them too.
     """
-    links = _links_to_ask()
-    routed = _routed_link(links)
-    if not links and os.path.exists(defs.CONTAINER_FILE):
-        # A container has no hardware.  Its host gives it the link of its routes to the outside;
-        # others may lead to containers inside it, and cannot be told from that one.
-        routed = _routed_link(_links_up())
-        links = [routed] if routed else []
+    links, routed = _choose_links()
     ipv4, link_local, unique_local = (
         Endpoint(f"http://{f'[{host}]' if ':' in host else host}", host, 80)
         for host in defs.METADATA_ADDRESSES
@@ -162,6 +156,17 @@ def list_candidates(*, ec2: bool) -> list[Endpoint]:
     if len(links) > 1:
         found += [ipv4._replace(interface=name) for name in links if name != routed]
     return found
+
+
+def _choose_links() -> tuple[list[str], str]:
+    """Return the links to ask, and the one of them that the routing table says; empty if none."""
+    links = _links_to_ask()
+    if links or not os.path.exists(defs.CONTAINER_FILE):
+        return links, _routed_link(links)
+    # A container has no hardware.  Its host gives it the link of its routes to the outside;
+    # others may lead to containers inside it, and cannot be told from that one.
+    routed = _routed_link(_links_up())
+    return ([routed] if routed else []), routed
 
 
 def _links_to_ask() -> list[str]:

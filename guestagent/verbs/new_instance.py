@@ -35,9 +35,11 @@ def of_this_instance(before: State, said: Said, root: Root, *, named: bool) -> S
         _check_uuid(told)
     if not before.configured:
         return before
-    if not told and root.live and not named and not is_same_source(before, said.bundle):
-        raise WrongSource(_NAMELESS)
-    if not told or not known or told == known:
+    if not told:
+        if root.live and not named and not is_same_source(before, said.bundle):
+            raise WrongSource(_NAMELESS)
+        return before
+    if not known or told == known:
         return before
     if root.live and _is_same_machine(before) and not _is_of_the_hypervisor(told, said):
         raise WrongSource(_ANOTHER)

@@ -18,10 +18,10 @@ from guestagent.sources.bundle import USER_DATA
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from guestagent.errors import Problem
-    from guestagent.model import Facts, Text
+    from guestagent.model import Facts, Network, Text
     from guestagent.plan.kinds import Change, Resource
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
@@ -374,21 +374,24 @@ def _without_partial_network(scope: _Scope, data: InstanceData, wanted: Wanted) 
     network = data.network
     if network is None:
         return scope
-    partial = {interface.origin for interface in network.interfaces if interface.partial}
-    if not partial and not network.partial:
-        return scope
-    for_all = [applied.file(path) for path in defs.ONE_NETWORK_FILE]
-    kept = set()
-    for resource in scope.resources:
-        if not of_network(resource.key) or resource.key not in scope.record:
-            continue
-        # The origin of the network itself is that of files of all NICs, and of the fallback.
-        concerned = resource.why in partial or resource.why == network.origin
-        if network.partial or concerned or resource.key in for_all:
-            kept.add(resource.key)
+    kept = _of_partial_network(scope.resources, network) & scope.record.keys()
     if kept:
         wanted.warn(network.origin, _KEPT_NETWORK)
     return _without(scope, lambda key: key in kept)
+
+
+def _of_partial_network(resources: Iterable[Resource], network: Network) -> set[str]:
+    """Return the keys of the files of NICs of which the source says what cannot be used."""
+    files = [resource for resource in resources if of_network(resource.key)]
+    if network.partial:
+        return {resource.key for resource in files}
+    partial = {interface.origin for interface in network.interfaces if interface.partial}
+    if not partial:
+        return set()
+    # The origin of the network itself is that of files of all NICs, and of the fallback.
+    origins = {network.origin, *partial}
+    for_all = [applied.file(path) for path in defs.ONE_NETWORK_FILE]
+    return {item.key for item in files if item.why in origins or item.key in for_all}
 
 
 def _difference(scope: _Scope, root: Root, found: Facts, *, first: bool) -> Plan:

@@ -36,8 +36,8 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     gives an address remains, every NIC gets DHCPv4 and router advertisements, so that the guest
     can be reached; in an offline tree, whose NICs are not known, nothing is written then.
     """
-    network, nics = ask.data.network, ask.facts.nics
-    if network is None and nics is None:
+    network = ask.data.network
+    if network is None and ask.facts.nics is None:
         return
     origin = network.origin if network else _NO_SOURCE
     stack = ask.settings.network_backend or ask.facts.stack
@@ -45,7 +45,18 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         stack = _without_stack(ask, wanted, stack, origin)
     if not stack:
         return
-    interfaces = match(network.interfaces if network else (), nics, wanted)
+    interfaces = _all_interfaces(ask, wanted, origin)
+    if interfaces:
+        for path, text, mode, why in stacks.renderer(stack)(interfaces, wanted):
+            wanted.want(File("file", path, text.encode(), mode, why))
+        _want_resolv_conf(interfaces, stack, ask, wanted, origin=origin)
+        _want_wait_online(interfaces, stack, wanted, origin)
+
+
+def _all_interfaces(ask: Ask, wanted: Wanted, origin: Origin) -> list[Interface]:
+    """Return the interfaces of the source or of the fallback, and of NICs that neither names."""
+    network = ask.data.network
+    interfaces = match(network.interfaces if network else (), ask.facts.nics, wanted)
     if not any(_gives_address(interface) for interface in interfaces):
         interfaces = _fallback(ask, wanted, origin)
     _warn_of_shared_addresses(interfaces, wanted)
@@ -54,11 +65,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         interfaces += _others(ask, interfaces, wanted, origin)
     if ask.settings.network_policy_routing:
         interfaces = with_policy(interfaces)
-    if interfaces:
-        for path, text, mode, why in stacks.renderer(stack)(interfaces, wanted):
-            wanted.want(File("file", path, text.encode(), mode, why))
-        _want_resolv_conf(interfaces, stack, ask, wanted, origin=origin)
-        _want_wait_online(interfaces, stack, wanted, origin)
+    return interfaces
 
 
 def _without_stack(ask: Ask, wanted: Wanted, stack: str, origin: Origin) -> str:
