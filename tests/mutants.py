@@ -77,8 +77,8 @@ MUTANTS = (
     Mutant(
         "the drop-in that switches passwords off waits for a key",
         "commit/sshd.py",
-        "if change.switches_off and not any(",
-        "if False and not any(",
+        "if change.switches_off and not _someone",
+        "if False and not _someone",
         ("cases/test_logins.py",),
     ),
     Mutant(
@@ -126,7 +126,7 @@ MUTANTS = (
     Mutant(
         "passwords go only where sshd reads one of the files of keys",
         "live/sshd.py",
-        "if change.switches_off and unread and",
+        "if change.switches_off and no_file and",
         "if False and",
         ("cases/test_logins.py",),
     ),

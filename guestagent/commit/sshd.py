@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 
 from guestagent import defs
 from guestagent.desired.accounts.access import lets_in
@@ -21,7 +22,7 @@ _NO_KEY = f"not written, because no account has its SSH key in place; {PASSWORDS
 
 def carry_out(change: SetSshd, root: Root) -> None:
     """Write the drop-in, after sshd has looked at it.  Raises Refused, OSError."""
-    if change.switches_off and not any(_has_key(path, root) for path in change.key_files):
+    if change.switches_off and not _someone_gets_in(change, root):
         raise Refused(_NO_KEY)
     reason = _what_is_wrong(change.file.new) if root.live else ""
     if reason:
@@ -40,6 +41,22 @@ def take_back(change: SetSshd, root: Root) -> None:
         _put(old, old_mode, root)
         return
     remove(root, change.path)
+
+
+def _someone_gets_in(change: SetSshd, root: Root) -> bool:
+    if any(_has_key(path, root) for path in change.key_files):
+        return True
+    return any(all(_is_there(path, root) for path in way) for way in change.others)
+
+
+def _is_there(path: str, root: Root) -> bool:
+    """Tell whether a path leads to a regular file that holds something."""
+    try:
+        with root.place(path, follow=True) as place:
+            found = place.stat()
+    except (Refused, OSError):
+        return False
+    return found is not None and S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def _has_key(path: str, root: Root) -> bool:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 PROGRAMS = frozenset(("sshd", "ssh-keygen", "sudo"))
 
 
-# What of sshd_config(5) may keep someone out who has a key, and values that do not.
+# What of sshd_config(5) may keep someone out who has a key, or let someone in who has none here,
+# and values that do neither.
 _DECIDING = frozenset(
     (
         *("authorizedkeysfile", "pubkeyauthentication", "authenticationmethods", "usepam"),
         *("allowusers", "denyusers", "allowgroups", "denygroups", "permitrootlogin"),
-        *("include", UNREADABLE),
+        *("trustedusercakeys", "authorizedkeyscommand", "include", UNREADABLE),
     )
 )
 _USUAL = {
@@ -34,6 +35,8 @@ _USUAL = {
         [".ssh/authorized_keys"],
         [".ssh/authorized_keys", ".ssh/authorized_keys2"],
     ),
+    "trustedusercakeys": (["none"],),
+    "authorizedkeyscommand": (["none"],),
     "pubkeyauthentication": (["yes"],),
     "authenticationmethods": (["any"],),
     "usepam": (["yes"],),

@@ -65,7 +65,8 @@ def keep_or_take_back(change: SetSshd, root: Root, problems: Problems) -> bool:
             return _taken_back(change, f"{keyword}: {reason}", root, problems=problems)
         problems.warn(Origin("sshd", defs.SSHD_DROPIN, keyword), reason)
     unread = [path for path, name in change.asked if _files_instead(tool, path, name, root)]
-    if change.switches_off and unread and set(change.key_files) <= set(unread):
+    no_file = bool(unread) and set(change.key_files) <= set(unread)
+    if change.switches_off and no_file and not change.others:
         reason = _NO_FILE_READ.format(paths=" ".join(unread))
         return _taken_back(change, reason, root, problems=problems)
     if change.switches_off and all(f"\n{line} yes\n" in output for line in _BY_PAM):

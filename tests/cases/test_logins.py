@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -237,6 +238,59 @@ class TestWhereSshdReadsKeys:
             assert "sshd reads none of the files of keys that were written" in done.err
             assert world.drop_in() == ""
         assert "password" in world.login("debian")[1]
+
+
+class TestOtherWays:
+    """sshd may let people in without a file of keys."""
+
+    @pytest.mark.parametrize("principals", ["", "/etc/ssh/people/%u", "/etc/ssh/people/debian"])
+    def test_D8_certificates_are_a_way_in(self, world: World, principals: str) -> None:
+        text = f"TrustedUserCAKeys /etc/ssh/ca.pub\nAuthorizedPrincipalsFile {principals}\n"
+        world.sshd_says(text if principals else text.partition("\n")[0])
+        for path, content in (("ca.pub", f"{world.public}\n"), ("people/debian", "debian\n")):
+            if principals or path == "ca.pub":
+                done = world.apply(_OFF, keys=False)
+                assert done.status != 0
+                assert world.drop_in() == ""
+            world.put(f"etc/ssh/{path}", content)
+        done = world.apply(_OFF, keys=False)
+        assert done.status == 0, done.err
+        (problem,) = world.problems()
+        assert problem.endswith("log in by certificates (TrustedUserCAKeys /etc/ssh/ca.pub)")
+        assert _OFF_LINE in world.drop_in()
+        assert world.login("debian")[1] == ["publickey"]
+        sign = ("ssh-keygen", "-q", "-s", world.key, "-I", "x", "-n", "debian", f"{world.key}.pub")
+        subprocess.run(sign, check=True)
+        assert world.login("debian") == (True, [""])
+
+    def test_D8_a_command_that_prints_keys_is_a_way_in(self, world: World) -> None:
+        world.sshd_says("AuthorizedKeysCommand /usr/sbin/keys %u\nAuthorizedKeysCommandUser root\n")
+        assert world.apply(_OFF, keys=False).status != 0
+        assert world.drop_in() == ""
+        world.sh(
+            f"printf '#!/bin/sh\necho {world.public}\n' >/usr/sbin/keys; chmod 755 /usr/sbin/keys"
+        )
+        assert world.apply(_OFF, keys=False).status == 0
+        (problem,) = world.problems()
+        assert problem.endswith("log in by keys that AuthorizedKeysCommand prints (/usr/sbin/keys)")
+        assert _OFF_LINE in world.drop_in()
+        assert world.login("debian") == (True, [""])
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "TrustedUserCAKeys none\n",
+            "TrustedUserCAKeys /etc/ssh/ca.pub\nPubkeyAuthentication no\n",
+            "TrustedUserCAKeys /etc/ssh/ca.pub\nAllowUsers ada\n",
+            "Match Address 10.0.0.0/8\nTrustedUserCAKeys /etc/ssh/ca.pub\n",
+            "AuthorizedKeysCommand /bin/true\nAuthorizedKeysCommandUser nobody-here\n",
+        ],
+    )
+    def test_D8_what_lets_no_one_in_is_no_way(self, world: World, text: str) -> None:
+        world.put("etc/ssh/ca.pub", f"{world.public}\n")
+        world.sshd_says(text)
+        assert world.apply(_OFF, keys=False).status != 0
+        assert world.drop_in() == ""
 
 
 class TestObstacles:

@@ -29,6 +29,7 @@ _LOCKED = (
     "UsePAM of sshd is off, so that no one logs in to an account whose password is locked: set"
     " UsePAM yes, or give it a password and lock_passwd: false"
 )
+_FIRST_UID = 1000  # of people; only root has a lower one
 _SHELLS = ("nologin", "false")
 
 
@@ -109,6 +110,47 @@ def without_locked(ask: Ask, logins: Collection[Login], wanted: Wanted) -> list[
                 item = item._replace(lets_in=False)
         found.append(item)
     return found
+
+
+class Way(NamedTuple):
+    """A way in without a file of keys: what it is by, and the files that must all be there."""
+
+    by: str
+    files: tuple[str, ...]
+
+
+def other_ways(ask: Ask, wanted: Wanted) -> tuple[Way, ...]:
+    """Return the ways in that sshd's configuration gives people without a file of keys."""
+    names = [entry.name for entry in ask.facts.accounts if not 0 < entry.uid < _FIRST_UID]
+    names += [item.name for item in ask.planned if item.kind == "user"]
+    ways: dict[Way, None] = {}
+    for name in names:
+        if not _obstacles(ask, name, wanted):
+            ways |= dict.fromkeys(_other_ways(ask, name, _settings(ask, name, wanted)))
+    return tuple(ways)
+
+
+def _other_ways(ask: Ask, name: str, found: Mapping[str, str]) -> list[Way]:
+    ways = []
+    authority = sshd_config.words(found.get("trustedusercakeys", "none"))[:1]
+    if authority and authority[0].startswith("/"):
+        files = [*authority, *_principals(ask, name, found)]
+        ways.append(Way(f"certificates (TrustedUserCAKeys {authority[0]})", tuple(files)))
+    command = sshd_config.words(found.get("authorizedkeyscommand", "none"))[:1]
+    user = found.get("authorizedkeyscommanduser", "").strip('"')
+    if command and command[0].startswith("/") and ask.facts.account(user) is not None:
+        ways.append(Way(f"keys that AuthorizedKeysCommand prints ({command[0]})", (command[0],)))
+    return ways
+
+
+def _principals(ask: Ask, name: str, found: Mapping[str, str]) -> list[str]:
+    """Return the file that must name whose certificates an account takes, if there must be one."""
+    pattern = sshd_config.words(found.get("authorizedprincipalsfile", "none"))[:1]
+    account = ask.facts.account(name)
+    if not pattern or pattern[0].lower() == "none" or account is None:
+        return []
+    path = expanded(pattern[0], name, account.home.rstrip("/"), str(account.uid))
+    return [path or pattern[0]]
 
 
 def _warn(name: str, why: Origin, reasons: Iterable[str], wanted: Wanted) -> None:

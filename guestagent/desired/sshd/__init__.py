@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guestagent.desired.accounts.access import Access
+    from guestagent.desired.accounts.reach import Way
     from guestagent.plan.wanted import Ask, Wanted
 
 _SETTINGS = Origin("settings", defs.SETTINGS_FILE, "sshd")
 _NO_KEY = (
     "passwords are not switched off, because no account gets an SSH key that lets it in, and so no"
     " one could log in over ssh; give an account a key"
+)
+_RELIES = (
+    "passwords are switched off although no account gets an SSH key that lets it in: people must"
+    " log in by {ways}"
 )
 _ROOT_NOTE = "root has a password by user data, and ssh_pwauth lets it log in with that"
 
@@ -26,7 +31,8 @@ class Policy(NamedTuple):
     """What the drop-in says, and where most of it comes from.
 
     ``password`` and ``root`` are the values of PasswordAuthentication and PermitRootLogin, empty
-    to leave them as they are; ``notes`` become comments, ``certificates`` are paths.
+    to leave them as they are; ``notes`` become comments, ``certificates`` are paths.  ``ways`` are
+    those into the guest without a file of keys.
     """
 
     password: str
@@ -34,6 +40,7 @@ class Policy(NamedTuple):
     why: Origin
     notes: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
+    ways: tuple[Way, ...] = ()
 
 
 def plan(ask: Ask, wanted: Wanted) -> None:
@@ -81,8 +88,8 @@ def _instance(ask: Ask) -> Origin:
 def _policy(ask: Ask, access: Access, wanted: Wanted) -> Policy:
     """Return the policy: that of the settings, with what cloud-config says instead.
 
-    Password authentication is not switched off where no one can log in by key, as no one could log
-    in by ssh at all then.
+    Password authentication is not switched off where no one can log in by key or certificate, as
+    no one could log in by ssh at all then.
     """
     settings = ask.settings
     policy = Policy(
@@ -93,7 +100,17 @@ def _policy(ask: Ask, access: Access, wanted: Wanted) -> Policy:
         policy = policy._replace(password="yes" if switch.value else "no", why=switch.at())
         if switch.value and _root_may_use_password(ask, access, switch.at(), wanted=wanted):
             policy = policy._replace(root="yes", notes=(_ROOT_NOTE,))
-    if policy.password != "no" or access.by_key:  # noqa: S105 - no password
+    if policy.password != "no":  # noqa: S105 - no password
+        return policy
+    if ask.facts.sshd:
+        from guestagent.desired.accounts import reach
+
+        policy = policy._replace(ways=reach.other_ways(ask, wanted))
+    if access.by_key:
+        return policy
+    if policy.ways:
+        names = dict.fromkeys(way.by for way in policy.ways)
+        wanted.warn(policy.why, _RELIES.format(ways=" or ".join(names)))
         return policy
     if not ask.first and not ask.complete:
         return policy  # the keys of the boot before are still there, which is checked last
@@ -161,4 +178,5 @@ def _plan_drop_in(ask: Ask, policy: Policy, access: Access, wanted: Wanted) -> N
     switches_off = policy.password == "no"  # noqa: S105 - no password
     key_files = tuple(sorted(access.key_files))
     drop_in = SshdPolicy("sshd_policy", text.encode(), policy.why, switches_off, key_files)
-    wanted.want(drop_in._replace(asked=tuple(access.asked.items())))
+    asked, others = tuple(access.asked.items()), tuple(way.files for way in policy.ways)
+    wanted.want(drop_in._replace(asked=asked, others=others))

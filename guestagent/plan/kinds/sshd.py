@@ -23,7 +23,8 @@ class SshdPolicy(NamedTuple):
     ``switches_off``: it switches passwords off, so that it waits for a key in one of the files
     ``key_files``.  Where a run says nothing of keys there are none of these: then what an earlier
     run wrote stays, and nothing is written.  ``asked`` are pairs of such a file and its account, of
-    which sshd is asked whether it reads the file for it.
+    which sshd is asked whether it reads the file for it.  ``others`` are ways in without a file of
+    keys: for each the files that must all be there.
     """
 
     kind: Literal["sshd_policy"]
@@ -32,6 +33,7 @@ class SshdPolicy(NamedTuple):
     switches_off: bool = False
     key_files: tuple[str, ...] = ()
     asked: tuple[tuple[str, str], ...] = ()
+    others: tuple[tuple[str, ...], ...] = ()
 
     @property
     def path(self) -> str:
@@ -52,8 +54,8 @@ class SshdPolicy(NamedTuple):
             # A run that was killed wrote it, and did not ask sshd; or it is another instance's,
             # and a key of this one is not in place yet.
             changes.append(file.write(view.file(self.path), self.content))
-        files, asked = self.key_files, self.asked
-        found = (SetSshd("set_sshd", change, self.switches_off, files, asked) for change in changes)
+        ways = self.key_files, self.asked, self.others
+        found = (SetSshd("set_sshd", change, self.switches_off, *ways) for change in changes)
         return outcome._replace(changes=tuple(found))
 
 
@@ -65,6 +67,7 @@ class SetSshd(NamedTuple):
     switches_off: bool
     key_files: tuple[str, ...]
     asked: tuple[tuple[str, str], ...] = ()
+    others: tuple[tuple[str, ...], ...] = ()
 
     @property
     def path(self) -> str:
