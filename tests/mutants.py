@@ -689,7 +689,7 @@ MUTANTS = (
     Mutant(
         "a directory that others may exchange is walked to again",
         "system/root.py",
-        "if found.st_uid not in self.trusted or _is_exposed(found, self.trusted):",
+        "if found.st_uid not in self.trusted or _is_exposed(fd, found, self.trusted):",
         "if False:",
         ("unit/test_root.py",),
     ),

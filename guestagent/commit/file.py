@@ -36,7 +36,8 @@ _EXPOSED = (
     "a directory on the way is world-writable, or a group may write to it: "
     "take that right away (chmod go-w)"
 )
-_FEW = 256  # files
+_EXCHANGED = "its staged file was exchanged by another program; not put in place"
+_FEW = 256  # descriptors that are left for all else
 
 
 def divide_by_writer(
@@ -72,30 +73,54 @@ def _is_users(change: WriteFile, root: Root) -> bool:
 
 
 class _Staged:
-    """A temporary file that waits for its rename: ``fd`` is the file, ``folder`` its directory."""
+    """A temporary file that waits for its rename: ``fd`` is the file, ``folder`` its directory.
 
-    __slots__ = ("change", "fd", "folder", "name", "temporary")
+    Both are -1 while it is let go of.
+    """
+
+    __slots__ = ("change", "fd", "folder", "name", "status", "temporary")
 
     def __init__(
         self, change: WriteFile | StageScript, fd: int, folder: int, *, name: str, temporary: str
     ) -> None:
         self.change, self.fd, self.folder = change, fd, folder
         self.name, self.temporary = name, temporary
+        self.status = os.fstat(fd)
 
     def close(self) -> None:
         """Close the file and its directory."""
-        os.close(self.fd)
-        os.close(self.folder)
+        if self.fd >= 0:
+            os.close(self.fd)
+            os.close(self.folder)
+        self.fd = self.folder = -1
+
+    def open(self, root: Root) -> None:
+        """Reach the file again, if it was let go of.  Raises OSError; Refused for another file."""
+        if self.fd >= 0:
+            return
+        way = self.change.path.rpartition("/")[0]
+        with root.place(f"{way}/{self.temporary}") as place:
+            if place.exposed or place.owner is not None:
+                raise Refused(_EXPOSED)
+            self.fd, self.folder = _open_file(place.fd, self.temporary), os.dup(place.fd)
+        found = os.fstat(self.fd)
+        if (found.st_dev, found.st_ino) != (self.status.st_dev, self.status.st_ino):
+            raise Refused(_EXCHANGED)
 
 
-def _make_room(files: int) -> None:
-    """Allow the process to hold so many more files open, if it may: setrlimit(2)."""
-    if files < _FEW:
-        return
+def _make_room(files: int) -> int:
+    """Allow the process to hold so many staged files open, if it may; return how many it can.
+
+    Each takes two descriptors: setrlimit(2).
+    """
+    if files < _FEW // 2:
+        return files
     from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
     soft, hard = getrlimit(RLIMIT_NOFILE)
-    setrlimit(RLIMIT_NOFILE, (min(hard, max(soft, files + _FEW)), hard))
+    most = min(hard, max(soft, 2 * files + _FEW))
+    setrlimit(RLIMIT_NOFILE, (most, hard))
+    return max(0, (most - _FEW) // 2)
 
 
 class Staging:
@@ -115,7 +140,7 @@ class Staging:
             return
         # A run that is killed leaves this list to the next one, for clean().
         names = [_temporary_path(change.path) for change in changes]
-        _make_room(2 * len(changes))
+        room = _make_room(len(changes))
         try:
             ownfiles.write(self.root, defs.STAGING_FILE, names, 0o600)
         except OSError as error:
@@ -127,6 +152,8 @@ class Staging:
                 if self.full and (known := self.full.get(_device(self.root, change.path))):
                     raise known
                 self.staged.append(self._stage_one(change, path.rpartition("/")[2]))
+                if len(self.staged) > room:
+                    self.staged[-1].close()
             except Refused as error:
                 self.fail(change, error)
             except OSError as error:
@@ -145,9 +172,9 @@ class Staging:
         full = _device(self.root, change.path)
         self.full[full] = error
         for item in tuple(self.staged):
-            if os.fstat(item.folder).st_dev == full:
+            if item.status.st_dev == full:
                 self.staged.remove(item)
-                _discard(item)
+                self._discard(item)
                 self.fail(item.change, error)
 
     def _stage_one(self, change: WriteFile | StageScript, temporary: str) -> _Staged:
@@ -169,27 +196,40 @@ class Staging:
             else:
                 os.fchmod(fd, change.mode)
         except OSError:
-            _discard(staged)
+            self._discard(staged)
             raise
         return staged
+
+    def _discard(self, item: _Staged) -> None:
+        """Remove a staged file; one that cannot be reached again is not ours any more."""
+        try:
+            item.open(self.root)
+            _unlink(item.folder, item.temporary)
+        except (Refused, FileNotFoundError):
+            pass
+        finally:
+            item.close()
 
     def leave_out(self, unwanted: Callable[[Change], bool]) -> None:
         """Discard the staged files of some changes."""
         for item in tuple(self.staged):
             if unwanted(item.change):
                 self.staged.remove(item)
-                _discard(item)
+                self._discard(item)
 
     def give_to_owners(self) -> None:
         """Give staged files to the accounts that will own them, which exist by now."""
         kept = []
         for item in self.staged:
+            held = item.fd >= 0
             try:
                 self._give(item)
                 kept.append(item)
             except (Refused, OSError) as error:
                 self.fail(item.change, error)
-                _discard(item)
+                self._discard(item)
+            if not held:
+                item.close()
         self.staged = kept
 
     def _give(self, item: _Staged) -> None:
@@ -198,6 +238,7 @@ class Staging:
             return
         uid = find_account(self.root, name).uid if name else 0
         gid = find_group(self.root, group) if group else 0
+        item.open(self.root)
         os.fchown(item.fd, uid, gid)
         os.fchmod(item.fd, item.change.mode)  # chown(2) takes set-user-ID bits away
 
@@ -206,18 +247,22 @@ class Staging:
         if not self.staged:
             return
         for item in self.staged:
-            folder = item.folder
+            held = item.fd >= 0
             try:
+                item.open(self.root)
                 _check_same(item)
+                folder = item.folder
                 os.rename(item.temporary, item.name, src_dir_fd=folder, dst_dir_fd=folder)
             except (Refused, OSError) as error:
                 self.fail(item.change, error)
+            if not held:
+                item.close()
         sync_tree(self.root.fd)
 
     def end(self) -> None:
         """Remove what was staged and not renamed."""
         for item in self.staged:
-            _discard(item)
+            self._discard(item)
         self.staged = []
         _remove_lists(self.root)
 
@@ -232,12 +277,7 @@ def _check_same(item: _Staged) -> None:
     there = os.stat(item.temporary, dir_fd=item.folder, follow_symlinks=False)
     written = os.fstat(item.fd)
     if (there.st_dev, there.st_ino) != (written.st_dev, written.st_ino):
-        raise Refused("its staged file was exchanged by another program; not put in place")
-
-
-def _discard(item: _Staged) -> None:
-    _unlink(item.folder, item.temporary)
-    item.close()
+        raise Refused(_EXCHANGED)
 
 
 def _unlink(folder: int, name: str) -> None:

@@ -12,6 +12,7 @@ from errno import EACCES, ENOTSUP, EPERM
 from guestagent import defs
 from guestagent.errors import FieldError, Refused
 from guestagent.system.jsontext import dumps, loads_own
+from guestagent.system.root import ACL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 # For open(2): a file that did not exist before, and that no link has put elsewhere.
 NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = ".guestagent.tmp"
-_ACL = "system.posix_acl_access"  # acl(5)
 _TOO_LARGE = (
     f"would be larger than {defs.GUEST_FILE_LIMIT >> 20} MiB, so that no later run could read it; "
     "it stays as it was, and what this run did is not in it: ask for fewer files or shorter names"
@@ -114,8 +114,8 @@ def make_alike(fd: int, like: int, mode: int) -> None:
         except OSError as error:
             if error.errno not in _NOT_GIVEN:
                 raise
-    if _ACL in present and _ACL not in wanted:
-        os.removexattr(fd, _ACL)  # from the default ACL of the directory
+    if ACL in present and ACL not in wanted:
+        os.removexattr(fd, ACL)  # from the default ACL of the directory
 
 
 def _attributes(fd: int) -> dict[str, bytes]:

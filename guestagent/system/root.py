@@ -13,7 +13,7 @@ reached again without another walk.  What is about to be written is always walke
 from __future__ import annotations
 
 import os
-from errno import ELOOP, ENOTDIR
+from errno import ELOOP, ENODATA, ENOTDIR, ENOTSUP
 from stat import S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
 
 from guestagent import defs
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+ACL = "system.posix_acl_access"  # the attribute that holds it, acl(5)
 _VOLATILE = ("/proc/", "/sys/", "/run/", "/dev/")
 _MAX_LINKS = 40
 _MAX_KEPT = 64  # directories; a process may have 1024 files open
@@ -106,7 +107,7 @@ class _Walk:
         above = self.owners[-1]
         mine = above is None and found.st_uid in self.trusted
         self.owners.append(None if mine else above if above is not None else found.st_uid)
-        self.exposed.append(_is_exposed(found, self.trusted))
+        self.exposed.append(_is_exposed(fd, found, self.trusted))
         self.shared.append(bool(found.st_mode & 0o022))
 
     def leave(self, levels: int) -> None:
@@ -223,7 +224,7 @@ class Root:
                 raise
             return self._linked_folder(folder)
         found = os.fstat(fd)
-        if found.st_uid not in self.trusted or _is_exposed(found, self.trusted):
+        if found.st_uid not in self.trusted or _is_exposed(fd, found, self.trusted):
             os.close(fd)
             return None
         self._kept[folder] = fd
@@ -448,15 +449,33 @@ def _components(path: str) -> list[str]:
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
-def _is_exposed(folder: os.stat_result, trusted: frozenset[int]) -> bool:
-    """Tell whether others than its owner and root can rename what is in a directory.
+def _is_exposed(fd: int, folder: os.stat_result, trusted: frozenset[int]) -> bool:
+    """Tell whether others than its owner and root can rename what is in an open directory.
 
     What a user's own group may do in that user's directory is the user's to say.
     """
     if folder.st_mode & S_ISVTX:
         return False
-    by_group = folder.st_uid in trusted and folder.st_gid not in (0, os.getegid())
-    return bool(folder.st_mode & (0o022 if by_group else 0o002))
+    if folder.st_mode & 0o002:
+        return True
+    if folder.st_uid not in trusted or not folder.st_mode & 0o020:
+        return False
+    return folder.st_gid not in (0, os.getegid()) or _has_acl(fd)
+
+
+def _has_acl(fd: int) -> bool:
+    """Tell whether a directory has an ACL: the bits of its group are those of others then, acl(5).
+
+    ``fd`` may be open for searching alone.
+    """
+    readable = os.open(".", _READ | os.O_DIRECTORY, dir_fd=fd)
+    try:
+        os.getxattr(readable, ACL)
+        return True
+    except OSError as error:
+        return error.errno not in (ENODATA, ENOTSUP)
+    finally:
+        os.close(readable)
 
 
 def _is_link(name: str, folder: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from guestagent import defs
 from guestagent.commit import commit, file
 from guestagent.errors import Origin, Refused
 from guestagent.plan.kinds.file import WriteFile
-from guestagent.system import privsep
+from guestagent.system import ownfiles, privsep
 from guestagent.system.root import Root
 
 WHY = Origin("drive", "meta_data.json", "files")
@@ -125,6 +126,20 @@ def test_B1_where_a_group_may_write_nothing_is_staged(
         assert "a group may write to it" in told["/etc/shared/a"]
 
 
+@pytest.mark.parametrize(("acl", "sound"), [("u:12345:rwx", False), ("u:12345:r-x", True)])
+def test_B1_where_an_acl_lets_others_write_nothing_is_staged(
+    root: Root, guest: Path, acl: str, *, sound: bool
+) -> None:
+    rig.need_root()
+    rig.need_tools("setfacl")
+    folder = guest / "etc/shared"
+    folder.mkdir(0o755)
+    subprocess.run(["setfacl", "-m", acl, folder], check=True)
+    told = failures(root, write("/etc/shared/a"))
+    assert (told == {}) == sound, told
+    assert (folder / "a").exists() == sound
+
+
 def test_B1_the_group_of_a_user_may_write_to_the_home(root: Root, guest: Path) -> None:
     rig.need_root()
     (guest / "home/debian").chmod(0o775)
@@ -140,15 +155,77 @@ def test_B1_what_is_in_the_way_of_a_user_s_file_does_not_keep_it_out(
     assert (guest / "home/debian/a").read_text() == "new\n"
 
 
-def test_more_files_than_a_process_may_open_at_first(root: Root, guest: Path) -> None:
+@pytest.fixture
+def few_descriptors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, int], None]]:
+    """Limit open files.  The hard limit is a stand-in: not even root can always raise it again."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
-    try:
-        changes = [write(f"/etc/many/{number}") for number in range(400)]
-        assert failures(root, *changes) == {}
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    real = resource.setrlimit
+
+    def limit(soft: int, hard: int) -> None:
+        real(resource.RLIMIT_NOFILE, (soft, before[1]))
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+        monkeypatch.setattr(resource, "setrlimit", lambda what, to: real(what, (to[0], before[1])))
+
+    yield limit
+    real(resource.RLIMIT_NOFILE, before)
+
+
+# In the second case no process may open as many files as are staged here.
+@pytest.mark.parametrize(("soft", "hard"), [(256, 4096), (256, 300)])
+def test_more_files_than_a_process_may_open_at_first(
+    root: Root, guest: Path, few_descriptors: Callable[[int, int], None], soft: int, hard: int
+) -> None:
+    rig.need_root()
+    few_descriptors(soft, hard)
+    (guest / "etc/many").mkdir()
+    changes = [write(f"/etc/many/{number}", owner="debian:debian") for number in range(400)]
+    changes += [write(f"/etc/folder{number}/a") for number in range(400)]
+    assert failures(root, *changes) == {}
     assert len(os.listdir(guest / "etc/many")) == 400
+    assert {path.owner() for path in guest.glob("etc/folder*/a")} == {"root"}
+    assert len([*guest.glob("etc/folder*/a")]) == 400
+    assert [*guest.rglob(f"{defs.TEMPORARY_PREFIX}*")] == []
+
+
+def test_B1_a_staged_file_that_is_not_held_is_not_put_in_place_when_exchanged(
+    root: Root, guest: Path, few_descriptors: Callable[[int, int], None]
+) -> None:
+    rig.need_root()
+    few_descriptors(256, 256)
+    failed: list[str] = []
+    staging = file.Staging(root, lambda change, error: failed.append(f"{change} {error}"))
+    staging.stage([write(f"/etc/many/{number}") for number in range(200)])
+    last = staging.staged[-1]
+    (guest / "etc/many/keep").write_text("")  # takes the next inode
+    os.rename(guest / "etc/many/keep", guest / "etc/many" / last.temporary)
+    staging.give_to_owners()
+    staging.rename()
+    staging.end()
+    (told,) = failed
+    assert "was exchanged by another program" in told
+    assert len(os.listdir(guest / "etc/many")) == 200  # with that of the other program
+    assert not (guest / "etc/many/199").exists()
+
+
+def test_a_full_disk_leaves_nothing_of_staged_files_that_are_not_held(
+    root: Root,
+    guest: Path,
+    few_descriptors: Callable[[int, int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig.need_root()
+    few_descriptors(256, 256)
+    real = ownfiles.write_all
+
+    def fail(fd: int, content: bytes) -> None:
+        if len(os.listdir(guest / "etc/many")) == 200:
+            raise OSError(28, "No space left on device")
+        real(fd, content)
+
+    monkeypatch.setattr(file, "write_all", fail)
+    with pytest.raises(OSError, match="No space"):
+        commit(tuple(write(f"/etc/many/{number}") for number in range(300)), root)
+    assert os.listdir(guest / "etc/many") == []
 
 
 # Children
