@@ -16,11 +16,12 @@ STAGING_FILE = "/var/lib/guestagent/staging.json"
 STAGING_FILE_OF_RUN = "/run/guestagent/staging.json"  # where the other cannot be written
 NOTE_FILE = "/var/lib/guestagent/commit.json"
 ROLLBACK_FILE = "/var/lib/guestagent/rollback.json"
-HOST_KEYS_WORK = "/var/lib/guestagent/hostkeys"  # where new keys are made
-# The types of keys that are left to HOST_KEYS_UNIT, and where it makes them.
+# The types of keys that are left to HOST_KEYS_UNIT.
 HOST_KEYS_FILE = "/var/lib/guestagent/hostkeys.json"
-HOST_KEYS_LATER_WORK = "/var/lib/guestagent/hostkeys-later"
 RUN_DIR = "/run/guestagent"
+# Where new keys are made by a run, and by that unit: not on a disk, and where /var is read-only.
+HOST_KEYS_WORK = "/run/guestagent/hostkeys"
+HOST_KEYS_LATER_WORK = "/run/guestagent/hostkeys-later"
 REPORT_FILE = "/run/guestagent/report.json"
 LOCK_FILE = "/run/guestagent/lock"
 # What the local unit leaves for the unit that asks the metadata service, and the answer.

@@ -45,9 +45,9 @@ def carry_out(change: MakeHostKeys, root: Root) -> None:
         try:
             own |= _install_given(change, place.fd)
         except OSError as error:
-            failed |= dict.fromkeys(_types(change), _reason(error))
+            failed |= dict.fromkeys(_types(change), reason_of(error))
         for kind, command in zip(change.types, change.commands, strict=True):
-            if kind in change.deferrable and own:
+            if kind in change.deferrable and _has_key(own):
                 waiting.append(kind)
                 continue
             try:
@@ -56,7 +56,7 @@ def carry_out(change: MakeHostKeys, root: Root) -> None:
                     own |= work.install(place.fd)
                 _remove_others(place.fd, own)
             except (Refused, OSError) as error:
-                failed[kind] = _reason(error)
+                failed[kind] = reason_of(error)
                 if kind in change.deferrable:
                     waiting.append(kind)
         _remove_others(place.fd, own)
@@ -65,10 +65,15 @@ def carry_out(change: MakeHostKeys, root: Root) -> None:
     except (Refused, OSError) as error:
         if not waiting:
             raise
-        failed |= dict.fromkeys(waiting, _reason(error))
+        failed |= dict.fromkeys(waiting, reason_of(error))
         waiting = []
     if failed:
-        raise _failure(failed, waiting, has_key=bool(own))
+        raise _failure(failed, waiting, has_key=_has_key(own))
+
+
+def _has_key(names: set[str]) -> bool:
+    """Tell whether a key that sshd can use is among files of these names."""
+    return any(_file_name(kind) in names for kind in host_keys.TYPES)
 
 
 def _kept(change: MakeHostKeys, parent: int) -> set[str]:
@@ -144,9 +149,9 @@ class Work:
         self._parent = open_folder(root, above)
         try:
             self.fd = _empty_folder(self._parent, self._name)
-        except OSError:
+        except OSError as error:
             os.close(self._parent)
-            raise
+            raise OSError(error.errno, error.strerror, path) from None
 
     def __enter__(self) -> Work:
         return self
@@ -186,8 +191,8 @@ class Work:
         return _write_all(files, parent)
 
 
-def _reason(error: Exception) -> str:
-    """Return why a key could not be made."""
+def reason_of(error: Exception) -> str:
+    """Return why a key could not be made, with the path that an OSError is about."""
     if not isinstance(error, OSError):
         return str(error)
     reason = error.strerror or "input/output error"
@@ -195,14 +200,24 @@ def _reason(error: Exception) -> str:
 
 
 def _write_all(files: dict[str, bytes], parent: int) -> set[str]:
-    """Write keys, by the names of their files, to a directory; return the names."""
+    """Write keys, by the names of their files, to sshd's directory; return the names.
+
+    Raises OSError with the path.
+    """
     directory = _open_here(parent)
     try:
         for name, content in files.items():
             replace(directory, name, content, 0o644 if name.endswith(".pub") else 0o600)
+    except OSError as error:
+        raise _with_path(error) from None
     finally:
         os.close(directory)
     return set(files)
+
+
+def _with_path(error: OSError) -> OSError:
+    """Return an error about a name in sshd's directory as one about its path."""
+    return OSError(error.errno, error.strerror, f"{defs.SSH_DIR}/{error.filename}")
 
 
 def _file_name(kind: str) -> str:
@@ -215,14 +230,22 @@ def _names(types: Iterable[str]) -> set[str]:
 
 
 def _empty_folder(parent: int, name: str) -> int:
-    """Return a directory that only root can enter; what a killed run left in it is removed."""
+    """Return a new directory that only root can enter, in place of what a killed run left.
+
+    That one's ssh-keygen may still be at work: it writes nothing in a directory that is removed.
+    """
+    flags = _FOLDER | os.O_NOFOLLOW
     try:
         os.mkdir(name, 0o700, dir_fd=parent)
     except FileExistsError:
-        pass
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    _clear(fd)
-    return fd
+        left = os.open(name, flags, dir_fd=parent)
+        try:
+            _clear(left)
+        finally:
+            os.close(left)
+        os.rmdir(name, dir_fd=parent)
+        os.mkdir(name, 0o700, dir_fd=parent)
+    return os.open(name, flags, dir_fd=parent)
 
 
 def _clear(directory: int) -> None:
@@ -245,10 +268,23 @@ def _is_host_key(name: str) -> bool:
 
 
 def _remove_others(parent: int, names: set[str]) -> None:
-    """Remove all host keys and their certificates but those of these names."""
-    for name in _present(parent):
-        if name not in names:
-            os.unlink(name, dir_fd=parent)
+    """Remove all host keys and their certificates but those of these names, also from the disk.
+
+    The state says next that it is done, perhaps on another disk: after a power cut it must not
+    find them here again.  Raises OSError with the path.
+    """
+    others = [name for name in _present(parent) if name not in names]
+    if not others:
+        return
+    directory = _open_here(parent)
+    try:
+        for name in others:
+            os.unlink(name, dir_fd=directory)
+        os.fsync(directory)
+    except OSError as error:
+        raise _with_path(error) from None
+    finally:
+        os.close(directory)
 
 
 def _open_here(fd: int) -> int:

@@ -6,7 +6,13 @@ import os
 import time
 
 from guestagent import defs, log
-from guestagent.commit.host_keys import WITHOUT_HURRY, Work, install_waiting, waiting_types
+from guestagent.commit.host_keys import (
+    WITHOUT_HURRY,
+    Work,
+    install_waiting,
+    reason_of,
+    waiting_types,
+)
 from guestagent.errors import NoPermission, Origin, Refused
 from guestagent.live.daemons import offer_new_host_keys
 from guestagent.plan.kinds.host_keys import command
@@ -55,8 +61,8 @@ def make_all(root: Root) -> tuple[list[str], list[Problem]]:
             if _make(kind, root):
                 made.append(kind)
         except (Refused, OSError) as error:
-            reason = str(error) if isinstance(error, Refused) else error.strerror
-            text = f"{reason}; sshd has no host key of type {kind}; the next boot tries again"
+            consequence = f"sshd has no host key of type {kind}; the next boot tries again"
+            text = f"{reason_of(error)}; {consequence}"
             problems.append(Origin("guestagent", defs.HOST_KEYS_FILE, kind).error(text))
     return made, problems
 

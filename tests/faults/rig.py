@@ -120,7 +120,7 @@ class Scene:
     def temporaries(self) -> list[str]:
         """What a run may leave only when it is killed."""
         found = [str(path) for path in self.tree.rglob(".guestagent.*")]
-        own = ("var/lib/guestagent/staging.json", "var/lib/guestagent/hostkeys")
+        own = ("var/lib/guestagent/staging.json", "run/guestagent/hostkeys")
         return found + [name for name in own if (self.tree / name).exists()]
 
 

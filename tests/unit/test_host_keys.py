@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -109,6 +110,84 @@ def test_given_keys_that_cannot_be_written_leave_none_of_the_image(
     monkeypatch.undo()
     assert lab.run(lab.plan(wanted, first=False)) == []
     assert (lab.ssh / "ssh_host_rsa_key").read_text() == "private\n"
+
+
+def test_D2_a_key_that_cannot_be_written_is_named_by_its_path(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "ssh_host_ed25519_key")
+
+    monkeypatch.setattr(host_keys, "replace", read_only)
+    (problem,) = lab.run(lab.plan(ALL._replace(types=("ed25519",))))
+    assert problem.reason.startswith("/etc/ssh/ssh_host_ed25519_key: Read-only file system; sshd")
+
+
+def test_D4_an_image_s_key_that_cannot_be_removed_is_named_by_its_path(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def immutable(name: str, *, dir_fd: int) -> None:
+        if name.startswith("ssh_host_dsa"):
+            raise OSError(errno.EPERM, "Operation not permitted", name)
+        unlink(name, dir_fd=dir_fd)
+
+    unlink = os.unlink
+    monkeypatch.setattr(os, "unlink", immutable)
+    (problem,) = lab.run(lab.plan(ALL._replace(types=("ed25519",))))
+    assert problem.reason.startswith("/etc/ssh/ssh_host_dsa_key: Operation not permitted")
+    monkeypatch.undo()
+    assert lab.record == {}
+
+
+def test_D4_the_image_s_keys_are_gone_from_the_disk_before_the_state_says_so(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: list[list[str]] = []
+
+    def fsync(fd: int) -> None:
+        if os.path.samestat(os.fstat(fd), lab.ssh.stat()):
+            on_disk.append(sorted(os.listdir(fd)))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert lab.run(lab.plan(ALL._replace(types=("ed25519",)))) == []
+    assert on_disk[-1] == sorted(os.listdir(lab.ssh))
+    assert lab.names() == ["ed25519"]
+
+
+def test_B5_no_key_is_made_where_the_state_is(lab: Lab) -> None:
+    state = lab.left.parent
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.write_text("in the way of everything below")
+    problems = lab.run(lab.plan(ALL))
+    assert lab.names() == ["ecdsa", "ed25519"]
+    # Only what must outlive the boot, that there is a key to make, could not be left there.
+    (problem,) = problems
+    assert "; sshd has no host key of type rsa; the next run tries again" in problem.reason
+    work = (Path(lab.root.path) / path[1:] for path in (defs.HOST_KEYS_WORK, defs.RUN_DIR))
+    assert [path.exists() for path in work] == [False, True]
+
+
+def test_what_a_killed_run_left_at_work_writes_nothing_any_more(lab: Lab) -> None:
+    host_keys.Work(lab.root, defs.HOST_KEYS_WORK)  # never ended
+    left = Path(lab.root.path) / defs.HOST_KEYS_WORK[1:]
+    (left / "ssh_host_rsa_key").write_text("half")
+    before = os.open(left, os.O_RDONLY)
+    try:
+        with host_keys.Work(lab.root, defs.HOST_KEYS_WORK) as work:
+            assert os.listdir(work.fd) == []
+            assert os.fstat(work.fd).st_mode & 0o777 == 0o700
+            with pytest.raises(FileNotFoundError):
+                os.open("ssh_host_rsa_key.pub", os.O_CREAT | os.O_WRONLY, dir_fd=before)
+    finally:
+        os.close(before)
+
+
+def test_a_costly_key_is_not_deferred_where_the_image_has_only_public_halves(lab: Lab) -> None:
+    for path in lab.ssh.glob("ssh_host_*"):
+        path.rename(f"{path}.pub")
+    assert lab.run(lab.plan(RSA._replace(others="kept"))) == []
+    assert lab.public("rsa")
+    assert not lab.left.exists()
 
 
 def test_others_may_stay(lab: Lab) -> None:
@@ -254,9 +333,9 @@ def test_no_link_of_the_tree_leads_a_new_key_outside(lab: Lab, tmp_path: Path) -
     outside.mkdir()
     inside = Path(lab.root.path) / str(outside)[1:]
     inside.mkdir(parents=True)
-    state = Path(lab.root.path) / defs.STATE_DIR[1:]
-    state.parent.mkdir(parents=True, exist_ok=True)
-    state.symlink_to(outside)
+    above = Path(lab.root.path) / defs.RUN_DIR[1:]
+    above.parent.mkdir(parents=True, exist_ok=True)
+    above.symlink_to(outside)
     assert lab.run(lab.plan(ALL._replace(types=("ed25519",)))) == []
     assert lab.public("ed25519")
     assert list(outside.iterdir()) == []

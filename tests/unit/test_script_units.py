@@ -71,6 +71,12 @@ class TestHostKeysUnit:
         assert unit["Unit", "ConditionPathExists"] == switches
         assert unit["Unit", "ConditionKernelCommandLine"] == [f"!{defs.OFF_ARGUMENT}"]
 
+    def test_units_that_make_missing_keys_before_sshd_leave_it_the_slow_one(self) -> None:
+        dropin = read_unit(SYSTEMD / "sshd-keygen.conf")
+        assert dropin["Unit", "ConditionPathExists"] == [f"!{defs.HOST_KEYS_FILE}"]
+        makers = {"sshd-keygen.service", "sshd-keygen.target"}
+        assert makers < set(read_unit(SYSTEMD / "guestagent-apply.service")["Unit", "Before"])
+
     def test_it_has_time_for_slow_keys(self, unit: Unit) -> None:
         slowest = host_keys.WITHOUT_HURRY + defs.LOCK_WAIT_LATE
         assert seconds(unit, "TimeoutStartSec") > slowest

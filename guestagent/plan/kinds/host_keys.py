@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # In the order in which they are made: the first two take milliseconds wherever a guest can run, a
 # key of RSA up to minutes on a slow machine.
-_TYPES = ("ed25519", "ecdsa", "rsa")
+TYPES = ("ed25519", "ecdsa", "rsa")
 COSTLY = ("rsa",)
 
 
@@ -43,7 +43,7 @@ class HostKeys(NamedTuple):
         if view.is_done(self.key):
             return Outcome(record={key: "done" for key in self._keys() if view.is_done(key)})
         done = tuple(kind for kind in self.types if view.is_done(applied.host_key(kind)))
-        missing = sorted(set(self.types) - {*done}, key=_TYPES.index)
+        missing = sorted(set(self.types) - {*done}, key=TYPES.index)
         change = MakeHostKeys(
             "make_host_keys",
             tuple(missing),
