@@ -84,8 +84,12 @@ def tell(report: Report) -> None:
     for change in report.changes:
         log.notice(f"{change.tell()} [{change.why.text()}]")
     source = report.source or "no source"
-    what = "unchanged" if report.unchanged else f"{len(report.changes)} changes"
-    log.info(f"{source}: {what}, {report.errors} errors, {report.total_ms:.0f} ms")
+    what = "unchanged" if report.unchanged else _count(len(report.changes), "change")
+    log.info(f"{source}: {what}, {_count(report.errors, 'error')}, {report.total_ms:.0f} ms")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def write(root: Root, report: Report) -> None:
