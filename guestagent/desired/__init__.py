@@ -5,7 +5,6 @@ There is one module for each thing that is set.  None of them reads or writes a 
 
 from __future__ import annotations
 
-from guestagent import defs
 from guestagent.desired import accounts, hostname, sshd
 from guestagent.plan.kinds.file import File
 from guestagent.plan.wanted import Ask, Wanted
@@ -48,10 +47,15 @@ def desired(ask: Ask, wanted: Wanted) -> None:
 
 
 def _keys(ask: Ask, logins: Wanted) -> list[Resource]:
-    """Return the SSH keys of accounts that exist, in the homes that they have."""
-    paths = {item.name: item.home.rstrip("/") + defs.AUTHORIZED_KEYS for item in ask.facts.accounts}
-    blocks = (item for item in logins.resources if item.kind == "block")
-    return [item for item in blocks if item.path == paths.get(item.user)]
+    """Return the SSH keys of accounts that exist, in the homes that they have or outside of all."""
+    homes = {item.name: item.home.rstrip("/") for item in ask.facts.accounts}
+    found: list[Resource] = []
+    for item in logins.resources:
+        if item.kind != "block" or item.account not in homes:
+            continue
+        if not item.user or item.path.startswith(f"{homes[item.account]}/"):
+            found.append(item)
+    return found
 
 
 def _injected_files(ask: Ask, written: Container[str], wanted: Wanted) -> list[File]:

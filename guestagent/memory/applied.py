@@ -26,6 +26,7 @@ _KINDS = {
     "append": "file",
     "late": "file",
     "block": "block",
+    "keys": "block",
     "link": "link",
     "step": "script",
     "group": "account",
@@ -61,7 +62,7 @@ def marked(key: str) -> str:
 def place(key: str) -> str:
     """Return the path of a file, of lines in one, or of a link; empty for another key."""
     beginning, path = split(key)
-    return path if beginning in ("file", "block", "link") else ""
+    return path if beginning in ("file", "block", "keys", "link") else ""
 
 
 def origin(key: str) -> Origin:
@@ -97,6 +98,11 @@ def late(path: str) -> str:
 def block(path: str) -> str:
     """Return the key of guestagent's lines in a file."""
     return f"block:{path}"
+
+
+def ssh_keys(path: str) -> str:
+    """Return the key of guestagent's lines in a file of SSH keys, wherever that is."""
+    return f"keys:{path}"
 
 
 def link(path: str) -> str:
@@ -135,8 +141,8 @@ def password_state(name: str, state: str) -> str:
 
 
 def of_ssh_keys(key: str) -> bool:
-    """Tell whether a key is that of lines of an authorized_keys."""
-    return key.startswith("block:") and key.endswith(defs.AUTHORIZED_KEYS)
+    """Tell whether a key is that of lines in a file of SSH keys."""
+    return key.startswith("keys:")
 
 
 def unlocked(name: str) -> str:

@@ -332,7 +332,7 @@ def _refreshed(ask: Ask, wanted: Wanted, record: dict[str, str]) -> frozenset[st
         item.key
         for item in wanted.resources
         if applied.of_ssh_keys(item.key) and item.key not in record
-        if item.kind == "block" and item.user not in names
+        if item.kind == "block" and item.account not in names
     }
     return wanted.refreshed - others
 

@@ -203,6 +203,16 @@ class TestWhereSshdReadsKeys:
         assert world.drop_in() == ""
         assert "password" in world.login("debian")[1]
 
+    def test_D8_keys_elsewhere_go_only_where_the_source_says_that_there_are_none(
+        self, world: World
+    ) -> None:
+        world.sshd_says("AuthorizedKeysFile /etc/ssh/keys/%u\n")
+        assert world.apply().status == 0
+        assert world.apply(keys=False).status == 0
+        assert world.login("debian") == (True, [""])
+        assert world.apply(keys=False, public_keys={}).status == 0
+        assert not world.login("debian")[0]
+
     @pytest.mark.parametrize("kind", ["folder", "large", "not UTF-8", "a user's link"])
     def test_D8_a_file_of_sshd_s_that_cannot_be_read_keeps_no_key_away(
         self, world: World, kind: str

@@ -443,6 +443,18 @@ def test_C1_what_a_first_boot_wrote_stays(scene: Scene) -> None:
     assert OTHER not in scene.text(KEYS)
 
 
+def test_D8_a_later_boot_changes_keys_wherever_sshd_reads_them(scene: Scene) -> None:
+    config = scene.machine.path("/etc/ssh/sshd_config")
+    config.write_text(f"{config.read_text()}\nAuthorizedKeysFile /etc/ssh/keys/%u\n")
+    scene.say({USER: None})
+    assert scene.boot() == [0, 0, 0], scene.runs[-1].err
+    assert KEY in scene.text("/etc/ssh/keys/debian")
+    meta = {**documents.meta_data(), "public_keys": {"k": OTHER}}
+    scene.say({META: json.dumps(meta), USER: None})
+    assert scene.boot() == [0, 0, 0], scene.runs[-1].err
+    assert OTHER in scene.text("/etc/ssh/keys/debian")
+
+
 def test_C1_another_ec2_instance_on_the_same_machine_is_no_first_boot(
     machine: Machine, lab: Lab
 ) -> None:

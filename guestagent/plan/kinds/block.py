@@ -51,7 +51,7 @@ class Block(NamedTuple):
     @property
     def key(self) -> str:
         """Return the key under which the state remembers this."""
-        return applied.block(self.path)
+        return applied.ssh_keys(self.path) if self.account else applied.block(self.path)
 
     def compare(self, view: View) -> Outcome:
         """Compare with the file's lines.  Raises Refused, OSError."""
