@@ -6,6 +6,7 @@
 #   make test   all tests, those in booted guests too
 #   make test-all  what takes too long for every change: 50 power cuts in a first boot (an hour or more)
 #   make mutants [MUTANTS="WORD..."]  take behaviours away one by one: tests must catch each
+#   make fuzz [SECONDS=60] [SEED=N]  mutants of the samples through every reader and planner
 #   make compare [USER_DATA="FILE..."]  what differs from cloud-init, in two booted guests
 #   make lint | types | bench | load | deb | clean
 
@@ -29,7 +30,7 @@ TEST_ENVIRONMENT := GUESTAGENT_REQUIRE_ALL=1 PYTHONDONTWRITEBYTECODE=1 \
 PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H --preserve-env=$(PASSED_ON))
 
-.PHONY: run check test test-all tools mutants compare lint types bench load deb clean
+.PHONY: run check test test-all tools mutants fuzz compare lint types bench load deb clean
 
 run:
 	@packaging/need $(RUN_PACKAGES)
@@ -59,6 +60,9 @@ check: lint types
 	env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=$$(mktemp -d) PATH="$(UNPACKED):$$PATH:/usr/sbin:/sbin" \
 		$(IN_VENV) pytest -p no:cacheprovider -q -n auto --ignore=tests/vm --ignore=tests/service --ignore=tests/faults
 
+fuzz: $(VENV)/ready
+	env PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests $(IN_VENV) fuzz $(or $(SECONDS),60) $(SEED)
+
 compare: $(VENV)/ready
 	@packaging/need $(TEST_PACKAGES)
 	$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 PATH="$$PATH:/usr/sbin:/sbin" \
@@ -75,7 +79,7 @@ bench:
 	$(PYTHON) tests/bench.py
 
 load: $(VENV)/ready
-	$(IN_VENV) tests.service.load
+	env PYTHONPATH=tests $(IN_VENV) service.load
 
 deb:
 	@packaging/need $(DEB_PACKAGES)

@@ -10,6 +10,7 @@ from binascii import a2b_base64, b2a_base64
 
 from guestagent import defs
 from guestagent.errors import FieldError, SourceBroken
+from guestagent.log import printable
 from guestagent.record import NamedTuple
 from guestagent.sources.cloud import Cloud
 from guestagent.system.jsontext import dumps, loads
@@ -98,17 +99,17 @@ def decode_answer(content: bytes) -> Answer:
 
 
 def _answer(value: dict[str, Any]) -> Answer:
-    # Every value is converted, because it may be of any type.
+    # Every value is converted, because it may be of any type; texts become parts of messages.
     documents = {
         str(name): a2b_base64(text, strict_mode=True) for name, text in value["documents"].items()
     }
     return Answer(
-        url=str(value["url"]),
+        url=printable(str(value["url"])),
         documents=documents,
         unchanged=value["unchanged"] is True,
         requests=int(value["requests"]),
-        error=str(value["error"]),
+        error=printable(str(value["error"])),
         again=value["again"] is True,
         wrong=value["wrong"] is True,
-        failed={str(name): str(reason) for name, reason in value["failed"].items()},
+        failed={str(name): printable(str(reason)) for name, reason in value["failed"].items()},
     )

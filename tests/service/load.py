@@ -3,7 +3,7 @@
 Each guest is a process that fetches with the product's own code over loopback, and understands
 what it got.  The service answers half of all requests with 503 for the first seconds.
 
-usage: python -m tests.service.load [GUESTS [SECONDS]]
+usage: PYTHONPATH=tests python -m service.load [GUESTS [SECONDS]]
 """
 
 from __future__ import annotations

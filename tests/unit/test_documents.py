@@ -62,6 +62,12 @@ def test_only_true_is_true(value: object) -> None:
     assert (found.unchanged, found.again) == (False, False)
 
 
+def test_E11_what_becomes_a_part_of_messages_is_one_line() -> None:
+    value = {**WHOLE, "url": "http://a\nb", "error": "c\nd\x1b[2J", "failed": {"a": "e\u2028f"}}
+    found = decode_answer(json.dumps(value).encode())
+    assert (found.url + found.error + found.failed["a"]).isprintable()
+
+
 def test_documents_are_a_transport() -> None:
     found = Documents({"a/b/c": b"1", "a/d": b"22", "x": b""})
     assert found.names("a") == ["b", "d"]

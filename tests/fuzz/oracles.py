@@ -1,0 +1,308 @@
+"""What must be true of everything that comes of an input, whatever it is."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import shlex
+from typing import Any
+
+import yaml
+from network.grammar import strange
+from network.produce import BACKENDS, NICS, Backend, Produced, Resolver, produce_json
+
+from guestagent import defs
+from guestagent.desired import desired
+from guestagent.errors import FieldError, Origin, Problem, Problems, SourceBroken
+from guestagent.memory import note, state
+from guestagent.model import InstanceData
+from guestagent.parse import layouts
+from guestagent.parse.settings_file import parse_settings
+from guestagent.plan.difference import Plan, diff
+from guestagent.plan.wanted import Ask, Wanted
+from guestagent.report import run as report
+from guestagent.report.plan import plan_object, text
+from guestagent.scripts.ledger import Ledger
+from guestagent.settings import Settings
+from guestagent.sources.bundle import Bundle
+from guestagent.sources.documents import Documents, as_bundle
+from guestagent.sources.handover import decode_answer
+from guestagent.system.jsontext import dumps
+from guestagent.verbs.imagined_guest import SYSTEMS, ImaginedTree, imagine_facts
+
+from .inputs import CANARY, Input
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_SSH_KEY = re.compile(
+    r"(?:.*[ \"])?(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*(?: .*)?"
+)
+_SSHD = re.compile(
+    r"\# [^\n]+|PasswordAuthentication (?:yes|no)|HostCertificate /etc/ssh/[a-z0-9_.-]+"
+    r"|PermitRootLogin (?:yes|no|prohibit-password|forced-commands-only)"
+)
+_RESOLV_CONF = re.compile(
+    r"|\# Written by guestagent[ -~]*|(?:nameserver|sortlist)(?: [0-9a-fA-F:./%a-z]+)+"
+    r"|(?:search|domain)(?: [A-Za-z0-9._-]+)+|options(?: [a-z0-9_:-]+)+"
+)
+_SUDOERS = re.compile(r"\# Written by guestagent\.|[A-Za-z0-9_][A-Za-z0-9_.$-]* [ -~]*[^\\]")
+_SETTINGS = (
+    Settings(),
+    Settings(password_random_to_console=True, password_for="root", ssh_keys_for=("root",)),
+    Settings(sshd_password_authentication="no", sshd_permit_root_login="no", hostname_fqdn=True),
+    Settings(network_policy_routing=True, files_mode=0o644, hosts_manage=False),
+)
+_STAND_IN = "/etc/guestagent/guestagent.toml"
+_SYSTEMS = tuple(SYSTEMS)
+_RESOLVERS: tuple[Resolver, ...] = ("resolved", "file", "resolvconf")
+
+
+def findings(given: Input) -> list[str]:
+    """Return what is wrong with what comes of an input: one line each, empty if all is well.
+
+    Raises whatever a reader or a planner raises that it does not document.
+    """
+    found = _READERS[given.reader](given)
+    return list(dict.fromkeys(found))
+
+
+def _drive(given: Input) -> list[str]:
+    return _planned(given, Bundle("drive", Documents(given.documents)), _SETTINGS)
+
+
+def _planned(given: Input, bundle: Bundle, settings: tuple[Settings, ...]) -> list[str]:
+    """Return what is wrong with the plan for the documents of a source."""
+    problems = Problems()
+    try:
+        data = layouts.parse(bundle, problems)
+    except SourceBroken as error:
+        return _told([], str(error))
+    variant = given.variant
+    stack = BACKENDS[variant % 4]
+    resolver = _RESOLVERS[variant // 4 % len(_RESOLVERS)]
+    facts = imagine_facts(_SYSTEMS[variant // 12 % len(_SYSTEMS)], data)
+    facts = facts._replace(stack=stack, nics=NICS, resolver=resolver, sshd_dropins=True)
+    wanted = Wanted()
+    chosen = settings[variant // 60 % len(settings)]
+    desired(Ask(data, facts, chosen, first=True), wanted)
+    links = {resource.target for resource in wanted.resources if resource.kind == "link"}
+    tree = ImaginedTree(links)
+    plan = diff(wanted.resources, tree, facts, recorded={}, first=True, complete=True)
+    diff(wanted.resources, tree, facts, recorded=plan.record, first=False, complete=True)
+    problems.add_all(wanted)
+    problems.add(*plan.problems)
+    wrong = _told(problems.problems)
+    for resource in wanted.resources:
+        wrong += _resource(resource, stack)
+    for change in plan.changes:
+        wrong += _change(change)
+    return [*wrong, *_commands(data, wanted), *_shown(given, plan, problems.problems)]
+
+
+def _told(problems: list[Problem], *others: str) -> list[str]:
+    """Return what is wrong with problems: each is one line, and there are not too many."""
+    texts = [problem.text() for problem in problems] + list(others)
+    wrong = [f"not one line: {told[:80]!r}" for told in texts if not told.isprintable()]
+    wrong += [f"a long problem: {told[:80]!r}" for told in texts if len(told) > 1000]
+    wrong += [f"an internal error: {told}" for told in texts if "internal error" in told]
+    return wrong if len(problems) <= 1000 else [*wrong, f"{len(problems)} problems"]
+
+
+def _path(path: str) -> list[str]:
+    """Return what is wrong with a path in the guest."""
+    parts = path.split("/")
+    if parts[0] or not path.isprintable() or {"", ".", ".."} & set(parts[1:]):
+        return [f"a path: {path[:80]!r}"]
+    return []
+
+
+def _resource(resource: Any, stack: Backend) -> list[str]:
+    """Return what is wrong with a resource: paths, and the syntax of what others read."""
+    wrong = _path(resource.path) if hasattr(resource, "path") else []
+    match resource.kind:
+        case "file" if "network_data" in resource.why.document:
+            text = resource.content.decode()
+            if resource.path != defs.WAIT_ONLINE_FILE:
+                wrong += [
+                    f"{stack}: {line[:80]!r}" for line in strange(stack, {resource.path: text})
+                ]
+        case "file" if resource.path == defs.RESOLV_CONF and resource.why.key == "resolv_conf":
+            wrong += _lines(resource, _RESOLV_CONF)
+        case "file" if resource.path.startswith("/etc/sudoers.d/90-guestagent"):
+            wrong += _lines(resource, _SUDOERS)
+        case "sshd_policy":
+            wrong += _lines(resource, _SSHD)
+        case "block":
+            keys = resource.path.endswith("/authorized_keys")
+            pattern = _SSH_KEY if keys else re.compile("[^\n]*")
+            bad = [line for line in resource.lines if not pattern.fullmatch(line)]
+            bad += [line for line in resource.lines if not line.replace("\t", " ").isprintable()]
+            if resource.path == "/etc/fstab":
+                bad += [line for line in resource.lines if len(line.split()) != 6]
+            wrong += [f"{resource.path}: {line[:80]!r}" for line in bad]
+        case "hosts":
+            ipaddress.ip_address(resource.address)
+            wrong += [f"hosts: {name!r}" for name in resource.names if not _HOST.fullmatch(name)]
+        case "hostname":
+            wrong += [] if _HOST.fullmatch(resource.name) else [f"host name {resource.name!r}"]
+        case "user" | "group":
+            wrong += [] if _NAME.fullmatch(resource.name) else [f"a name: {resource.name!r}"]
+        case "script":
+            plain = "/" not in resource.file_name and resource.file_name.isprintable()
+            wrong += [] if plain else [f"a script's name: {resource.file_name!r}"]
+    return wrong
+
+
+def _lines(resource: Any, pattern: re.Pattern[str]) -> list[str]:
+    """Return the lines of a file that are none of the agent's."""
+    lines = resource.content.decode().removesuffix("\n").split("\n")
+    return [f"{resource.path}: {line[:80]!r}" for line in lines if not pattern.fullmatch(line)]
+
+
+def _change(change: Any) -> list[str]:
+    """Return what is wrong with a change: paths, and what programs are given."""
+    wrong = _path(change.path) if getattr(change, "path", "") else []
+    wrong += _path(change.home) if getattr(change, "home", "") else []
+    for command in getattr(change, "commands", ()):
+        bad = [word for word in command if not word.isprintable()]
+        wrong += [f"an argument of {command[0]}: {word[:80]!r}" for word in bad]
+        wrong += [f"a secret in {command[0]}"] if CANARY in " ".join(command) else []
+    stdin = change.stdin.reveal() if hasattr(change, "stdin") else ""
+    if len(stdin.splitlines()) > 1 or "\0" in stdin:
+        wrong.append("more than one line for chpasswd")
+    return wrong
+
+
+def _commands(data: InstanceData, wanted: Wanted) -> list[str]:
+    """Return what is wrong with the scripts of commands that are lists of words."""
+    wrong = []
+    for key in ("runcmd", "bootcmd"):
+        setting = data.setting(key)
+        scripts = [item for item in wanted.resources if item.kind == "script"]
+        scripts = [item for item in scripts if item.file_name.endswith(f"-{key}")]
+        if setting is None or not all(isinstance(item, list) for item in setting.value):
+            continue
+        words = [str(word) for item in setting.value for word in item if word is not None]
+        for script in scripts:
+            body = script.content.decode().partition("\n")[2]
+            if shlex.split(body) != words and "\0" not in "".join(words):
+                wrong.append(f"{key}: other words than were given")
+    return wrong
+
+
+def _shown(given: Input, plan: Plan, problems: list[Problem]) -> list[str]:
+    """Return what is wrong with what people and programs are told."""
+    found = plan_object(plan, problems)
+    people, programs = text(plan, problems), dumps(found)
+    told = json.dumps(report.as_json(report.Report(changes=plan.changes, problems=tuple(problems))))
+    wrong = []
+    if json.loads(programs)["changes"] != json.loads(json.dumps(found["changes"])):
+        wrong.append("the plan for programs is not read as it was written")
+    if not all(line.isprintable() for line in people.split("\n")):
+        wrong.append("a line of the plan cannot be printed")
+    if any(CANARY in problem.reason for problem in problems):
+        wrong.append("a secret in a problem")
+    # Where bytes were changed, a secret may have become a name.
+    if not given.sound:
+        return wrong
+    # A file that everyone may read is shown, whatever is in it.
+    changes = [change for change in plan.changes if not getattr(change, "mode", 0) & 0o004]
+    less = plan._replace(changes=tuple(changes))
+    shown = (text(less, problems), dumps(plan_object(less, problems)), told, dumps(plan.record))
+    return [
+        *wrong,
+        *(
+            f"a secret in what is told ({place})"
+            for place, said in enumerate(shown)
+            if CANARY in said
+        ),
+    ]
+
+
+def _network(given: Input) -> list[str]:
+    """Return what is wrong with the files of each network stack."""
+    (content,) = given.documents.values()
+    wrong = []
+    for backend in BACKENDS:
+        try:
+            produced = produce_json(content, backend, policy_routing=given.variant % 2 == 0)
+        except FieldError:
+            return []
+        wrong += [f"{backend}: {line[:80]!r}" for line in strange(backend, produced.files)]
+        wrong += _told(list(produced.problems))
+        wrong += _netplan(produced) if backend == "netplan" else []
+    return wrong
+
+
+def _netplan(produced: Produced) -> list[str]:
+    """Return what is wrong with netplan's files as YAML: they load to one structure."""
+    for content in produced.files.values():
+        value = yaml.safe_load(content)
+        sections = value["network"].keys() - {"version", "ethernets", "bonds", "vlans"}
+        if list(value) != ["network"] or sections:
+            return ["netplan: another structure"]
+    return []
+
+
+def _settings(given: Input) -> list[str]:
+    """Return what is wrong with settings, and with a plan by them."""
+    (content,) = given.documents.values()
+    problems = Problems()
+    found = parse_settings(content, Origin("settings", _STAND_IN, ""), problems)
+    if found.get("network_backend") == "auto":
+        found["network_backend"] = ""
+    documents = {"openstack/latest/meta_data.json": b'{"uuid": "i-1", "hostname": "web"}'}
+    bundle = Bundle("drive", Documents(documents))
+    return [*_told(problems.problems), *_planned(given, bundle, (Settings(**found),))]
+
+
+class _Files:
+    """A tree of which each file has one content."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.watched: dict[str, None] = {}
+
+    def read(self, _: str) -> bytes:
+        return self._content
+
+    def text(self, _: str) -> str:
+        return ""
+
+    def exists(self, _: str) -> bool:
+        return True
+
+
+def _own(given: Input) -> list[str]:
+    """Return what is wrong with what comes of a file of our own, or of an answer handed over."""
+    ((name, content),) = given.documents.items()
+    tree: Any = _Files(content)
+    match name:
+        case "state.json":
+            found = state.load(tree)
+            state.explain_loss(tree, found)
+            facts = imagine_facts(_SYSTEMS[0], InstanceData())
+            recorded = diff(
+                (), ImaginedTree(()), facts, recorded=found.record, first=False, complete=True
+            )
+            return [line for change in recorded.changes for line in _change(change)]
+        case "report.json":
+            report.read(tree)
+        case "note.json":
+            note.read(tree)
+        case "ledger.json":
+            try:
+                Ledger(tree, "i-1").read()
+            except FieldError as error:
+                return _told([], str(error))
+        case "answer.json":
+            try:
+                answer = decode_answer(content)
+            except SourceBroken as error:
+                return _told([], str(error))
+            return _planned(given, as_bundle(answer), _SETTINGS)
+    return []
+
+
+_READERS = {"drive": _drive, "network": _network, "settings": _settings, "own": _own}
