@@ -64,6 +64,7 @@ UDEV_QUEUE = "/run/udev/queue"  # there while udev is at work
 HOSTNAME_FILE = "/etc/hostname"
 HOSTS_FILE = "/etc/hosts"
 ACCOUNTS_FILE = "/etc/passwd"
+SHADOW_FILE = "/etc/shadow"
 GROUP_FILE = "/etc/group"
 LOGIN_DEFS = "/etc/login.defs"
 USERADD_DEFAULTS = "/etc/default/useradd"

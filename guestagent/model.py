@@ -338,7 +338,8 @@ class Facts(NamedTuple):
     ``links`` are the targets of some symbolic links, by their paths.
     ``machine`` is the hardware name of uname(2).
     ``sshd`` are the lines of sshd's configuration, if one of them may decide whether a key lets
-    someone in, and is not as usual.
+    someone in, and is not as usual.  ``locked`` are the accounts whose password is locked, where
+    that keeps their keys out.
     ``systemd`` tells whether systemd manages the services of the running system.
     """
 
@@ -356,6 +357,7 @@ class Facts(NamedTuple):
     texts: Mapping[str, str] = {}
     room: int | None = None
     sshd: tuple[SshdLine, ...] = ()
+    locked: frozenset[str] = frozenset()
     unfinished: frozenset[str] = frozenset()
     appended: Mapping[str, str] = {}
     made: frozenset[str] = frozenset()

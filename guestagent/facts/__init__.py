@@ -7,7 +7,7 @@ from guestagent.errors import Refused
 from guestagent.facts.network import find_nics, find_resolver
 from guestagent.memory import note
 from guestagent.model import UNREADABLE, Facts
-from guestagent.system.accounts import read_accounts, read_groups
+from guestagent.system.accounts import read_accounts, read_groups, read_locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def gather(root: Root) -> Facts:
         from guestagent.stacks import enabling
 
         facts = facts._replace(idle=enabling.installed(root), enabling=enabling.links(root))
+    if any(line.keyword == "usepam" for line in facts.sshd):
+        facts = facts._replace(locked=read_locked(root))
     if facts.stack == "ifupdown":
         from guestagent.stacks import ifupdown
 

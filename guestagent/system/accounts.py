@@ -1,4 +1,4 @@
-"""Accounts and groups of a tree, as they are at the moment: passwd(5) and group(5)."""
+"""Accounts and groups of a tree, as they are at the moment: passwd(5), shadow(5), group(5)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ def find_account(root: Root, name: str) -> Account:
         if account.name == name:
             return account
     raise Refused(f"there is no account {name}")
+
+
+def read_locked(root: Root) -> frozenset[str]:
+    """Return the accounts whose password is locked, shadow(5); none where it cannot be read."""
+    try:
+        lines = root.text(defs.SHADOW_FILE).splitlines()
+    except (Refused, OSError):
+        return frozenset()
+    fields = (line.split(":", 2) for line in lines)
+    return frozenset(parts[0] for parts in fields if parts[1:] and parts[1].startswith("!"))
 
 
 def read_groups(root: Root) -> list[list[str]]:

@@ -353,7 +353,23 @@ class TestObstacles:
         assert not world.login("ada")[0]
         assert not world.login("debian")[0]
         assert world.apply(uuid="i-2").status == 0
-        assert not any("UsePAM" in item for item in world.problems())
+        assert any("as debian: UsePAM of sshd is off" in item for item in world.problems())
+        world.sh("sed -i 's/^debian:!*/debian:/' /etc/shadow")
+        assert world.apply(uuid="i-3").status == 0
+        assert not any("as debian: UsePAM" in item for item in world.problems())
+        assert world.login("debian") == (True, [""])
+
+    @pytest.mark.parametrize("value", ["no", "forced-commands-only"])
+    def test_D8_the_settings_may_keep_root_s_key_out(self, world: World, value: str) -> None:
+        text = f'[sshd]\npermit_root_login = "{value}"\n[ssh]\nkeys_for = ["root"]\n'
+        settings = (world.tree / "etc/guestagent/guestagent.toml").read_text()
+        world.put("etc/guestagent/guestagent.toml", settings.replace("[ssh]\n", text))
+        for number in (1, 2):
+            done = world.apply(_OFF, uuid=f"i-{number}")
+            assert "no account gets an SSH key that lets it in" in done.err
+            reason = f"as root: PermitRootLogin of sshd is {value}"
+            assert [item for item in world.problems() if reason in item]
+            assert not world.login("root")[0]
 
     @pytest.mark.parametrize(
         "text",

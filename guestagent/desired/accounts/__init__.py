@@ -60,7 +60,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         keys = _metadata_keys(ask, default)
     accounts = Accounts(default, made, _known(ask, default, made))
     logins: list[Login] = [*_authorized_keys(ask, accounts, keys, wanted=wanted)]
-    if ask.facts.sshd or _has_odd_shell(ask, keys, wanted):
+    if ask.facts.sshd or _are_kept_out(ask, keys, wanted):
         from guestagent.desired.accounts import reach
 
         # Before passwords are locked, because others may not get in.
@@ -80,8 +80,10 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     wanted.want(*logins)
 
 
-def _has_odd_shell(ask: Ask, keys: dict[str, Lines], wanted: Wanted) -> bool:
-    """Tell whether an account with keys has, or will have, a shell that may take no logins."""
+def _are_kept_out(ask: Ask, keys: dict[str, Lines], wanted: Wanted) -> bool:
+    """Tell whether an account with keys may be kept out by its shell, or root by the settings."""
+    if "root" in keys and ask.settings.sshd_permit_root_login in ("no", "forced-commands-only"):
+        return True
     shells = [account.shell for account in ask.facts.accounts if account.name in keys]
     shells += [item.shell for item in wanted.resources if item.kind == "user" and item.name in keys]
     return any(shell.endswith(("/nologin", "/false")) for shell in shells)

@@ -30,6 +30,7 @@ _LOCKED = (
     " UsePAM yes, or give it a password and lock_passwd: false"
 )
 _FIRST_UID = 1000  # of people; only root has a lower one
+_ROOT_STAYS_OUT = ("no", "forced-commands-only")
 _SHELLS = ("nologin", "false")
 
 
@@ -153,6 +154,12 @@ def _principals(ask: Ask, name: str, found: Mapping[str, str]) -> list[str]:
     return [path or pattern[0]]
 
 
+def _is_root_let_in(ask: Ask) -> bool:
+    """Tell whether user data may let root in with a password, whatever the settings say."""
+    switch = ask.data.setting("ssh_pwauth")
+    return switch is not None and bool(switch.value)
+
+
 def _warn(name: str, why: Origin, reasons: Iterable[str], wanted: Wanted) -> None:
     for reason in reasons:
         wanted.warn(why, f"maybe lets no one in as {name}: {reason}")
@@ -161,7 +168,12 @@ def _warn(name: str, why: Origin, reasons: Iterable[str], wanted: Wanted) -> Non
 def _obstacles(ask: Ask, name: str, wanted: Wanted) -> list[str]:
     """Return why an account's key lets no one in, whether or not its password is locked."""
     found = _settings(ask, name, wanted)
-    reasons = [*_by_lists(found, name, _groups(ask, name, wanted)), *_by_methods(found, name)]
+    reasons = [*_by_lists(found, name, _groups(ask, name, wanted)), *_by_methods(found)]
+    root = found.get("permitrootlogin", "").lower()
+    if ask.settings.sshd_permit_root_login in _ROOT_STAYS_OUT and not _is_root_let_in(ask):
+        root = ask.settings.sshd_permit_root_login  # the drop-in will say so
+    if name == "root" and root in _ROOT_STAYS_OUT:
+        reasons.append(f"PermitRootLogin of sshd is {root}: set it to prohibit-password")
     if _shell(ask, name, wanted).rpartition("/")[2] in _SHELLS:
         reasons.append("its shell takes no logins: give it another one")
     return reasons
@@ -179,6 +191,8 @@ def _shell(ask: Ask, name: str, wanted: Wanted) -> str:
 def _is_locked(ask: Ask, name: str, logins: Iterable[Login]) -> bool:
     """Tell whether an account's password will be locked: useradd(8) leaves a new one so."""
     kinds = {item.kind for item in logins if item.kind != "block" and item.name == name}
+    if not kinds and name in ask.facts.locked:
+        return True
     if "password_state" in kinds:
         return any(
             item.kind == "password_state" and item.name == name and item.state == "locked"
@@ -229,7 +243,7 @@ def _by_lists(found: Mapping[str, str], name: str, groups: Collection[str]) -> l
     return reasons
 
 
-def _by_methods(found: Mapping[str, str], name: str) -> list[str]:
+def _by_methods(found: Mapping[str, str]) -> list[str]:
     """Return which settings of sshd do not take a key, or not a key alone."""
     reasons = []
     if found.get("pubkeyauthentication", "yes").lower() == "no":
@@ -237,7 +251,4 @@ def _by_methods(found: Mapping[str, str], name: str) -> list[str]:
     methods = sshd_config.words(found.get("authenticationmethods", "any").lower())
     if not {"any", "publickey"} & set(methods):
         reasons.append("AuthenticationMethods of sshd want more than a key: add publickey alone")
-    root = found.get("permitrootlogin", "").lower()
-    if name == "root" and root in ("no", "forced-commands-only"):
-        reasons.append(f"PermitRootLogin of sshd is {root}: set it to prohibit-password")
     return reasons
