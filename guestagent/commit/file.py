@@ -33,10 +33,13 @@ _HERE_ONLY = (EROFS, EACCES, EPERM, EEXIST, ENOTDIR, ENAMETOOLONG, ELOOP, EISDIR
 _FULL = (ENOSPC, EDQUOT)
 _LISTS = (defs.STAGING_FILE, defs.STAGING_FILE_OF_RUN)
 _EXPOSED = (
-    "a directory on the way is world-writable, or a group may write to it: "
+    "not written: a directory on the way is world-writable, or a group may write to it; "
     "take that right away (chmod go-w)"
 )
-_EXCHANGED = "its staged file was exchanged by another program; not put in place"
+_NOT_THE_USERS = "Permission denied to its user; check owner and mode of the home directory"
+_EXCHANGED = (
+    "its staged file was exchanged by another program; not put in place; the next run tries again"
+)
 _FEW = 256  # descriptors that are left for all else
 
 
@@ -357,7 +360,7 @@ def write_as_user(change: WriteFile, root: Root) -> None:
             raise Refused(_EXPOSED)
         start = _open_folder(place.fd, ".")
     try:
-        run_as_user(uid, gid, lambda: _write_below(start, folders, name, change))
+        run_as_user(uid, gid, lambda: _write_as_its_user(start, folders, name, change))
     finally:
         os.close(start)
 
@@ -377,6 +380,14 @@ def _open_file(fd: int, name: str) -> int:
 
 def _open_folder(fd: int, name: str) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+
+
+def _write_as_its_user(start: int, folders: list[str], name: str, change: WriteFile) -> None:
+    """Write the file, as the user that this process has become.  Raises Refused, OSError."""
+    try:
+        _write_below(start, folders, name, change)
+    except PermissionError:
+        raise Refused(_NOT_THE_USERS) from None
 
 
 def _write_below(start: int, folders: list[str], name: str, change: WriteFile) -> None:

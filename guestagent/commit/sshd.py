@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from guestagent.system.root import Root
 
 PASSWORDS_STAY = "passwords are not switched off; the next run tries again"
+_EXPOSED = (
+    "not written: others than root may write to a directory on the way; let only root write there "
+    "(chown root, chmod go-w)"
+)
 _NO_KEY = f"not written, because no account has its SSH key in place; {PASSWORDS_STAY}"
 
 
@@ -95,7 +99,7 @@ def _put(content: bytes, mode: int, root: Root) -> None:
     """Write the drop-in, or what was there before it.  Raises Refused, OSError."""
     with root.place(defs.SSHD_DROPIN, make=True) as place:
         if place.owner is not None or place.exposed:
-            raise Refused("others than root may write to a directory on the way")
+            raise Refused(_EXPOSED)
         directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.fd)
     try:
         replace(directory, place.name, content, mode)

@@ -80,7 +80,7 @@ class _Reader:
     def read_instance_id(self) -> Text | None:
         """Return the instance id."""
         if "instance-id" not in self.values:
-            reason = "is missing; a guest that is configured already needs it"
+            reason = "is missing; a guest that was configured before needs it"
             self.problems.error(self._origin(self.document, "instance-id"), reason)
         return self._read_text("instance-id", fields.instance_id)
 

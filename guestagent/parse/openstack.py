@@ -138,7 +138,7 @@ class _Reader:
         """Return the instance id: Nova gives a uuid, and any plain word is taken."""
         given = [name for name in _IDS if self.meta.get(name) is not None]
         if not given:
-            self.meta.error("uuid", "is missing; a guest that is configured already needs it")
+            self.meta.error("uuid", "is missing; a guest that was configured before needs it")
             return None
         return self._read_text(given[0], fields.instance_id)
 

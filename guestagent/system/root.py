@@ -33,6 +33,9 @@ _VOLATILE = ("/proc/", "/sys/", "/run/", "/dev/")
 _MAX_LINKS = 40
 _MAX_KEPT = 64  # directories; a process may have 1024 files open
 _NOT_NAMES = ("", ".", "..")
+_LEADS_NOWHERE = (
+    "its symbolic link leads into a directory that does not exist; make that, or remove the link"
+)
 _NOT_ONLY_ROOTS = (
     "its symbolic link is not followed: other users than root can write where it leads; "
     "let it lead to a file of root's, in directories to which only root can write"
@@ -354,7 +357,7 @@ class Root:
                 raise Refused(_NOT_ONLY_ROOTS)
             return "/".join(("", *walk.names, name)), target
         except FileNotFoundError:
-            raise Refused("its symbolic link leads into a directory that does not exist") from None
+            raise Refused(_LEADS_NOWHERE) from None
         finally:
             walk.close()
 

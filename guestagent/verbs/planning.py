@@ -32,6 +32,7 @@ _KEPT_NETWORK = (
     "a part of it cannot be used: the NICs concerned keep the configuration of the boot before; "
     "correct the values that are named in the errors"
 )
+_OTHER_CONTENT = "is not as it was written in this run; the next run writes it again"
 _VERIFIED = Origin("guestagent", "", "")
 _WITHHELD = (
     "is not applied: a metadata service may change SSH keys, host name and network of an instance "
@@ -206,7 +207,7 @@ def verify(planned: Planned, root: Root, record: dict[str, str]) -> dict[str, Pr
     for name in again.plan.kept:
         # What was left alone by this run is still an administrator's.
         if name not in planned.plan.kept:
-            problems[name] = _VERIFIED.error(f"{name}: is not as it was written in this run")
+            problems[name] = _VERIFIED.error(f"{name}: {_OTHER_CONTENT}")
     return problems
 
 

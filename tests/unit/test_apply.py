@@ -174,6 +174,10 @@ class TestB1:
         os.chown(guest / "home/debian/.ssh", 4321, 4321)
         self.refused(guest, "another user")
 
+    def test_a_home_that_is_root_s_is_named(self, guest: Path) -> None:
+        os.chown(guest / "home/debian", 0, 0)
+        self.refused(guest, "Permission denied to its user; check owner and mode of the home")
+
     def test_B1_a_home_that_everybody_may_write_is_refused(self, guest: Path) -> None:
         (guest / "home/debian").chmod(0o777)
         self.refused(guest, "world-writable")

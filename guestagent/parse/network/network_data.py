@@ -168,7 +168,8 @@ def _read_method(network: Item) -> _Method:
         return _METHODS[kind]
     text = network.get("ip_address")
     if not isinstance(text, str) or not text:
-        raise network.bad("type", "is not a known type of network, which has no ip_address either")
+        reason = "is not a known type of network, and without ip_address it is not static either"
+        raise network.bad("type", reason)
     reason = f"{quote_type(kind)} is not a known type of network; its ip_address is static"
     network.warn("type", reason)
     return _METHODS[f"ipv{address.family(text)}"]
