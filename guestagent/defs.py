@@ -98,6 +98,7 @@ IFUPDOWN_MAIN = "/etc/network/interfaces"
 IFUPDOWN_DIR = "/etc/network/interfaces.d"
 IFUPDOWN_DNS_HOOKS = ("/etc/network/if-down.d/resolved", "/etc/network/if-down.d/resolvconf")
 DHCLIENT_DIR = "/var/lib/dhcp"
+DHCLIENT_CONF = "/etc/dhcp/dhclient.conf"
 IPV4_SETTINGS = "/proc/sys/net/ipv4/conf"
 IPV6_SETTINGS = "/proc/sys/net/ipv6/conf"
 RESOLV_CONF = "/etc/resolv.conf"

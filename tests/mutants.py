@@ -1187,6 +1187,42 @@ MUTANTS = (
         "if not parts:",
         ("unit/test_floods.py::test_deferred_files_of_more_than_1_mib_together_are_all_written",),
     ),
+    # Networks of which nobody says anything
+    Mutant(
+        "where no network stack starts at boot, systemd-networkd is enabled",
+        "desired/network/without_stack.py",
+        """return stack == "networkd" or (not stack and ask.facts.idle == ("networkd",))""",
+        "return False",
+        ("unit/test_without_stack.py",),
+    ),
+    Mutant(
+        "the boot waits for one of the NICs where it need not wait for any in particular",
+        "desired/network/__init__.py",
+        'words = ["--any", ',
+        "words = [",
+        ("network/test_lease.py", "unit/test_network_plan.py"),
+    ),
+    Mutant(
+        "a NIC that no document names gets DHCP",
+        "desired/network/__init__.py",
+        "if named or nic.member or ",
+        "if True or nic.member or ",
+        ("network/test_other_nics.py", "unit/test_network_plan.py"),
+    ),
+    Mutant(
+        "what the image says of a NIC that no document names has precedence",
+        "stacks/networkd/render.py",
+        "if interface.unnamed:",
+        "if False:",
+        ("network/test_other_nics.py",),
+    ),
+    Mutant(
+        "an MTU of the source wins over that of a lease, with ifupdown too",
+        "stacks/ifupdown/render.py",
+        """dhclient += f" -cf {path}\"""",
+        "pass",
+        ("network/test_ifup.py", "unit/test_ifupdown.py"),
+    ),
 )
 
 

@@ -35,6 +35,8 @@ mount --bind "$1/etc" /etc
 mount --bind "$1/bin" /usr/local/sbin
 mount -t tmpfs none /run
 mount -t sysfs none /sys
+mount -t tmpfs none /var/lib
+mkdir /var/lib/dhcp
 mkdir /run/network
 echo 0 >/proc/sys/net/ipv4/conf/default/promote_secondaries
 echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
@@ -51,6 +53,7 @@ _CLIENT = """#!/bin/sh
 echo "$*" >>/run/clients
 for word; do
     [ "$before" != -pf ] || file=$word
+    [ "$before" != -cf ] || cat "$word" >>/run/configurations
     before=$word name=$word
 done
 sleep infinity >/dev/null 2>&1 &

@@ -2,7 +2,7 @@
 
 In the shell ``ip`` and the DHCP clients are functions that write down how they are called, and
 there is no other program: a command that the agent never meant to write fails and is seen.  What
-the commands write below /proc/sys and /sys lands in a private mount.
+the commands write below /proc/sys, /sys and /var/lib lands in a private mount.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _SETTINGS = ("accept_ra", "ra_defrtr_metric")
 _SET_UP = r"""
 mount -t tmpfs none /sys/class
 mount -t tmpfs none /proc/sys/net
+mount -t tmpfs none /var/lib
+/bin/mkdir /var/lib/dhcp
 exec 2>&1
 PATH=/nonexistent
 ip() {

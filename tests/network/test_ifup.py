@@ -225,3 +225,15 @@ def test_what_ip_refuses_is_a_failure(sandbox: Sandbox) -> None:
     (failure,) = sandbox.change(nic(routes=(DEFAULT, NOWHERE)))
     assert failure.startswith(f"ifup {NAME}: ")
     assert ("default", "192.0.2.1", 0) in sandbox.routes(*MAIN4)
+
+
+def test_dhclient_is_told_the_mtu_of_the_source(sandbox: Sandbox) -> None:
+    """As dhclient.conf(5) has it: measured with the real client, see docs/leases.md."""
+    up(sandbox, nic(dhcp4=True, mtu=1400))
+    assert sandbox.change(nic(dhcp4=True, mtu=1300)) == []
+    start = f'include "/etc/dhcp/dhclient.conf"; interface "{NAME}" {{ supersede interface-mtu'
+    first, last = sandbox.run("cat", "/run/configurations").splitlines()
+    assert (first, last) == (f"{start} 1400; }}", f"{start} 1300; }}")
+    assert sandbox.run("ls", "/var/lib/dhcp") == f"dhclient.{NAME}.mtu1300.conf\n"
+    assert sandbox.change(nic(dhcp4=True)) == []
+    assert sandbox.run("ls", "/var/lib/dhcp") == ""

@@ -200,6 +200,17 @@ def test_dhcp_is_waited_for_and_then_goes_on_in_the_background() -> None:
     assert client(found, "dhcpcd") == ["dhcpcd -4 -L $IFACE", "dhcpcd -4 -L -b $IFACE"]
 
 
+@pytest.mark.parametrize("required", [True, False])
+def test_no_client_takes_an_mtu_where_the_source_gives_one(*, required: bool) -> None:
+    found = lines(nic(dhcp4=True, mtu=1400, required=required))
+    path = "/var/lib/dhcp/dhclient.$IFACE.mtu1400.conf"
+    assert all(f" -cf {path} " in command for command in client(found, "dhclient"))
+    assert all(" -O interface_mtu " in command for command in client(found, "dhcpcd"))
+    assert f"down rm -f {path}" in found
+    given = "\n".join(lines(nic(dhcp4=True, required=required)))
+    assert not any(word in given for word in ("-cf", "interface_mtu", "interface-mtu"))
+
+
 def test_dhcp_that_the_boot_must_not_wait_for_starts_in_the_background() -> None:
     found = lines(nic(dhcp4=True, dhcp6="stateful", accept_ra=True, required=False))
     four, six = (line for line in found if "dhclient" in line and line.startswith("up"))

@@ -297,6 +297,15 @@ def _dhcp4(interface: Interface) -> list[str]:
     dhclient = f"dhclient -4 -i {_dhclient_files(4)}"
     dhcpcd = "dhcpcd -4 -L"
     dhcpcd_later = "dhcpcd -4 -L -b"
+    settings = []
+    if interface.mtu is not None:
+        # These two would give the NIC, or the routes, the MTU of the lease; udhcpc asks for none.
+        # With the MTU in the file's name, a client starts again where another MTU is given.
+        path = f"{defs.DHCLIENT_DIR}/dhclient.$IFACE.mtu{interface.mtu}.conf"
+        settings = _dhclient_mtu(interface.mtu, path)
+        dhclient += f" -cf {path}"
+        dhcpcd += " -O interface_mtu"
+        dhcpcd_later += " -O interface_mtu"
     udhcpc = "udhcpc -b -p /run/udhcpc.$IFACE.pid -i $IFACE >/dev/null 2>&1"
     if interface.metric is not None:
         dhclient += f" -e IF_METRIC={interface.metric}"
@@ -311,9 +320,23 @@ def _dhcp4(interface: Interface) -> list[str]:
     # A route without scope global is that of a subnet, which goes with its address.
     flush = f"ip -4 route flush dev {_SELF} scope global proto"
     return [
+        *settings,
         _start_client(4, clients),
         f"{_stop_client(4)} {flush} boot; {flush} dhcp || true",
         f"post-down ip -4 addr flush dev {_SELF} dynamic || true",
+    ]
+
+
+def _dhclient_mtu(mtu: int, path: str) -> list[str]:
+    """Return the lines for a dhclient.conf(5) with an MTU that wins over that of a lease.
+
+    Everything else in it is what the guest's own file says.
+    """
+    own = f"""interface "'$IFACE'" {{ supersede interface-mtu {mtu}; }}"""
+    text = f'include "{defs.DHCLIENT_CONF}"; {own}'
+    return [
+        f"up [ ! -d {defs.DHCLIENT_DIR} ] || echo '{text}' >{path} || true",
+        f"down rm -f {path}",
     ]
 
 
