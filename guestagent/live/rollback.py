@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _WHY = Origin("guestagent", defs.ROLLBACK_FILE, "")
 _UNIT = "guestagent-rollback"
+_ALL_BITS = 0o7777  # of a mode
 
 
 def prepare(root: Root, plan: Plan, record: dict[str, str], seconds: int) -> None:
@@ -96,10 +97,24 @@ def _read(root: Root) -> dict[str, Any]:
         kept = loads_own(root.read(defs.ROLLBACK_FILE) or b"")
     except FieldError:
         kept = None
-    if isinstance(kept, dict):
-        return kept
+    if _is_sound(kept):
+        return dict(kept)
     log.error(f"{defs.ROLLBACK_FILE} is damaged; the network stays as it is")
     return {"boot": "", "files": [], "rejected": ""}
+
+
+def _is_sound(kept: Any) -> bool:
+    """Tell whether a record has all that ``prepare`` puts into one."""
+    try:
+        texts = [kept["boot"], kept["rejected"], *(item["path"] for item in kept["files"])]
+        texts += [item["recorded"] for item in kept["files"] if item["recorded"] is not None]
+        old = [(unpack(item["old"]), item["mode"]) for item in kept["files"]]
+    except (KeyError, TypeError, ValueError):
+        return False
+    modes = [mode for content, mode in old if mode is not None or content is not None]
+    return all(isinstance(text, str) and "\0" not in text for text in texts) and all(
+        isinstance(mode, int) and 0 <= mode <= _ALL_BITS for mode in modes
+    )
 
 
 def _changes_back(root: Root, item: dict[str, Any]) -> list[Change]:

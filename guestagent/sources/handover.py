@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ANSWER_LIMIT = 2 * defs.TOTAL_LIMIT  # of an encoded answer, in bytes
+_TEXT_LIMIT = 1000  # characters
 _INVALID = "the answer that was fetched from the metadata service is not valid"
 
 
@@ -99,17 +100,22 @@ def decode_answer(content: bytes) -> Answer:
 
 
 def _answer(value: dict[str, Any]) -> Answer:
-    # Every value is converted, because it may be of any type; texts become parts of messages.
+    # Every value is converted, because it may be of any type; texts are parts of messages.
     documents = {
         str(name): a2b_base64(text, strict_mode=True) for name, text in value["documents"].items()
     }
     return Answer(
-        url=printable(str(value["url"])),
+        url=_shown(value["url"]),
         documents=documents,
         unchanged=value["unchanged"] is True,
         requests=int(value["requests"]),
-        error=printable(str(value["error"])),
+        error=_shown(value["error"]),
         again=value["again"] is True,
         wrong=value["wrong"] is True,
-        failed={str(name): printable(str(reason)) for name, reason in value["failed"].items()},
+        failed={str(name): _shown(reason) for name, reason in value["failed"].items()},
     )
+
+
+def _shown(value: object) -> str:
+    """Return a value as text of one line, which is cut where it is long."""
+    return printable(str(value)[:_TEXT_LIMIT])

@@ -18,7 +18,8 @@ from network.cases import CASES
 from guestagent.memory.state import State
 from guestagent.scripts.ledger import Entry
 from guestagent.scripts.staged import Script
-from guestagent.sources.handover import Answer, encode_answer
+from guestagent.sources.cloud import Cloud
+from guestagent.sources.handover import Answer, Request, encode_answer, request_as_json
 
 CANARY = "CANARY"
 _TESTS = Path(__file__).parents[1]
@@ -62,6 +63,7 @@ _META_DATA = {
     "public_keys": {"a": _KEY},
     "files": [{"path": "/etc/motd", "content_path": "/content/0000"}],
 }
+EVERYTHING = {_META: json.dumps(_META_DATA).encode(), _USER_DATA: _SECRETS.encode()}
 _EC2 = {
     "instance-id": "i-1",
     "local-hostname": "web-1.example.org",
@@ -131,23 +133,29 @@ def samples() -> list[Input]:
     found = [_drive(folder / "drive") for folder in sorted((_TESTS / "cases/samples").iterdir())]
     texts = [path / "user_data" for path in sorted((_TESTS / "cases/user-data").iterdir())]
     for user_data in [_SECRETS.encode(), *(path.read_bytes() for path in texts)]:
-        documents = {_META: _json(_META_DATA), _USER_DATA: user_data}
-        found.append(Input("drive", {**documents, "openstack/content/0000": b"hello\n"}))
+        documents = {**EVERYTHING, _USER_DATA: user_data, "openstack/content/0000": b"hello\n"}
+        found.append(Input("drive", documents))
+    folders = sorted((_TESTS / "cases/samples").iterdir())
+    found += [_drive(folder / "root")._replace(reader="guest") for folder in folders]
     found.append(Input("drive", {"ec2/latest/meta-data.json": _json(_EC2)}))
     found += [Input("network", {"network_data.json": _json(case.document)}) for case in CASES]
     found.append(Input("settings", {"guestagent.toml": _settings()}))
     found += [Input("own", {name: content}) for name, content in _own().items()]
     # A reader of few documents gets as many mutants as one of many.
-    return [*found, *(found[-6:] * 4)]
+    return [*found, *(found[-8:] * 4)]
 
 
 def _drive(folder: Path) -> Input:
     documents = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if _is_file(path)):
         # A host name is no secret: what can be used of a bad one is.
         content = path.read_bytes().replace(b'"hostname": "CANARY', b'"hostname": "x')
         documents[str(path.relative_to(folder))] = content
     return Input("drive", documents)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _settings() -> bytes:
@@ -183,11 +191,14 @@ def _own() -> dict[str, bytes]:
         "scripts": [],
         "problems": [dict.fromkeys(("severity", "source", "document", "key", "reason"), "a")],
     }
+    kept = {"path": "/etc/x", "old": "eA==", "mode": 0o644, "recorded": "0"}
     return {
         "state.json": _json({"version": 1, **state._asdict()}),
         "ledger.json": _json({"version": 1, "entries": [entry]}),
         "note.json": _json(note),
         "report.json": _json(report),
+        "rollback.json": _json({"boot": "b", "files": [kept], "rejected": "0"}),
+        "request.json": _json(request_as_json(Request(Cloud("openstack", "x")))),
         "answer.json": encode_answer(Answer("http://x", {"openstack/latest/user_data": b"x"})),
     }
 

@@ -6,15 +6,22 @@ import ipaddress
 import json
 import re
 import shlex
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 from network.grammar import strange
-from network.produce import BACKENDS, NICS, Backend, Produced, Resolver, produce_json
+from network.produce import BACKENDS, NICS, Produced, Resolver, produce_json
 
 from guestagent import defs
 from guestagent.desired import desired
-from guestagent.errors import FieldError, Origin, Problem, Problems, SourceBroken
+from guestagent.errors import FieldError, Origin, Problem, Problems, Refused, SourceBroken
+from guestagent.facts import gather
+from guestagent.facts.system import extend
+from guestagent.live import rollback
 from guestagent.memory import note, state
 from guestagent.model import InstanceData
 from guestagent.parse import layouts
@@ -24,14 +31,15 @@ from guestagent.plan.wanted import Ask, Wanted
 from guestagent.report import run as report
 from guestagent.report.plan import plan_object, text
 from guestagent.scripts.ledger import Ledger
-from guestagent.settings import Settings
+from guestagent.settings import Settings, load
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.documents import Documents, as_bundle
-from guestagent.sources.handover import decode_answer
+from guestagent.sources.handover import decode_answer, decode_request
 from guestagent.system.jsontext import dumps
+from guestagent.system.root import Root
 from guestagent.verbs.imagined_guest import SYSTEMS, ImaginedTree, imagine_facts
 
-from .inputs import CANARY, Input
+from .inputs import CANARY, EVERYTHING, Input
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -63,7 +71,9 @@ def findings(given: Input) -> list[str]:
 
     Raises whatever a reader or a planner raises that it does not document.
     """
-    found = _READERS[given.reader](given)
+    with redirect_stderr(StringIO()) as log:
+        found = _READERS[given.reader](given)
+    found += ["a secret in the log"] if CANARY in log.getvalue() and given.sound else []
     return list(dict.fromkeys(found))
 
 
@@ -83,28 +93,53 @@ def _planned(given: Input, bundle: Bundle, settings: tuple[Settings, ...]) -> li
     resolver = _RESOLVERS[variant // 4 % len(_RESOLVERS)]
     facts = imagine_facts(_SYSTEMS[variant // 12 % len(_SYSTEMS)], data)
     facts = facts._replace(stack=stack, nics=NICS, resolver=resolver, sshd_dropins=True)
-    wanted = Wanted()
     chosen = settings[variant // 60 % len(settings)]
-    desired(Ask(data, facts, chosen, first=True), wanted)
+    return _judged(given, Ask(data, facts, chosen, first=True), problems)
+
+
+def _judged(given: Input, ask: Ask, problems: Problems, root: Root | None = None) -> list[str]:
+    """Return what is wrong with the plan for an empty tree, or for ``root``."""
+    wanted = Wanted()
+    desired(ask, wanted)
     links = {resource.target for resource in wanted.resources if resource.kind == "link"}
-    tree = ImaginedTree(links)
-    plan = diff(wanted.resources, tree, facts, recorded={}, first=True, complete=True)
-    diff(wanted.resources, tree, facts, recorded=plan.record, first=False, complete=True)
+    tree, facts, found = root or ImaginedTree(links), ask.facts, wanted.resources
+    plan = diff(found, tree, facts, recorded={}, first=True, complete=True)
+    diff(found, tree, facts, recorded=plan.record, first=False, complete=True)
     problems.add_all(wanted)
     problems.add(*plan.problems)
     wrong = _told(problems.problems)
     for resource in wanted.resources:
-        wrong += _resource(resource, stack)
+        wrong += _resource(resource, facts.stack)
     for change in plan.changes:
         wrong += _change(change)
-    return [*wrong, *_commands(data, wanted), *_shown(given, plan, problems.problems)]
+    return [*wrong, *_commands(ask.data, wanted), *_shown(given, plan, problems.problems)]
+
+
+def _guest(given: Input) -> list[str]:
+    """Return what is wrong with the plan for a guest whose own files are the documents."""
+    problems = Problems()
+    data = layouts.parse(Bundle("drive", Documents(EVERYTHING)), problems)
+    with TemporaryDirectory() as folder:
+        for name, content in given.documents.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        root = Root(folder)
+        try:
+            facts = extend(gather(root), root)
+            ask = Ask(data, facts, load(root, problems), first=True)
+            return _judged(given, ask, problems, root)
+        except (Refused, OSError) as error:
+            return _told([], str(error))
+        finally:
+            root.close()
 
 
 def _told(problems: list[Problem], *others: str) -> list[str]:
     """Return what is wrong with problems: each is one line, and there are not too many."""
     texts = [problem.text() for problem in problems] + list(others)
     wrong = [f"not one line: {told[:80]!r}" for told in texts if not told.isprintable()]
-    wrong += [f"a long problem: {told[:80]!r}" for told in texts if len(told) > 1000]
+    wrong += [f"a long problem: {told[:80]!r}" for told in texts if len(told) > 2000]
     wrong += [f"an internal error: {told}" for told in texts if "internal error" in told]
     return wrong if len(problems) <= 1000 else [*wrong, f"{len(problems)} problems"]
 
@@ -117,11 +152,11 @@ def _path(path: str) -> list[str]:
     return []
 
 
-def _resource(resource: Any, stack: Backend) -> list[str]:
+def _resource(resource: Any, stack: Any) -> list[str]:
     """Return what is wrong with a resource: paths, and the syntax of what others read."""
     wrong = _path(resource.path) if hasattr(resource, "path") else []
     match resource.kind:
-        case "file" if "network_data" in resource.why.document:
+        case "file" if "network_data" in resource.why.document and stack:
             text = resource.content.decode()
             if resource.path != defs.WAIT_ONLINE_FILE:
                 wrong += [
@@ -287,6 +322,13 @@ def _own(given: Input) -> list[str]:
                 (), ImaginedTree(()), facts, recorded=found.record, first=False, complete=True
             )
             return [line for change in recorded.changes for line in _change(change)]
+        case "request.json":
+            try:
+                decode_request(content)
+            except (FieldError, KeyError, TypeError) as error:
+                return _told([], repr(error))
+        case "rollback.json":
+            rollback.timer_runs(tree)
         case "report.json":
             report.read(tree)
         case "note.json":
@@ -305,4 +347,10 @@ def _own(given: Input) -> list[str]:
     return []
 
 
-_READERS = {"drive": _drive, "network": _network, "settings": _settings, "own": _own}
+_READERS = {
+    "drive": _drive,
+    "guest": _guest,
+    "network": _network,
+    "settings": _settings,
+    "own": _own,
+}

@@ -66,6 +66,7 @@ def test_E11_what_becomes_a_part_of_messages_is_one_line() -> None:
     value = {**WHOLE, "url": "http://a\nb", "error": "c\nd\x1b[2J", "failed": {"a": "e\u2028f"}}
     found = decode_answer(json.dumps(value).encode())
     assert (found.url + found.error + found.failed["a"]).isprintable()
+    assert len(decode_answer(json.dumps({**WHOLE, "url": "x" * 70_000}).encode()).url) == 1000
 
 
 def test_documents_are_a_transport() -> None:

@@ -210,8 +210,25 @@ def test_a_file_that_an_administrator_removed_comes_back(configured: Rig) -> Non
     assert b"1450" in configured.path(NETWORK_FILE).read_bytes()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "7"])
-def test_a_damaged_record_stops_no_run(configured: Rig, content: str) -> None:
+_FILE = '{"path": "/etc/x", "old": null, "mode": null, "recorded": null}'
+_DAMAGED = [
+    *("", "{", "[]", "7", "{}", '{"boot": "", "files": [], "rejected": 7}'),
+    '{"boot": "", "files": [7], "rejected": ""}',
+    *(
+        f'{{"boot": "", "files": [{_FILE.replace(*change)}], "rejected": ""}}'
+        for change in (
+            ('"/etc/x"', '"/etc/\\u0000"'),
+            ('"old": null', '"old": "ü"'),
+            ('"old": null', '"old": "eA=="'),
+            ('"mode": null', '"mode": 99999999'),
+            ('"recorded": null', '"recorded": 1'),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("content", _DAMAGED, ids=range(len(_DAMAGED)))
+def test_D10_a_damaged_record_stops_no_run(configured: Rig, content: str) -> None:
     configured.path(defs.ROLLBACK_FILE).write_text(content)
     assert configured.apply(boot=True) == 0
     assert not configured.path(defs.ROLLBACK_FILE).exists()
