@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, EDQUOT, EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
-from stat import S_ISDIR
+from stat import S_IMODE, S_ISDIR, S_ISREG
 
 from guestagent import defs
 from guestagent.errors import Refused
@@ -40,6 +40,7 @@ _NOT_THE_USERS = "Permission denied to its user; check owner and mode of the hom
 _EXCHANGED = (
     "its staged file was exchanged by another program; not put in place; the next run tries again"
 )
+_CHANGED = "was changed by another program during the run; the next run tries again"
 _FEW = 256  # descriptors that are left for all else
 
 
@@ -192,13 +193,11 @@ class Staging:
         staged = _Staged(change, fd, folder, name=place.name, temporary=temporary)
         try:
             write_all(fd, change.new)
-            if found is not None and change.kind == "write" and change.edits:
-                old = _open_file(staged.folder, staged.name)
-                make_alike(fd, old, change.mode)
-                os.close(old)
+            if change.kind == "write" and change.edits and (found or change.old is not None):
+                _make_like_old(staged, change)
             else:
                 os.fchmod(fd, change.mode)
-        except OSError:
+        except (Refused, OSError):
             self._discard(staged)
             raise
         return staged
@@ -268,6 +267,31 @@ class Staging:
             self._discard(item)
         self.staged = []
         _remove_lists(self.root)
+
+
+def _make_like_old(staged: _Staged, change: WriteFile) -> None:
+    """Give the staged file what the file that it edits has.
+
+    Raises Refused if that is not the file that was planned with: the edit would take away what
+    another program wrote, or give a user's set-user-ID bit to root's file; OSError.
+    """
+    try:
+        old = _open_file(staged.folder, staged.name)
+    except FileNotFoundError:
+        raise Refused(_CHANGED) from None
+    try:
+        found = os.fstat(old)
+        same = S_ISREG(found.st_mode) and S_IMODE(found.st_mode) == change.old_mode
+        if not same or _read_up_to(old, len(change.old or b"") + 1) != change.old:
+            raise Refused(_CHANGED)
+        make_alike(staged.fd, old, change.mode)
+    finally:
+        os.close(old)
+
+
+def _read_up_to(fd: int, limit: int) -> bytes:
+    with open(fd, "rb", closefd=False) as file:
+        return file.read(limit)
 
 
 def _temporary_path(path: str) -> str:
@@ -406,6 +430,6 @@ def _write_below(start: int, folders: list[str], name: str, change: WriteFile) -
     except FileNotFoundError:
         now = None
     if now != change.old:
-        raise Refused("was changed by another program during the run")
+        raise Refused(_CHANGED)
     old = _open_file(here, name) if change.edits and now is not None else None
     replace(here, name, change.new, change.mode, like=old)

@@ -294,3 +294,50 @@ def test_a_whole_file_in_place_of_a_link_is_not_edited_through_it(root_home: Pat
     assert (root_home / "etc/hosts").read_bytes() == b"whole\n" + APPENDED.content
     assert not (root_home / "etc/hosts").is_symlink()
     assert real.read_bytes() == OTHERS
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("how", ["more", "other", "removed", "mode"])
+def test_D8_what_another_program_writes_during_the_run_is_not_lost(
+    root_home: Path, edit: Resource, how: str
+) -> None:
+    file = place(root_home, edit.path)  # type: ignore[union-attr]
+    changes = plan(root_home, edit).changes
+    if how == "more":
+        file.write_bytes(OTHERS + b"more\n")
+    elif how == "other":
+        file.write_bytes(OTHERS.swapcase())
+    elif how == "mode":
+        file.chmod(0o4755)
+    else:
+        file.unlink()
+    before = rig.snapshot(file.parent)
+    ((_, problem),) = commit(changes, Root(str(root_home)))
+    assert "was changed by another program" in problem.reason
+    assert rig.snapshot(file.parent) == before
+
+
+def test_D8_a_file_that_appears_during_the_run_is_not_replaced_by_an_edit(root_home: Path) -> None:
+    changes = plan(root_home, HOSTS).changes
+    file = place(root_home, HOSTS.path)
+    ((_, problem),) = commit(changes, Root(str(root_home)))
+    assert "was changed by another program" in problem.reason
+    assert file.read_bytes() == OTHERS
+
+
+def test_B1_an_edit_gives_no_set_user_id_bit_of_a_user_to_root(guest: Path) -> None:
+    """In /tmp, a user may exchange the file for a hard link to one of root's (fs.protected_*)."""
+    rig.need_root()
+    shared = guest / "tmp"
+    shared.mkdir(exist_ok=True)
+    shared.chmod(0o1777)
+    edit = APPENDED._replace(path="/tmp/log")
+    mine = place(guest, edit.path, b"")
+    os.chown(mine, USER, USER)
+    mine.chmod(0o4755)
+    changes = plan(guest, edit).changes
+    mine.unlink()
+    os.link(place(guest, "/etc/empty", b""), mine)
+    ((_, problem),) = commit(changes, Root(str(guest)))
+    assert "was changed by another program" in problem.reason
+    assert mine.stat().st_mode & 0o4000 == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,11 @@ def test_D4_the_line_of_the_image_s_instance_goes(there: Guest) -> None:
     there.apply(HOSTS._replace(names=("db",), own="db"), first=True)
     assert there.lines()[-1] == "10.0.0.9 db"
     assert not any(line.endswith(MARK) for line in there.lines())
+
+
+def test_C10_a_file_full_of_marked_lines_takes_no_time(there: Guest) -> None:
+    there.file.write_text(f"1 a{MARK}\n" * 70000 + "10.0.0.9 db\n")
+    before = time.process_time()
+    there.apply(HOSTS, first=True)
+    assert time.process_time() - before < 5
+    assert there.lines() == [*LOCAL, OWN, "10.0.0.9 db"]

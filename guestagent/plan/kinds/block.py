@@ -125,7 +125,7 @@ class Hosts(NamedTuple):
 
         Lines that it wrote for this instance (``known``) stay, whatever others add later.
         """
-        mine = extract(content, "line").splitlines()
+        mine = frozenset(extract(content, "line").splitlines())
         ours = _names(mine) if known else set()
         theirs = _names(line for line in content.splitlines() if line not in mine)
         lines: tuple[str, ...] = ()
@@ -199,11 +199,12 @@ def merge(content: bytes, new: bytes, style: str) -> bytes:
     """Return the file with ``new`` in place of guestagent's lines, or at its end."""
     lines = content.splitlines(keepends=True)
     mine = _mine(lines, style)
+    own = frozenset(mine)
     start = mine[0] if mine else len(lines)
     head = b"".join(lines[:start])
     if head and new and not head.endswith(b"\n"):
         head += b"\n"  # else the first of the new lines would be a part of the last one
-    tail = [line for number, line in enumerate(lines) if number > start and number not in mine]
+    tail = [line for number, line in enumerate(lines) if number > start and number not in own]
     return head + new + b"".join(tail)
 
 
