@@ -69,6 +69,14 @@ MUTANTS = (
         ("unit/test_host_keys.py",),
     ),
     Mutant(
+        "the image's host keys go once there is a new one",
+        "commit/host_keys.py",
+        "            own |= _install_given(change, place.fd)",
+        "            _remove_others(place.fd, own)\n"
+        "            own |= _install_given(change, place.fd)",
+        ("unit/test_host_keys.py",),
+    ),
+    Mutant(
         "the image's host keys are gone from the disk before the state says so",
         "commit/host_keys.py",
         "        os.fsync(directory)",

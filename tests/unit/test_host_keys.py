@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rig
@@ -339,3 +341,40 @@ def test_no_link_of_the_tree_leads_a_new_key_outside(lab: Lab, tmp_path: Path) -
     assert lab.run(lab.plan(ALL._replace(types=("ed25519",)))) == []
     assert lab.public("ed25519")
     assert list(outside.iterdir()) == []
+
+
+def test_a_folder_of_sshd_that_root_has_linked_elsewhere_gets_the_keys(lab: Lab) -> None:
+    moved = Path(lab.root.path) / "usr/etc-ssh"
+    moved.parent.mkdir(exist_ok=True)
+    lab.ssh.rename(moved)
+    lab.ssh.symlink_to("../usr/etc-ssh")
+    assert lab.run(lab.plan(ALL)) == []
+    assert make_host_keys.make_all(lab.root) == (["rsa"], [])
+    assert (lab.names(), lab.ssh.is_symlink()) == (["ecdsa", "ed25519", "rsa"], True)
+    assert moved.is_dir()
+
+
+def test_D4_a_run_that_ends_at_any_step_leaves_sshd_a_key(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole keys, the image's or new ones, are there after each change to the directory."""
+    seen: list[set[str]] = []
+
+    def look() -> None:
+        names = {path.name for path in lab.ssh.glob("ssh_host_*_key")}
+        if seen or names != {"ssh_host_rsa_key", "ssh_host_dsa_key"}:
+            seen.append(names)
+
+    def watched(call: Callable[..., None]) -> Callable[..., None]:
+        def wrapper(*arguments: Any, **options: Any) -> None:
+            call(*arguments, **options)
+            look()
+
+        return wrapper
+
+    for name in ("rename", "unlink"):
+        monkeypatch.setattr(os, name, watched(getattr(os, name)))
+    assert lab.run(lab.plan(ALL)) == []
+    assert len(seen) > 4
+    assert all(seen)
+    assert seen[-1] == {"ssh_host_ed25519_key", "ssh_host_ecdsa_key"}
