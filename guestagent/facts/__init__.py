@@ -74,9 +74,9 @@ def gather(root: Root) -> Facts:
     if any(line.keyword == "usepam" for line in facts.sshd):
         facts = facts._replace(locked=read_locked(root))
     if facts.stack == "ifupdown":
-        from guestagent.stacks import ifupdown
+        from guestagent.facts import interfaces
 
-        facts = facts._replace(interfaces_words=ifupdown.own_words(root))
+        facts = facts._replace(interfaces_words=interfaces.own_words(root))
     if not root.live:
         return facts
 

@@ -401,6 +401,20 @@ def test_nics_that_no_document_names_are_configured_last() -> None:
     assert others(facts()) == [LABEL2, LABEL3]
 
 
+def test_a_nic_that_takes_the_place_of_a_named_one_is_configured() -> None:
+    """The document still has the MAC address of the NIC that is gone."""
+    nics = (Nic("enp0s3", MAC), Nic("enp0s9", MAC3))
+    data = network(interface(), interface(mac=MAC2))
+    _, problems = planned(data, facts(nics=nics), OTHERS)
+    assert others(facts(nics=nics), data) == [LABEL3]
+    assert problems
+
+
+def test_a_nic_that_the_document_gives_no_network_is_named() -> None:
+    idle = interface(mac=MAC2, addresses=(), routes=(), dhcp4=False, accept_ra=False)
+    assert others(facts(), network(interface(), idle)) == [LABEL3]
+
+
 def test_members_and_virtual_functions_are_left_alone() -> None:
     member_now = Nic("eth9", MAC3, member=True)
     nics = (Nic("enp0s3", MAC), Nic("eth1", MAC2), member_now, Nic("enP1s2", MAC))

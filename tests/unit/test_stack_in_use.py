@@ -8,8 +8,8 @@ import pytest
 from network_tree import IFUPDOWN, MANAGER, NETWORKD, RESOLVED, SOURCE_LINE, UNITS, Tree
 
 from guestagent import defs
+from guestagent.facts import interfaces
 from guestagent.facts.network import find_resolver
-from guestagent.stacks import ifupdown
 
 MASK = "/etc/systemd/system-generators/netplan"
 
@@ -122,5 +122,42 @@ def test_words_of_the_image_s_own_interfaces_files(there: Tree) -> None:
     there.ifupdown(f"# eth0\nauto eth1\n{SOURCE_LINE}")
     there.put(f"{defs.IFUPDOWN_DIR}/mine", "  bond-slaves eth2 eth3\n")
     there.put(defs.NETWORK_STACK_FILES["ifupdown"], "auto eth4\n")
-    words = ifupdown.own_words(there.root)
+    words = interfaces.own_words(there.root)
     assert {name for name in words if name.startswith("eth")} == {"eth1", "eth2", "eth3"}
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("source-directory /etc/network/image", "/etc/network/image/uplink"),
+        ("source-directory image/", "/etc/network/image/uplink"),
+        ("source /etc/network/*.cfg", "/etc/network/uplink.cfg"),
+        ("source /etc/uplink", "/etc/uplink"),
+        ("source no/such/file /etc/uplink", "/etc/uplink"),
+    ],
+)
+def test_files_that_interfaces_sources_are_the_image_s_too(
+    line: str, path: str, there: Tree
+) -> None:
+    there.ifupdown(f"{line}\n{SOURCE_LINE}")
+    # It names itself: that has an end.
+    there.put(path, f"source {path} {defs.IFUPDOWN_MAIN}\nallow-hotplug eth1\n")
+    assert "eth1" in interfaces.own_words(there.root)
+    assert path not in interfaces.own_words(there.root)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "source /etc/network/interfaces.d",
+        "source-directory /etc/network/interfaces",
+        "source /etc/a\0b /etc/a\0b/*",
+        "source",
+        "source-directory",
+    ],
+)
+def test_what_is_no_file_of_interfaces_spoils_nothing(line: str, there: Tree) -> None:
+    there.ifupdown(f"{line}\nauto eth1\n{SOURCE_LINE}")
+    there.put(f"{defs.IFUPDOWN_DIR}/folder/file", "auto eth2\n")
+    words = interfaces.own_words(there.root)
+    assert ("eth1" in words, "eth2" in words) == (True, False)
