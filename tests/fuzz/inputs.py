@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from gzip import compress
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ CANARY = "CANARY"
 _TESTS = Path(__file__).parents[1]
 _META = "openstack/latest/meta_data.json"
 _USER_DATA = "openstack/latest/user_data"
+_VENDOR_DATA = "openstack/latest/vendor_data.json"
 _HEAD = "#cloud-config\n"
 _SECRETS = f"""{_HEAD}
 password: {CANARY}-1
@@ -208,8 +210,12 @@ def _json(value: object) -> bytes:
 
 
 def mutate(sample: Input, random: Random) -> Input:
-    """Return a mutant of a sample: one to three changes of one of its documents."""
-    name = random.choice(sorted(sample.documents))
+    """Return a mutant of a sample: one to three changes of one of its documents.
+
+    Some user data are packed then, or become vendor data too.
+    """
+    names = [name for name, content in sample.documents.items() if content]
+    name = random.choice(names or list(sample.documents))
     content = sample.documents[name]
     value = structure(content) if random.random() < 0.6 else None
     if value is not None:
@@ -220,10 +226,15 @@ def mutate(sample: Input, random: Random) -> Input:
         changed = content
         for _ in range(random.randint(1, 3)):
             changed = _mutate_bytes(changed, random)
+    documents = {**sample.documents, name: changed}
+    if name == _USER_DATA and random.random() < 0.2:
+        name = random.choice((_USER_DATA, _VENDOR_DATA))
+        text = _json({"cloud-init": changed.decode("utf-8", "replace")})
+        documents[name] = compress(changed, mtime=0) if name == _USER_DATA else text
     return sample._replace(
-        documents={**sample.documents, name: changed},
+        documents=documents,
         mutated=name,
-        sound=value is not None,
+        sound=value is not None and documents[name] == changed,
         variant=random.randrange(1 << 16),
     )
 

