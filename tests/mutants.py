@@ -799,8 +799,8 @@ MUTANTS = (
     Mutant(
         "what is staged is on the disk before it is renamed",
         "commit/file.py",
-        "self.fail(change, error)\n        sync_tree(self.root.fd)\n\n    def _give_up",
-        "self.fail(change, error)\n\n    def _give_up",
+        "self.fail(change, error)\n        sync_tree(self.root.fd)\n\n    def _leave_list",
+        "self.fail(change, error)\n\n    def _leave_list",
         ("faults/test_trace.py",),
     ),
     Mutant(

@@ -142,15 +142,9 @@ class Staging:
         """Write the temporary files.  Raises OSError where the file system is full or fails."""
         if not changes:
             return
-        # A run that is killed leaves this list to the next one, for clean().
         names = [_temporary_path(change.path) for change in changes]
         room = _make_room(len(changes))
-        try:
-            ownfiles.write(self.root, defs.STAGING_FILE, names, 0o600)
-        except OSError as error:
-            if not is_apart(self.root, defs.STATE_DIR, error):
-                raise
-            ownfiles.write(self.root, defs.STAGING_FILE_OF_RUN, names, 0o600)
+        self._leave_list(names)
         for change, path in zip(changes, names, strict=True):
             try:
                 if self.full and (known := self.full.get(_device(self.root, change.path))):
@@ -167,6 +161,15 @@ class Staging:
                     raise OSError(error.errno, error.strerror, change.path) from None
                 self.fail(change, error)
         sync_tree(self.root.fd)
+
+    def _leave_list(self, names: list[str]) -> None:
+        """Write the list that a run that is killed leaves to the next one, for ``clean``."""
+        try:
+            ownfiles.write(self.root, defs.STAGING_FILE, names, 0o600)
+        except OSError as error:
+            if not is_apart(self.root, defs.STATE_DIR, error):
+                raise
+            ownfiles.write(self.root, defs.STAGING_FILE_OF_RUN, names, 0o600)
 
     def _give_up(self, change: WriteFile | StageScript, error: OSError) -> None:
         """Discard what is staged in the file system of a change, which is full.

@@ -73,7 +73,7 @@ def carry_out(change: MakeHostKeys, root: Root) -> None:
 
 def _has_key(names: set[str]) -> bool:
     """Tell whether a key that sshd can use is among files of these names."""
-    return any(_file_name(kind) in names for kind in host_keys.TYPES)
+    return any(host_keys.file_name(kind) in names for kind in host_keys.TYPES)
 
 
 def _kept(change: MakeHostKeys, parent: int) -> set[str]:
@@ -130,7 +130,7 @@ def install_waiting(kind: str, work: Work, root: Root) -> bool:
         return False  # a run for another instance wants none
     with root.place(f"{defs.SSH_DIR}/x", make=True) as place:
         # Somebody else's: the image's was removed before this one was left to the unit.
-        is_wanted = _file_name(kind) not in _present(place.fd)
+        is_wanted = host_keys.file_name(kind) not in _present(place.fd)
         if is_wanted:
             work.install(place.fd)
     waiting.remove(kind)
@@ -220,13 +220,9 @@ def _with_path(error: OSError) -> OSError:
     return OSError(error.errno, error.strerror, f"{defs.SSH_DIR}/{error.filename}")
 
 
-def _file_name(kind: str) -> str:
-    return f"ssh_host_{kind}_key"
-
-
 def _names(types: Iterable[str]) -> set[str]:
     """Return the names of the files of keys."""
-    return {f"{_file_name(kind)}{end}" for kind in types for end in ("", ".pub")}
+    return {f"{host_keys.file_name(kind)}{end}" for kind in types for end in ("", ".pub")}
 
 
 def _empty_folder(parent: int, name: str) -> int:

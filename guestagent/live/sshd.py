@@ -57,21 +57,30 @@ def keep_or_take_back(change: SetSshd, root: Root, problems: Problems) -> bool:
         return _taken_back(change, reason, root, problems=problems)
     output = result.output.decode(errors="replace")
     effective = _checked_settings(output)
+    reason = ""
     for keyword, value in wanted.items():
         if effective.get(keyword) == value:
             continue
-        reason = f"overridden by {_find_winner(root, keyword)}"
+        overridden = f"overridden by {_find_winner(root, keyword)}"
         if change.switches_off and keyword == _PASSWORDS:
-            return _taken_back(change, f"{keyword}: {reason}", root, problems=problems)
-        problems.warn(Origin("sshd", defs.SSHD_DROPIN, keyword), reason)
-    unread = [path for path, name in change.asked if _files_instead(tool, path, name, root)]
-    no_file = bool(unread) and set(change.key_files) <= set(unread)
-    if change.switches_off and no_file and not change.others:
-        reason = _NO_FILE_READ.format(paths=" ".join(unread))
+            reason = f"{keyword}: {overridden}"
+            break
+        problems.warn(Origin("sshd", defs.SSHD_DROPIN, keyword), overridden)
+    reason = reason or _no_file_read(change, tool, root)
+    if reason:
         return _taken_back(change, reason, root, problems=problems)
     if change.switches_off and all(f"\n{line} yes\n" in output for line in _BY_PAM):
         problems.warn(Origin("sshd", defs.SSHD_DROPIN, _PASSWORDS), _ANOTHER_WAY)
     return True
+
+
+def _no_file_read(change: SetSshd, tool: str, root: Root) -> str:
+    """Return why no one could log in without a password: sshd reads none of the files of keys."""
+    unread = [path for path, name in change.asked if _files_instead(tool, path, name, root)]
+    no_file = bool(unread) and set(change.key_files) <= set(unread)
+    if change.switches_off and no_file and not change.others:
+        return _NO_FILE_READ.format(paths=" ".join(unread))
+    return ""
 
 
 def check_key_files(changes: Iterable[Change], root: Root, problems: Problems) -> None:

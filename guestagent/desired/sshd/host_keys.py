@@ -8,7 +8,7 @@ from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.model import Secret
 from guestagent.parse import fields
-from guestagent.plan.kinds.host_keys import HostKeys
+from guestagent.plan.kinds.host_keys import HostKeys, file_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _origin(ask: Ask, otherwise: Origin) -> Origin:
 
 def _image_has(ask: Ask, kind: str) -> bool:
     """Tell whether the guest has a host key of a type."""
-    return bool(ask.facts.texts.get(f"{defs.SSH_DIR}/{_file_name(kind)}{_PUBLIC}"))
+    return bool(ask.facts.texts.get(f"{defs.SSH_DIR}/{file_name(kind)}{_PUBLIC}"))
 
 
 def _types(ask: Ask, wanted: Wanted) -> tuple[str, ...]:
@@ -90,10 +90,6 @@ def _types(ask: Ask, wanted: Wanted) -> tuple[str, ...]:
         wanted.error(setting.at(), _NO_TYPES)
         return usual
     return tuple(dict.fromkeys(found))
-
-
-def _file_name(kind: str) -> str:
-    return f"ssh_host_{kind}_key"
 
 
 def certificates(files: Iterable[str]) -> list[str]:
@@ -120,7 +116,7 @@ def _add(name: str, keys: Setting, files: dict[str, str], wanted: Wanted) -> Non
     if kind not in _TYPES:
         wanted.warn(keys.at(name), _OLD_TYPE)
         return
-    file = _file_name(kind)
+    file = file_name(kind)
     if part == "private":
         private, public = _private_key(kind, text)
         files[file] = private

@@ -61,12 +61,17 @@ class HostKeys(NamedTuple):
         return (self.key, *(applied.host_key(kind) for kind in self.types))
 
 
+def file_name(kind: str) -> str:
+    """Return the name of the file of a type's private key; sshd has it by default."""
+    return f"ssh_host_{kind}_key"
+
+
 def command(kind: str) -> tuple[str, ...]:
     """Return the command that makes a key without a passphrase and without a comment.
 
     It runs in the directory where the key's two files are to be.
     """
-    return ("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", f"ssh_host_{kind}_key")
+    return ("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", file_name(kind))
 
 
 class MakeHostKeys(NamedTuple):
