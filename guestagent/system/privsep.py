@@ -115,8 +115,12 @@ def ask_as_nobody(work: Callable[[], bytes], limit: int, seconds: float) -> byte
 
 def _be_child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None:
     """Become the user, do the work, and end; the pipe takes the reason of a failure."""
+    from resource import RLIMIT_CORE, setrlimit
+
     status = 1
     try:
+        # It still has root's memory, and its user may end it by a signal that dumps that: core(5).
+        setrlimit(RLIMIT_CORE, (0, 0))
         if os.geteuid() == 0 and uid != 0:
             os.setgroups([])  # first: without root's rights they could not be given up
             os.setresgid(gid, gid, gid)

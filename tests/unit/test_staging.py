@@ -261,6 +261,28 @@ def test_B1_a_child_that_its_user_stops_is_killed(work: Callable[[], object]) ->
     privsep.run_as_user(UID + 1, UID, lambda: None)
 
 
+def test_B1_a_child_that_its_user_ends_leaves_no_core_dump(tmp_path: Path) -> None:
+    """Its memory is a copy of root's, with the secrets of the source."""
+    rig.need_root()
+    tmp_path.chmod(0o777)
+    said = tmp_path / "limits"
+
+    def tell() -> None:
+        said.write_text(str(resource.getrlimit(resource.RLIMIT_CORE)))
+
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        privsep.run_as_user(0, 0, tell)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    assert said.read_text() == "(0, 0)"
+    answer = privsep.ask_as_nobody(
+        lambda: str(resource.getrlimit(resource.RLIMIT_CORE)).encode(), 100, 10.0
+    )
+    assert answer == b"(0, 0)"
+
+
 @pytest.mark.usefixtures("patient")
 def test_B1_a_user_who_stops_the_child_spoils_only_what_is_the_user_s(
     root: Root, guest: Path, monkeypatch: pytest.MonkeyPatch
