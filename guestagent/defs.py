@@ -65,6 +65,7 @@ HOSTNAME_FILE = "/etc/hostname"
 HOSTS_FILE = "/etc/hosts"
 ACCOUNTS_FILE = "/etc/passwd"
 SHADOW_FILE = "/etc/shadow"
+NOLOGIN = "/etc/nologin"  # of nologin(5)
 GROUP_FILE = "/etc/group"
 LOGIN_DEFS = "/etc/login.defs"
 USERADD_DEFAULTS = "/etc/default/useradd"

@@ -149,8 +149,8 @@ MUTANTS = (
     Mutant(
         "the drop-in that switches passwords off waits for a key",
         "commit/sshd.py",
-        "if change.switches_off and not _someone",
-        "if False and not _someone",
+        "    if change.switches_off:\n        _check_ways",
+        "    if False:\n        _check_ways",
         ("cases/test_logins.py",),
     ),
     Mutant(

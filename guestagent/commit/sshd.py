@@ -8,6 +8,8 @@ from stat import S_ISREG
 from guestagent import defs
 from guestagent.desired.accounts.access import lets_in
 from guestagent.errors import Refused
+from guestagent.parse.sshd_config import settings_for
+from guestagent.system.accounts import find_exposed
 from guestagent.system.ownfiles import remove, replace
 from guestagent.system.tools import find_program, run
 
@@ -21,13 +23,13 @@ _EXPOSED = (
     "not written: others than root may write to a directory on the way; let only root write there "
     "(chown root, chmod go-w)"
 )
-_NO_KEY = f"not written, because no account has its SSH key in place; {PASSWORDS_STAY}"
+_NO_KEY = "not written, because no account has its SSH key in place"
 
 
 def carry_out(change: SetSshd, root: Root) -> None:
     """Write the drop-in, after sshd has looked at it.  Raises Refused, OSError."""
-    if change.switches_off and not _someone_gets_in(change, root):
-        raise Refused(_NO_KEY)
+    if change.switches_off:
+        _check_ways_in(change, root)
     reason = _what_is_wrong(change.file.new) if root.live else ""
     if reason:
         consequence = f"; {PASSWORDS_STAY}" if change.switches_off else ""
@@ -47,10 +49,13 @@ def take_back(change: SetSshd, root: Root) -> None:
     remove(root, change.path)
 
 
-def _someone_gets_in(change: SetSshd, root: Root) -> bool:
-    if any(_has_key(path, root) for path in change.key_files):
-        return True
-    return any(all(_is_there(path, root) for path in way) for way in change.others)
+def _check_ways_in(change: SetSshd, root: Root) -> None:
+    """Check that someone gets in without a password.  Raises Refused, OSError."""
+    reasons = [why_unread(path, root) for path in change.key_files if _has_key(path, root)]
+    if "" in reasons or any(all(_is_there(path, root) for path in way) for way in change.others):
+        return
+    unread = "".join(f", as sshd refuses to read it: {reason}" for reason in reasons[:1])
+    raise Refused(f"{_NO_KEY}{unread}; {PASSWORDS_STAY}")
 
 
 def _is_there(path: str, root: Root) -> bool:
@@ -61,6 +66,20 @@ def _is_there(path: str, root: Root) -> bool:
     except (Refused, OSError):
         return False
     return found is not None and S_ISREG(found.st_mode) and found.st_size > 0
+
+
+def why_unread(path: str, root: Root) -> str:
+    """Return why sshd refuses to read a file of keys, by the modes and owners on the way to it.
+
+    It is empty where it does not refuse.  Raises Refused, OSError.
+    """
+    reason = find_exposed(root, path)
+    if not reason:
+        return ""
+    from guestagent.facts import sshd
+
+    settings = settings_for(sshd.read(root), "", ())
+    return "" if settings.get("strictmodes", "yes").lower() == "no" else reason
 
 
 def _has_key(path: str, root: Root) -> bool:

@@ -30,6 +30,34 @@ def find_account(root: Root, name: str) -> Account:
     raise Refused(f"there is no account {name}")
 
 
+def find_exposed(root: Root, path: str) -> str:
+    """Return why sshd, by its StrictModes, does not read a file of keys; empty if it does.
+
+    The file, and each directory up to the home that it is in, or up to the top, must be root's or
+    the account's, and no one else's to write.  Some distributions let the account's own group
+    write; here that counts as exposed.  Raises Refused, OSError.
+    """
+    homes = {f"{account.home.rstrip('/')}/": account for account in read_accounts(root)}
+    around = [home for home in homes if home != "/" and path.startswith(home)]
+    home = max(around, key=len, default="")
+    if not home and path.endswith(defs.AUTHORIZED_KEYS):
+        return f"{path} is in the home of no account"
+    owners = {*root.trusted, homes[home].uid} if home else root.trusted
+    while path:
+        with root.place(path, follow=True) as place:
+            found = place.stat()
+        if found is None:
+            return ""
+        if found.st_uid not in owners:
+            return f"{path} belongs to another user"
+        if found.st_mode & 0o022:
+            return f"others may write to {path}"
+        if f"{path}/" == home:
+            break
+        path = path.rpartition("/")[0]
+    return ""
+
+
 def read_locked(root: Root) -> frozenset[str]:
     """Return the accounts whose password is locked, shadow(5); none where it cannot be read."""
     try:

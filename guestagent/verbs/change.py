@@ -8,10 +8,11 @@ import time
 from guestagent import defs
 from guestagent.commit import commit
 from guestagent.commit.file import was_killed
-from guestagent.errors import GuestagentError, Origin, Problems, TryAgain
-from guestagent.memory import note, state
+from guestagent.errors import GuestagentError, Origin, Problems, Refused, TryAgain
+from guestagent.memory import applied, note, state
 from guestagent.memory.state import State
 from guestagent.record import NamedTuple
+from guestagent.system.accounts import find_exposed
 from guestagent.verbs import planning
 from guestagent.verbs.new_instance import of_this_instance
 from guestagent.verbs.source import is_named
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 
 _FORGOTTEN = "what this run did is not remembered, and the next one does it again"
+_UNREAD = (
+    "maybe sshd refuses to read it, so that the key lets no one in: {reason}; correct that with"
+    " chmod or chown"
+)
+_CLOSED = f"maybe lets no one in, because only root may log in where {defs.NOLOGIN} is; remove that"
 _THIS_RUN = Origin("guestagent", "", "")
 
 
@@ -180,10 +186,36 @@ def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Do
     failed = [change for change, _ in failures]
     problems = Problems()
     problems.add(*(problem for _, problem in failures))
+    _warn_of_unread(plan.changes, failed, root, problems=problems)
     if root.live:
         failed += _taken_back(plan.changes, failed, root, problems=problems)
     done = without(plan, failed, before.record)
     return done._replace(problems=tuple(problems.problems))
+
+
+def _warn_of_unread(
+    changes: Sequence[Change], failed: Sequence[Change], root: Root, problems: Problems
+) -> None:
+    """Warn where sshd refuses to read the keys that were written, or takes only root's logins."""
+    for change in changes:
+        if change.kind != "write" or not any(map(applied.of_ssh_keys, change.keys)):
+            continue
+        if change in failed:
+            continue
+        try:
+            reason = find_exposed(root, change.path)
+            if reason:
+                from guestagent.commit.sshd import why_unread
+
+                reason = why_unread(change.path, root)
+            with root.place(defs.NOLOGIN) as place:
+                is_closed = place.stat() is not None
+        except (Refused, OSError):
+            continue
+        if reason:
+            problems.warn(change.why, f"{change.path}: {_UNREAD.format(reason=reason)}")
+        if is_closed and not change.path.startswith("/root/"):
+            problems.warn(change.why, f"{change.path}: {_CLOSED}")
 
 
 def without(plan: Plan, failed: list[Change], before: dict[str, str]) -> Done:

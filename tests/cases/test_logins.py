@@ -334,6 +334,46 @@ class TestObstacles:
         world.apply(_OFF, hostname=5)
         assert world.drop_in() == ""
 
+    @pytest.mark.parametrize(
+        ("path", "mode"), [("home/debian/.ssh", 0o777), ("home/debian", 0o775)]
+    )
+    def test_D8_what_others_may_write_to_is_told_and_passwords_stay(
+        self, world: World, path: str, mode: int
+    ) -> None:
+        folder = world.tree / path
+        folder.mkdir(exist_ok=True)
+        os.chown(folder, 1000, 1000)
+        folder.chmod(mode)
+        for number in (1, 2):
+            done = world.apply(_OFF, uuid=f"i-{number}")
+            assert f"others may write to /{path}" in done.err
+            assert world.drop_in() == ""
+            # Debian's sshd lets the account's own group write, others do not.
+            assert world.login("debian")[0] == (mode == 0o775)
+        world.sshd_says("StrictModes no\n")
+        assert world.apply(_OFF, uuid="i-3").status == 0
+        world.sshd_says("")
+        folder.chmod(0o755)
+        assert world.apply(_OFF, uuid="i-4").status == 0
+        assert world.problems() == []
+        assert _OFF_LINE in world.drop_in()
+        assert world.login("debian") == (True, [""])
+
+    def test_D8_a_guest_that_takes_only_root_s_logins_is_told(self, world: World) -> None:
+        world.put("etc/nologin", "")
+        world.add_to("etc/pam.d/sshd", "account required pam_nologin.so")
+        assert world.apply().status == 0
+        (problem,) = world.problems()
+        assert problem.endswith("only root may log in where /etc/nologin is; remove that")
+        assert not world.login("debian")[0]
+
+    def test_D8_a_key_in_no_account_s_home_is_no_way_in(self, world: World) -> None:
+        path = "/home/nobody-here/.ssh/authorized_keys"
+        files = f"write_files: [{{path: {path}, content: '{world.public}'}}]\n"
+        done = world.apply(f"{_OFF}{files}", keys=False)
+        assert f"{path} is in the home of no account" in done.err
+        assert world.drop_in() == ""
+
     def test_D8_a_shell_that_takes_no_logins_is_told(self, world: World) -> None:
         file = world.tree / "etc/passwd"
         text = file.read_text().replace("/home/debian:/bin/bash", "/home/debian:/sbin/nologin")
