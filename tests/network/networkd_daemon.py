@@ -66,6 +66,7 @@ ip link set p-enp0s3 netns $other
 nsenter --net --target $other sh -c '
     ip link set lo up
     ip address add 192.0.2.1/24 dev p-enp0s3
+    ip address add 2001:db8::1/64 dev p-enp0s3 nodad
     ip link set p-enp0s3 up
 '
 nsenter --net --target $other dnsmasq --keep-in-foreground --conf-file=$server >&2 &

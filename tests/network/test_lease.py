@@ -36,6 +36,20 @@ dhcp-option-force=option:ntp-server,192.0.2.123
 dhcp-option-force=option:classless-static-route,0.0.0.0/0,192.0.2.1,10.9.0.0/16,192.0.2.9
 """
 
+SERVER6 = """
+interface=p-enp0s3
+bind-interfaces
+port=0
+user=root
+leasefile-ro
+pid-file=
+enable-ra
+dhcp-range=2001:db8::100,2001:db8::1ff,64,1h
+dhcp-option=option6:dns-server,[2001:db8::53]
+dhcp-option=option6:domain-search,six.example
+dhcp-option=option6:ntp-server,[2001:db8::123]
+"""
+
 
 @pytest.fixture(autouse=True)
 def _programs() -> None:
@@ -77,6 +91,18 @@ def test_everything_that_a_lease_gives_is_taken(backend: Backend, tmp_path: Path
 def test_an_mtu_of_the_source_wins_over_that_of_the_lease(backend: Backend, tmp_path: Path) -> None:
     found = lease(backend, tmp_path, mtu=1400)
     assert (found.mtu, found.dns) == (1400, "192.0.2.53")
+
+
+@pytest.mark.parametrize("backend", ["networkd", "netplan"])
+def test_what_dhcpv6_gives_is_taken(backend: Backend, tmp_path: Path) -> None:
+    produced = produce(document([nic(1)], [net("ipv6_dhcpv6-stateful")]), backend)
+    folder = configured(backend, produced, tmp_path)
+    server = tmp_path / "dnsmasq.conf"
+    server.write_text(SERVER6)
+    found = networkd_daemon.lease(folder, server)
+    # The advertisement names the DNS server too.
+    assert set(found.dns.split()) == {"2001:db8::53"}
+    assert (found.domains, found.ntp) == ("six.example", "2001:db8::123")
 
 
 # Nothing at all, links without a network, and an address that cannot be used.
