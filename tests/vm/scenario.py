@@ -25,15 +25,15 @@ PLAIN_MACHINE = {"manufacturer": "QEMU", "product": "Standard PC (Q35 + ICH9, 20
 SETTINGS = '[sshd]\npassword_authentication = "yes"\n[hosts]\nmanage = true\n'
 
 
-def settings_argument(text: str) -> str:
+def settings_argument(text: str, kind: str = "f") -> str:
     """Return the kernel argument that puts a settings drop-in in place before the agent runs.
 
-    It is the credential of tmpfiles.d(5), so that this is the very first boot all the same.  Each
-    boot writes it again: after a power cut the file may be empty.
+    It is the credential of tmpfiles.d(5), so that this is the very first boot all the same.
+    With the kind "f+" each boot writes the file again: after a power cut it may be empty.
     """
     content = base64.b64encode(text.encode()).decode()
     path = "/etc/guestagent/guestagent.toml.d/10-test.toml"
-    line = base64.b64encode(f"f+~ {path} 0644 root root - {content}\n".encode()).decode()
+    line = base64.b64encode(f"{kind}~ {path} 0644 root root - {content}\n".encode()).decode()
     return f"systemd.set_credential_binary=tmpfiles.extra:{line}"
 
 

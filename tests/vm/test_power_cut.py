@@ -84,7 +84,7 @@ def entries(guest: Guest) -> set[str]:
 
 
 def boot(instance: Instance, image: GuestImage, where: Path, **more: Any) -> Guest:
-    return machine(image, instance, where, cmdline_extra=settings_argument(SETTINGS), **more)
+    return machine(image, instance, where, cmdline_extra=settings_argument(SETTINGS, "f+"), **more)
 
 
 @pytest.fixture(scope="module")
