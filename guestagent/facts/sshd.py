@@ -35,6 +35,9 @@ def _lines(root: Root, path: str, match: str, depth: int) -> Iterator[SshdLine]:
         yield SshdLine(UNREADABLE, path, match)
         return
     for line in text.splitlines():
+        if "\0" in line:  # no path can have it
+            yield SshdLine(UNREADABLE, path, match)
+            continue
         keyword, _, value = line.strip().replace("=", " ", 1).replace("\t", " ").partition(" ")
         keyword, value = keyword.lower(), value.strip()
         if not keyword or keyword.startswith("#"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +10,13 @@ import rig
 
 from guestagent.desired.accounts.access import Access, lets_in, who_gets_in
 from guestagent.errors import Origin
-from guestagent.model import Secret
+from guestagent.facts import sshd
+from guestagent.model import UNREADABLE, Secret
 from guestagent.plan.kinds.account import PasswordState, UserPassword
 from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.file import File
 from guestagent.plan.kinds.random_password import ConsolePassword
+from guestagent.system.root import Root
 
 if TYPE_CHECKING:
     from guestagent.plan.kinds import Resource
@@ -147,3 +150,13 @@ class TestPasswords:
         assert who_gets_in([PASSWORD], {"ada": METADATA}).by_password == {"ada": WHY}
         unknown = UserPassword("password", "ada", Secret("*"), WHY, form="hash")
         assert not who_gets_in([unknown], {"ada": METADATA}).anyone
+
+
+def test_D10_a_damaged_line_of_sshd_is_one_that_cannot_be_read(guest: Path) -> None:
+    config = guest / "etc/ssh/sshd_config"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text("Include \0/s\nPort 22\n")
+    root = Root(str(guest))
+    found = sshd.read(root)
+    assert [line.keyword for line in found] == [UNREADABLE, "port"]
+    assert not any("\0" in path for path in root.watched)
