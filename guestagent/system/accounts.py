@@ -16,7 +16,7 @@ def read_accounts(root: Root) -> list[Account]:
     found = []
     for line in root.text(defs.ACCOUNTS_FILE).splitlines():
         parts = line.split(":")
-        if len(parts) == 7 and parts[2].isdecimal() and parts[3].isdecimal():
+        if len(parts) == 7 and _is_number(parts[2]) and _is_number(parts[3]):
             name, _, uid, gid, _, home, shell = parts
             found.append(Account(name, int(uid), int(gid), home, shell))
     return found
@@ -76,6 +76,11 @@ def read_groups(root: Root) -> list[list[str]]:
 def find_group(root: Root, name: str) -> int:
     """Return the number of the group of that name.  Raises Refused where there is none."""
     for parts in read_groups(root):
-        if parts[0] == name and len(parts) > 2 and parts[2].isdecimal():
+        if parts[0] == name and len(parts) > 2 and _is_number(parts[2]):
             return int(parts[2])
     raise Refused(f"there is no group {name}")
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text is a number of a user or a group: 32 bits have at most 10 digits."""
+    return text.isdecimal() and len(text) <= 10 and int(text) < 1 << 32

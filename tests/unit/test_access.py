@@ -9,13 +9,14 @@ import pytest
 import rig
 
 from guestagent.desired.accounts.access import Access, lets_in, who_gets_in
-from guestagent.errors import Origin
+from guestagent.errors import Origin, Refused
 from guestagent.facts import sshd
 from guestagent.model import UNREADABLE, Secret
 from guestagent.plan.kinds.account import PasswordState, UserPassword
 from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.file import File
 from guestagent.plan.kinds.random_password import ConsolePassword
+from guestagent.system.accounts import find_group, read_accounts
 from guestagent.system.root import Root
 
 if TYPE_CHECKING:
@@ -160,3 +161,16 @@ def test_D10_a_damaged_line_of_sshd_is_one_that_cannot_be_read(guest: Path) -> N
     found = sshd.read(root)
     assert [line.keyword for line in found] == [UNREADABLE, "port"]
     assert not any("\0" in path for path in root.watched)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "4294967296"])
+def test_D10_a_number_that_no_user_can_have_makes_a_line_incomplete(
+    tmp_path: Path, number: str
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text(f"a:x:{number}:0::/a:/bin/sh\nb:x:1:0::/b:/bin/sh\n")
+    (tmp_path / "etc/group").write_text(f"a:x:{number}:\n")
+    root = Root(str(tmp_path))
+    assert [account.name for account in read_accounts(root)] == ["b"]
+    with pytest.raises(Refused):
+        find_group(root, "a")
