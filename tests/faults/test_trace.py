@@ -214,11 +214,11 @@ def test_B8_neither_environment_nor_current_directory_changes_what_python_runs(
 # How much a run looks at
 
 
-@pytest.mark.parametrize(("sample", "most"), [("scene", 135), ("user_data", 260)])
+@pytest.mark.parametrize(("sample", "most"), [("scene", 155), ("user_data", 290)])
 def test_a_run_opens_few_directories(
     sample: str, most: int, request: pytest.FixtureRequest
 ) -> None:
-    """The bounds are less than half of what it took when each look was a walk from the root."""
+    """It took 271 and 579 when each look was a walk from the root; more needs a reason."""
     chosen: Scene = request.getfixturevalue(sample)
     opened = [call for call in chosen.calls("openat") if "O_DIRECTORY" in call.text]
     walked = [call.text for call in opened if "O_PATH" in call.text]
