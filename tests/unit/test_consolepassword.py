@@ -199,7 +199,7 @@ def test_it_stands_nowhere_but_encrypted(
 def test_where_it_cannot_be_set_none_is_sent(
     guest: Path, pairs: dict[str, Pair], mocker: MockerFixture
 ) -> None:
-    def refuse(command: object, stdin: bytes) -> None:
+    def refuse(command: object, stdin: bytes, root: Root) -> None:
         raise Refused("no such user")
 
     mocker.patch.object(random_password, "run_tool", refuse)

@@ -114,8 +114,15 @@ def test_an_address_leaves_one_interface_before_it_comes_to_another(guest: Guest
 
 
 def test_a_client_that_stays_is_left_alone(guest: Guest) -> None:
-    reload.carry_out(text(nic(dhcp4=True)), text(nic(dhcp4=True, mtu=1400)))
+    more = ("192.0.2.5/24", "198.51.100.7/24")
+    reload.carry_out(text(nic(dhcp4=True)), text(nic(dhcp4=True, addresses=more)))
     assert guest.told == ["ifup enp0s3"]
+
+
+def test_a_client_is_ended_that_would_set_the_mtu_of_its_lease_again(guest: Guest) -> None:
+    reload.carry_out(text(nic(dhcp4=True)), text(nic(dhcp4=True, mtu=1400)))
+    assert guest.told[0].startswith("enp0s3: kill -9 ")
+    assert guest.told[-1] == "ifup enp0s3"
 
 
 def test_what_a_client_left_goes_after_the_new_addresses_have_come(guest: Guest) -> None:

@@ -288,5 +288,6 @@ def test_C1_keys_go_to_homes_of_accounts_that_exist(user: str, path: str, may: b
     facts = types.SimpleNamespace(accounts=accounts)
     ask = Ask(DATA, facts, SETTINGS)  # type: ignore[arg-type]
     logins = Wanted()
-    logins.want(Block("block", path, ("x",), style="block", user=user, mode=0o600, why=ORIGIN))
+    block = Block("block", path, ("x",), style="block", user=user, mode=0o600, why=ORIGIN)
+    logins.want(block._replace(account=user))
     assert bool(desired_keys(ask, logins)) == may
