@@ -22,9 +22,11 @@ PROGRAMS = frozenset(
 # Small files whose text planners look at in ``Facts.texts``.
 _TEXTS = (
     *(defs.FSTAB, defs.OS_RELEASE, defs.SELINUX_CONFIG),
-    *(f"{defs.SSH_DIR}/ssh_host_{kind}_key.pub" for kind in ("rsa", "ecdsa", "ed25519")),
     *(defs.TIMEZONE_FILE, defs.SUPPORTED_LOCALES),
     *defs.SYSTEM_FILES,
+)
+_HOST_KEYS = tuple(
+    f"{defs.SSH_DIR}/ssh_host_{kind}_key.pub" for kind in ("rsa", "ecdsa", "ed25519")
 )
 # Symbolic links whose targets planners look at in ``Facts.links``.
 _LINKS = (defs.DEFAULT_LOCALE,)
@@ -37,6 +39,10 @@ def extend(facts: Facts, root: Root) -> Facts:
     programs = {name for name in PROGRAMS - {_TIMESYNCD} if root.program(name)}
     if root.exists(defs.TIMESYNCD):  # in no directory of programs
         programs.add(_TIMESYNCD)
+    texts = {path: root.text(path) for path in (*_TEXTS, *_HOST_KEYS)}
+    for path in _HOST_KEYS:
+        # A unit may make the key after this run: that is nothing a later run has to notice.
+        root.watched.pop(path, None)
     links = {}
     for path in _LINKS:
         target = root.readlink(path)
@@ -44,7 +50,7 @@ def extend(facts: Facts, root: Root) -> Facts:
             links[path] = target
     return facts._replace(
         programs=facts.programs | programs,
-        texts={path: root.text(path) for path in _TEXTS},
+        texts=texts,
         links=links,
         machine=uname().machine,
     )

@@ -88,6 +88,18 @@ def test_the_network_follows_its_source_meanwhile(guest: Path, tmp_path: Path) -
     assert (guest / "etc/hostname").read_text() == "mine\n"
 
 
+def test_a_host_key_that_is_made_after_the_run_is_nothing_to_look_at_again(
+    guest: Path, tmp_path: Path
+) -> None:
+    drive = make_drive(tmp_path, GOOD, **META)
+    assert agent(drive, guest).status == 0
+    (guest / "etc/ssh").mkdir(exist_ok=True)
+    (guest / "etc/ssh/ssh_host_rsa_key.pub").write_text("made by a unit, after sshd has started\n")
+    assert agent(drive, guest).status == 0
+    report = json.loads((guest / defs.REPORT_FILE[1:]).read_text())
+    assert report["unchanged"]
+
+
 def test_an_error_that_was_there_from_the_first_holds_nothing_back(
     guest: Path, tmp_path: Path
 ) -> None:
