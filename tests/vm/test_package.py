@@ -23,6 +23,7 @@ from .metadata import UNITS
 pytestmark = pytest.mark.vm
 
 UNIT = "guestagent-local.service"
+OTHERS_UNITS = ("systemd-networkd-wait-online", "sshd-keygen", "sshd-keygen@rsa")
 # dpkg's, apt's and systemd's own books.
 BOOKS = ("run", "tmp", "var/lib/dpkg", "var/lib/apt", "var/log", "var/cache", "proc", "sys", "dev")
 
@@ -59,6 +60,8 @@ def own(path: str) -> bool:
         "usr/lib/systemd/system-preset",
         "etc/systemd/system/sysinit.target.wants",
         *("usr/share/man/man8", "usr/share/python3/runtime.d"),
+        # Drop-ins for units of others.
+        *(f"usr/lib/systemd/system/{unit}.service.d" for unit in OTHERS_UNITS),
     }
 
 
