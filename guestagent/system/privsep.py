@@ -16,7 +16,7 @@ from guestagent.system.ownfiles import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _NOBODY = 65534
 _CHUNK = 1 << 16
@@ -61,18 +61,30 @@ def run_as_user(uid: int, gid: int, work: Callable[[], object]) -> None:
 
 def _read_until_end(pipe: int, seconds: float) -> bytes | None:
     """Return what comes until all writers have closed a pipe; None if that takes too long."""
+    found = b""
+    try:
+        for chunk in _read_chunks(pipe, monotonic() + seconds):
+            found = (found + chunk)[:_REASON_LIMIT]
+    except TimeoutError:
+        return None
+    return found
+
+
+def _read_chunks(pipe: int, end: float) -> Iterator[bytes]:
+    """Yield what comes until all writers have closed a pipe.
+
+    Raises TimeoutError if they have not by ``end``, a time of the monotonic clock.
+    """
     from select import POLLIN, poll
 
-    end = monotonic() + seconds
     poller = poll()
     poller.register(pipe, POLLIN)
-    found = b""
     while poller.poll(max(0.0, end - monotonic()) * 1000):
-        chunk = os.read(pipe, _REASON_LIMIT)
+        chunk = os.read(pipe, _CHUNK)
         if not chunk:
-            return found
-        found = (found + chunk)[:_REASON_LIMIT]
-    return None
+            return
+        yield chunk
+    raise TimeoutError
 
 
 def _kill(pid: int) -> None:
@@ -89,23 +101,20 @@ def ask_as_nobody(work: Callable[[], bytes], limit: int, seconds: float) -> byte
     Returns an empty string if that is more than ``limit`` bytes, takes more than ``seconds``, or
     fails; the child is killed then.
     """
-    from select import POLLIN, poll
-
     end = monotonic() + seconds
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         _be_child(_NOBODY, _NOBODY, lambda: write_all(write_end, work()), write_end)
     os.close(write_end)
-    poller = poll()
-    poller.register(read_end, POLLIN)
     found = bytearray()
     try:
-        while len(found) <= limit and poller.poll(max(0.0, end - monotonic()) * 1000):
-            chunk = os.read(read_end, _CHUNK)
-            if not chunk:
-                return bytes(found)
+        for chunk in _read_chunks(read_end, end):
             found += chunk
+            if len(found) > limit:
+                return b""
+        return bytes(found)
+    except TimeoutError:
         return b""
     finally:
         os.close(read_end)
