@@ -354,9 +354,6 @@ def _without_withheld(scope: _Scope, may: frozenset[str]) -> _Scope:
     wanted = {resource.key for resource in scope.resources}
 
     def is_left(key: str) -> bool:
-        beginning, name = applied.split(key)
-        if beginning == "replaced":  # it belongs to the file
-            key = applied.file(name)
         if key in wanted:
             return key not in may
         # What the source no longer speaks of.
