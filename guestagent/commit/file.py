@@ -41,7 +41,7 @@ _EXCHANGED = (
     "its staged file was exchanged by another program; not put in place; the next run tries again"
 )
 _CHANGED = "was changed by another program during the run; the next run tries again"
-_FEW = 256  # descriptors that are left for all else
+_FEW = 128  # descriptors that are left for all else
 
 
 def divide_by_writer(
@@ -117,14 +117,15 @@ def _make_room(files: int) -> int:
 
     Each takes two descriptors: setrlimit(2).
     """
-    if files < _FEW // 2:
+    if files < _FEW:
         return files
     from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
+    taken = len(os.listdir(defs.OWN_FILES)) + _FEW
     soft, hard = getrlimit(RLIMIT_NOFILE)
-    most = min(hard, max(soft, 2 * files + _FEW))
+    most = min(hard, max(soft, taken + 2 * files))
     setrlimit(RLIMIT_NOFILE, (most, hard))
-    return max(0, (most - _FEW) // 2)
+    return max(0, (most - taken) // 2)
 
 
 class Staging:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,15 @@ def strings(value: object) -> Iterator[str]:
 
 
 def read(drive: Path) -> tuple[InstanceData, list[Problem]]:
-    return rig.collected(layouts.parse, open_path(str(drive)))
+    with closing(open_path(str(drive))) as bundle:
+        return rig.collected(layouts.parse, bundle)
 
 
 def make_plan(drive: Path, root: Root) -> object:
     """Return all that comes of a drive on a first boot: changes, record, problems."""
-    said = planning.read(open_path(str(drive)), root)
-    planned = planning.make_plan(said, load(root, Problems()), root, before=State())
+    with closing(open_path(str(drive))) as bundle:
+        said = planning.read(bundle, root)
+        planned = planning.make_plan(said, load(root, Problems()), root, before=State())
     return (planned.plan, planned.problems, said.problems)
 
 

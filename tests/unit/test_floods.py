@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -292,7 +293,8 @@ def test_D5_no_value_of_a_state_stops_a_run(tree: Path) -> None:
     for value in spoiled_values(json.loads(place.read_text())):
         place.write_text(json.dumps(value))
         found = state.load(root)
-        assert not state.is_unchanged(found, open_path(str(drive)), root)
+        with closing(open_path(str(drive))) as bundle:
+            assert not state.is_unchanged(found, bundle, root)
         ownfiles.encode(defs.STATE_FILE, found._asdict())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class Drive:
         return self.put("latest/meta_data.json", {**GOOD, **changes})
 
     def parse(self) -> tuple[InstanceData, list[Problem]]:
-        return collected(openstack.parse, self.bundle())
+        with closing(self.bundle()) as bundle:
+            return collected(openstack.parse, bundle)
 
     def bundle(self) -> Bundle:
         return open_path(str(self.path))

@@ -189,6 +189,20 @@ def test_more_files_than_a_process_may_open_at_first(
     assert [*guest.rglob(f"{defs.TEMPORARY_PREFIX}*")] == []
 
 
+def test_files_that_are_open_already_take_no_place_of_staged_ones(
+    root: Root, guest: Path, few_descriptors: Callable[[int, int], None]
+) -> None:
+    rig.need_root()
+    few_descriptors(256, 512)
+    others = [os.open("/dev/null", os.O_RDONLY) for _ in range(200)]
+    try:
+        assert failures(root, *(write(f"/etc/many/{number}") for number in range(200))) == {}
+    finally:
+        for other in others:
+            os.close(other)
+    assert len(os.listdir(guest / "etc/many")) == 200
+
+
 def test_B1_a_staged_file_that_is_not_held_is_not_put_in_place_when_exchanged(
     root: Root, guest: Path, few_descriptors: Callable[[int, int], None]
 ) -> None:
