@@ -19,6 +19,7 @@ from typing import NamedTuple
 PROJECT = Path(__file__).resolve().parents[1]
 # Exit statuses of pytest; others mean that the tests could not run.
 _PASSED, _FAILED = 0, 1
+_AT_REST = "service/test_at_rest.py"
 _ONE_PLACE = (
     "faults/test_places.py::test_D2_one_place_that_cannot_be_written_costs_what_belongs_there"
 )
@@ -400,6 +401,44 @@ MUTANTS = (
             "unit/test_once.py"
             "::TestLateFiles::test_B3_the_name_of_the_step_tells_nothing_of_the_contents",
         ),
+    ),
+    Mutant(
+        "an answer of the metadata service is gone once it is read",
+        "sources/remote.py",
+        "    finally:\n        remove_answer(root)",
+        "    finally:\n        pass",
+        (f"{_AT_REST}::test_B5_a_run_that_is_killed_and_resumed_leaves_nothing",),
+    ),
+    Mutant(
+        "an answer of the metadata service is gone where no run could begin",
+        "verbs/apply.py",
+        "            remove_fetched(root)  #",
+        "            pass  #",
+        (f"{_AT_REST}::test_B5_a_run_that_ends_before_it_begins_keeps_no_answer",),
+    ),
+    Mutant(
+        "a script that ran is removed",
+        "scripts/runner.py",
+        "            self._remove(folder, name)",
+        "            pass",
+        (
+            f"{_AT_REST}::test_B5_what_a_service_said_is_at_rest_nowhere",
+            f"{_AT_REST}::test_B5_what_a_drive_said_is_at_rest_nowhere",
+        ),
+    ),
+    Mutant(
+        "only root may read scripts that wait",
+        "defs.py",
+        "STEP_MODE = 0o700",
+        "STEP_MODE = 0o755",
+        (f"{_AT_REST}::test_B5_what_a_drive_said_is_at_rest_nowhere",),
+    ),
+    Mutant(
+        "only root may enter where scripts and the state are",
+        "system/ownfiles.py",
+        "        os.fchmod(fd, 0o700)",
+        "        pass",
+        (f"{_AT_REST}::test_B5_what_a_drive_said_is_at_rest_nowhere",),
     ),
     Mutant(
         "a message about an internal error does not quote it",

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from guestagent.sources.bundle import Bundle
     from guestagent.system.root import Root
 
+_NOTHING = (
+    "nothing was fetched from the metadata service, or an earlier run has used it; ask again with:"
+    " systemctl restart guestagent-fetch.service guestagent-apply.service"
+)
 _GRACE = 5.0  # seconds that the child has beyond the time of its request
 
 
@@ -118,8 +122,25 @@ def read_answer(root: Root) -> Bundle:
         with root.place(defs.ANSWER_FILE) as place:
             content = read_at(place.fd, place.name, ANSWER_LIMIT)
     except FileNotFoundError:
-        raise Unreachable("nothing was fetched from the metadata service") from None
+        raise Unreachable(_NOTHING) from None
     return _documents(decode_answer(content))
+
+
+def take_answer(root: Root) -> Bundle:
+    """Return what the unit has fetched, and remove it: passwords and user data are in it.
+
+    Whatever becomes of this run, even if it is killed, they are at rest nowhere.  Raises as
+    ``read_answer`` does.
+    """
+    try:
+        return read_answer(root)
+    finally:
+        remove_answer(root)
+
+
+def remove_answer(root: Root) -> None:
+    """Remove what the unit has fetched, if it is there.  Raises OSError, Refused."""
+    ownfiles.remove(root, defs.ANSWER_FILE)
 
 
 def _documents(answer: Answer) -> Bundle:

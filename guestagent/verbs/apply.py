@@ -17,7 +17,7 @@ from guestagent.report.run import Report, tell, write
 from guestagent.settings import load as load_settings
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
-from guestagent.verbs.source import describe_age, open_source
+from guestagent.verbs.source import describe_age, open_source, remove_fetched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,11 +50,15 @@ def run(options: Options) -> int:
         return show(options, root)
     if root.live and os.geteuid() != 0:
         raise NoPermission("only root may configure the running system")
-    held = lock(root)  # until it is closed
     try:
-        return _apply(options, root)
+        held = lock(root)  # until it is closed
+        try:
+            return _apply(options, root)
+        finally:
+            os.close(held)
     finally:
-        os.close(held)
+        if options.fetched:
+            remove_fetched(root)  # what ended this run may have come before it was read
 
 
 def _why_disabled(options: Options) -> str:

@@ -37,9 +37,10 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
     Raises SourceBroken, Unreachable, UsageError, NoPermission, OSError.
     """
     if options.fetched:
-        from guestagent.sources.remote import read_answer
+        from guestagent.sources import remote
 
-        return Opened(read_answer(root))
+        answer = remote.read_answer if options.dry_run else remote.take_answer
+        return Opened(answer(root))
     named = _name(options)
     if named.startswith(("http://", "https://")):
         return _ask(named, options, settings, root=root, before=before)
@@ -57,6 +58,13 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
         return found._replace(problems=(*found.problems, missing))
     opened = _ask("", options, settings, root=root, before=before)
     return opened._replace(problems=(*found.problems, *opened.problems))
+
+
+def remove_fetched(root: Root) -> None:
+    """Remove what a unit has fetched for this run, if it is there.  Raises OSError, Refused."""
+    from guestagent.sources.remote import remove_answer
+
+    remove_answer(root)
 
 
 def is_named(options: Options) -> bool:

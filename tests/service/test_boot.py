@@ -244,7 +244,6 @@ def test_an_answer_that_is_none_changes_nothing(configured: Scene, lab: Lab) -> 
 
 
 def test_without_an_answer_nothing_changes(configured: Scene, lab: Lab) -> None:
-    configured.machine.path(defs.ANSWER_FILE).unlink()
     run = lab.guest.agent("apply", "--fetched")
     assert run.status == defs.EXIT_TRY_AGAIN
     assert "nothing was fetched" in run.err

@@ -295,7 +295,8 @@ def test_an_answer_without_documents_is_no_source(answer: Answer, tree: Path) ->
         remote.read_answer(root)
     path.write_bytes(b"{}")
     with pytest.raises(SourceBroken):
-        remote.read_answer(root)
+        remote.take_answer(root)
+    assert not path.exists()
 
 
 def test_a_child_that_dies_is_no_answer(mocker: MockerFixture) -> None:

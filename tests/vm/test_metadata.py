@@ -145,13 +145,16 @@ class TestPassword:
 
 class TestConfinement:
     def test_B4_only_root_can_read_what_was_asked_and_answered(self, life: Life) -> None:
-        names = ("request.json", "answer.json", "password")
+        names = ("request.json", "password")
         shown = life.guest.check("cd /run/guestagent && stat -c '%a %U:%G %n' " + " ".join(names))
         assert shown.splitlines() == [f"600 root:root {name}" for name in names]
 
     def test_B3_user_data_are_in_no_log(self, life: Life) -> None:
         assert holding(life.guest, CANARY, ("/run/log", "/var", "/etc")) == ""
         assert CANARY not in life.guest.console
+
+    def test_B5_the_answer_is_gone(self, life: Life) -> None:
+        assert not life.guest.exists("/run/guestagent/answer.json")
 
     def test_exposure_of_the_units_stays_below_its_threshold(self, life: Life) -> None:
         confined = " ".join((FETCH, APPLY, PASSWORD))
