@@ -612,12 +612,33 @@ MUTANTS = (
     Mutant(
         "a drive is mounted with every attribute that makes it harmless",
         "sources/mount.py",
-        "_ATTRIBUTES = _RDONLY | _NOSUID | _NODEV | _NOEXEC | _NOSYMFOLLOW",
-        "_ATTRIBUTES = _RDONLY | _NOSUID | _NODEV | _NOEXEC",
+        "_ATTRIBUTES = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW",
+        "_ATTRIBUTES = RDONLY | NOSUID | NODEV | NOEXEC",
         (
             "unit/test_sources.py"
             "::test_A2_a_drive_is_mounted_with_every_attribute_that_makes_it_harmless",
         ),
+    ),
+    Mutant(
+        "no program or library of an offline tree is used",
+        "system/mounts.py",
+        "NOSUID | NODEV | NOEXEC)",
+        "NOSUID | NODEV)",
+        ("unit/test_tree_programs.py",),
+    ),
+    Mutant(
+        "no program or library of what is mounted in an offline tree is used",
+        "system/mounts.py",
+        "_EMPTY_PATH | _RECURSIVE, NOSUID",
+        "_EMPTY_PATH, NOSUID",
+        ("unit/test_tree_programs.py",),
+    ),
+    Mutant(
+        "no link of /proc leads out of an offline tree",
+        "system/mounts.py",
+        'mount.kind == "proc"',
+        'mount.kind == "none"',
+        ("unit/test_tree_programs.py",),
     ),
     Mutant(
         "of two drives the one with this machine's uuid is used",

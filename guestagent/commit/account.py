@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from errno import EDQUOT, EIO, ENOSPC, EROFS
+from errno import EDQUOT, EIO, ENOSPC, ENOSYS, EPERM, EROFS
 
 from guestagent import defs, log
 from guestagent.errors import AccountsLocked, Refused
 from guestagent.system.accounts import find_account
 from guestagent.system.ownfiles import write_all
 from guestagent.system.root import read_at
-from guestagent.system.tools import find_program, run
+from guestagent.system.tools import Result, find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guestagent.plan.kinds.account import Command, RunTool
     from guestagent.system.root import Root
 
@@ -28,6 +30,12 @@ _CLOCK_ERROR = 2.0  # seconds by which the times of a file and of a process may 
 
 # useradd(8) ends with this if it has made all but the home directory.
 _NO_HOME = 12
+
+_NO_VIEW = (
+    "not run, because programs and libraries of the tree cannot be kept from being used: that needs"
+    " the right to mount (CAP_SYS_ADMIN); a container needs it too, such as a privileged one, or"
+    " configure the tree in a virtual machine"
+)
 
 _CANNOT_WRITE = (EROFS, ENOSPC, EDQUOT, EIO)
 _ROOM = 4096  # of bytes that a lock and a new line need; a disk has blocks of that size
@@ -66,7 +74,7 @@ def run_tool(command: Command, stdin: bytes, root: Root) -> None:
         raise Refused(f"needs {name}, which is not installed")
     deadline = time.monotonic() + defs.LOCK_WAIT
     while True:
-        result = run([path, *arguments], stdin)
+        result = _run([path, *arguments], stdin, root)
         if not result.status:
             return
         _check_place(root)
@@ -75,6 +83,28 @@ def run_tool(command: Command, stdin: bytes, root: Root) -> None:
         if time.monotonic() > deadline and not _remove_stale_locks(root):
             raise AccountsLocked(f"{name}: the user database is locked")
         time.sleep(0.2)
+
+
+def _run(argv: Sequence[str], stdin: bytes, root: Root) -> Result:
+    """Run a tool; on a tree that is not the running system's, it uses nothing of that but data.
+
+    With ``--root`` it calls chroot(2), and what it runs and loads then would be the tree's:
+    nscd(8), sss_cache(8), the modules of nsswitch.conf(5).  Raises Refused, OSError.
+    """
+    if root.live:
+        return run(argv, stdin)
+    from guestagent.system.mounts import leave_programs_out
+
+    def prepare(argv: Sequence[str]) -> Sequence[str]:
+        path, option, tree, *rest = argv  # as build_command() makes it
+        return (path, option, leave_programs_out(tree, root.fd), *rest)
+
+    try:
+        return run(argv, stdin, prepare=prepare)
+    except OSError as error:
+        if error.errno not in (EPERM, ENOSYS):
+            raise
+        raise Refused(f"{argv[0]}: {_NO_VIEW}") from None
 
 
 def _remove_stale_locks(root: Root) -> bool:

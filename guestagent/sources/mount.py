@@ -12,14 +12,14 @@ import os
 from guestagent import defs
 from guestagent.errors import NoPermission, SourceBroken
 from guestagent.system.libc import call
+from guestagent.system.mounts import NODEV, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, read_table
 
 # The same numbers on every architecture but alpha: asm-generic/unistd.h.
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
-# linux/mount.h: flags and commands of these calls, and attributes of mounts.
+# linux/mount.h: flags and commands of these calls.
 _CLOEXEC = 1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
-_RDONLY, _NOSUID, _NODEV, _NOEXEC, _NOSYMFOLLOW = 0x1, 0x2, 0x4, 0x8, 0x200000
-_ATTRIBUTES = _RDONLY | _NOSUID | _NODEV | _NOEXEC | _NOSYMFOLLOW
+_ATTRIBUTES = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW
 
 
 def mount(device: str, file_system: str) -> int:
@@ -57,20 +57,11 @@ def _mount(device: str, file_system: str) -> int:
 def mounted_at(device: str) -> str | None:
     """Return where a block device's whole file system is mounted; None if it is not mounted.
 
-    The table is that of proc_pid_mountinfo(5).  Raises OSError.
+    Raises OSError.
     """
     number = os.stat(device).st_rdev
     wanted = f"{os.major(number)}:{os.minor(number)}"
-    with open(defs.MOUNT_TABLE, encoding="utf-8", errors="surrogateescape") as table:
-        for line in table:
-            # The first five fields: IDs of the mount and its parent, device, top, mount point.
-            _, _, device_number, top, point, *_ = line.split(" ")
-            if device_number == wanted and top == "/":
-                return _unescape(point)
+    for found in read_table():
+        if found.device == wanted and found.top == "/":
+            return found.point
     return None
-
-
-def _unescape(text: str) -> str:
-    """Return a path with its escapes ``\\NNN``, three octal digits each, decoded."""
-    first, *rest = text.split("\\")
-    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)

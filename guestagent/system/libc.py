@@ -22,6 +22,17 @@ def call(number: int, *arguments: bytes | int | None) -> int:
     return result
 
 
+def unshare_mounts() -> None:
+    """Give this process a mount namespace of its own: unshare(2).  Raises OSError."""
+    import ctypes  # ``os.unshare`` is new in Python 3.12
+
+    new_mounts = 0x20000  # CLONE_NEWNS of linux/sched.h
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(new_mounts):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
 def sync_tree(fd: int) -> None:
     """Wait until all of one file system is on its disk: syncfs(2).  Raises OSError."""
     # ``ctypes``, of which it is the core, takes 3.6 ms more to import: every run that writes

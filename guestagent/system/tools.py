@@ -1,22 +1,24 @@
 """Run other programs: bounded in time and output, with a clean environment.
 
 A stand-in for ``subprocess``, which takes 14 ms to import, where an interpreter's start takes 8:
-more than most of these programs take to start.  posix_spawn(3) is called directly, and poll(2)
-feeds the program and collects its output.
+more than most of these programs take to start.  posix_spawn(3) is called directly, or fork(2) where
+a process is prepared for its program; poll(2) feeds the program and collects its output.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from errno import EIO
 from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
 
 from guestagent import defs
+from guestagent.errors import Refused
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _ENVIRONMENT = {"PATH": defs.PROGRAM_PATH, "LANG": "C.UTF-8"}
 _CHUNK = 1 << 16
@@ -57,15 +59,19 @@ def run(
     stdin: bytes = b"",
     limit: int = defs.PROGRAM_OUTPUT,
     timeout: float | None = None,
+    *,
+    prepare: Callable[[Sequence[str]], Sequence[str]] | None = None,
 ) -> Result:
     """Run a program to its end, at most ``timeout`` seconds, or ``defs.PROGRAM_TIMEOUT``.
 
     ``argv[0]`` is a full path.  Output beyond ``limit`` bytes is read and thrown away, but
-    for one byte more that shows there was more.  Raises OSError if it cannot be started.
+    for one byte more that shows there was more.  ``prepare`` is called in the new process before
+    the program starts there, and returns the arguments that it gets.  Raises OSError if it cannot
+    be started, and what ``prepare`` raises: Refused, OSError.
     """
     allowed = defs.PROGRAM_TIMEOUT if timeout is None else timeout
     deadline = time.monotonic() + allowed
-    pid, pipes = _start(argv)
+    pid, pipes = _start(argv, prepare)
     talk = _Talk(pipes, stdin, limit)
     in_time = talk.until(deadline) and _wait_for_end(pid, deadline)
     if not in_time:
@@ -75,26 +81,72 @@ def run(
     return Result(code, bytes(talk.output), bytes(talk.errors), allowed)
 
 
-def _start(argv: Sequence[str]) -> tuple[int, tuple[int, int, int]]:
+def _start(
+    argv: Sequence[str], prepare: Callable[[Sequence[str]], Sequence[str]] | None
+) -> tuple[int, tuple[int, int, int]]:
     """Start a program; return its process ID and the ends of pipes to its three descriptors."""
     (in_read, in_write), (out_read, out_write), (err_read, err_write) = (
         os.pipe2(os.O_CLOEXEC) for _ in range(3)
     )
-    actions = [
-        (os.POSIX_SPAWN_DUP2, in_read, 0),
-        (os.POSIX_SPAWN_DUP2, out_write, 1),
-        (os.POSIX_SPAWN_DUP2, err_write, 2),
-    ]
+    standard = (in_read, out_write, err_write)
     try:
-        pid = os.posix_spawn(argv[0], list(argv), _ENVIRONMENT, file_actions=actions, setsid=True)
-    except OSError:
+        if prepare is None:
+            actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(standard)]
+            pid = os.posix_spawn(
+                argv[0], list(argv), _ENVIRONMENT, file_actions=actions, setsid=True
+            )
+        else:
+            pid = _fork(argv, prepare, standard)
+    except (OSError, Refused):
         for end in (in_write, out_read, err_read):
             os.close(end)
         raise
     finally:
-        for end in (in_read, out_write, err_write):
+        for end in standard:
             os.close(end)
     return pid, (in_write, out_read, err_read)
+
+
+def _fork(
+    argv: Sequence[str],
+    prepare: Callable[[Sequence[str]], Sequence[str]],
+    standard: tuple[int, int, int],
+) -> int:
+    """Start a program in a process that is prepared; return its ID.  Raises Refused, OSError."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _become(argv, prepare, standard, told=write_end)
+    os.close(write_end)
+    with open(read_end, "rb") as told:
+        failure = told.read()  # empty as soon as the program has started
+    if failure:
+        os.waitpid(pid, 0)
+        number, _, reason = failure.decode(errors="replace").partition(" ")
+        if number == "0":
+            raise Refused(reason)
+        raise OSError(int(number), reason)
+    return pid
+
+
+def _become(
+    argv: Sequence[str],
+    prepare: Callable[[Sequence[str]], Sequence[str]],
+    standard: tuple[int, int, int],
+    told: int,
+) -> None:
+    """Become a program, or write the number and reason of what failed to a pipe, and end."""
+    try:
+        os.setsid()
+        for number, fd in enumerate(standard):
+            os.dup2(fd, number)
+        os.execve(argv[0], list(prepare(argv)), _ENVIRONMENT)  # noqa: S606 - without a shell
+    except OSError as error:
+        os.write(told, f"{error.errno or EIO} {error.strerror}".encode())
+    except Refused as error:
+        os.write(told, f"0 {error}".encode())
+    finally:
+        os._exit(1)  # without the parent's buffers and exit handlers
 
 
 class _Talk:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -276,9 +277,9 @@ def test_B6_a_run_waits_only_once_for_a_locked_user_database(
     monkeypatch.setattr(defs, "LOCK_WAIT", 0.5)
     started: list[bytes] = []
 
-    def run(argv: list[str], stdin: bytes = b"") -> tools.Result:
+    def run(argv: list[str], stdin: bytes, **options: Any) -> tools.Result:
         started.append(stdin)
-        return tools.run(argv, stdin)
+        return tools.run(argv, stdin, **options)
 
     monkeypatch.setattr(account, "run", run)
     changes = planned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,7 +65,10 @@ class Lab:
         assert set(failed) <= ({"make_home"} if "useradd" in str(plan.changes) else set())
         found = []
         for words in sorted(self.log.glob("*.words"), key=lambda path: int(path.stem)):
-            argv = tuple(words.read_text().splitlines())
+            text = words.read_text()
+            # The tree that a tool works on is a descriptor, behind which no program can be run.
+            text = re.sub(r"^/proc/self/fd/\d+$", str(self.tree), text, flags=re.MULTILINE)
+            argv = tuple(text.splitlines())
             found.append(Ran(argv, words.with_suffix(".stdin").read_text()))
         return found
 
