@@ -124,6 +124,10 @@ def _run(options: Options) -> int:
             from guestagent.verbs import post
 
             return post.run(options)
+        case "refresh":
+            from guestagent.verbs import apply
+
+            return apply.run(options)
         case "reload":
             from guestagent.verbs import reload
 

@@ -170,6 +170,9 @@ PROGRAM_PATH = ":".join(PROGRAM_DIRS)
 PROGRAM = "/usr/bin/guestagent"
 EARLY_UNIT = "guestagent-early.service"
 LATE_UNIT = "guestagent-late.service"
+RELOAD_UNIT = "guestagent-reload.service"
+# They ask a metadata service, and do what it answers.
+SERVICE_UNITS = ("guestagent-fetch.service", "guestagent-apply.service", RELOAD_UNIT)
 HOST_KEYS_UNIT = "guestagent-host-keys.service"
 SHELL = "/bin/sh"
 # What a script's environment says: as in a login of root.

@@ -9,6 +9,7 @@ from guestagent.record import NamedTuple
 USAGE = """\
 usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--boot]
                   [--confirm SECONDS]
+       guestagent refresh
        guestagent confirm | rollback
        guestagent network --render BACKEND [--source PATH] [--json]
        guestagent status [--json] [--root DIR]
@@ -18,6 +19,7 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
 
   apply           configure this machine (the default)
   confirm         keep the network that apply --confirm has set
+  refresh         take over what the source says now of SSH keys, host name and network
   rollback        restore the network from before apply --confirm, now
   network         print the network's files for a back end; change nothing
   status          show the report of the last run
@@ -31,6 +33,8 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
   --root DIR      configure the tree below DIR instead of the running system
   --boot          the run of guestagent-local.service: to find no source is no error
   --fetched       the run after guestagent-fetch.service: apply what that has fetched
+  --confined      the run of guestagent-refresh.service, which leaves to other units what it
+                  may not do itself
   --confirm SECONDS
                   restore the previous network after this time (5 to 3600) unless
                   guestagent confirm is run
@@ -61,9 +65,15 @@ class Options(NamedTuple):
     render: str = ""
     files: tuple[str, ...] = ()
     os: str = ""
+    confined: bool = False
+
+    @property
+    def refresh(self) -> bool:
+        """Tell whether the run is for a configured system that goes on running."""
+        return self.verb == "refresh"
 
 
-_FLAGS = ("--dry-run", "--json", "--boot", "--fetched", "--help", "--version")
+_FLAGS = ("--dry-run", "--json", "--boot", "--confined", "--fetched", "--help", "--version")
 _WITH_VALUE = ("--confirm", "--os", "--render", "--root", "--source")
 
 # The verbs, and the fields of Options that each accepts besides --help and --version.
@@ -71,6 +81,7 @@ _ACCEPTED = {
     "apply": ("dry_run", "json", "boot", "source", "root", "fetched", "confirm"),
     "confirm": (),
     "network": ("render", "source", "json"),
+    "refresh": ("confined",),
     "rollback": (),
     "schema": (),
     "status": ("json", "root"),

@@ -55,6 +55,7 @@ class Settings(NamedTuple):
     metadata_link_local_ipv4: bool = False
     password_post: bool = False
     password_random_to_console: bool = False
+    daemon_new_instance: bool = False
     scripts_early_limit: float = defs.SCRIPTS_EARLY_LIMIT
     scripts_late_limit: float = defs.SCRIPTS_LATE_LIMIT
 

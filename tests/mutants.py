@@ -1255,6 +1255,49 @@ MUTANTS = (
         "if not parts:",
         ("unit/test_floods.py::test_deferred_files_of_more_than_1_mib_together_are_all_written",),
     ),
+    # While the system runs
+    Mutant(
+        "a drive changes access alone while the system runs",
+        "verbs/planning.py",
+        "access=now or ",
+        "access=",
+        ("service/test_refresh.py",),
+    ),
+    Mutant(
+        "the drive of another instance is not obeyed while the system runs",
+        "verbs/change.py",
+        "if options.refresh and not trusted:",
+        "if False:",
+        ("service/test_refresh.py",),
+    ),
+    Mutant(
+        "what a running system withholds is applied by the next boot",
+        "verbs/change.py",
+        "if planned.withheld and not bundle.service:",
+        "if False:",
+        ("service/test_refresh.py",),
+    ),
+    Mutant(
+        "a NIC that comes while the system runs gets DHCP without any source",
+        "verbs/apply.py",
+        "elif options.refresh and before.configured:",
+        "elif False:",
+        ("service/test_refresh.py",),
+    ),
+    Mutant(
+        "a run that finds nothing to do leaves the report of the boot",
+        "verbs/apply.py",
+        "if not _says_nothing_new(options, root, report):",
+        "if True:",
+        ("service/test_refresh.py",),
+    ),
+    Mutant(
+        "a second run does not forget what the network's services still have",
+        "live/network.py",
+        "for item in ownfiles.read(root, defs.RELOAD_FILE) or []}",
+        "for item in []}",
+        ("unit/test_live_network.py",),
+    ),
     # Networks of which nobody says anything
     Mutant(
         "where no network stack starts at boot, systemd-networkd is enabled",

@@ -33,13 +33,14 @@ def tell_daemons(
     if not options.boot:
         if _changes_sshd(changes):
             _systemctl("try-reload-or-restart", *_SSHD)
-        if not options.fetched and "make_host_keys" in kinds:
+        # After a fetch at boot these units start by themselves; they are asked for all the same,
+        # because the answer may have come later.
+        if "make_host_keys" in kinds:
             # If it has nothing to do, it does not start.
             _systemctl("start", defs.HOST_KEYS_UNIT)
-        if not options.fetched and kinds & {"step", "write_later"}:
+        if kinds & {"step", "write_later"}:
             _run_scripts()
-    # After a fetch at boot, this unit starts by itself too.
-    if not options.fetched and "set_console_password" in kinds:
+    if "set_console_password" in kinds:
         _systemctl("start", "guestagent-password.service")
     if any(change.kind == "link" and change.path.startswith(_UNIT_DIR) for change in changes):
         _start_networkd(options)
@@ -53,6 +54,14 @@ def _changes_sshd(changes: Sequence[Change]) -> bool:
         if change.kind == "remove" and change.path == defs.SSHD_DROPIN:
             return True
     return False
+
+
+def ask_again() -> None:
+    """Have the units of a metadata service run again, one after the other, as their order says.
+
+    They stay active when they are done, so that only a restart runs them.  Raises OSError.
+    """
+    _systemctl("restart", *defs.SERVICE_UNITS)
 
 
 def offer_new_host_keys() -> None:
@@ -107,9 +116,11 @@ def _tell_network(
         return
     from guestagent.live import network
 
-    if options.fetched:
-        # The unit that applies what was fetched is confined too tightly to change the network.
+    if options.fetched or options.confined:
+        # These units are confined too tightly to change the network.
         network.postpone(root, changes)
+        if options.confined:
+            _systemctl("restart", defs.RELOAD_UNIT)
         return
     failures = network.at_boot(changes) if options.boot else network.reload(changes)
     for reason in failures:

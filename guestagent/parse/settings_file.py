@@ -140,6 +140,7 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "refresh": _choice("access", "full"),
         "link_local_ipv4": _boolean,
     },
+    "daemon": {"new_instance": _boolean},
     "scripts": {"early_limit": _seconds(604800), "late_limit": _seconds(604800)},
 }
 

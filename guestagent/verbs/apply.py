@@ -13,7 +13,7 @@ import time
 from guestagent import defs, log
 from guestagent.errors import GuestagentError, NoPermission, Problems, UsageError, internal
 from guestagent.memory import state
-from guestagent.report.run import Report, tell, write
+from guestagent.report.run import Report, read, tell, write
 from guestagent.settings import load as load_settings
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from guestagent.memory.state import State
     from guestagent.options import Options
 
+_ASKED = "ask"  # the name of the step that has other units ask a metadata service
 _INTERRUPTED = "interrupted: some changes may have been made; the next run makes the others"
 
 
@@ -103,8 +104,24 @@ def _apply(options: Options, root: Root) -> int:
         raise
     finally:
         tell(report)
-        write(root, report)
+        if not _says_nothing_new(options, root, report):
+            write(root, report)
     return report.exit_status
+
+
+def _says_nothing_new(options: Options, root: Root, report: Report) -> bool:
+    """Tell whether the report of an earlier run stays: what that changed is worth more.
+
+    Such runs are those that find nothing to do while the system runs, maybe every minute.
+    """
+    if not options.refresh and not options.fetched:
+        return False
+    if any(name == _ASKED for name, _ in report.steps):
+        return True  # the unit that applies the answer writes the report
+    if report.changes or report.problems or (report.source and not report.unchanged):
+        return False
+    last = read(root)
+    return bool(last) and last["exit_status"] == defs.EXIT_OK and last["source"] == report.source
 
 
 def _load(options: Options, root: Root) -> State:
@@ -147,6 +164,16 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
 
             run = Run(options, root, settings, settings_files)
             yield from fall_back(run, before, report=report)
+        if options.refresh and opened.asked:
+            from guestagent.live.daemons import ask_again
+
+            ask_again()
+            yield report.after(_ASKED)
+        elif options.refresh and before.configured:
+            from guestagent.verbs.change import Run, add_nics
+
+            run = Run(options, root, settings, settings_files)
+            yield from add_nics(run, before, report=report)
         return
 
     # A NIC that has no name yet would look like a change.

@@ -14,7 +14,7 @@ from guestagent.memory.state import State
 from guestagent.record import NamedTuple
 from guestagent.system.accounts import find_exposed
 from guestagent.verbs import planning
-from guestagent.verbs.new_instance import of_this_instance
+from guestagent.verbs.new_instance import check_while_running, of_this_instance
 from guestagent.verbs.source import is_named
 
 TYPE_CHECKING = False
@@ -73,7 +73,11 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
     report = report.after("parse", said.problems)
     yield report
 
-    before = of_this_instance(before, said, root, named=is_named(run.options))
+    options, trusted = run.options, run.settings.daemon_new_instance
+    if options.refresh and not trusted:
+        check_while_running(before, said)
+    trusted = trusted and options.refresh
+    before = of_this_instance(before, said, root, named=is_named(options), trusted=trusted)
     report = report._replace(
         first_boot=not before.configured,
         # An answer that says what has changed says nothing of the rest.
@@ -82,11 +86,12 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
         project_id=said.project_id or before.project_id,
     )
     yield report
-    if run.options.boot and root.live and run.settings.network_manage:
+    if options.boot and root.live and run.settings.network_manage:
         _wait_for_nics_in(said)
         report = report.after("nics")
 
-    planned = planning.make_plan(said, run.settings, root, before=before)
+    refresh = options.refresh
+    planned = planning.make_plan(said, run.settings, root, before=before, refresh=refresh)
     report = report.after("plan", planned.problems)._replace(kept=planned.plan.kept)
     yield report
 
@@ -143,6 +148,22 @@ def fall_back(run: Run, before: State, *, report: Report) -> Iterator[Report]:
     _save(run.root, State(record=done.record))
     problems = (*done.problems, *_tell_daemons(run, done.changes))
     yield report.after("fall back", problems)._replace(changes=done.changes)
+
+
+def add_nics(run: Run, before: State, *, report: Report) -> Iterator[Report]:
+    """Give NICs that came while the system runs a network, where no source says which.
+
+    Yields the report after each step.
+    """
+    planned = planning.plan_new_nics(run.settings, run.root, before.record)
+    report = report.after("plan", planned.problems)
+    yield report
+    if not planned.plan.changes:
+        return
+    done = _carry_out(run, planned.plan, before)
+    _save(run.root, before._replace(record=done.record))
+    problems = (*done.problems, *_tell_daemons(run, done.changes))
+    yield report.after("apply", problems)._replace(changes=done.changes)
 
 
 def roll_back(options: Options, root: Root) -> list[Problem]:
@@ -320,6 +341,14 @@ def _remember(
     if report.errors:
         # Without a fingerprint the next run tries again, even if nothing changes until then.
         return after
+    if planned.withheld and not bundle.service:
+        # The next boot must find a difference, and that the drive is still the one it knows.
+        return after._replace(
+            salt=before.salt,
+            seen=before.seen,
+            watched=before.watched,
+            fingerprint=before.fingerprint,
+        )
     after = after._replace(
         salt=os.urandom(16).hex(),
         seen=tuple(bundle.seen),

@@ -15,17 +15,24 @@ _ANOTHER = (
     "the source is for another instance than this machine, which is configured; not applied (if it "
     f"is a new instance all the same, remove {defs.STATE_FILE})"
 )
+_NO_STRANGER = (
+    "this machine is not configured, and the drive does not have its UUID; not applied while the "
+    "system runs (to apply it all the same, run: guestagent apply)"
+)
 _NAMELESS = (
     "the source does not say which instance it is for, and this machine is configured; not applied "
     "(to apply it all the same, name it: guestagent apply --source)"
 )
 
 
-def of_this_instance(before: State, said: Said, root: Root, *, named: bool) -> State:
+def of_this_instance(
+    before: State, said: Said, root: Root, *, named: bool, trusted: bool = False
+) -> State:
     """Return what was remembered of the instance that the source is for.
 
     Of another instance's run nothing counts but the record of what was written.  ``named``:
-    somebody chose this very source, by hand or on the kernel command line.  Raises WrongSource
+    somebody chose this very source, by hand or on the kernel command line.  ``trusted``: the
+    settings allow another instance on the same machine.  Raises WrongSource
     where the machine is still the one that was configured and the source is for another instance
     or does not say for which, and where a metadata service speaks of another machine.
     """
@@ -41,9 +48,23 @@ def of_this_instance(before: State, said: Said, root: Root, *, named: bool) -> S
         return before
     if not known or told == known:
         return before
-    if root.live and _is_same_machine(before) and not _is_of_the_hypervisor(told, said):
+    known_machine = root.live and not trusted and _is_same_machine(before)
+    if known_machine and not _is_of_the_hypervisor(told, said):
         raise WrongSource(_ANOTHER)
     return State(record=before.record)
+
+
+def check_while_running(before: State, said: Said) -> None:
+    """Raise WrongSource for a source that a running system must not become configured by.
+
+    That is a drive of another instance than the one that is configured, and, where none is, one
+    that does not have the machine's UUID: whoever can attach a device is not always the cloud.
+    """
+    told = said.instance_id
+    if before.configured and told and before.instance_id and told != before.instance_id:
+        raise WrongSource(_ANOTHER)
+    if not before.configured and not said.bundle.service and not _is_of_the_hypervisor(told, said):
+        raise WrongSource(_NO_STRANGER)
 
 
 def _is_same_machine(before: State) -> bool:
@@ -58,7 +79,7 @@ def _is_of_the_hypervisor(told: str, said: Said) -> bool:
     """Tell whether a source is a drive with the UUID that the hypervisor gave the machine."""
     from guestagent.system.machine import product_uuid
 
-    return told == product_uuid() and not said.bundle.service
+    return bool(told) and told == product_uuid() and not said.bundle.service
 
 
 def _check_uuid(told: str) -> None:

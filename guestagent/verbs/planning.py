@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guestagent import defs, facts
-from guestagent.desired import desired
+from guestagent.desired import desired, network
 from guestagent.desired.accounts.default_user import names_of, usual_name
 from guestagent.errors import Origin, Problems, internal
 from guestagent.memory import applied
@@ -37,6 +37,10 @@ _VERIFIED = Origin("guestagent", "", "")
 _WITHHELD = (
     "is not applied: a metadata service may change SSH keys, host name and network of an instance "
     'that is configured; all else needs the setting metadata.refresh = "full"'
+)
+_WITHHELD_NOW = (
+    "is not applied to the running system, of which a drive may change SSH keys, host name and "
+    "network; the next boot applies it"
 )
 _NOT_CONFIRMED = "the network (this change was not confirmed)"
 
@@ -83,7 +87,8 @@ class Intent(NamedTuple):
     ``first``: this instance was not configured before, so that everything applies again.
     ``complete``: what guestagent wrote earlier, and is not intended any more, is removed.
     ``held``: everything but the network is left as it is.  ``access``: nothing is changed but host
-    name, network and SSH keys, as the source is trusted with no more.
+    name, network and SSH keys, as the source is trusted with no more; ``withheld`` is what is said
+    of the rest.
     ``rejected`` is the digest of a network that was not confirmed in time: it is not applied.
     """
 
@@ -93,6 +98,7 @@ class Intent(NamedTuple):
     complete: bool = True
     held: bool = False
     access: bool = False
+    withheld: str = _WITHHELD
     rejected: str = ""
 
 
@@ -125,17 +131,22 @@ def read(bundle: Bundle, root: Root) -> Said:
     return Said(bundle, data, tuple(found.problems))
 
 
-def make_plan(said: Said, settings: Settings, root: Root, *, before: State) -> Planned:
+def make_plan(
+    said: Said, settings: Settings, root: Root, *, before: State, refresh: bool = False
+) -> Planned:
     """Return the plan of a run.  Raises Refused, OSError.
 
-    ``before`` is what is remembered ``of_this_instance``.
+    ``before`` is what is remembered ``of_this_instance``.  ``refresh``: if the instance is
+    configured, only how it is reached is changed, whatever the source is trusted with.
     """
+    now = refresh and before.configured and not said.bundle.service
     intent = Intent(
         said.data,
         settings,
         first=not before.configured,
         complete=said.complete,
-        access=_is_for_access(said, settings, before),
+        access=now or _is_for_access(said, settings, before),
+        withheld=_WITHHELD_NOW if now else _WITHHELD,
         rejected=before.rejected,
     )
     # The plan itself may show that the user data cannot be used.
@@ -182,8 +193,6 @@ def _lost_user_data(said: Said, planned: Planned, before: State) -> Problem | No
 
 def plan_fallback(settings: Settings, root: Root, record: dict[str, str]) -> Planned:
     """Return the plan that gives a guest without any source a network.  Raises Refused, OSError."""
-    from guestagent.desired import network
-
     found = facts.gather(root)
     wanted = Wanted()
     network.plan(Ask(InstanceData(), found, settings, first=True), wanted)
@@ -191,6 +200,20 @@ def plan_fallback(settings: Settings, root: Root, record: dict[str, str]) -> Pla
     # The warning that the source describes no network would be about a source not yet found.
     errors = [problem for problem in wanted.problems if problem.severity == "error"]
     return Planned(Intent(InstanceData(), settings), plan, (*errors, *plan.problems))
+
+
+def plan_new_nics(settings: Settings, root: Root, record: dict[str, str]) -> Planned:
+    """Return the plan for NICs that came after the source was read, where there is no source now.
+
+    All else stays.  Raises Refused, OSError.
+    """
+    found = facts.gather(root)
+    wanted = Wanted()
+    paths = [applied.place(key) for key in record if of_network(key)]
+    present = {path: root.text(path) for path in paths}
+    network.plan_new_nics(Ask(InstanceData(), found, settings), present, wanted)
+    plan = diff(wanted.resources, root, found, recorded=record, first=False, complete=False)
+    return Planned(Intent(InstanceData(), settings), plan, (*wanted.problems, *plan.problems))
 
 
 def verify(planned: Planned, root: Root, record: dict[str, str]) -> dict[str, Problem]:
@@ -236,7 +259,7 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
         scope = _without_unmentioned_keys(scope, data)
         if intent.access:
             may = _refreshed(ask, wanted, record)
-            withheld = _withheld(scope, may, root, found)
+            withheld = _withheld(scope, may, root, found, reason=intent.withheld)
             scope = _without_withheld(scope, may)
         if intent.held or crashed:
             scope = _without(scope, lambda key: not of_network(key))._replace(complete=False)
@@ -338,14 +361,16 @@ def _refreshed(ask: Ask, wanted: Wanted, record: dict[str, str]) -> frozenset[st
     return wanted.refreshed - others
 
 
-def _withheld(scope: _Scope, may: frozenset[str], root: Root, found: Facts) -> tuple[Problem, ...]:
-    """Return a warning for each value of the source that asks for another change."""
+def _withheld(
+    scope: _Scope, may: frozenset[str], root: Root, found: Facts, *, reason: str
+) -> tuple[Problem, ...]:
+    """Return a warning, with the reason, for each value that asks for another change."""
     rest = [item for item in scope.resources if item.key not in may]
     scope = scope._replace(resources=rest, complete=False)
     changes = _difference(scope, root, found, first=False).changes
     problems = Problems()
     for change in changes:
-        problems.warn(change.why, ": ".join(filter(None, (_name(change), _WITHHELD))))
+        problems.warn(change.why, ": ".join(filter(None, (_name(change), reason))))
     return tuple(problems.problems)
 
 

@@ -54,6 +54,8 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
     if before.drive:
         # The drive of this machine is missing.  Whoever answers on the network is trusted less, and
         # is not asked instead.
+        if options.refresh:
+            return found  # it may be ejected while the system runs
         missing = _HERE.warning(_KEPT) if options.boot else _HERE.error(_KEPT)
         return found._replace(problems=(*found.problems, missing))
     opened = _ask("", options, settings, root=root, before=before)
@@ -131,17 +133,17 @@ def _read_all(bundle: Bundle) -> None:
 def _ask(url: str, options: Options, settings: Settings, *, root: Root, before: State) -> Opened:
     """Ask a metadata service: that of the URL, or if it is empty that of this machine's cloud.
 
-    At boot only a request is left, for a unit that may use the network and nothing else.  Having no
-    cloud to ask is an error for a run by hand, but nothing special at boot.
+    A confined unit only leaves a request, for a unit that may use the network and nothing else.
+    Having no cloud to ask is an error for a run by hand, but nothing special at boot.
     """
     from guestagent.sources import remote
 
     request = remote.request_for(settings, url, before)
-    if request is None and options.boot:
+    if request is None and (options.boot or options.refresh):
         return Opened()
     if request is None:
         return Opened(problems=(_HERE.error(_KEPT if before.configured else _NONE),))
-    if options.boot:
+    if options.boot or options.confined:
         # This unit has no access to the network.
         remote.leave_request(root, request)
         return Opened(asked=True)

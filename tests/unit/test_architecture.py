@@ -294,7 +294,7 @@ DOORS = {
     "commit": "live.rollback live.sshd verbs.change verbs.make_host_keys verbs.write_later",
     "live.rollback": "verbs.change verbs.rollback",
     "live.network": "live.daemons live.rollback verbs.reload",
-    "live.daemons": "verbs.change verbs.make_host_keys",
+    "live.daemons": "verbs.apply verbs.change verbs.make_host_keys",
     "live.sshd": "verbs.change",
     "scripts.runner": "cli",
     "scripts.phone_home": "cli",

@@ -65,11 +65,10 @@ def test_a_running_sshd_reads_what_is_new(started: list[str], change: Change) ->
     assert [line for line in started if "start guestagent" not in line] == [RELOAD] * 2
 
 
-def test_by_hand_the_unit_that_makes_host_keys_is_started(started: list[str]) -> None:
-    tell(KEYS, fetched=True)  # at boot it starts by itself
-    assert started == [RELOAD]
-    tell(KEYS)
-    assert started[1:] == [RELOAD, f"systemctl --no-block start {defs.HOST_KEYS_UNIT}"]
+@pytest.mark.parametrize("fetched", [False, True])
+def test_the_unit_that_makes_host_keys_is_started(started: list[str], fetched: bool) -> None:
+    tell(KEYS, fetched=fetched)
+    assert started == [RELOAD, f"systemctl --no-block start {defs.HOST_KEYS_UNIT}"]
 
 
 @pytest.mark.parametrize("failed", [(), ("ssh.service",), ("sshd.service",)])
@@ -97,14 +96,10 @@ def test_early_in_a_boot_no_daemon_runs_yet(started: list[str]) -> None:
     assert started == []
 
 
-def test_by_hand_the_password_is_sent_by_its_unit(started: list[str]) -> None:
-    tell(PASSWORD)
+@pytest.mark.parametrize("fetched", [False, True])
+def test_the_password_is_sent_by_its_unit(started: list[str], fetched: bool) -> None:
+    tell(PASSWORD, fetched=fetched)
     assert started == ["systemctl --no-block start guestagent-password.service"]
-
-
-def test_at_boot_that_unit_starts_by_itself(started: list[str]) -> None:
-    tell(PASSWORD, fetched=True)
-    assert started == []
 
 
 NETWORK = WriteFile("write", defs.NETPLAN_FILE, None, b"", None, 0o600, "", WHY, False)
@@ -112,7 +107,12 @@ NETWORK = WriteFile("write", defs.NETPLAN_FILE, None, b"", None, 0o600, "", WHY,
 
 @pytest.mark.parametrize(
     ("options", "function"),
-    [({}, "reload"), ({"boot": True}, "at_boot"), ({"fetched": True}, "postpone")],
+    [
+        ({}, "reload"),
+        ({"boot": True}, "at_boot"),
+        ({"fetched": True}, "postpone"),
+        ({"confined": True}, "postpone"),
+    ],
 )
 def test_the_network_takes_over_its_files_when_it_can(
     mocker: MockerFixture, options: dict[str, bool], function: str
@@ -142,8 +142,9 @@ STEP = StageScript("step", SCRIPT, None)
 
 
 @pytest.mark.parametrize(("state", "verb"), [(b"exited\n", "restart"), (b"dead\n", "start")])
-def test_by_hand_scripts_run_again_but_never_beside_themselves(
-    mocker: MockerFixture, state: bytes, verb: str
+@pytest.mark.parametrize("fetched", [False, True])
+def test_scripts_run_again_but_never_beside_themselves(
+    mocker: MockerFixture, state: bytes, verb: str, fetched: bool
 ) -> None:
     lines: list[str] = []
 
@@ -153,9 +154,8 @@ def test_by_hand_scripts_run_again_but_never_beside_themselves(
 
     mocker.patch.object(daemons, "find_program", lambda name: name)
     mocker.patch.object(daemons, "run", run)
-    tell(STEP)
+    tell(STEP, fetched=fetched)
     tell(STEP, boot=True)
-    tell(STEP, fetched=True)
     shown, started = lines
     assert shown.startswith("systemctl show --property=SubState ")
     assert started == f"systemctl --no-block {verb} {defs.EARLY_UNIT}"
@@ -184,3 +184,19 @@ def test_by_hand_it_runs_before_it_is_told_of_its_files(started: list[str]) -> N
 def test_another_link_starts_nothing(started: list[str]) -> None:
     tell(LINK._replace(path=defs.LOCALTIME), boot=True)
     assert started == []
+
+
+def test_a_confined_run_has_the_network_reloaded_by_its_unit(
+    started: list[str], mocker: MockerFixture
+) -> None:
+    mocker.patch.object(network, "postpone", side_effect=lambda *_: started.append("postponed"))
+    tell(NETWORK, fetched=True)
+    tell(NETWORK, confined=True)
+    reload = "systemctl --no-block restart guestagent-reload.service"
+    assert started == ["postponed", "postponed", reload]
+
+
+def test_the_units_of_a_metadata_service_run_again_in_their_order(started: list[str]) -> None:
+    daemons.ask_again()
+    units = " ".join(f"guestagent-{name}.service" for name in ("fetch", "apply", "reload"))
+    assert started == [f"systemctl --no-block restart {units}"]

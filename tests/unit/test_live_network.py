@@ -282,6 +282,17 @@ def test_what_is_postponed_is_carried_out_once(programs: Programs, root: Root) -
     assert len(programs.changing()) == 2
 
 
+def test_what_two_runs_postpone_is_carried_out_from_what_the_services_have(
+    programs: Programs, root: Root
+) -> None:
+    path = f"{NETWORKD}bond0.netdev"
+    live.postpone(root, [write(path, "[NetDev]\nName=bond1\n", "[NetDev]\nName=bond0\n")])
+    live.postpone(root, [write(path, "[NetDev]\nName=bond2\n", "[NetDev]\nName=bond1\n")])
+    put(root, path, "[NetDev]\nName=bond2\n")
+    assert live.reload_postponed(root) == []
+    assert programs.changing() == ["networkctl delete bond0", "networkctl reload"]
+
+
 def test_a_file_that_is_removed_is_postponed_too(programs: Programs, root: Root) -> None:
     live.postpone(root, [remove(f"{NETWORKD}bond0.netdev", "Name=bond0\n")])
     assert live.reload_postponed(root) == []

@@ -26,9 +26,11 @@ from network_samples import (
 )
 
 from guestagent import defs
+from guestagent.desired.network import plan_new_nics
 from guestagent.errors import Problem
-from guestagent.model import Facts, Network, Nic
+from guestagent.model import Facts, InstanceData, Network, Nic
 from guestagent.plan.kinds.file import File
+from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
 
 PATH, PATH2, PATH3 = (
@@ -441,3 +443,26 @@ def test_a_nic_of_the_image_s_interfaces_file_is_left_alone(
     wanted, _ = planned(network(interface()), given, OTHERS)
     text = "".join(item.content.decode() for item in wanted if item.kind == "file")
     assert [number for number in (2, 3) if f"auto enp0s{number + 2}\n" in text] == left
+
+
+@pytest.mark.parametrize("backend", defs.NETWORK_STACKS)
+def test_without_a_source_a_new_nic_gets_a_file_of_its_own_or_a_warning(backend: str) -> None:
+    old, new = NICS[:2]
+    before, _ = files(network(interface(mac=old.mac)), facts(nics=(old,)), backend)
+    settings = Settings(network_backend=backend)
+    wanted = Wanted()
+    plan_new_nics(Ask(InstanceData(), facts(nics=(old, new)), settings), before, wanted)
+    told = [problem.reason for problem in wanted.problems]
+    paths = [item.path for item in wanted.resources if item.kind == "file"]
+    if backend in ("networkd", "networkmanager"):
+        (path,) = paths
+        assert (new.mac.replace(":", "") in path, path in before, told) == (True, False, [])
+    else:
+        assert paths == []
+        (reason,) = told
+        assert reason.startswith(f"{new.name}: is not configured")
+    # What has a file keeps it, whatever the NIC would get now.
+    again = Wanted()
+    ask = Ask(InstanceData(), facts(nics=(old,)), settings)
+    plan_new_nics(ask, before, again)
+    assert (again.resources, again.problems) == ([], [])

@@ -93,6 +93,8 @@ wait = 6
 imds_v1 = true
 refresh = "full"
 link_local_ipv4 = true
+[daemon]
+new_instance = true
 [scripts]
 early_limit = 7
 late_limit = 8.5
@@ -137,6 +139,7 @@ def test_all_settings_are_read(files: Files) -> None:
         metadata_imds_v1=True,
         metadata_refresh="full",
         metadata_link_local_ipv4=True,
+        daemon_new_instance=True,
         scripts_early_limit=7.0,
         scripts_late_limit=8.5,
     )

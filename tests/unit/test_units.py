@@ -34,6 +34,7 @@ THRESHOLDS = {
     "guestagent-local.service": 30,
     "guestagent-lockdown.service": 20,
     "guestagent-password.service": 15,
+    "guestagent-refresh.service": 30,
     "guestagent-reload.service": 100,  # network tools and their daemons run in it
 }
 LOCAL = "guestagent-local.service"

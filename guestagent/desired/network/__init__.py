@@ -12,12 +12,16 @@ from guestagent.plan.kinds.file import File
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from guestagent.model import Nic
     from guestagent.plan.wanted import Ask, Wanted
 
 _NO_ADDRESS = "gives no interface an address"
+_NOT_ADDED = (
+    "is not configured: nothing describes this NIC, and the source with which the others share one "
+    "file is not there; attach the config drive, or configure the NIC by hand"
+)
 _RESOLV_MODE = 0o644
 # Of the default routes of NICs that the source does not name: they come last.
 _OTHERS_METRIC = 20_000
@@ -51,6 +55,35 @@ def plan(ask: Ask, wanted: Wanted) -> None:
             wanted.want(File("file", path, text.encode(), mode, why))
         _want_resolv_conf(interfaces, stack, ask, wanted, origin=origin)
         _want_wait_online(interfaces, stack, wanted, origin)
+
+
+def plan_new_nics(ask: Ask, present: Mapping[str, str], wanted: Wanted) -> None:
+    """Plan files for NICs that have none, where there is no source to say what they need.
+
+    ``present`` has the texts of the network's files that were applied, by their paths.  A stack
+    with one file for all NICs has none for one that is added: there such a NIC is a warning.
+    """
+    stack = ask.settings.network_backend or ask.facts.stack
+    if not stack or not ask.settings.network_manage or not ask.settings.network_other_nics:
+        return
+    for interface in _others(ask, (), wanted, _NO_SOURCE):
+        for path, text, mode, why in stacks.renderer(stack)([interface], wanted):
+            if path in defs.ONE_NETWORK_FILE and not _is_named_in(present.get(path, ""), interface):
+                wanted.warn(_NO_SOURCE, f"{interface.name}: {_NOT_ADDED}")
+            elif path not in defs.ONE_NETWORK_FILE and not _has_file(present, interface):
+                wanted.want(File("file", path, text.encode(), mode, why))
+
+
+def _is_named_in(text: str, interface: Interface) -> bool:
+    """Tell whether the file of all NICs names a NIC, or its MAC address."""
+    words = text.replace('"', " ").replace("'", " ").split()
+    return interface.name in words or interface.mac in words
+
+
+def _has_file(paths: Iterable[str], interface: Interface) -> bool:
+    """Tell whether one of the files is a NIC's own: each stack names them by the id."""
+    names = (path.rpartition("/")[2].partition(".")[0] for path in paths)
+    return any(name.endswith(f"guestagent-{interface.id}") for name in names)
 
 
 def _all_interfaces(ask: Ask, wanted: Wanted, origin: Origin) -> list[Interface]:
