@@ -19,6 +19,8 @@ from typing import NamedTuple
 PROJECT = Path(__file__).resolve().parents[1]
 # Exit statuses of pytest; others mean that the tests could not run.
 _PASSED, _FAILED = 0, 1
+_FIRST_DRIVES = "service/test_drives.py::test_A1_A2_drives_at_a_first_boot"
+_LATER_DRIVES = "service/test_drives.py::test_A1_A2_drives_at_a_later_boot"
 _AT_REST = "service/test_at_rest.py"
 _ONE_PLACE = (
     "faults/test_places.py::test_D2_one_place_that_cannot_be_written_costs_what_belongs_there"
@@ -639,6 +641,82 @@ MUTANTS = (
         'mount.kind == "proc"',
         'mount.kind == "none"',
         ("unit/test_tree_programs.py",),
+    ),
+    Mutant(
+        "no device of a drive can be opened, and no program of it started",
+        "sources/mount.py",
+        "_ATTRIBUTES = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW",
+        "_ATTRIBUTES = RDONLY | NOSUID | NOSYMFOLLOW",
+        (
+            "unit/test_sources.py"
+            "::test_A2_a_drive_is_mounted_with_every_attribute_that_makes_it_harmless",
+        ),
+    ),
+    Mutant(
+        "the kernel writes nothing to a drive that it mounts",
+        "sources/mount.py",
+        """        call(_FSCONFIG, context, _SET_FLAG, b"ro", None, 0)\n""",
+        "",
+        ("unit/test_sources.py::test_A2_the_file_system_itself_is_read_only",),
+    ),
+    Mutant(
+        "the content of a device says whether it is mounted, whatever its label",
+        "sources/path.py",
+        """    if volume[1:6] == b"CD001":""",
+        "    if volume:",
+        (
+            "unit/test_sources.py::test_A2_another_file_system_reaches_no_call_that_mounts",
+            _FIRST_DRIVES,
+        ),
+    ),
+    Mutant(
+        "a drive has one of two types of file systems, as udev knows it",
+        "sources/udev.py",
+        """ and device.get("ID_FS_TYPE") in defs.FILE_SYSTEMS""",
+        "",
+        (_FIRST_DRIVES,),
+    ),
+    Mutant(
+        "a drive has the label, in whatever case",
+        "sources/udev.py",
+        "return label.lower() == defs.LABEL",
+        "return label == defs.LABEL",
+        (_FIRST_DRIVES,),
+    ),
+    Mutant(
+        "a drive has no other label",
+        "sources/udev.py",
+        "return label.lower() == defs.LABEL",
+        "return label.lower().startswith(defs.LABEL)",
+        (_FIRST_DRIVES,),
+    ),
+    Mutant(
+        "the link of udev is trusted only if one device claims it",
+        "sources/find.py",
+        "if len(linked) == 1 and _has_one_claim():",
+        "if len(linked) == 1:",
+        (_FIRST_DRIVES,),
+    ),
+    Mutant(
+        "the drive of another instance changes nothing at a later boot, in a whole run",
+        "verbs/new_instance.py",
+        "if root.live and _is_same_machine(before) and",
+        "if False and",
+        (_LATER_DRIVES,),
+    ),
+    Mutant(
+        "drives that differ change nothing, in a whole run",
+        "sources/find.py",
+        "if other.seen != first.seen:",
+        "if False:",
+        (_FIRST_DRIVES,),
+    ),
+    Mutant(
+        "uuids are the same in whatever case",
+        "parse/fields.py",
+        'raise FieldError(f"must have 1 to {_WORD_LIMIT} {reason}")\n    return text.lower()',
+        'raise FieldError(f"must have 1 to {_WORD_LIMIT} {reason}")\n    return text',
+        (_FIRST_DRIVES,),
     ),
     Mutant(
         "of two drives the one with this machine's uuid is used",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -228,3 +230,67 @@ def test_A2_a_drive_is_mounted_with_every_attribute_that_makes_it_harmless() -> 
             os.mkdir("x", dir_fd=fd)
     finally:
         os.close(fd)
+
+
+_OPEN = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from guestagent.sources.path import open_device; "
+    "open_device(sys.argv[2])"
+)
+
+
+def _mount_calls(path: Path, log: Path, start: str = _OPEN) -> list[str]:
+    """What the kernel is asked to mount for a device, as strace(1) shows it."""
+    rig.need_root()
+    rig.need_tools("strace")
+    calls = "trace=mount,fsopen,fsconfig,fsmount,open_tree,move_mount"
+    argv = ["strace", "-f", "-qq", "-s", "4096", "-e", calls, "-o", str(log)]
+    subprocess.run(
+        [*argv, sys.executable, "-IBS", "-c", start, str(rig.REPOSITORY), str(path)],
+        capture_output=True,
+        timeout=60,
+    )
+    return [line.split(None, 1)[1] for line in log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs", "xfs", "squashfs", "ntfs"])
+def test_A2_another_file_system_reaches_no_call_that_mounts(tmp_path: Path, kind: str) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(bytes(70_000))
+    if kind == "ext4":
+        rig.need_tools("mke2fs")
+        subprocess.run(
+            ["mke2fs", "-q", "-F", "-t", "ext4", "-L", "config-2", str(image), "1M"],
+            check=True,
+            env={**os.environ, "PATH": f"{os.environ['PATH']}:/sbin:/usr/sbin"},
+        )
+    else:
+        marks = {"btrfs": (65600, b"_BHRfS_M"), "xfs": (0, b"XFSB"), "squashfs": (0, b"hsqs")}
+        at, mark = marks.get(kind, (3, b"NTFS    "))
+        with image.open("r+b") as file:
+            os.pwrite(file.fileno(), mark, at)
+            os.pwrite(file.fileno(), b"\x55\xaa", 510)
+    assert _mount_calls(image, tmp_path / "log") == []
+
+
+@pytest.mark.parametrize("form", ["iso", "vfat"])
+def test_A2_the_kernel_is_told_the_type(tmp_path: Path, drive: Path, form: str) -> None:
+    first, *_ = _mount_calls(rig.make_drive(drive, form, tmp_path), tmp_path / "log")
+    name = "iso9660" if form == "iso" else "vfat"
+    assert first.startswith(f'fsopen("{name}", FSOPEN_CLOEXEC)')
+
+
+def test_A2_the_file_system_itself_is_read_only(tmp_path: Path) -> None:
+    """Not only the mount: a driver would write to the device.  tmpfs is in every kernel."""
+    start = _OPEN.replace("path import open_device", "mount import _mount")
+    start = start.replace("open_device(sys.argv[2])", "_mount(sys.argv[2], 'tmpfs')")
+    calls = _mount_calls(tmp_path, tmp_path / "log", start)
+    steps = [call.partition("(")[2].partition(")")[0].split(", ", 1)[1] for call in calls]
+    steps[-1] = steps[-1].replace("MOUNT_ATTR_NOSYMFOLLOW", "0x200000")  # of newer strace
+    assert steps == [
+        "FSOPEN_CLOEXEC",
+        f'FSCONFIG_SET_STRING, "source", "{tmp_path}", 0',
+        'FSCONFIG_SET_FLAG, "ro", NULL, 0',
+        "FSCONFIG_CMD_CREATE, NULL, NULL, 0",
+        "FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY|MOUNT_ATTR_NOSUID|MOUNT_ATTR_NODEV|MOUNT_ATTR_NOEXEC"
+        "|0x200000",
+    ]
