@@ -168,6 +168,9 @@ INFINIBAND_OCTETS = 20
 PROGRAM_DIRS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 PROGRAM_PATH = ":".join(PROGRAM_DIRS)
 PROGRAM = "/usr/bin/guestagent"
+LOCAL_UNIT = "guestagent-local.service"
+APPLY_UNIT = "guestagent-apply.service"
+RELOAD_UNIT = "guestagent-reload.service"
 EARLY_UNIT = "guestagent-early.service"
 LATE_UNIT = "guestagent-late.service"
 RELOAD_UNIT = "guestagent-reload.service"
@@ -259,12 +262,16 @@ SCRIPTS_EARLY_LIMIT = 300.0
 SCRIPTS_LATE_LIMIT = 3600.0
 SCRIPT_GRACE = 10.0
 LEDGER_ENTRIES = 1024
+STATUS_LOOK = 0.2  # between two looks at the report's file
+STATUS_ASK = 5.0  # between two questions to the service manager, while that file stays as it is
+STATUS_WAIT_MOST = 1_000_000
 
 # Exit statuses.
 EXIT_OK = 0
 EXIT_ERRORS = 1
 EXIT_CHANGES = 2
 EXIT_SOURCE_BROKEN = 3
+EXIT_DISABLED = 4
 EXIT_ACCOUNTS_LOCKED = 5
 EXIT_WRONG_SOURCE = 6
 EXIT_USAGE = 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guestagent.defs import NETWORK_STACKS
+from guestagent import defs
 from guestagent.errors import UsageError
 from guestagent.record import NamedTuple
 
@@ -12,7 +12,7 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
        guestagent refresh
        guestagent confirm | rollback
        guestagent network --render BACKEND [--source PATH] [--json]
-       guestagent status [--json] [--root DIR]
+       guestagent status [--wait [SECONDS]] [--json] [--root DIR]
        guestagent validate FILE... [--json] [--os ID]
        guestagent schema
        guestagent --help | --version
@@ -40,17 +40,25 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
                   guestagent confirm is run
   --render BACKEND
                   networkd, networkmanager, ifupdown or netplan
+  --wait [SECONDS]
+                  return when this boot's stages and scripts are over, or after this time
   --os ID         the system that validate assumes: debian (the default), ubuntu,
                   fedora, rhel, centos, rocky, almalinux, ol or amzn
 
-exit status: 0 done, or nothing to change; 1 errors; 2 changes (--dry-run); see guestagent(8)
+exit status: 0 done, or nothing to change; 1 errors; 2 changes (--dry-run); 4 disabled (status);
+75 try again, or the time of --wait is over; see guestagent(8)
 """
 
 _CONFIRM_RANGE = range(5, 3601)  # seconds
+_WAIT_RANGE = range(1, defs.STATUS_WAIT_MOST + 1)
+WITHOUT_LIMIT = -1
 
 
 class Options(NamedTuple):
-    """The parsed command line: the verb, the options by their names, and ``files`` to validate."""
+    """The parsed command line: the verb, the options by their names, and ``files`` to validate.
+
+    ``wait`` is a number of seconds, or WITHOUT_LIMIT; 0 is not to wait at all.
+    """
 
     verb: str = "apply"
     dry_run: bool = False
@@ -62,6 +70,7 @@ class Options(NamedTuple):
     root: str = "/"
     fetched: bool = False
     confirm: int = 0
+    wait: int = 0
     render: str = ""
     files: tuple[str, ...] = ()
     os: str = ""
@@ -84,7 +93,7 @@ _ACCEPTED = {
     "refresh": ("confined",),
     "rollback": (),
     "schema": (),
-    "status": ("json", "root"),
+    "status": ("json", "root", "wait"),
     "validate": ("files", "json", "os"),
     # For units, and for scripts that guestagent itself stages:
     "fetch": ("source",),
@@ -97,7 +106,7 @@ _ACCEPTED = {
     "write-later": (),
 }
 
-# The fields that exclude others, of apply.
+# The fields that exclude others.
 _EXCLUDED = {
     # At boot there is one tree, and no one to read a plan.
     "boot": ("dry_run", "root"),
@@ -105,6 +114,8 @@ _EXCLUDED = {
     "fetched": ("boot", "root", "source"),
     # Only a running network can be tried.
     "confirm": ("boot", "dry_run", "root"),
+    # Nothing is going on in an offline tree.
+    "wait": ("root",),
 }
 
 
@@ -121,7 +132,14 @@ def parse(arguments: list[str]) -> Options:
                 value = rest.pop(0)
             if not value:
                 raise UsageError(f"{name} needs a value")
-            _set(found, name, _seconds(value) if name == "--confirm" else value)
+            seconds = name == "--confirm"
+            _set(found, name, _seconds(name, value, _CONFIRM_RANGE) if seconds else value)
+        elif name == "--wait":
+            # Its value may be left out.
+            if not equals and rest and rest[0].isdigit():
+                equals, value = "=", rest.pop(0)
+            limit = _seconds(name, value, _WAIT_RANGE) if equals else WITHOUT_LIMIT
+            _set(found, name, limit)
         elif word in _FLAGS:
             _set(found, word, True)
         elif word in _ACCEPTED and "verb" not in found:
@@ -140,12 +158,12 @@ def _is_file(word: str) -> bool:
     return word == "-" or not word.startswith("-")
 
 
-def _seconds(value: str) -> int:
-    """Return the value of --confirm.  Raises UsageError."""
+def _seconds(name: str, value: str, allowed: range) -> int:
+    """Return the value of an option that takes a number of seconds.  Raises UsageError."""
     # int() would accept spaces, signs, underscores and the digits of every script, too.
-    if value.isascii() and value.isdigit() and len(value) <= 4 and int(value) in _CONFIRM_RANGE:
+    if value.isascii() and value.isdigit() and len(value) <= 7 and int(value) in allowed:
         return int(value)
-    raise UsageError(f"--confirm needs a number of seconds from {_CONFIRM_RANGE[0]} to 3600")
+    raise UsageError(f"{name} needs a number of seconds from {allowed[0]} to {allowed[-1]}")
 
 
 def _set(found: dict[str, str | bool | int], name: str, value: str | bool | int) -> None:
@@ -180,8 +198,8 @@ def _written(name: str) -> str:
 
 def _check_needs(options: Options) -> None:
     """Raise UsageError for a verb without what it needs."""
-    if options.verb == "network" and options.render not in NETWORK_STACKS:
-        raise UsageError(f"network needs --render with one of: {', '.join(NETWORK_STACKS)}")
+    if options.verb == "network" and options.render not in defs.NETWORK_STACKS:
+        raise UsageError(f"network needs --render with one of: {', '.join(defs.NETWORK_STACKS)}")
     if options.verb == "validate" and not options.files:
         raise UsageError("validate needs a file")
     if options.verb in ("fetch", "post") and not options.source:

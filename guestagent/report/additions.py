@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from guestagent import defs
+import os
+
+from guestagent import defs, log
+from guestagent.errors import GuestagentError, Origin
 from guestagent.record import NamedTuple
-from guestagent.report.run import Report, as_json, read
+from guestagent.report.run import Report, as_json, read, read_boot_id
 from guestagent.system import ownfiles
+from guestagent.system.lock import lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +63,40 @@ def add_script(root: Root, script: ScriptResult, problems: Sequence[Problem]) ->
     ownfiles.write(root, defs.REPORT_FILE, found, 0o644)
 
 
+class Unit:
+    """A unit of the boot while it works: at the end the report no longer says that it is to come.
+
+    A unit that an error ends is in the report too, so that nobody waits for it.  One that is killed
+    has no part in that: ``live.boot`` asks the service manager.
+    """
+
+    def __init__(self, root: Root, name: str) -> None:
+        self.root, self.name = root, name
+        self.then: list[str] = []  # units that this one has had started
+
+    def __enter__(self) -> Unit:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        reason = f"ended before its work was done; journalctl -u {self.name} says why"
+        problems = [Origin("guestagent", self.name, "").error(reason)] if kind else []
+        try:
+            held = lock(self.root, wait=defs.LOCK_WAIT_LATE)
+            try:
+                self._write(problems)
+            finally:
+                os.close(held)
+        except (OSError, GuestagentError) as error:
+            log.warning(f"{defs.REPORT_FILE}: still says that {self.name} is to come: {error}")
+
+    def _write(self, problems: Sequence[Problem]) -> None:
+        found = _last_or_empty(self.root)
+        others = [name for name in found["pending"] if name != self.name]
+        found["pending"] = [*others, *self.then]
+        _add_problems(found, problems)
+        ownfiles.write(self.root, defs.REPORT_FILE, found, 0o644)
+
+
 def _add_problems(found: dict[str, Any], problems: Sequence[Problem]) -> None:
     """Add errors to a report as it is in the file; the run counts as failed then."""
     # A run that failed already keeps its own exit status.
@@ -68,5 +106,9 @@ def _add_problems(found: dict[str, Any], problems: Sequence[Problem]) -> None:
 
 
 def _last_or_empty(root: Root) -> dict[str, Any]:
-    """Return the report in the file; where there is none, that of a run that did nothing."""
-    return {**as_json(Report()), "scripts": [], **read(root)}
+    """Return the report in the file; where there is none, that of a run that did nothing.
+
+    The run at boot is to come then, or it was killed.
+    """
+    nothing = Report(boot_id=read_boot_id(root), pending=(defs.LOCAL_UNIT,))
+    return {**as_json(nothing), "scripts": [], **read(root)}

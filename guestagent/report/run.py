@@ -26,6 +26,7 @@ _FORMS: dict[str, dict[str, Any]] = {
     "changes": {"what": str, "why": str},
     "scripts": {"stage": str, "name": str, "status": (int, str), "seconds": (int, float)},
 }
+_NAMES = ("kept", "pending")  # lists of names
 
 
 class Report(NamedTuple):
@@ -34,7 +35,9 @@ class Report(NamedTuple):
     ``started`` is when the run began, in seconds of the monotonic clock.  ``steps`` are the names
     of the steps that were taken and how many milliseconds each took; ``total_ms`` is the time from
     the start to the end of the last one.  ``kept`` names what an administrator changed, which was
-    left alone.
+    left alone.  ``boot_id`` is that of the system's start in which the run was made, random(4).
+    ``pending`` names the units of this boot that have something to do after the run; None is those
+    of the run before.
     """
 
     started: float = 0.0
@@ -50,6 +53,8 @@ class Report(NamedTuple):
     problems: tuple[Problem, ...] = ()
     steps: tuple[tuple[str, float], ...] = ()
     total_ms: float = 0.0
+    boot_id: str = ""
+    pending: tuple[str, ...] | None = None
 
     def after(self, step: str, problems: Sequence[Problem] = ()) -> Report:
         """Return the report after a step that ends now, with the problems that it found."""
@@ -98,9 +103,11 @@ def write(root: Root, report: Report) -> None:
     # What the run did is done, and is in the journal: this is no reason to fail.
     try:
         # Scripts that ran since the system started stay in the report of a later run.
-        scripts = read(root).get("scripts")
-        if scripts:
-            found["scripts"] = scripts
+        last = read(root)
+        if last.get("scripts"):
+            found["scripts"] = last["scripts"]
+        if report.pending is None:
+            found["pending"] = last.get("pending", [])
         ownfiles.write(root, defs.REPORT_FILE, found, 0o644)
     except OSError as error:
         log.warning(f"{defs.REPORT_FILE}: cannot be written: {error.strerror}")
@@ -130,16 +137,51 @@ def as_json(report: Report) -> dict[str, Any]:
         "problems": [problem._asdict() for problem in report.problems],
         "steps_ms": dict(report.steps),
         "total_ms": round(report.total_ms, 1),
+        "boot_id": report.boot_id,
+        "pending": report.pending or (),
     }
 
 
 def read(root: Root) -> dict[str, Any]:
     """Return the report in the file; empty where there is none that can be understood.
 
-    Raises OSError.
+    One of an earlier boot, in a /run that outlived that, counts as none.  Raises OSError.
     """
     found = ownfiles.read(root, defs.REPORT_FILE)
-    return found if isinstance(found, dict) and _is_sound(found) else {}
+    if not isinstance(found, dict) or not _is_sound(found):
+        return {}
+    return found if found["boot_id"] == read_boot_id(root) else {}
+
+
+def read_boot_id(root: Root) -> str:
+    """Return the ID of this start of the system, random(4); empty where the tree has none."""
+    try:
+        return root.text(defs.BOOT_ID).strip()
+    except (Refused, OSError):
+        return ""
+
+
+def units_to_come(root: Root) -> tuple[str, ...]:
+    """Return the units that have something to do in this boot after its first run.
+
+    What is looked at is what their conditions in systemd/ are about.
+    """
+    scripts = (f"{defs.STATE_DIR}/early", f"{defs.STATE_DIR}/late")
+    found = {
+        defs.APPLY_UNIT: root.exists(defs.REQUEST_FILE),
+        defs.RELOAD_UNIT: root.exists(defs.RELOAD_FILE),
+        defs.EARLY_UNIT: any(_has_visible_names(root, path) for path in scripts),
+        defs.HOST_KEYS_UNIT: root.exists(defs.HOST_KEYS_FILE),
+    }
+    return tuple(unit for unit, comes in found.items() if comes)
+
+
+def _has_visible_names(root: Root, path: str) -> bool:
+    """Tell what systemd's ConditionDirectoryNotEmpty= tells of a directory."""
+    try:
+        return any(not name.startswith(".") for name in root.listdir(path))
+    except (Refused, OSError):
+        return False
 
 
 def _is_sound(found: dict[str, Any]) -> bool:
@@ -152,7 +194,7 @@ def _is_sound(found: dict[str, Any]) -> bool:
     for name, form in _FORMS.items():
         if not all(_has_form(entry, form) for entry in given[name]):
             return False
-    if not all(isinstance(name, str) for name in given["kept"]):
+    if not all(isinstance(name, str) for key in _NAMES for name in given[key]):
         return False
     return all(isinstance(time, int | float) for time in given["steps_ms"].values())
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from guestagent.errors import Problem
     from guestagent.options import Options
-    from guestagent.report.additions import ScriptResult
+    from guestagent.report.additions import ScriptResult, Unit
     from guestagent.scripts.staged import Script, Stage
 
 
@@ -52,13 +52,22 @@ def run_verb(options: Options) -> int:
     # The run that staged the scripts has reported what is wrong with the settings.
     settings = load(root, Problems())
     if options.verb == "run-late":
-        return run_stage(root, "late", settings.scripts_late_limit)
-    return run_stage(root, "early", settings.scripts_early_limit)
+        return run_unit(root, "late", settings.scripts_late_limit)
+    return run_unit(root, "early", settings.scripts_early_limit)
 
 
-def run_stage(root: Root, stage: Stage, limit: float) -> int:
+def run_unit(root: Root, stage: Stage, limit: float) -> int:
+    """Do the work of a stage's unit, ``run_stage``; the report says when it is over."""
+    from guestagent.report.additions import Unit
+
+    with Unit(root, defs.EARLY_UNIT if stage == "early" else defs.LATE_UNIT) as unit:
+        return run_stage(root, stage, limit, unit)
+
+
+def run_stage(root: Root, stage: Stage, limit: float, unit: Unit | None = None) -> int:
     """Run what waits in a stage, each script for at most ``limit`` seconds (0: any time).
 
+    Where the early stage has had the late one started, ``unit`` is told that this is to come.
     Returns the exit status: 1 if a script failed or had been interrupted.  Changes the working
     directory and the umask of this process, and keeps SIGTERM from ending it.  Raises
     GuestagentError, OSError.
@@ -69,8 +78,9 @@ def run_stage(root: Root, stage: Stage, limit: float) -> int:
     held = lock(root, defs.SCRIPTS_LOCK_FILE, defs.LOCK_WAIT_LATE)
     try:
         runner.run()
-        if stage == "early" and runner.systemd and not runner.is_stopped():
-            runner.start_late_unit()
+        goes_on = stage == "early" and runner.systemd and not runner.is_stopped()
+        if goes_on and runner.start_late_unit() and unit:
+            unit.then.append(defs.LATE_UNIT)
     finally:
         os.close(held)
     return defs.EXIT_ERRORS if runner.failed else defs.EXIT_OK
@@ -117,18 +127,23 @@ class Runner:
         finally:
             os.close(folder)
 
-    def start_late_unit(self) -> None:
-        """Have the service manager start the late stage in its turn, if scripts wait for it."""
+    def start_late_unit(self) -> bool:
+        """Have the service manager start the late stage in its turn, if scripts wait for it.
+
+        Return False if it does not start.
+        """
         folder = self._open_folder("late")
         if folder is None:
-            return
+            return False
         names = list_names(folder)
         os.close(folder)
         systemctl = find_program("systemctl")
-        if names and systemctl:
-            result = run([systemctl, "--no-block", "start", defs.LATE_UNIT])
-            if result.status:
-                self._report_error(defs.LATE_UNIT, result.reason())
+        if not names or not systemctl:
+            return False
+        result = run([systemctl, "--no-block", "start", defs.LATE_UNIT])
+        if result.status:
+            self._report_error(defs.LATE_UNIT, result.reason())
+        return result.status == 0
 
     def _read_ledger(self) -> None:
         """Read the ledger, and report the scripts that were running when their runner died."""

@@ -13,7 +13,7 @@ import time
 from guestagent import defs, log
 from guestagent.errors import GuestagentError, NoPermission, Problems, UsageError, internal
 from guestagent.memory import state
-from guestagent.report.run import Report, read, tell, write
+from guestagent.report.run import Report, read, read_boot_id, tell, units_to_come, write
 from guestagent.settings import load as load_settings
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
@@ -80,6 +80,7 @@ def _apply(options: Options, root: Root) -> int:
         instance_id=before.instance_id,
         availability_zone=before.availability_zone,
         project_id=before.project_id,
+        boot_id=read_boot_id(root),
     )
     # What is known when a step fails is in the report that the step before has yielded.
     try:
@@ -103,10 +104,21 @@ def _apply(options: Options, root: Root) -> int:
         report = report.failed(defs.EXIT_ERRORS, internal(error))
         raise
     finally:
+        report = report._replace(pending=_units_to_come(options, root))
         tell(report)
         if not _says_nothing_new(options, root, report):
             write(root, report)
     return report.exit_status
+
+
+def _units_to_come(options: Options, root: Root) -> tuple[str, ...] | None:
+    """Return the units of this boot that come after this run; None for those of the last report."""
+    if options.boot:
+        return units_to_come(root)
+    # Such a run may also come when the boot is over.
+    if options.fetched and defs.APPLY_UNIT in read(root).get("pending", ()):
+        return tuple(unit for unit in units_to_come(root) if unit != defs.APPLY_UNIT)
+    return None
 
 
 def _says_nothing_new(options: Options, root: Root, report: Report) -> bool:

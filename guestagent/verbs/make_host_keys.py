@@ -16,7 +16,7 @@ from guestagent.commit.host_keys import (
 from guestagent.errors import NoPermission, Origin, Refused
 from guestagent.live.daemons import offer_new_host_keys
 from guestagent.plan.kinds.host_keys import command
-from guestagent.report.additions import add_problems
+from guestagent.report.additions import Unit, add_problems
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
 
@@ -34,6 +34,11 @@ def run(_: Options) -> int:
     if os.geteuid() != 0:
         raise NoPermission("only root may change the running system")
     root = Root("/")
+    with Unit(root, defs.HOST_KEYS_UNIT):
+        return _make_and_tell(root)
+
+
+def _make_and_tell(root: Root) -> int:
     made, problems = make_all(root)
     if made:
         log.notice(f"made SSH host keys: {', '.join(made)}")

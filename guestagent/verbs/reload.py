@@ -7,7 +7,7 @@ import os
 from guestagent import defs, log
 from guestagent.errors import NoPermission, Origin
 from guestagent.live.network import reload_postponed
-from guestagent.report.additions import add_problems
+from guestagent.report.additions import Unit, add_problems
 from guestagent.system.root import Root
 
 TYPE_CHECKING = False
@@ -23,11 +23,12 @@ def run(_: Options) -> int:
     if os.geteuid() != 0:
         raise NoPermission("only root may change the running system")
     root = Root("/")
-    failures = reload_postponed(root)
-    if not failures:
-        return defs.EXIT_OK
-    for reason in failures:
-        log.error(reason)
-    network = Origin("network", "", "")
-    add_problems(root, [network.error(reason) for reason in failures])
+    with Unit(root, defs.RELOAD_UNIT):
+        failures = reload_postponed(root)
+        if not failures:
+            return defs.EXIT_OK
+        for reason in failures:
+            log.error(reason)
+        network = Origin("network", "", "")
+        add_problems(root, [network.error(reason) for reason in failures])
     return defs.EXIT_ERRORS

@@ -1,10 +1,13 @@
-"""``guestagent status``: show the report of the last run."""
+"""``guestagent status``: show the report of the last run, and wait for the end of the boot."""
 
 from __future__ import annotations
 
+from math import inf
+
 from guestagent import defs, log
 from guestagent.errors import Problem
-from guestagent.report.run import read
+from guestagent.live.boot import look, wait
+from guestagent.options import WITHOUT_LIMIT
 from guestagent.system.jsontext import dumps
 from guestagent.system.root import Root
 
@@ -12,35 +15,66 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from guestagent.live.boot import Boot
     from guestagent.options import Options
 
 _SPOILED = (
-    "is damaged, or of another version: what the last run did is not known from it; "
+    "is damaged, or of another version or boot: what the last run did is not known from it; "
     "look at journalctl -t guestagent, or run guestagent apply, which writes a new one"
 )
+_NO_REPORT = "there is no report of a run since this system started"
 
 
 def run(options: Options) -> int:
-    """Print the last report.  Return 1 if there is none, or if it has errors, else 0.
+    """Print how far this boot has come, and the report.  Return the exit status.
 
-    Raises OSError.
+    It is 0 where all is well so far; 1 without a report, or if something went wrong; 4 if no run is
+    made at this boot; 75 if the boot is not over at the end of ``--wait``.  Raises OSError.
     """
     root = Root(options.root)
-    report = read(root)
-    if not report and root.exists(defs.REPORT_FILE):
-        log.error(f"{defs.REPORT_FILE} {_SPOILED}")
-        return defs.EXIT_ERRORS
-    if not report:
-        log.error("there is no report of a run since this system started")
-        return defs.EXIT_ERRORS
-    if options.json:
-        print(dumps(report))
+    if options.wait:
+        boot = wait(root, inf if options.wait == WITHOUT_LIMIT else options.wait)
     else:
-        _print(report)
-    if report["exit_status"] != defs.EXIT_OK:
-        return defs.EXIT_ERRORS
+        boot = look(root)
+    reasons = _reasons(boot, root, waited=bool(options.wait))
+    state: str = boot.state
+    if boot.state == "over":
+        state = "errors" if reasons or has_errors(boot.report) else "done"
+    if options.json:
+        waits = {"state": state, "waits_for": boot.units, "reasons": reasons}
+        print(dumps({**boot.report, **waits}))
+    elif boot.report:
+        print(f"state        {state}{_waiting(boot)}")
+        _print(boot.report)
+    for reason in reasons:
+        log.error(reason)
+    if boot.state == "disabled":
+        return defs.EXIT_DISABLED
+    if boot.state == "running" and options.wait:
+        return defs.EXIT_TRY_AGAIN
+    return defs.EXIT_ERRORS if reasons or has_errors(boot.report) else defs.EXIT_OK
+
+
+def has_errors(report: dict[str, Any]) -> bool:
+    """Tell whether a report is that of a run, or of scripts, in which something went wrong."""
     failed = any(script["status"] != 0 for script in report.get("scripts", []))
-    return defs.EXIT_ERRORS if failed else defs.EXIT_OK
+    return failed or report.get("exit_status") != defs.EXIT_OK
+
+
+def _reasons(boot: Boot, root: Root, *, waited: bool) -> list[str]:
+    """Return what is to be said besides the report."""
+    if boot.state == "disabled":
+        return [f"no run is made at this boot because of {reason}" for reason in boot.reasons]
+    if boot.state == "running" and (waited or not boot.report):
+        return [f"this boot is not over{_waiting(boot)}"]
+    if boot.report or boot.state == "running":
+        return list(boot.reasons)
+    spoiled = root.exists(defs.REPORT_FILE)
+    return [*boot.reasons, f"{defs.REPORT_FILE} {_SPOILED}" if spoiled else _NO_REPORT]
+
+
+def _waiting(boot: Boot) -> str:
+    return f": waits for {', '.join(boot.units)}" if boot.units else ""
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -306,7 +306,7 @@ DOORS = {
     "sources.service": "sources.remote",
     "sources.http": "sources.service commit verbs.post",
     "stacks.programs": " ".join(f"stacks.{name}.reload" for name in defs.NETWORK_STACKS),
-    "system.lock": "scripts.runner "
+    "system.lock": "report.additions scripts.runner "
     "verbs.apply verbs.make_host_keys verbs.rollback verbs.write_later",
     "system.privsep": "commit sources.remote",
     "verbs.apply": "cli",

@@ -79,7 +79,7 @@ class TestOrderAndResults:
         assert stage.ran() == {"10-instance-first": 1, "20-instance-later": 1}
 
     def test_the_report_of_the_run_before_is_kept_and_results_replaced(self, stage: Stage) -> None:
-        report = {**as_json(Report()), "source": "drive", "scripts": []}
+        report = {**as_json(Report(boot_id="boot-1")), "source": "drive", "scripts": []}
         path = stage.path(defs.REPORT_FILE)
         path.parent.mkdir(parents=True)
         path.write_text(dumps(report))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from guestagent import defs
+
+from .channel import Result
 from .guest import Guest
 from .image import GuestImage
 from .scenario import Instance, holding, new_instance, report
@@ -157,6 +161,12 @@ class TestPowerCut:
         assert (problem["key"], problem["severity"]) == ("50-instance-b", "error")
         assert guest.run("guestagent status").status == 1
 
+    def test_a_user_may_wait_and_learns_for_what(self, cut: Cut) -> None:
+        waiting = cut[0].ssh("debian", "guestagent status --wait 1", password=PASSWORD)
+        assert waiting.status == defs.EXIT_TRY_AGAIN
+        assert f"this boot is not over: waits for {LATE}" in waiting.stderr
+        assert f"state        running: waits for {LATE}" in waiting.stdout
+
     def test_it_is_not_run_again(self, cut: Cut) -> None:
         guest, _, _ = cut
         assert [lines(guest, f"/root/{name}") for name in "ab"] == [["ran"], ["ran"]]
@@ -164,13 +174,29 @@ class TestPowerCut:
 
 
 @pytest.fixture(scope="module")
-def rebooted(cut: Cut) -> Cut:
-    """The same guest after "c" has rebooted it."""
-    cut[0].reboot(PATIENCE, by=["touch", "/run/go-on"])
+def waited(cut: Cut) -> Result:
+    """What a user learns who logs in while "c" reboots the guest, and waits for its end."""
+    guest = cut[0]
+    guest.reboot(PATIENCE, settle=False, by=["touch", "/run/go-on"])
+    guest.wait_for("systemctl is-active ssh", PATIENCE)
+    command = f"guestagent status --json --wait {PATIENCE:.0f}"
+    return guest.ssh("debian", command, password=PASSWORD, timeout=2 * PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def rebooted(cut: Cut, waited: Result) -> Cut:
+    """The same guest after that."""
+    assert waited.status != 255, "SSH failed"
+    cut[0].settle(PATIENCE)
     return cut
 
 
 class TestRebootByAScript:
+    def test_who_waits_learns_that_all_scripts_are_over(self, waited: Result) -> None:
+        found = json.loads(waited.stdout)
+        assert (waited.status, found["state"], found["waits_for"]) == (0, "done", [])
+        assert "50-instance-d" in [script["name"] for script in found["scripts"]]
+
     def test_the_next_script_runs_and_no_other(self, rebooted: Cut) -> None:
         guest, instance, _ = rebooted
         found = {name: status for name, status in results(guest).items() if "late/" in name}
