@@ -1419,6 +1419,63 @@ MUTANTS = (
         "pass",
         ("unit/test_ifupdown.py",),
     ),
+    # The end of the boot
+    Mutant(
+        "the report of an earlier boot is none of this one",
+        "report/run.py",
+        'return found if found["boot_id"] == read_boot_id(root) else {}',
+        "return found",
+        ("unit/test_status.py",),
+    ),
+    Mutant(
+        "a run at boot says which units are to come",
+        "report/run.py",
+        "for unit, comes in found.items() if comes",
+        "for unit, comes in found.items() if False",
+        ("unit/test_status.py",),
+    ),
+    Mutant(
+        "a run by hand keeps the units that are to come",
+        "report/run.py",
+        "if report.pending is None:",
+        "if False:",
+        ("unit/test_status.py",),
+    ),
+    Mutant(
+        "a unit that an error ends is not waited for any more",
+        "report/additions.py",
+        'problems = [Origin("guestagent", self.name, "").error(reason)] if kind else []',
+        "problems = []\n        if kind:\n            return",
+        ("unit/test_status.py",),
+    ),
+    Mutant(
+        "what follows a run that was killed does not hide that",
+        "report/additions.py",
+        "pending=(defs.LOCAL_UNIT,)",
+        "pending=()",
+        ("unit/test_status.py",),
+    ),
+    Mutant(
+        "a unit that was killed or masked is not waited for",
+        "live/boot.py",
+        "if said is None:\n        return True",
+        "if True:\n        return True",
+        ("unit/test_status.py",),
+    ),
+    Mutant(
+        "while the report stays as it is, waiting starts no process",
+        "live/boot.py",
+        "and _signature(root) == seen",
+        "and not seen",
+        ("unit/test_status.py",),
+    ),
+    Mutant(
+        "a unit that ends between two looks has not died",
+        "live/boot.py",
+        "if read(root) == report:",
+        "if True:",
+        ("unit/test_status.py",),
+    ),
 )
 
 
