@@ -101,6 +101,7 @@ IFUPDOWN_DIR = "/etc/network/interfaces.d"
 IFUPDOWN_DNS_HOOKS = ("/etc/network/if-down.d/resolved", "/etc/network/if-down.d/resolvconf")
 DHCLIENT_DIR = "/var/lib/dhcp"
 DHCLIENT_CONF = "/etc/dhcp/dhclient.conf"
+DHCLIENT_HOOK = "/etc/dhcp/dhclient-enter-hooks.d/guestagent"
 IPV4_SETTINGS = "/proc/sys/net/ipv4/conf"
 IPV6_SETTINGS = "/proc/sys/net/ipv6/conf"
 RESOLV_CONF = "/etc/resolv.conf"
@@ -156,7 +157,13 @@ NETWORK_STACK_FILES = {
 NETWORKD_LAST_FILES = f"{NETWORKD_DIR}/zz-guestagent-"
 ONE_NETWORK_FILE = (NETPLAN_FILE, f"{IFUPDOWN_DIR}/50-guestagent")  # for all NICs
 NETWORK_STACKS = tuple(NETWORK_STACK_FILES)
-NETWORK_FILES = (*NETWORK_STACK_FILES.values(), NETWORKD_LAST_FILES, RESOLV_CONF, WAIT_ONLINE_FILE)
+NETWORK_FILES = (
+    *NETWORK_STACK_FILES.values(),
+    NETWORKD_LAST_FILES,
+    RESOLV_CONF,
+    WAIT_ONLINE_FILE,
+    DHCLIENT_HOOK,
+)
 CONSOLE_DEVICE = "/dev/console"
 RANDOM_DEVICE = "/dev/urandom"
 UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")

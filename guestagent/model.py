@@ -187,6 +187,7 @@ class Interface(NamedTuple):
     interface.  ``partial`` is true if the source says more of it that cannot be used.
     ``link_local`` asks for an additional IPv4 address of 169.254.0.0/16 (RFC 3927).  ``unnamed`` is
     true of a NIC that the source does not name: what the image says of it has precedence.
+    ``lease_dns`` is false if the DNS servers of its lease must not replace those of others.
     """
 
     mac: str
@@ -209,6 +210,7 @@ class Interface(NamedTuple):
     link_local: bool = False
     partial: bool = False
     unnamed: bool = False
+    lease_dns: bool = True
 
     @property
     def infiniband(self) -> bool:

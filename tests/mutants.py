@@ -605,6 +605,13 @@ MUTANTS = (
         ("unit/test_state.py::test_another_version_of_guestagent_finds_something_to_do",),
     ),
     Mutant(
+        "no lease replaces DNS servers that matter more",
+        "desired/network/__init__.py",
+        "lease_dns=not (less and",
+        "lease_dns=not (False and",
+        ("unit/test_network_plan.py",),
+    ),
+    Mutant(
         "only listed types of file systems reach the kernel",
         "sources/mount.py",
         "if file_system not in defs.FILE_SYSTEMS:",

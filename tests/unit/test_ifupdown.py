@@ -211,6 +211,19 @@ def test_no_client_takes_an_mtu_where_the_source_gives_one(*, required: bool) ->
     assert not any(word in given for word in ("-cf", "interface_mtu", "interface-mtu"))
 
 
+@pytest.mark.parametrize("required", [True, False])
+def test_clients_are_told_where_their_dns_servers_are_not_wanted(*, required: bool) -> None:
+    wanted = nic(dhcp4=True, dhcp6="stateful", accept_ra=True, required=required)
+    quiet = wanted._replace(lease_dns=False)
+    for word, option in (
+        ("dhclient -", " -e GUESTAGENT_DNS=no "),
+        ("dhcpcd -", " -C resolv.conf "),
+        ("udhcpc -b", "IF_PEER_DNS=no "),
+    ):
+        assert text(quiet).count(option) == text(quiet).count(word) > 0
+        assert option not in text(wanted)
+
+
 def test_dhcp_that_the_boot_must_not_wait_for_starts_in_the_background() -> None:
     found = lines(nic(dhcp4=True, dhcp6="stateful", accept_ra=True, required=False))
     four, six = (line for line in found if "dhclient" in line and line.startswith("up"))

@@ -28,7 +28,7 @@ from network_samples import (
 from guestagent import defs
 from guestagent.desired.network import plan_new_nics
 from guestagent.errors import Problem
-from guestagent.model import Facts, InstanceData, Network, Nic
+from guestagent.model import Facts, InstanceData, Interface, Network, Nic
 from guestagent.plan.kinds.file import File
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.settings import Settings
@@ -386,6 +386,36 @@ def test_the_same_data_give_the_same_files(backend: str) -> None:
     data = network(interface(routes=(route(),), dns=("192.0.2.53",)), interface(mac=MAC3))
     first, second = (files(data, facts(nics=nics), backend) for nics in (NICS, NICS[::-1]))
     assert first == second
+
+
+DNS = "192.0.2.53"
+STATIC = ("192.0.2.7/24",)
+
+
+@pytest.mark.parametrize(
+    ("first", "silent"),
+    [
+        # What the source says matters most.
+        (interface(dhcp4=True, dns=(DNS,)), {"enp0s3", "enp0s4", "enp0s5"}),
+        (interface(addresses=STATIC, dns=(DNS,)), {"enp0s4", "enp0s5"}),
+        # Then what NICs that it names have of leases.
+        (interface(dhcp4=True), {"enp0s4", "enp0s5"}),
+        (interface(dhcp6="stateless", accept_ra=True), {"enp0s4", "enp0s5"}),
+        (interface(addresses=STATIC), set()),
+    ],
+)
+def test_no_lease_replaces_dns_servers_that_matter_more(first: Interface, silent: set[str]) -> None:
+    given = facts(stack="ifupdown", resolver="file")
+    wanted, _ = planned(network(first), given, OTHERS)
+    found = {item.path: item.content.decode() for item in wanted if item.kind == "file"}
+    blocks = found[defs.NETWORK_STACK_FILES["ifupdown"]].split("auto ")
+    marked = {block.split()[0] for block in blocks if "GUESTAGENT_DNS=no" in block}
+    assert marked == silent
+    assert (defs.DHCLIENT_HOOK in found) is bool(silent)
+    for resolver, stack in (("resolvconf", "ifupdown"), ("file", "networkd")):
+        wanted, _ = planned(network(first), facts(stack=stack, resolver=resolver), OTHERS)
+        texts = [item.content.decode() for item in wanted if item.kind == "file"]
+        assert "GUESTAGENT_DNS" not in "".join(texts)
 
 
 OTHERS = Settings(network_other_nics=True)

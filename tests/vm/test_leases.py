@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from network.case import MACS, document, net, nic
-from network.produce import Backend, produce, write
+from network.case import MACS, document, net, nic, static4
+from network.produce import Backend, Produced, produce, produce_json, write
 from network.test_lease import SERVER
 
 from .base import base_tree
@@ -40,9 +40,9 @@ mount -t sysfs -o ro none sys
 mount -t tmpfs none run
 mount --rbind /dev dev
 mkdir -p run/dbus run/network
+rm -f etc/resolv.conf etc/dhcp/dhclient-*-hooks.d/resolved* usr/sbin/resolvconf
 cp -R "$2/files/." .
 chown -R root:root etc/NetworkManager etc/network 2>/dev/null || true
-rm -f etc/resolv.conf etc/dhcp/dhclient-*-hooks.d/resolved*
 echo "$6" >etc/hostname
 hostname "$6"
 ip link set lo up
@@ -84,8 +84,15 @@ class Lease(NamedTuple):
 
 def lease(stack: Backend, where: Path, *, host_name: str, mtu: int | None = None) -> Lease:
     """Return what there is once the lease's routes and name servers are in place."""
-    tree = base_tree(STACKS[stack])
     found = produce(document([nic(1, mtu=mtu)], [net("ipv4_dhcp")]), stack)
+    return lease_of(stack, found, where, host_name=host_name)
+
+
+def lease_of(
+    stack: Backend, found: Produced, where: Path, *, host_name: str, client: str = ""
+) -> Lease:
+    """Do the same with files for the first NIC, and another DHCP client than the usual one."""
+    tree = base_tree(client or STACKS[stack])
     write(found.files, found.modes, where / "files")
     for name in ("scratch", "root"):
         (where / name).mkdir()
@@ -138,3 +145,22 @@ def test_everything_that_a_lease_gives_is_taken(
 def test_mtu_and_host_name_of_the_source_win(stack: Backend, vm_host: None, tmp_path: Path) -> None:
     found = lease(stack, tmp_path, host_name="web", mtu=1400)
     assert (found.mtu, found.host_name) == (1400, "web")
+
+
+# Documents by which the first NIC, which has a lease, must not decide on DNS servers.
+OTHERS_DECIDE = {
+    "the document has servers": document([nic(1)], [net("ipv4_dhcp")], "198.51.100.53"),
+    "so it has for another NIC": document([nic(2)], [static4("port2")], "198.51.100.53"),
+}
+
+
+@pytest.mark.parametrize("client", ["isc-dhcp-client", "dhcpcd-base"])
+@pytest.mark.parametrize("given", OTHERS_DECIDE)
+def test_a_lease_replaces_no_dns_servers_of_the_source(
+    given: str, client: str, vm_host: None, tmp_path: Path
+) -> None:
+    """Without resolvconf, each lease replaces all of resolv.conf."""
+    content = json.dumps(OTHERS_DECIDE[given]).encode()
+    found = produce_json(content, "ifupdown", resolver="file", other_nics=True)
+    taken = lease_of("ifupdown", found, tmp_path, host_name="web", client=client)
+    assert taken.resolver == {"nameserver 198.51.100.53"}

@@ -28,6 +28,14 @@ _OTHERS_METRIC = 20_000
 _NO_SOURCE = Origin("guestagent", "", "network")
 _RESOLV_HEADER = "# Written by guestagent.\n"
 _WAIT_ONLINE_MODE = 0o644
+_HOOK_MODE = 0o644
+# dhclient-script(8) sources it, and calls that function for each lease.
+_HOOK = """\
+# Written by guestagent: a client that is started so leaves resolv.conf to others.
+if [ "$GUESTAGENT_DNS" = no ]; then
+    make_resolv_conf() { :; }
+fi
+"""
 _WAIT_ONLINE_HEADER = (
     "# Written by guestagent: network-online.target is reached with one of these.\n"
 )
@@ -50,6 +58,8 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     if not stack:
         return
     interfaces = _all_interfaces(ask, wanted, origin)
+    if stack == "ifupdown" and ask.facts.resolver == "file":
+        interfaces = _without_lease_dns(interfaces, wanted, origin)
     if interfaces:
         for path, text, mode, why in stacks.renderer(stack)(interfaces, wanted):
             wanted.want(File("file", path, text.encode(), mode, why))
@@ -191,6 +201,29 @@ def _want_resolv_conf(
     if ask.facts.resolver == "resolvconf" and stack != "ifupdown":
         reason = "has DNS servers, but systemd-networkd does not pass them on to resolvconf"
         wanted.warn(origin, reason)
+
+
+def _without_lease_dns(
+    interfaces: Sequence[Interface], wanted: Wanted, origin: Origin
+) -> list[Interface]:
+    """Return the interfaces so that no lease replaces DNS servers that matter more.
+
+    Each DHCP client of ifupdown writes all of resolv.conf(5) anew.  What the source says matters
+    most, and a NIC that it does not name least.
+    """
+    given = any(interface.dns for interface in interfaces)
+    leased = any(_has_client(interface) and not interface.unnamed for interface in interfaces)
+    found = []
+    for interface in interfaces:
+        less = given or (leased and interface.unnamed)
+        found.append(interface._replace(lease_dns=not (less and _has_client(interface))))
+    if not all(interface.lease_dns for interface in found):
+        wanted.want(File("file", defs.DHCLIENT_HOOK, _HOOK.encode(), _HOOK_MODE, origin))
+    return found
+
+
+def _has_client(interface: Interface) -> bool:
+    return interface.dhcp4 or interface.dhcp6 in ("stateless", "stateful")
 
 
 def _want_wait_online(

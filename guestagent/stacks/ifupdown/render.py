@@ -44,6 +44,9 @@ _LEASES = {
     6: f"{defs.DHCLIENT_DIR}/dhclient6.$IFACE.leases",
 }
 _NO_LINK_LOCAL = "ifupdown cannot choose a link-local IPv4 address; only DHCP and IPv6 are used"
+# They leave resolv.conf(5) to others: the first by our hook of dhclient-script(8).
+_DHCLIENT_NO_DNS = " -e GUESTAGENT_DNS=no"
+_DHCPCD_NO_DNS = " -C resolv.conf"
 # Values of bonding options that ip(8) does not know; the files of the driver in sysfs take them.
 _UNKNOWN_VALUES = ("filter", "filter_active", "filter_backup")
 # Neither services nor DHCPv6 can use an address while it is tentative, about 2 s, RFC 4862.
@@ -307,6 +310,11 @@ def _dhcp4(interface: Interface) -> list[str]:
         dhcpcd += " -O interface_mtu"
         dhcpcd_later += " -O interface_mtu"
     udhcpc = "udhcpc -b -p /run/udhcpc.$IFACE.pid -i $IFACE >/dev/null 2>&1"
+    if not interface.lease_dns:
+        dhclient += _DHCLIENT_NO_DNS
+        dhcpcd += _DHCPCD_NO_DNS
+        dhcpcd_later += _DHCPCD_NO_DNS
+        udhcpc = f"IF_PEER_DNS=no {udhcpc}"
     if interface.metric is not None:
         dhclient += f" -e IF_METRIC={interface.metric}"
         dhcpcd += f" -m {interface.metric}"
@@ -344,13 +352,16 @@ def _dhcp6(interface: Interface) -> list[str]:
     """Return the lines for DHCPv6: dhclient does what is asked for, dhcpcd what routers say."""
     if interface.dhcp6 not in ("stateless", "stateful"):
         return []
-    dhclient = f"dhclient -6 {_dhclient_files(6)}"
+    dhclient, dhcpcd = f"dhclient -6 {_dhclient_files(6)}", "dhcpcd -6"
     if interface.dhcp6 == "stateless":
         dhclient += " -S"
-    clients = [f"{dhclient} -nw $IFACE", "dhcpcd -6 -b $IFACE"]
+    if not interface.lease_dns:
+        dhclient += _DHCLIENT_NO_DNS
+        dhcpcd += _DHCPCD_NO_DNS
+    clients = [f"{dhclient} -nw $IFACE", f"{dhcpcd} -b $IFACE"]
     if interface.required:
         # dhclient would wait for a server without end, with -1 it waits for a minute.
-        clients = [f"{dhclient} -1 $IFACE", clients[0], "dhcpcd -6 $IFACE", clients[1]]
+        clients = [f"{dhclient} -1 $IFACE", clients[0], f"{dhcpcd} $IFACE", clients[1]]
     lines = [_SETTLE, _start_client(6, clients), f"{_stop_client(6)} true"]
     if interface.dhcp6 == "stateful":
         flush = f"ip -6 addr flush dev {_SELF} dynamic -mngtmpaddr -temporary"
