@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, EDQUOT, EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
-from stat import S_IMODE, S_ISDIR, S_ISREG
+from stat import S_IFDIR, S_IMODE, S_ISDIR, S_ISREG
 
 from guestagent import defs
 from guestagent.errors import Refused
@@ -192,7 +192,8 @@ class Staging:
                 raise Refused("is a directory")
             if place.exposed:
                 raise Refused(_EXPOSED)
-            fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=place.fd)
+            with self.root.labelled(place.fd, place.name):
+                fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=place.fd)
             folder = os.dup(place.fd)
         staged = _Staged(change, fd, folder, name=place.name, temporary=temporary)
         try:
@@ -388,7 +389,7 @@ def write_as_user(change: WriteFile, root: Root) -> None:
             raise Refused(_EXPOSED)
         start = _open_folder(place.fd, ".")
     try:
-        run_as_user(uid, gid, lambda: _write_as_its_user(start, folders, name, change))
+        run_as_user(uid, gid, lambda: _write_as_its_user(start, folders, name, change, root=root))
     finally:
         os.close(start)
 
@@ -410,20 +411,25 @@ def _open_folder(fd: int, name: str) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
 
 
-def _write_as_its_user(start: int, folders: list[str], name: str, change: WriteFile) -> None:
+def _write_as_its_user(
+    start: int, folders: list[str], name: str, change: WriteFile, *, root: Root
+) -> None:
     """Write the file, as the user that this process has become.  Raises Refused, OSError."""
     try:
-        _write_below(start, folders, name, change)
+        _write_below(start, folders, name, change, root=root)
     except PermissionError:
         raise Refused(_NOT_THE_USERS) from None
 
 
-def _write_below(start: int, folders: list[str], name: str, change: WriteFile) -> None:
+def _write_below(
+    start: int, folders: list[str], name: str, change: WriteFile, *, root: Root
+) -> None:
     """Make the folders, check that the file is as planned, replace it; as the user."""
     here = start
     for folder in folders:
         try:
-            os.mkdir(folder, 0o700, dir_fd=here)
+            with root.labelled(here, folder, S_IFDIR):
+                os.mkdir(folder, 0o700, dir_fd=here)
         except FileExistsError:
             pass
         here = _open_folder(here, folder)
@@ -436,4 +442,5 @@ def _write_below(start: int, folders: list[str], name: str, change: WriteFile) -
     if now != change.old:
         raise Refused(_CHANGED)
     old = _open_file(here, name) if change.edits and now is not None else None
-    replace(here, name, change.new, change.mode, like=old)
+    with root.labelled(here, name):
+        replace(here, name, change.new, change.mode, like=old)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
+from stat import S_IFDIR, S_IFLNK, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
 from guestagent import defs
 from guestagent.errors import Refused
@@ -13,8 +13,7 @@ from guestagent.system.digest import digest
 from guestagent.system.libc import sync_tree
 from guestagent.system.ownfiles import replace
 from guestagent.system.privsep import run_as_user
-from guestagent.system.root import read_at
-from guestagent.system.tools import find_program, run
+from guestagent.system.root import path_of, read_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ def _make_at(root: Root, place: Place, account: Account) -> None:
     try:
         if found is None or _is_free(place, root, account):
             _build(root, parent, place.name, skeleton=skeleton, account=account)
-            _label(root, account.home)
         elif skeleton is not None and found.st_uid == account.uid and not is_whole(root, account):
             _fill(root, parent, place.name, skeleton=skeleton, account=account)
     finally:
@@ -89,11 +87,13 @@ def _build(root: Root, parent: int, name: str, *, skeleton: int | None, account:
     """Fill a directory that only root can enter, and rename it: a home is whole or missing."""
     temporary = f"{defs.TEMPORARY_PREFIX}{digest(name.encode())[:12]}"
     _remove(parent, temporary)  # that of a run that was killed
-    os.mkdir(temporary, 0o700, dir_fd=parent)
+    path = f"{path_of(parent)}/{name}"
+    with root.labelled_as(path, S_IFDIR):
+        os.mkdir(temporary, 0o700, dir_fd=parent)
     fd = os.open(temporary, _FOLDER, dir_fd=parent)
     try:
         if skeleton is not None:
-            _copy(skeleton, fd, (account.uid, account.gid))
+            _copy(root, skeleton, fd, path=path, owner=(account.uid, account.gid))
         os.fchown(fd, account.uid, account.gid)
         os.fchmod(fd, _mode(root))
         os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
@@ -109,40 +109,56 @@ def _fill(root: Root, parent: int, name: str, *, skeleton: int, account: Account
     fd = os.open(name, _FOLDER, dir_fd=parent)
     try:
         os.fchmod(fd, _mode(root))
-        run_as_user(account.uid, account.gid, lambda: _copy(skeleton, fd, None))
+        path = path_of(fd)
+        run_as_user(
+            account.uid,
+            account.gid,
+            lambda: _copy(root, skeleton, fd, path=path, owner=None),
+        )
     finally:
         os.close(fd)
 
 
-def _copy(source: int, target: int, owner: tuple[int, int] | None) -> None:
-    """Copy the entries that are missing or empty; give them to an owner unless it is None."""
+def _copy(
+    root: Root, source: int, target: int, *, path: str, owner: tuple[int, int] | None
+) -> None:
+    """Copy the entries that are missing or empty; give them to an owner unless it is None.
+
+    ``path`` is the one that the target will have.
+    """
     for name in sorted(os.listdir(source)):
         model = os.stat(name, dir_fd=source, follow_symlinks=False)
         if S_ISDIR(model.st_mode):
-            _copy_folder(source, target, name, owner=owner)
+            _copy_folder(root, source, target, path=f"{path}/{name}", owner=owner)
         elif S_ISLNK(model.st_mode):
             if _exists(target, name):
                 continue
-            os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+            with root.labelled_as(f"{path}/{name}", S_IFLNK):
+                os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
         elif S_ISREG(model.st_mode):
             if _exists(target, name, empty=model.st_size == 0):
                 continue
             content = read_at(source, name, defs.GUEST_FILE_LIMIT)
-            replace(target, name, content, S_IMODE(model.st_mode), durable=False)
+            with root.labelled_as(f"{path}/{name}"):
+                replace(target, name, content, S_IMODE(model.st_mode), durable=False)
         else:
             continue
         if owner is not None:
             os.chown(name, *owner, dir_fd=target, follow_symlinks=False)
 
 
-def _copy_folder(source: int, target: int, name: str, *, owner: tuple[int, int] | None) -> None:
+def _copy_folder(
+    root: Root, source: int, target: int, *, path: str, owner: tuple[int, int] | None
+) -> None:
+    name = path.rpartition("/")[2]
     model = os.open(name, _FOLDER, dir_fd=source)
     try:
         if not _exists(target, name):
-            os.mkdir(name, 0o700, dir_fd=target)
+            with root.labelled_as(path, S_IFDIR):
+                os.mkdir(name, 0o700, dir_fd=target)
         copy = os.open(name, _FOLDER, dir_fd=target)
         try:
-            _copy(model, copy, owner)
+            _copy(root, model, copy, path=path, owner=owner)
             os.fchmod(copy, S_IMODE(os.fstat(model).st_mode))
         finally:
             os.close(copy)
@@ -187,13 +203,6 @@ def _mode(root: Root) -> int:
             except ValueError:
                 pass
     return found.get("HOME_MODE", 0o777 & ~found.get("UMASK", _USUAL_UMASK)) & 0o777
-
-
-def _label(root: Root, home: str) -> None:
-    """Give the files their SELinux labels, as useradd does, where the guest has SELinux."""
-    tool = find_program("restorecon") if root.live else None
-    if tool is not None:
-        run([tool, "-R", home])
 
 
 def sync(root: Root, homes: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from stat import S_IFDIR
 
 from guestagent import defs
 from guestagent.errors import PartFailed, Refused
@@ -43,7 +44,7 @@ def carry_out(change: MakeHostKeys, root: Root) -> None:
     with root.place(f"{defs.SSH_DIR}/x", make=True) as place:
         own = _kept(change, place.fd)
         try:
-            own |= _install_given(change, place.fd)
+            own |= _install_given(change, place.fd, root)
         except OSError as error:
             failed |= dict.fromkeys(_types(change), reason_of(error))
         for kind, command in zip(change.types, change.commands, strict=True):
@@ -82,10 +83,10 @@ def _kept(change: MakeHostKeys, parent: int) -> set[str]:
     return present if change.others == "kept" else present & _names(change.done)
 
 
-def _install_given(change: MakeHostKeys, parent: int) -> set[str]:
+def _install_given(change: MakeHostKeys, parent: int, root: Root) -> set[str]:
     """Write the keys that are given to a directory; return the files' names.  Raises OSError."""
     files = {file: secret.reveal().encode() for file, secret in change.given}
-    return _write_all(files, parent)
+    return _write_all(files, parent, root)
 
 
 def _types(change: MakeHostKeys) -> list[str]:
@@ -146,9 +147,12 @@ class Work:
 
     def __init__(self, root: Root, path: str) -> None:
         above, _, self._name = path.rpartition("/")
+        self._root = root
         self._parent = open_folder(root, above)
         try:
-            self.fd = _empty_folder(self._parent, self._name)
+            # SELinux lets ssh-keygen write where the policy's label is that of sshd's directory.
+            with root.labelled_as(defs.SSH_DIR, S_IFDIR):
+                self.fd = _empty_folder(self._parent, self._name)
         except OSError as error:
             os.close(self._parent)
             raise OSError(error.errno, error.strerror, path) from None
@@ -188,7 +192,7 @@ class Work:
         """Copy all files to the directory ``parent``; return their names.  Raises OSError."""
         limit = defs.GUEST_FILE_LIMIT
         files = {name: read_at(self.fd, name, limit) for name in os.listdir(self.fd)}
-        return _write_all(files, parent)
+        return _write_all(files, parent, self._root)
 
 
 def reason_of(error: Exception) -> str:
@@ -199,7 +203,7 @@ def reason_of(error: Exception) -> str:
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
-def _write_all(files: dict[str, bytes], parent: int) -> set[str]:
+def _write_all(files: dict[str, bytes], parent: int, root: Root) -> set[str]:
     """Write keys, by the names of their files, to sshd's directory; return the names.
 
     Raises OSError with the path.
@@ -207,7 +211,8 @@ def _write_all(files: dict[str, bytes], parent: int) -> set[str]:
     directory = _open_here(parent)
     try:
         for name, content in files.items():
-            replace(directory, name, content, 0o644 if name.endswith(".pub") else 0o600)
+            with root.labelled(directory, name):
+                replace(directory, name, content, 0o644 if name.endswith(".pub") else 0o600)
     except OSError as error:
         raise _with_path(error) from None
     finally:

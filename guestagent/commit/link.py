@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from stat import S_ISDIR
+from stat import S_IFLNK, S_ISDIR
 
 from guestagent import defs
 from guestagent.errors import Refused
@@ -28,5 +28,6 @@ def carry_out(change: MakeLink, root: Root) -> None:
             os.unlink(temporary, dir_fd=place.fd)  # of a run that was killed
         except FileNotFoundError:
             pass
-        os.symlink(change.target, temporary, dir_fd=place.fd)
+        with root.labelled(place.fd, place.name, S_IFLNK):
+            os.symlink(change.target, temporary, dir_fd=place.fd)
         os.rename(temporary, place.name, src_dir_fd=place.fd, dst_dir_fd=place.fd)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from stat import S_ISREG
+from stat import S_IFDIR, S_ISREG
 
 from guestagent import defs
 from guestagent.desired.accounts.access import lets_in
@@ -30,7 +30,7 @@ def carry_out(change: SetSshd, root: Root) -> None:
     """Write the drop-in, after sshd has looked at it.  Raises Refused, OSError."""
     if change.switches_off:
         _check_ways_in(change, root)
-    reason = _what_is_wrong(change.file.new) if root.live else ""
+    reason = _what_is_wrong(change.file.new, root) if root.live else ""
     if reason:
         consequence = f"; {PASSWORDS_STAY}" if change.switches_off else ""
         raise Refused(f"not written, because sshd does not accept it: {reason}{consequence}")
@@ -93,7 +93,7 @@ def _has_key(path: str, root: Root) -> bool:
     return lets_in(found.content.decode(errors="replace").splitlines())
 
 
-def _what_is_wrong(content: bytes) -> str:
+def _what_is_wrong(content: bytes, root: Root) -> str:
     """Return why sshd does not accept the drop-in by itself; empty if it does.
 
     ``sshd -t`` needs host keys, which are in place by now, and its directory in /run.
@@ -101,15 +101,16 @@ def _what_is_wrong(content: bytes) -> str:
     tool = find_program("sshd")
     if tool is None:
         return ""
-    make_run_folder()
+    make_run_folder(root)
     result = run([tool, "-t", "-f", "/dev/stdin"], content)
     return result.reason() if result.status else ""
 
 
-def make_run_folder() -> None:
+def make_run_folder(root: Root) -> None:
     """Make the directory without which Debian's sshd refuses to start.  Raises OSError."""
     try:
-        os.mkdir(defs.SSHD_RUN_DIR, 0o755)
+        with root.labelled_as(defs.SSHD_RUN_DIR, S_IFDIR):
+            os.mkdir(defs.SSHD_RUN_DIR, 0o755)
     except FileExistsError:
         pass
 
@@ -121,6 +122,7 @@ def _put(content: bytes, mode: int, root: Root) -> None:
             raise Refused(_EXPOSED)
         directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.fd)
     try:
-        replace(directory, place.name, content, mode)
+        with root.labelled(directory, place.name):
+            replace(directory, place.name, content, mode)
     finally:
         os.close(directory)

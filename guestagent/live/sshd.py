@@ -50,7 +50,7 @@ def keep_or_take_back(change: SetSshd, root: Root, problems: Problems) -> bool:
     tool = find_program("sshd")
     if tool is None:
         return True
-    make_run_folder()
+    make_run_folder(root)
     result = run([tool, "-T"])
     if result.status:
         reason = f"sshd does not accept its configuration with it: {result.reason()}"
@@ -92,7 +92,7 @@ def check_key_files(changes: Iterable[Change], root: Root, problems: Problems) -
     for change in changes:
         if tool is None or change.kind != "write" or not change.keys_of:
             continue
-        make_run_folder()
+        make_run_folder(root)
         files = _files_instead(tool, change.path, change.keys_of, root)
         if files:
             reason = _NOT_READ.format(path=change.path, user=change.keys_of, files=files)

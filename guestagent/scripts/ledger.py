@@ -113,7 +113,8 @@ class Ledger:
         parent, _, name = defs.LEDGER_FILE.rpartition("/")
         directory = open_folder(self.root, parent)
         try:
-            replace(directory, name, content, 0o600, temporary=_TEMPORARY)
+            with self.root.labelled(directory, name):
+                replace(directory, name, content, 0o600, temporary=_TEMPORARY)
         finally:
             os.close(directory)
 

@@ -97,7 +97,8 @@ def _open(root: Root) -> int:
             old = f"{place.name}.1"
             os.rename(place.name, old, src_dir_fd=place.fd, dst_dir_fd=place.fd)
         try:
-            fd = os.open(place.name, _FLAGS, 0o600, dir_fd=place.fd)
+            with root.labelled(place.fd, place.name):
+                fd = os.open(place.name, _FLAGS, 0o600, dir_fd=place.fd)
         except OSError as error:
             if error.errno in (ELOOP, ENXIO):  # a symbolic link; a pipe that no process reads
                 raise Refused("not a regular file") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, ENOTSUP, EPERM
+from stat import S_IFDIR
 
 from guestagent import defs
 from guestagent.errors import FieldError, Refused
@@ -171,7 +172,8 @@ def write(root: Root, path: str, value: object, mode: int) -> None:
     try:
         directory = open_folder(root, parent)
         try:
-            replace(directory, name, content, mode, durable=parent != defs.RUN_DIR)
+            with root.labelled(directory, name):
+                replace(directory, name, content, mode, durable=parent != defs.RUN_DIR)
         finally:
             os.close(directory)
     except OSError as error:
@@ -198,7 +200,10 @@ def open_folder(root: Root, path: str) -> int:
     try:
         place = root.place(f"{path}/x", make=not private)
     except FileNotFoundError:
-        with root.place(path, make=True, follow=True) as missing:
+        with (
+            root.place(path, make=True, follow=True) as missing,
+            root.labelled(missing.fd, missing.name, S_IFDIR),
+        ):
             os.mkdir(missing.name, 0o700, dir_fd=missing.fd)
         place = root.place(f"{path}/x")
     with place:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from errno import ELOOP, ENODATA, ENOTDIR, ENOTSUP
-from stat import S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
+from stat import S_IFDIR, S_IFREG, S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
 
 from guestagent import defs
 from guestagent.errors import Refused
@@ -30,6 +30,7 @@ _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 ACL = "system.posix_acl_access"  # the attribute that holds it, acl(5)
 _VOLATILE = ("/proc/", "/sys/", "/run/", "/dev/")
+_RUN = f"{defs.RUN_DIR}/"
 _MAX_LINKS = 40
 _MAX_KEPT = 64  # directories; a process may have 1024 files open
 _NOT_NAMES = ("", ".", "..")
@@ -88,6 +89,16 @@ class Place:
             return os.stat(self.name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
             return None
+
+
+class Making:
+    """A context in which files are made: without SELinux, as they are made anywhere."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 class _Walk:
@@ -282,9 +293,27 @@ class Root:
             return target
         if walk.owners[-1] is not None:
             raise Refused("a directory is missing below one that a user owns")
-        _make_folder(name, walk.fds[-1])
+        with self.labelled(walk.fds[-1], name, S_IFDIR):
+            _make_folder(name, walk.fds[-1])
         walk.enter(name)
         return None
+
+    def labelled(self, directory: int, name: str, kind: int = S_IFREG) -> Making:
+        """Return the context in which to make what will have a name in an open directory.
+
+        In the running system it gets the label that the policy of SELinux wants for its path, also
+        under a temporary name.  ``kind`` is its type as in st_mode, inode(7).  Raises OSError.
+        """
+        return self.labelled_as(f"{path_of(directory)}/{name}", kind) if self.live else Making()
+
+    def labelled_as(self, path: str, kind: int = S_IFREG) -> Making:
+        """Do the same for a path, in which no directory is a symbolic link."""
+        # Policies leave what is in /run to the kernel ("<<none>>"), and each boot writes there.
+        if not self.live or path.startswith(_RUN) or not os.path.exists(defs.SELINUX):
+            return Making()
+        from guestagent.system.selinux import Labelled
+
+        return Labelled(path, kind)
 
     def stat(self, path: str) -> os.stat_result | None:
         """Return lstat(2) of a path; None where it, or a directory on the way, is missing."""
@@ -445,6 +474,11 @@ class Root:
         """Close what a caller left open."""
         if hasattr(self, "fd"):  # else there was no such directory
             self.close()
+
+
+def path_of(directory: int) -> str:
+    """Return the path of an open directory, without links: proc_pid_fd(5).  Raises OSError."""
+    return os.readlink(f"{defs.OWN_FILES}/{directory}").rstrip("/")
 
 
 def _components(path: str) -> list[str]:

@@ -304,7 +304,7 @@ def test_B1_a_user_who_stops_the_child_spoils_only_what_is_the_user_s(
     root: Root, guest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig.need_root()
-    monkeypatch.setattr(file, "_write_below", lambda *_: stop())
+    monkeypatch.setattr(file, "_write_below", lambda *_, **__: stop())
     told = failures(root, write("/home/debian/a", user="debian"), write("/etc/b"))
     assert list(told) == ["/home/debian/a"]
     assert "the next one tries again" in told["/home/debian/a"]

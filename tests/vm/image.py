@@ -142,6 +142,13 @@ def _finish(tree: Path) -> None:
         os.utime(tree / stamp, ns=(usr, usr))
 
 
+def _label(tree: Path) -> None:
+    """Give every file the label of the tree's own SELinux policy, if it has one."""
+    contexts = "/etc/selinux/default/contexts/files/file_contexts"
+    if (tree / contexts[1:]).exists():
+        in_tree(tree, ["setfiles", "-F", "-e", "/proc", "-e", "/run", contexts, "/"])
+
+
 def _make_disk(tree: Path, disk: Path) -> None:
     options = "lazy_itable_init=0,lazy_journal_init=0,assume_storage_prezeroed=1"
     make = ["mke2fs", "-q", "-t", "ext4", "-L", "guest-root", "-m", "0", "-J", "size=16"]
@@ -178,6 +185,7 @@ def _build(entry: Path, plan: _Plan) -> None:
     for name, text in plan.files.items():
         _write(tree, name, text)
     _finish(tree)
+    _label(tree)
     (kernel,) = (tree / "boot").glob("vmlinuz-*")
     shutil.copy(kernel, entry / "vmlinuz")
     make_initramfs(tree, entry / "initramfs")

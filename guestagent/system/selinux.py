@@ -1,0 +1,85 @@
+"""The labels that the guest's SELinux policy wants for files: selinux(8).
+
+Only imported where SELinux has a policy.  A file gets its label when it is made, so that it never
+has another one, and whatever renames it keeps that: setfscreatecon(3).
+"""
+
+from __future__ import annotations
+
+import os
+
+from guestagent import defs, log
+from guestagent.system.root import Making
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ctypes import CDLL
+
+_LIBRARY = "libselinux.so.1"
+_FILE_CONTEXTS = 0  # SELABEL_CTX_FILE of selinux/label.h
+_opened: tuple[CDLL, int] | None = None  # the library, and what it has read of the policy
+
+
+class Labelled(Making):
+    """What is made in this context has the label that the policy wants for a path.
+
+    ``kind`` is the file's type as in st_mode, inode(7).  A label that cannot be set is told, and
+    what is made has the kernel's choice: without a key nobody would get in.
+    """
+
+    def __init__(self, path: str, kind: int) -> None:
+        self._path = path
+        self._label = find_label(path, kind)
+
+    def __enter__(self) -> None:
+        if self._label:
+            self._set(self._label)
+
+    def __exit__(self, *_: object) -> None:
+        if self._label:
+            self._set(b"\n")  # the kernel's own choice again
+
+    def _set(self, label: bytes) -> None:
+        try:
+            fd = os.open(defs.LABEL_OF_NEW_FILES, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, label)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            log.warning(
+                f"{self._path}: its SELinux label cannot be set: {error.strerror}; "
+                f"it is made without; set it with restorecon {self._path}"
+            )
+
+
+def find_label(path: str, kind: int) -> bytes:
+    """Return the label that the policy wants for a path: selabel_lookup(3).
+
+    It is empty where the policy leaves that to the kernel, and where the policy cannot be read.
+    """
+    from ctypes import byref, c_char_p
+
+    library, policy = _open()
+    label = c_char_p()
+    if not policy or library.selabel_lookup_raw(policy, byref(label), os.fsencode(path), kind):
+        return b""
+    found = label.value or b""
+    library.freecon(label)
+    return found
+
+
+def _open() -> tuple[CDLL, int]:
+    """Return the library, and its handle of the policy: 0 if it cannot be read."""
+    global _opened
+    if _opened is None:
+        from ctypes import CDLL, POINTER, c_char_p, c_int, c_uint, c_void_p
+
+        library = CDLL(_LIBRARY)
+        library.selabel_open.argtypes = [c_uint, c_void_p, c_uint]
+        library.selabel_open.restype = c_void_p
+        library.selabel_lookup_raw.argtypes = [c_void_p, POINTER(c_char_p), c_char_p, c_int]
+        library.freecon.argtypes = [c_char_p]
+        library.freecon.restype = None
+        _opened = library, library.selabel_open(_FILE_CONTEXTS, None, 0) or 0
+    return _opened
