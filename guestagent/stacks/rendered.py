@@ -7,6 +7,9 @@ from guestagent.record import NamedTuple
 
 # Policy routing comes after the kernel's local table and before its main one, ip-rule(8).
 RULE_PRIORITY = 30000
+# Of NetworkManager's profiles for NICs that the source does not name: higher than those that it
+# makes by itself (-999), and lower than any other.
+LOWEST_PRIORITY = "-998"
 # Values of the bonding driver that systemd does not know, and so neither does netplan.
 UNKNOWN_TO_SYSTEMD = ("filter", "filter_active", "filter_backup", "vlan+srcmac")
 

@@ -113,6 +113,18 @@ def test_a_profile_of_the_image_has_precedence() -> None:
     assert priorities == {"01": "200", "02": "-998", "03": "-998"}
 
 
+def test_under_netplan_for_networkmanager_too_a_profile_of_the_image_has_precedence(
+    tmp_path: Path,
+) -> None:
+    found = made(ONE, "netplan")
+    write(found.files, found.modes, tmp_path)
+    last = {
+        path[-15:-13]: "\nautoconnect-priority=-998\n" in text
+        for path, text in netplan_generator.keyfiles(tmp_path).items()
+    }
+    assert last == {"01": False, "02": True, "03": True}
+
+
 def test_a_document_without_a_usable_network_gives_all_nics_dhcp_once() -> None:
     text = document([], [net("ipv4_dhcp", "nowhere")])
     assert made(text, "networkd") == made(text, "networkd", other_nics=False)

@@ -16,7 +16,12 @@ from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.parse.network.address import KERNEL_METRICS, family
 from guestagent.stacks.check import check
-from guestagent.stacks.rendered import RULE_PRIORITY, UNKNOWN_TO_SYSTEMD, RenderedFile
+from guestagent.stacks.rendered import (
+    LOWEST_PRIORITY,
+    RULE_PRIORITY,
+    UNKNOWN_TO_SYSTEMD,
+    RenderedFile,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +65,10 @@ _NO_FAMILY = (
 )
 # How labels of NICs begin that the source does not name: any definition of the image's wins.
 _LAST = "zz-"
+# The same where netplan writes for NetworkManager, which does not go by names of files; see there.
+_BEHIND_OTHERS: Mapping = {
+    "passthrough": {"connection.autoconnect-priority": LOWEST_PRIORITY},
+}
 # Where an interface should be named, netplan takes this word for a setting.
 _RESERVED_NAME = "renderer"
 
@@ -138,6 +147,8 @@ def _interface(interface: Interface) -> Mapping:
     nameservers = _nameservers(interface)
     if nameservers:
         described["nameservers"] = nameservers
+    if interface.unnamed:
+        described["networkmanager"] = _BEHIND_OTHERS
     return described
 
 

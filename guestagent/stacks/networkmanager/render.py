@@ -18,7 +18,7 @@ from __future__ import annotations
 from guestagent import defs
 from guestagent.parse.network.address import KERNEL_METRICS, family
 from guestagent.stacks.check import check
-from guestagent.stacks.rendered import RULE_PRIORITY, RenderedFile, section
+from guestagent.stacks.rendered import LOWEST_PRIORITY, RULE_PRIORITY, RenderedFile, section
 from guestagent.system.digest import digest
 
 TYPE_CHECKING = False
@@ -36,8 +36,6 @@ _MODE = 0o600
 _HEADER = "# Written by guestagent; settings of your own belong in a profile of higher priority.\n"
 # Higher than that of profiles by NetworkManager itself (-999), people (0) and cloud-init (120).
 _PRIORITY = "200"
-# For NICs that the source does not name: higher than NetworkManager's own only.
-_LOWEST_PRIORITY = "-998"
 _NEVER = str(2**31 - 1)
 _LINK_LOCAL = "3"  # NM_SETTING_IP4_LL_ENABLED
 _EUI64 = [("addr-gen-mode", "eui64"), ("ip6-privacy", "0")]
@@ -114,7 +112,7 @@ def _connection(interface: Interface, bond: Interface | None) -> Pairs:
     pairs.append(("type", _type(interface)))
     if interface.stacked or interface.infiniband or not interface.mac:
         pairs.append(("interface-name", interface.name))
-    priority = _LOWEST_PRIORITY if interface.unnamed else _PRIORITY
+    priority = LOWEST_PRIORITY if interface.unnamed else _PRIORITY
     pairs.append(("autoconnect-priority", priority))
     if interface.bond:
         pairs.append(("autoconnect-slaves", "1"))
