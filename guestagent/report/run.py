@@ -150,7 +150,8 @@ def read(root: Root) -> dict[str, Any]:
     found = ownfiles.read(root, defs.REPORT_FILE)
     if not isinstance(found, dict) or not _is_sound(found):
         return {}
-    return found if found["boot_id"] == read_boot_id(root) else {}
+    # A unit with ProcSubset=pid cannot know in which boot it is.
+    return found if read_boot_id(root) in (found["boot_id"], "") else {}
 
 
 def read_boot_id(root: Root) -> str:

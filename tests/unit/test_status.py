@@ -321,6 +321,17 @@ class TestTheWorkOfAUnit:
         found = report.read(system.root)
         assert (found["pending"], len(found["problems"])) == ([], 1)
 
+    def test_keeps_the_report_where_it_cannot_know_the_boot(self, system: Machine) -> None:
+        system.write(defs.HOST_KEYS_UNIT, source="drive")
+        unit = (rig.REPOSITORY / "systemd" / defs.HOST_KEYS_UNIT).read_text()
+        assert "ProcSubset=pid" in unit.splitlines()
+        system.path(defs.BOOT_ID).unlink()
+        with Unit(system.root, defs.HOST_KEYS_UNIT):
+            pass
+        system.path(defs.BOOT_ID).write_text(NOW)
+        found = report.read(system.root)
+        assert (found["source"], found["pending"]) == ("drive", [])
+
     @pytest.mark.parametrize("stage", ["early", "late"])
     def test_of_scripts_is_over_when_they_are(self, system: Machine, stage: Any) -> None:
         units = {"early": defs.EARLY_UNIT, "late": defs.LATE_UNIT}
