@@ -32,6 +32,28 @@ _HOST_KEYS = tuple(
 _LINKS = (defs.DEFAULT_LOCALE,)
 
 
+def names(root: Root) -> dict[str, str]:
+    """Return what templates of user data may know of the guest, by cloud-init's names.
+
+    The kernel of an offline tree is not known.
+    """
+    from os import uname
+
+    release = {}
+    for line in root.text(defs.OS_RELEASE).splitlines():
+        key, _, value = line.partition("=")
+        release[key] = value.strip().strip("\"'")
+    found = {
+        "distro": release.get("ID", ""),
+        "distro_version": release.get("VERSION_ID", ""),
+        "distro_release": release.get("VERSION_CODENAME", ""),
+        "variant": release.get("ID", ""),
+    }
+    if root.live:
+        found |= {"kernel_release": uname().release, "machine": uname().machine}
+    return {name: value for name, value in found.items() if value}
+
+
 def extend(facts: Facts, root: Root) -> Facts:
     """Return the facts with further programs, texts and links.  Raises Refused, OSError."""
     from os import uname

@@ -16,7 +16,7 @@ from guestagent.system.jsontext import loads_of_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from guestagent.sources.bundle import Bundle
@@ -26,6 +26,8 @@ _TREE = "meta-data"
 _FILE = "meta-data.json"
 _IDENTITY = "dynamic/instance-identity/document"
 _NAMES = ("instance-id", "local-hostname")
+# What only templates use; of a service it is the first.
+_FOR_TEMPLATES = ("local-ipv4", "hostname", "public-hostname", "public-ipv4", "instance-type")
 
 
 def read_instance_id(bundle: Bundle) -> str | None:
@@ -37,12 +39,15 @@ def read_instance_id(bundle: Bundle) -> str | None:
     return found.value if found else None
 
 
-def parse(bundle: Bundle, problems: Problems) -> InstanceData:
+def parse(
+    bundle: Bundle, problems: Problems, guest: Callable[[], Mapping[str, str]] = dict
+) -> InstanceData:
     """Return what a source of this layout says; values that cannot be used are reported.
 
+    ``guest`` is as for ``layouts.parse``.
     Raises SourceBroken, and nothing else.
     """
-    return _Reader(bundle, problems).read()
+    return _Reader(bundle, problems, guest).read()
 
 
 class _Reader:
@@ -52,8 +57,14 @@ class _Reader:
     the source has; ``document`` is the document that they come from.
     """
 
-    def __init__(self, bundle: Bundle, problems: Problems) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        problems: Problems,
+        guest: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self.bundle = bundle
+        self.guest = guest
         self.problems = problems
         self.lost_keys = False  # whether one is listed and cannot be read
         versions = bundle.names("ec2")
@@ -147,12 +158,36 @@ class _Reader:
                 source=self.bundle.label,
                 problems=self.problems,
                 documents=("user-data", "", ""),
+                variables=lambda: self._read_variables(data),
             )
         except Exception as error:  # without user data one can still log in, and look
             reason = f"{internal(error)}; nothing of it is applied"
             self.problems.error(self._origin("user-data"), reason)
             return data
         return data._replace(config=config, scripts=scripts)
+
+    def _read_variables(self, data: InstanceData) -> dict[str, Any]:
+        """Return the variables of templates in user data."""
+        from guestagent.parse.userdata.variables import variables
+
+        if self.document == _FILE:
+            meta = self._read_json_object(_FILE)
+        else:
+            names = (*_NAMES, *_FOR_TEMPLATES)
+            texts = {name: self._read_bytes(f"{_TREE}/{name}") for name in names}
+            meta = {
+                name: text.decode("utf-8", "replace").strip()
+                for name, text in texts.items()
+                if text is not None
+            }
+        return variables(
+            data,
+            {"meta_data": meta},
+            cloud="unknown",  # as cloud-init has it where it does not know whose cloud it is
+            platform="ec2",
+            subplatform=f"metadata ({self.bundle.url or self.bundle.label})",
+            guest=self.guest(),
+        )
 
     def _read_tree(self) -> dict[str, str]:
         found = {}

@@ -6,6 +6,8 @@ from guestagent.parse import openstack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from guestagent.errors import Problems
     from guestagent.model import InstanceData
     from guestagent.sources.bundle import Bundle
@@ -23,16 +25,21 @@ def read_instance_id(bundle: Bundle) -> str | None:
     return openstack.read_instance_id(bundle)
 
 
-def parse(bundle: Bundle, problems: Problems) -> InstanceData:
+def parse(
+    bundle: Bundle, problems: Problems, guest: Callable[[], Mapping[str, str]] = dict
+) -> InstanceData:
     """Return what a source says; values that cannot be used are left out and reported.
+
+    ``guest`` gives what templates of user data may know of the guest, by the names that
+    ``parse.userdata.variables`` has in ``v1``; it is called if there is one.
 
     Raises SourceBroken where the source fails while it is read, and nothing else.
     """
     if _is_ec2(bundle):
         from guestagent.parse import ec2
 
-        return ec2.parse(bundle, problems)
-    return openstack.parse(bundle, problems)
+        return ec2.parse(bundle, problems, guest)
+    return openstack.parse(bundle, problems, guest)
 
 
 def _is_ec2(bundle: Bundle) -> bool:

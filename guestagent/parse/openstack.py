@@ -15,13 +15,14 @@ from guestagent.system.jsontext import loads_of_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from guestagent.sources.bundle import Bundle
 
 _META = "meta_data.json"
 _NETWORK = "network_data.json"
+_EC2_META = "ec2/latest/meta-data.json"
 _VENDORS = ("vendor_data.json", "vendor_data2.json")
 # Keys of other producers (Ironic, Metal3, small tools), which write what cloud-init reads.
 _IDS = ("uuid", "instance-id", "instance_id")
@@ -89,9 +90,12 @@ def read_instance_id(bundle: Bundle) -> str | None:
     return found.value if found else None
 
 
-def parse(bundle: Bundle, problems: Problems) -> InstanceData:
+def parse(
+    bundle: Bundle, problems: Problems, guest: Callable[[], Mapping[str, str]] = dict
+) -> InstanceData:
     """Return what a source of this layout says; values that cannot be used are reported.
 
+    ``guest`` is as for ``layouts.parse``.
     Raises SourceBroken where the source fails while it is read, and nothing else.
     """
     where = find_folder(bundle)
@@ -101,17 +105,25 @@ def parse(bundle: Bundle, problems: Problems) -> InstanceData:
         problems.error(Origin(bundle.label, "", ""), explain(bundle))
         return InstanceData()
     _warn_of_skipped(bundle, where, problems)
-    return _Reader(bundle, where, problems).read()
+    return _Reader(bundle, where, problems, guest).read()
 
 
 class _Reader:
     """Reads the documents of one version folder."""
 
-    def __init__(self, bundle: Bundle, where: str, problems: Problems) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        where: str,
+        problems: Problems,
+        guest: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self.bundle = bundle
+        self.guest = guest
         self.where = where
         self.problems = problems
         self.odd_names: set[str] = set()  # documents in which a name cannot be read
+        self.network: dict[str, Any] | None = None  # network_data.json
         self.meta = Item(self._read_json_object(_META) or {}, self._origin(_META), problems)
 
     def read(self) -> InstanceData:
@@ -291,7 +303,7 @@ class _Reader:
     def _read_network(self) -> Network | None:
         """Return what network_data.json says, else what ``network_config`` leads to."""
         if _NETWORK in self.bundle.names(self.where):
-            document = self._read_json_object(_NETWORK)
+            self.network = document = self._read_json_object(_NETWORK)
             if document is not None:
                 from guestagent.parse.network.network_data import parse_network_data
 
@@ -320,13 +332,51 @@ class _Reader:
 
         try:
             config, scripts = read(
-                user, vendor, vendor2, source=self.bundle.label, problems=self.problems
+                user,
+                vendor,
+                vendor2,
+                source=self.bundle.label,
+                problems=self.problems,
+                variables=lambda: self._read_variables(data),
             )
         except Exception as error:  # without user data one can still log in, and look
             reason = f"{internal(error)}; nothing of it is applied"
             self.problems.error(self._origin("user_data"), reason)
             return data
         return data._replace(config=config, scripts=scripts)
+
+    def _read_variables(self, data: InstanceData) -> dict[str, Any]:
+        """Return the variables of templates in user data."""
+        from guestagent.parse.userdata.variables import variables
+
+        meta = dict(self.meta.fields)
+        # As in cloud-init, two have its own names as well.
+        for name, given in (("local-hostname", "hostname"), ("instance-id", "uuid")):
+            if given in meta:
+                meta[name] = meta[given]
+        ds = {"meta_data": meta, "network_json": self.network or {}}
+        bundle = self.bundle
+        if not bundle.service:
+            ds["ec2_metadata"] = self._read_ec2_metadata()
+        return variables(
+            data,
+            ds,
+            cloud="openstack",
+            platform="openstack",
+            subplatform=f"metadata ({bundle.url})"
+            if bundle.service
+            else f"config-disk ({bundle.label})",
+            guest=self.guest(),
+        )
+
+    def _read_ec2_metadata(self) -> dict[str, Any]:
+        """Return the JSON object that a drive has for EC2's layout; empty if it has none."""
+        try:
+            content = self.bundle.get(_EC2_META, defs.JSON_LIMIT)
+            value = None if content is None else loads_of_source(content)[0]
+        except (FieldError, Unreadable):
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def _read_vendor_data(self, name: str) -> object:
         """Return the JSON value of vendor data that may be of use; None for other ones."""

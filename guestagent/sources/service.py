@@ -31,6 +31,7 @@ _LASTING = ("vendor_data.json", "vendor_data2.json", "user_data")
 _LIMIT = defs.JSON_LIMIT
 _NO_LAYOUT = "answers, but has neither OpenStack's nor EC2's layout"
 _EC2_META = "/latest/meta-data"
+_EC2_ADDRESS = f"{_EC2_META}/local-ipv4"  # for templates of user data
 _EC2_KEYS = f"{_EC2_META}/public-keys"
 _KEY_LIST = "the list of keys"  # a name of our own, of no document in an answer
 # Of the versions that a service lists, the newest are asked for; OpenStack has had a dozen.
@@ -133,7 +134,7 @@ def _read_ec2(service: Found, reading: Reading) -> None:
     listing = Wanted(f"{_EC2_KEYS}/", _KEY_LIST, _LIMIT)
     reading.read_once(wanted(f"{_EC2_META}/local-hostname"), listing)
     late = listing in reading.pending
-    paths = ("/latest/dynamic/instance-identity/document", "/latest/user-data")
+    paths = ("/latest/dynamic/instance-identity/document", "/latest/user-data", _EC2_ADDRESS)
     reading.read(*_keys(reading), *map(wanted, paths))
     if late:
         reading.read(*_keys(reading))

@@ -95,17 +95,19 @@ def _kill(pid: int) -> None:
         sleep(_PAUSE)
 
 
-def ask_as_nobody(work: Callable[[], bytes], limit: int, seconds: float) -> bytes:
+def ask_as_nobody(
+    work: Callable[[], bytes], limit: int, seconds: float, *, memory: int = 0
+) -> bytes:
     """Return what ``work`` returns in a child that has become the user nobody.
 
     Returns an empty string if that is more than ``limit`` bytes, takes more than ``seconds``, or
-    fails; the child is killed then.
+    fails; the child is killed then.  With ``memory`` it gets no more than so many further bytes.
     """
     end = monotonic() + seconds
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _be_child(_NOBODY, _NOBODY, lambda: write_all(write_end, work()), write_end)
+        _be_child(_NOBODY, _NOBODY, lambda: write_all(write_end, work()), write_end, memory)
     os.close(write_end)
     found = bytearray()
     try:
@@ -122,14 +124,17 @@ def ask_as_nobody(work: Callable[[], bytes], limit: int, seconds: float) -> byte
         os.waitpid(pid, 0)
 
 
-def _be_child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None:
+def _be_child(uid: int, gid: int, work: Callable[[], object], pipe: int, memory: int = 0) -> None:
     """Become the user, do the work, and end; the pipe takes the reason of a failure."""
-    from resource import RLIMIT_CORE, setrlimit
+    from resource import RLIMIT_CORE, RLIMIT_DATA, setrlimit
 
     status = 1
     try:
         # It still has root's memory, and its user may end it by a signal that dumps that: core(5).
         setrlimit(RLIMIT_CORE, (0, 0))
+        if memory:
+            most = _data_size() + memory
+            setrlimit(RLIMIT_DATA, (most, most))
         if os.geteuid() == 0 and uid != 0:
             os.setgroups([])  # first: without root's rights they could not be given up
             os.setresgid(gid, gid, gid)
@@ -142,3 +147,9 @@ def _be_child(uid: int, gid: int, work: Callable[[], object], pipe: int) -> None
         write_all(pipe, (error.strerror or "input/output error").encode())
     finally:
         os._exit(status)  # without the parent's buffers and exit handlers
+
+
+def _data_size() -> int:
+    """Return how many bytes of its own this process has mapped: proc_pid_statm(5)."""
+    with open(defs.OWN_SIZE, encoding="ascii") as file:
+        return int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")

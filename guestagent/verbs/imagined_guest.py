@@ -20,7 +20,7 @@ from guestagent.system.root import Entry
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import Literal
+    from typing import Any, Literal
 
 _ORIGIN = Origin("the metadata of an imagined instance", "", "")
 
@@ -30,6 +30,17 @@ METADATA = InstanceData(
     hostname=Text("imagined.example.org", _ORIGIN),
     ssh_keys=(Text(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43} imagined", _ORIGIN),),
 )
+_NAMES = {
+    "uuid": "i-imagined",
+    "instance-id": "i-imagined",
+    "hostname": "imagined.example.org",
+    "local-hostname": "imagined.example.org",
+    "name": "imagined",
+    "availability_zone": "nova",
+    "launch_index": 0,
+    "project_id": "0123456789abcdef0123456789abcdef",
+    "meta": {},
+}
 
 
 class System(NamedTuple):
@@ -88,6 +99,26 @@ def imagine_facts(system: str, data: InstanceData) -> Facts:
         },
         machine="x86_64",
         systemd=True,
+    )
+
+
+def imagine_variables(system: str) -> dict[str, Any]:
+    """Return the variables that templates of user data have in that guest, on OpenStack."""
+    from guestagent.parse.userdata.variables import variables
+
+    return variables(
+        METADATA._replace(availability_zone=Text("nova", _ORIGIN)),
+        {"meta_data": _NAMES, "ec2_metadata": {"local-ipv4": "192.0.2.10"}},
+        cloud="openstack",
+        platform="openstack",
+        subplatform="config-disk (/dev/sr0)",
+        guest={
+            "distro": system,
+            "variant": system,
+            "distro_release": SYSTEMS[system].codename,
+            "kernel_release": "6.12.0",
+            "machine": "x86_64",
+        },
     )
 
 

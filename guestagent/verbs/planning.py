@@ -121,7 +121,7 @@ def read(bundle: Bundle, root: Root) -> Said:
     ssh-keygen may be another, the parser's checks are enough.
     """
     found = Problems()
-    data = layouts.parse(bundle, found)
+    data = layouts.parse(bundle, found, lambda: _names_of(root))
     if root.live and data.ssh_keys:
         from guestagent.facts.keycheck import usable_keys
 
@@ -129,6 +129,13 @@ def read(bundle: Bundle, root: Root) -> Said:
         if len(usable) < len(data.ssh_keys):
             data = data._replace(ssh_keys=usable or None, partial_keys=bool(usable))
     return Said(bundle, data, tuple(found.problems))
+
+
+def _names_of(root: Root) -> dict[str, str]:
+    """Return what templates of user data may know of the guest."""
+    from guestagent.facts.system import names
+
+    return names(root)
 
 
 def make_plan(

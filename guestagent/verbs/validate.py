@@ -29,6 +29,7 @@ from guestagent.verbs.imagined_guest import (
     SYSTEMS,
     ImaginedTree,
     imagine_facts,
+    imagine_variables,
 )
 
 TYPE_CHECKING = False
@@ -115,7 +116,13 @@ def validate(name: str, content: bytes, system: str = DEBIAN) -> Verdict:
     """
     problems = Problems()
     config, scripts = read(
-        content, None, None, source=name, problems=problems, documents=("", "", "")
+        content,
+        None,
+        None,
+        source=name,
+        problems=problems,
+        documents=("", "", ""),
+        variables=lambda: imagine_variables(system),
     )
     data = METADATA._replace(config=config, scripts=scripts)
     facts = imagine_facts(system, data)

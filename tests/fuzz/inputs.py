@@ -114,6 +114,7 @@ _TOKENS = (
     ),
     *(b"Content-Type: multipart/mixed; boundary=x\n\n--x\n", b"Merge-Type: list(append)\n"),
     *(b"Content-Transfer-Encoding: base64\n", b"#cloud-boothook\n", b"## template: jinja\n"),
+    *(b"{{ ds.meta_data }}", b"{{ a.b|d(1) }}", b"{% if a %}", b"{% endif %}", b"{# x #}"),
 )
 
 

@@ -28,6 +28,7 @@ ASKED = [
     f"{TREE}/public-keys/0/openssh-key",
     IDENTITY,
     "/latest/user-data",
+    f"{TREE}/local-ipv4",
 ]
 
 
@@ -65,7 +66,7 @@ def test_a_token_that_has_run_out_is_renewed(service: Service, uses: int) -> Non
     serve_ec2(service, uses=uses)
     answer = ask(service, EC2)
     assert answer.error == ""
-    assert len(answer.documents) == 5
+    assert len(answer.documents) == 6
     log = service.log()
     assert [line["status"] for line in log].count(401) == (len(ASKED) - 1) // uses
     assert sum(line["method"] == "PUT" for line in log) == 1 + (len(ASKED) - 1) // uses
@@ -90,7 +91,7 @@ def test_without_tokens_amazon_s_service_is_not_believed(service: Service, statu
 @pytest.mark.parametrize("status", [404, 405, 501])
 def test_the_old_protocol_is_spoken_by_setting(service: Service, status: int) -> None:
     serve_ec2(service, put=status, required=False)
-    assert len(ask(service, EC2, old_protocol=True).documents) == 5
+    assert len(ask(service, EC2, old_protocol=True).documents) == 6
 
 
 def test_a_service_that_has_tokens_gets_one_where_none_is_needed(service: Service) -> None:
@@ -102,7 +103,7 @@ def test_a_service_that_has_tokens_gets_one_where_none_is_needed(service: Servic
 
 def test_other_clouds_need_no_tokens(service: Service) -> None:
     serve_ec2(service, put=404, required=False)
-    assert len(ask(service, OLD).documents) == 5
+    assert len(ask(service, OLD).documents) == 6
 
 
 @pytest.mark.parametrize("status", [400, 403])

@@ -267,7 +267,7 @@ def test_only_system_imports_private_modules() -> None:
 # data always give the same.  Beside each is what it may import, besides itself and the nouns.
 NOUNS = ("defs", "record", "errors", "model")
 COMPUTE = {
-    "parse": ("sources.bundle", "system.jsontext", "system.libc"),
+    "parse": ("sources.bundle", "system.jinja", "system.jsontext", "system.libc"),
     "plan": ("memory", "system.digest", "system.jsontext"),
     "desired": (
         *("parse.fields", "parse.network.address", "parse.sshd_config"),
@@ -310,7 +310,8 @@ DOORS = {
     "stacks.programs": " ".join(f"stacks.{name}.reload" for name in defs.NETWORK_STACKS),
     "system.lock": "report.additions scripts.runner "
     "verbs.apply verbs.make_host_keys verbs.rollback verbs.write_later",
-    "system.privsep": "commit sources.remote",
+    "system.jinja": "parse.userdata.templates",
+    "system.privsep": "commit sources.remote system.jinja",
     "verbs.apply": "cli",
     "verbs.change": "verbs.apply",
 }

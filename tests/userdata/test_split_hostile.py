@@ -296,6 +296,7 @@ LEAVES = st.sampled_from(
     [
         *(SCRIPT, CONFIG, b"", b"#cloud-boothook\n" + SCRIPT, b"\xff\xfe\0", b"hello", b"- a\n"),
         *(b"#include\nx", b"## template: jinja\n", packed(SCRIPT), packed(SCRIPT)[:-3]),
+        *(b"## template: jinja\n" + SCRIPT + b"{{ a }}{{ a.b", b"## template: jinja\n{{ x }}"),
         b"#cloud-config-archive\n- {content: '#!', filename: ../x, type: text/cloud-boothook}\n- 5",
     ]
 )

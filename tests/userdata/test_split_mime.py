@@ -145,8 +145,9 @@ def test_an_archive_may_stand_in_a_multipart() -> None:
 @pytest.mark.parametrize(
     ("media_type", "content", "word"),
     [
-        ("text/jinja2", b"## template: jinja\n#cloud-config\n", "template"),
-        ("text/cloud-config", b"## template: jinja\n#cloud-config\n", "template"),
+        ("text/jinja2", b"## template: jinja\n#cloud-config\n{{ a.b }}", "template"),
+        ("text/cloud-config", b"## template: jinja\n#cloud-config\n{{ a.b }}", "template"),
+        ("text/jinja2", b"hostname: web", "begin"),
         ("text/x-include-url", b"https://example.com\n", "fetch"),
         ("text/x-include-once-url", b"https://example.com\n", "fetch"),
         ("text/part-handler", b"#part-handler\n", "Python"),

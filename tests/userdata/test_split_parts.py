@@ -109,7 +109,9 @@ def test_a_boothook_without_an_interpreter_is_refused(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (b"## template: jinja\n#cloud-config\nhostname: {{ v1.name }}\n", "template"),
+        (b"## template: jinja\n## template: jinja\n#cloud-config\n", "second time"),
+        (b"## template: jinja\n#cloud-config\nhostname: {{ v1.name }}\n", "v1 is not given"),
+        (b"## template: jinja\nhostname: web\n", "begin"),
         (b"#include\nhttps://example.com/x\n", "fetch"),
         (b"#include-once\nhttps://example.com/x\n", "fetch"),
         (b"#part-handler\ndef list_types(): pass\n", "Python"),

@@ -21,6 +21,7 @@ _MARKERS = {
     b"#upstart-job": "upstart",
     b"## template: jinja": "template",
 }
+TEMPLATE_TYPE = "text/jinja2"
 _MEDIA_TYPES = {
     "text/cloud-config": "cloud-config",
     "text/cloud-config-archive": "archive",
@@ -34,7 +35,7 @@ _MEDIA_TYPES = {
     "text/x-include-once-url": "include",
     "text/part-handler": "handler",
     "text/upstart-job": "upstart",
-    "text/jinja2": "template",
+    TEMPLATE_TYPE: "template",
     "text/x-cfninitdata": "cfn",
 }
 # Media types that say nothing about what the content is for.
@@ -66,7 +67,7 @@ _HEAT_USER_DATA = (HEAT_TYPE, "cfn-userdata")
 REASONS = {
     "include": "refers to URLs, and nothing is fetched: give the content of each as a part",
     "handler": "is Python code for cloud-init only: use a script that begins with #!",
-    "template": "is a Jinja template, and is not rendered: write the values, or use a script",
+    "template": "is a template again when it is rendered: that is not rendered a second time",
     "jsonp": "is a JSON patch, which is not applied: give the whole value in #cloud-config",
     "upstart": "is a job for upstart: use write_files for a systemd unit and runcmd to start it",
     "cfn": HEAT_REASON,

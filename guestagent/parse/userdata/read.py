@@ -13,7 +13,12 @@ from guestagent.parse.userdata.layers import Layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
     from guestagent.model import Part, Setting
+
+    Variables = Callable[[], Mapping[str, Any]]
 
 _NAME_LIMIT = 64
 _TOO_MUCH = f"holds more than {defs.MAX_PARTS} parts or {defs.UNPACKED_LIMIT >> 20} MiB in all"
@@ -27,25 +32,29 @@ def read(
     source: str,
     problems: Problems,
     documents: tuple[str, str, str] = ("user_data", "vendor_data.json", "vendor_data2.json"),
+    variables: Variables = dict,
 ) -> tuple[tuple[Setting, ...], tuple[Part, ...]]:
     """Return all settings, and all scripts in the order in which they run.
 
     ``vendor_data`` and ``vendor_data2`` are JSON values, None without the document; ``documents``
     are the names of the three for origins.  User data wins over ``vendor_data2``, and that over
     ``vendor_data``; user data can switch off either.  Scripts of vendor data come first.
+    ``variables`` gives those of templates, if there is one to render.
 
     ``problems`` are added to at the end, so that after an exception there are none.
     """
     origin = Origin(source, documents[0], "")
     texts = [("", user_data)] if user_data else []
-    user_layer, scripts = _read_texts(texts, origin, Problems())
+    user_layer, scripts = _read_texts(texts, origin, Problems(), variables)
     found = [user_layer]
     for key, value, document in (
         ("vendor_data2", vendor_data2, documents[2]),
         ("vendor_data", vendor_data, documents[1]),
     ):
         if layers.admits(user_layer.settings.pop(key, None), user_layer.problems):
-            layer, vendor_scripts = _read_vendor_data(value, Origin(source, document, ""))
+            layer, vendor_scripts = _read_vendor_data(
+                value, Origin(source, document, ""), variables
+            )
             found.append(layer)
             # As in cloud-init, the provider's scripts come before the user's.
             scripts = vendor_scripts + scripts
@@ -55,14 +64,16 @@ def read(
     return settings, tuple(scripts)
 
 
-def _read_vendor_data(value: object, origin: Origin) -> tuple[Layer, list[Part]]:
+def _read_vendor_data(
+    value: object, origin: Origin, variables: Variables
+) -> tuple[Layer, list[Part]]:
     problems = Problems()
     texts = vendor_texts.find_texts(value, origin, problems)
-    return _read_texts(texts, origin, problems)
+    return _read_texts(texts, origin, problems, variables)
 
 
 def _read_texts(
-    texts: list[tuple[str, bytes]], origin: Origin, problems: Problems
+    texts: list[tuple[str, bytes]], origin: Origin, problems: Problems, variables: Variables
 ) -> tuple[Layer, list[Part]]:
     """Return the settings and the scripts of the texts of one document.
 
@@ -70,7 +81,7 @@ def _read_texts(
     """
     parts: list[Part] = []
     for path, content in texts:
-        for part in split_parts.split(content, origin._replace(key=path), problems):
+        for part in split_parts.split(content, origin._replace(key=path), problems, variables):
             parts.append(part._replace(name=_unique_name(part.name, parts)))
         size = sum(len(part.content) for part in parts)
         if len(parts) > defs.MAX_PARTS or size > defs.UNPACKED_LIMIT:

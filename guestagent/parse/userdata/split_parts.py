@@ -17,8 +17,8 @@ from guestagent.parse.userdata.unpack import TooMuch, Unpacker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Literal
+    from collections.abc import Callable, Mapping
+    from typing import Any, Literal
 
     from guestagent.parse.userdata.mime import Entity
 
@@ -37,13 +37,19 @@ _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 _NAME_LIMIT = 64
 
 
-def split(content: bytes, origin: Origin, problems: Problems) -> list[Part]:
+def split(
+    content: bytes,
+    origin: Origin,
+    problems: Problems,
+    variables: Callable[[], Mapping[str, Any]] = dict,
+) -> list[Part]:
     """Return the parts of a document, in their order; none of a document that exceeds a limit.
 
     ``origin`` is that of the document; its key, if it has one, leads to the document in a larger
-    one.  A part that cannot be used is a problem, and the others count.
+    one.  A part that cannot be used is a problem, and the others count.  ``variables`` gives those
+    of templates, if there is one to render.
     """
-    splitter = _Splitter(origin)
+    splitter = _Splitter(origin, variables)
     try:
         splitter.split_document(content)
     except TooMuch as error:
@@ -61,8 +67,9 @@ class _Splitter:
     ``part 3``, or empty for a document that is one part.
     """
 
-    def __init__(self, origin: Origin) -> None:
+    def __init__(self, origin: Origin, variables: Callable[[], Mapping[str, Any]]) -> None:
         self.origin = origin
+        self.variables = variables
         self.parts: list[Part] = []
         self.problems = Problems()
         self.unpacker = Unpacker()
@@ -195,6 +202,12 @@ class _Splitter:
             if item.media_type == part_types.HEAT_TYPE or item.file_name in part_types.HEAT_FILES:
                 self.heat[self._origin(label).key] = item.media_type
             part_type = part_types.type_of(item)
+            if part_type == "template":
+                item, label = self._render(item, label)
+                part_type = part_types.type_of(item)
+            if not item.content.strip():
+                self._warn(label, "is empty when it is rendered, and ignored")
+                return
             if part_type == "archive":
                 self._split_archive(item.content, depth)
                 return
@@ -205,6 +218,21 @@ class _Splitter:
         if "launch-index" in item.headers:
             self._warn(label, _LAUNCH_INDEX)
         self.parts.append(part)
+
+    def _render(self, item: Item, label: str) -> tuple[Item, str]:
+        """Return what a template becomes, and its label.  Raises FieldError, TooMuch."""
+        from guestagent.parse.userdata.templates import render
+
+        content, warnings = render(item.content, self.variables)
+        self.unpacker.count(len(content))
+        for warning in warnings:
+            self._warn(label, warning)
+        if content.count(b"\n") != item.content.count(b"\n"):
+            # Lines and columns in further messages are not those that were written.
+            label = f"{label}, rendered" if label else "the rendered text"
+        # What it has become decides what it is, unless its media type does.
+        is_vague = item.media_type == part_types.TEMPLATE_TYPE
+        return item._replace(content=content, media_type="" if is_vague else item.media_type), label
 
     def _part(self, part_type: str, item: Item, label: str) -> Part:
         """Return the part that an item is.  Raises FieldError if it cannot be used."""
