@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
+import rig
 
 from guestagent import defs
 from guestagent.plan.kinds.account import UserPassword
@@ -22,6 +24,32 @@ def test_it_changes_the_default_user_and_gets_the_metadatas_keys() -> None:
     assert list(keys(resources)) == ["/home/ha/.ssh/authorized_keys"]
     assert b"\nha ALL=(ALL:ALL) NOPASSWD: ALL\n" in files(resources)[defs.SUDOERS_FILE].content
     assert made.why.key.startswith("system_info.default_user (line 2, ")
+
+
+@pytest.mark.parametrize("name", ["ALL", "ADMINS", "Ada"])
+def test_E_a_name_that_sudo_has_a_meaning_for_gives_the_rule_to_nobody_else(
+    name: str, tmp_path: Path
+) -> None:
+    """As sudo itself reads the file: ALL is everyone, and other capitals are an alias."""
+    rule = files(clean_plan(f"user: {{name: {name}}}"))[defs.SUDOERS_FILE].content
+    assert f'\n"{name}" ALL=(ALL:ALL) NOPASSWD: ALL\n'.encode() in rule
+    assert rules_of("debian", rule, tmp_path) == ""
+    assert "NOPASSWD: ALL" in rules_of(name, rule, tmp_path)
+
+
+def rules_of(user: str, rules: bytes, folder: Path) -> str:
+    """Return the rules for a user, as cvtsudoers(1) finds them."""
+    unpacked = rig.REPOSITORY / ".venv/sudo"
+    tool = unpacked / "usr/bin/cvtsudoers"
+    rig.need(tool.exists(), "needs cvtsudoers, which make tools unpacks")
+    path = folder / "sudoers"
+    path.write_bytes(rules)
+    libraries = ":".join({str(found.parent) for found in unpacked.rglob("libsudo_util.so.0")})
+    argv = [str(tool), "-f", "sudoers", "-c", "/dev/null", "-m", f"user={user}", str(path)]
+    done = subprocess.run(
+        argv, env={"LD_LIBRARY_PATH": libraries}, capture_output=True, text=True, check=True
+    )
+    return done.stdout
 
 
 def test_user_wins_over_it_field_by_field() -> None:

@@ -70,8 +70,17 @@ def want_account(name: str, why: Origin, ask: Ask, wanted: Wanted) -> None:
     want_sudo(name, why, ask, wanted=wanted)
 
 
+def name_in_sudoers(name: str) -> str:
+    """Return a name as a rule of sudoers(5) begins with it.
+
+    In quotes it is never taken for an alias, nor for sudo's word ALL, which means everyone.
+    """
+    return name if name.islower() else f'"{name}"'
+
+
 def want_sudo(name: str, why: Origin, ask: Ask, wanted: Wanted) -> None:
     """Plan the default user's sudo rule: by setting, and where sudo is installed."""
     if ask.settings.user_sudo and "sudo" in ask.facts.programs:
-        text = f"# Written by guestagent.\n{name} ALL=(ALL:ALL) NOPASSWD: ALL\n"
+        rule = f"{name_in_sudoers(name)} ALL=(ALL:ALL) NOPASSWD: ALL"
+        text = f"# Written by guestagent.\n{rule}\n"
         wanted.want(File("file", defs.SUDOERS_FILE, text.encode(), mode=0o440, why=why))

@@ -7,6 +7,7 @@ grammars that people use is accepted here, and nothing that might be misread.
 from __future__ import annotations
 
 from guestagent import defs
+from guestagent.desired.accounts.default_user import name_in_sudoers
 from guestagent.errors import FieldError
 from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.file import File
@@ -212,8 +213,7 @@ def _plan_sudo(people: list[Person], wanted: Wanted) -> None:
     lines = ["# Written by guestagent."]
     why = None
     for person in people:
-        # In quotes a name is never taken for an alias or for one of sudo's own words.
-        name = person.name if person.name.islower() else f'"{person.name}"'
+        name = name_in_sudoers(person.name)
         for rule in _good(person, "sudo", sudo_rule, wanted=wanted):
             lines.append(f"{name} {rule}")
             why = why or person.fields["sudo"].at()
