@@ -53,4 +53,4 @@ def _room_behind(root: Root, where: str, size: int) -> int:
 def _number(root: Root, path: str) -> int:
     """Return a number of sectors in bytes; 0 where there is none."""
     text = root.text(path).strip()
-    return int(text) * _SECTOR if text.isdecimal() else 0
+    return int(text) * _SECTOR if text.isdecimal() and len(text) < 20 else 0

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 # /proc/net/if_inet6 has a line for each address; scope and flags are hexadecimal.
-_LINK_SCOPE = "20"
-_GLOBAL_SCOPE = "00"
+_LINK_SCOPE = b"20"
+_GLOBAL_SCOPE = b"00"
 _NOT_USABLE = 0x08 | 0x40  # failed duplicate address detection, or still in it
 _UP = 0x1  # in /sys/class/net/NAME/flags: netdevice(7)
 # What may be stacked on hardware and still lead to it: DEVTYPE in /sys/class/net/NAME/uevent.
@@ -34,6 +34,7 @@ _STACKED = ("DEVTYPE=bond", "DEVTYPE=vlan", "DEVTYPE=bridge")
 _LOWER = "lower_"  # begins the names of links to what a link is stacked on, in its folder
 _MOST_LAYERS = 8  # the kernel's own limit
 _ROUTE_UP, _ROUTE_REJECT = 0x1, 0x200  # flags of a route: route(8)
+_MALFORMED = "the URL of the metadata service is malformed"
 _PATH_MARKS = "/%!$&'()*+,;=:@[]~"  # kept in the path of a URL (RFC 3986); the rest is quoted
 
 
@@ -105,7 +106,7 @@ class Endpoint(NamedTuple):
             if self.interface:
                 # The zone of an IPv6 address that is not link-local binds to nothing, and an IPv4
                 # address has none.
-                name = self.interface.encode()
+                name = os.fsencode(self.interface)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
             # A request is one small packet, which must not wait for more to send.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -127,7 +128,9 @@ def parse_url(url: str) -> Endpoint:
         host, _, zone = (parts.hostname or "").partition("%")
         port = parts.port
     except ValueError:
-        raise UsageError("the URL of the metadata service is malformed") from None
+        raise UsageError(_MALFORMED) from None
+    if not url.isprintable():
+        raise UsageError(_MALFORMED)
     if parts.scheme != "http" or not host or parts.query or parts.fragment or parts.username:
         raise UsageError("the URL of the metadata service must be http://HOST[:PORT][/PATH]")
     host_part = f"[{host}]" if ":" in host else host
@@ -179,14 +182,23 @@ def _links_up() -> list[str]:
         names = sorted(os.listdir(defs.NET_DIR))
     except OSError:
         return []
-    return [name for name in names if name != "lo" and _is_up(name)]
+    # A name that is not UTF-8 cannot be handed over, nor shown in a message.
+    return [name for name in names if name != "lo" and name.isprintable() and _is_up(name)]
 
 
 def _is_up(name: str) -> bool:
-    flags = read_text(f"{defs.NET_DIR}/{name}/flags")
+    flags = _number(read_text(f"{defs.NET_DIR}/{name}/flags"))
     # A member of a bond or bridge has no address of its own.
     is_member = os.path.exists(f"{defs.NET_DIR}/{name}/master")
-    return bool(flags) and bool(int(flags, 16) & _UP) and not is_member
+    return bool(flags & _UP) and not is_member
+
+
+def _number(text: str | bytes) -> int:
+    """Return a hexadecimal number of the kernel; 0 for any other text."""
+    try:
+        return int(text, 16)
+    except ValueError:
+        return 0
 
 
 def _is_hardware(name: str, layers: int) -> bool:
@@ -215,38 +227,43 @@ def _routed_link(links: Collection[str]) -> str:
     """
     target = int.from_bytes(socket.inet_aton(defs.METADATA_ADDRESSES[0]), sys.byteorder)
     best, found = (-1, 0), ""
-    try:
-        with open(defs.IPV4_ROUTES, encoding="ascii") as file:
-            next(file, None)  # the names of the columns
-            for line in file:
-                name, destination, _, flags, _, _, metric, mask, *_ = line.split()
-                if name not in links or int(flags, 16) & (_ROUTE_UP | _ROUTE_REJECT) != _ROUTE_UP:
-                    continue
-                if target & int(mask, 16) != int(destination, 16):
-                    continue
-                rank = (int(mask, 16).bit_count(), -int(metric))
-                if rank > best:
-                    best, found = rank, name
-    except OSError:
-        return ""
+    for line in _lines(defs.IPV4_ROUTES)[1:]:  # the first has the names of the columns
+        try:
+            name, destination, _, flags, _, _, metric, mask = line.split()[:8]
+            bits, network, netmask = int(flags, 16), int(destination, 16), int(mask, 16)
+            rank = (netmask.bit_count(), -int(metric))
+        except ValueError:
+            continue  # no route of any kernel that is known
+        is_route = bits & (_ROUTE_UP | _ROUTE_REJECT) == _ROUTE_UP and target & netmask == network
+        if is_route and os.fsdecode(name) in links and rank > best:
+            best, found = rank, os.fsdecode(name)
     return found
+
+
+def _lines(path: str) -> list[bytes]:
+    """Return the lines of a table of the kernel; none where it cannot be read.
+
+    They are bytes: names in them may have any but white space.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read().split(b"\n")
+    except OSError:
+        return []
 
 
 def _read_ipv6_addresses() -> tuple[set[str], set[str]]:
     """Return the links with a usable link-local address, and those with a global one."""
     with_link_local: set[str] = set()
     with_global: set[str] = set()
-    try:
-        with open(defs.IPV6_ADDRESSES, encoding="ascii") as file:
-            lines = [line.split() for line in file]
-    except OSError:
-        return with_link_local, with_global
-    for _, _, _, scope, flags, name in lines:
-        if int(flags, 16) & _NOT_USABLE:
+    for line in _lines(defs.IPV6_ADDRESSES):
+        parts = line.split()
+        if len(parts) != 6 or _number(parts[4]) & _NOT_USABLE:
             continue
-        if scope == _LINK_SCOPE:
+        name = os.fsdecode(parts[5])
+        if parts[3] == _LINK_SCOPE:
             with_link_local.add(name)
-        elif scope == _GLOBAL_SCOPE:
+        elif parts[3] == _GLOBAL_SCOPE:
             with_global.add(name)
     return with_link_local, with_global
 

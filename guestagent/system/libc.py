@@ -67,7 +67,7 @@ def permanent_mac(name: str) -> str:
 
     sioc_ethtool, get_permanent, room = 0x8946, 0x20, 32
     answer = array("B", pack("=II", get_permanent, room) + bytes(room))
-    request = pack("16sP16x", name.encode(), answer.buffer_info()[0])
+    request = pack("16sP16x", os.fsencode(name), answer.buffer_info()[0])
     sock = socket(AF_UNIX, SOCK_DGRAM)
     try:
         ioctl(sock.fileno(), sioc_ethtool, request)

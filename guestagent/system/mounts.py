@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # linux/mount.h: attributes of mounts.
 RDONLY, NOSUID, NODEV, NOEXEC, NOSYMFOLLOW = 0x1, 0x2, 0x4, 0x8, 0x200000
 
+# Octal; that of the backslash, with which all begin, comes last.
+_ESCAPES = ((b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\040", b" "), (b"\\134", b"\\"))
+
 # The same numbers on every architecture but alpha: asm-generic/unistd.h.
 _OPEN_TREE, _MOUNT_SETATTR = 428, 442
 # linux/mount.h, linux/fcntl.h.
@@ -34,19 +37,22 @@ class Mount(NamedTuple):
 
 def read_table() -> Iterator[Mount]:
     """Yield the mounts of proc_pid_mountinfo(5).  Raises OSError."""
-    with open(defs.MOUNT_TABLE, encoding="utf-8", errors="surrogateescape") as table:
+    # As bytes: users may mount with fusermount(1), and a path may have any but NUL.
+    with open(defs.MOUNT_TABLE, "rb") as table:
         for line in table:
             # IDs of the mount and its parent, device, top, mount point, options and further fields;
             # behind a hyphen the type of the file system.
-            first, _, second = line.partition(" - ")
-            _, _, device, top, point, *_ = first.split(" ")
-            yield Mount(device, _unescape(top), _unescape(point), second.split(" ", 1)[0])
+            first, _, second = line.partition(b" - ")
+            parts = [_unescape(part) for part in first.split(b" ")]
+            if len(parts) > 4:
+                yield Mount(parts[2], parts[3], parts[4], _unescape(second.split(b" ", 1)[0]))
 
 
-def _unescape(text: str) -> str:
-    """Return a path with its escapes ``\\NNN``, three octal digits each, decoded."""
-    first, *rest = text.split("\\")
-    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
+def _unescape(field: bytes) -> str:
+    """Return a field without the escapes that the kernel puts into the table."""
+    for escape, character in _ESCAPES:
+        field = field.replace(escape, character)
+    return os.fsdecode(field)
 
 
 def leave_programs_out(path: str, tree: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -81,7 +82,7 @@ BAD = [
         "http://]/",
     ),
     *("http://u@x/", "http://u:p@x/", "http://x/?a=b", "http://x/#f", "//169.254.169.254/"),
-    *("http://[x]/", "http://%eth0/"),
+    *("http://[x]/", "http://%eth0/", "http://a\u2028b/", "http://x/a\nb", "http://x/\udcff"),
 ]
 
 
@@ -120,7 +121,7 @@ class Links:
         path = self.top / "net" / name
         path.mkdir(parents=True)
         (path / "flags").write_text(f"{flags}\n")
-        (path / "uevent").write_text(f"{kind}INTERFACE={name}\n")
+        (path / "uevent").write_bytes(os.fsencode(f"{kind}INTERFACE={name}\n"))
         for lower in over:
             (path / f"lower_{lower}").mkdir()
         if master:
@@ -141,7 +142,8 @@ class Links:
 
     def address(self, name: str, scope: str = "20", flags: str = "80") -> None:
         self.lines.append(f"{'0' * 32} 02 40 {scope} {flags} {name}\n")
-        (self.top / "if_inet6").write_text("".join(self.lines))
+        lines = "".join(self.lines).encode("utf-8", "surrogateescape")
+        (self.top / "if_inet6").write_bytes(lines)
 
     def found(self, ec2: bool = False) -> list[str]:
         return [endpoint.url_with_zone for endpoint in list_candidates(ec2=ec2)]
@@ -290,6 +292,30 @@ def test_C1_a_container_asks_over_the_link_of_its_route_alone(links: Links) -> N
     assert links.found() == [FOUR.format("eth0"), SIX.format("eth0")]
     links.add("enp0s3")
     assert links.found() == []  # hardware that was handed to the container goes before
+
+
+def test_C1_a_name_that_is_not_utf_8_spoils_its_own_link_alone(links: Links) -> None:
+    """The kernel takes any bytes in a name but white space, "/" and ":"."""
+    links.add("enp0s3")
+    for name in ("\udcff0", "a\x1bb", "ä0"):
+        links.add(name)
+        links.address(name)
+    links.route("ä0")
+    links.address("enp0s3")
+    found = [FOUR.format("ä0"), SIX.format("enp0s3"), SIX.format("ä0"), FOUR.format("enp0s3")]
+    assert links.found() == found
+
+
+@pytest.mark.parametrize("line", ["", "enp0s3", "enp0s3 x 0 3 0 0 0 0", "a b c d e f"])
+def test_a_line_of_another_form_is_no_route_and_no_address(links: Links, line: str) -> None:
+    links.add("enp0s3", "1003x")
+    assert links.found() == []
+    links.add("enp0s4")
+    (links.top / "route").write_text(f"Iface\n{line}\n")
+    links.route("enp0s4")
+    links.lines.append(f"{line}\n")
+    links.address("enp0s4")
+    assert links.found() == [FOUR.format("enp0s4"), SIX.format("enp0s4")]
 
 
 def test_a_link_that_goes_meanwhile_is_none(links: Links) -> None:

@@ -218,6 +218,27 @@ def test_A2_a_type_that_is_not_listed_reaches_no_driver(kind: str) -> None:
         mount.mount("/dev/null", kind)
 
 
+@pytest.mark.parametrize(
+    ("shown", "point"),
+    [
+        (b"/mnt/a\\040b\\011c\\012d", "/mnt/a b\tc\nd"),
+        (b"/mnt/\\134040", "/mnt/\\040"),
+        (b"/mnt/\xff\xc3\xa4", "/mnt/\udcff\u00e4"),
+    ],
+)
+def test_A1_a_drive_is_read_where_it_is_mounted_whatever_else_is(
+    shown: bytes, point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users may mount with fusermount(1) where they like: of a name, the kernel escapes little."""
+    table = tmp_path / "mountinfo"
+    others = b"22 1 0:1 / /mnt/a\rb rw - x y z\n\n23 1 1:3 /sub /x rw - x y z\n"
+    table.write_bytes(others + b"24 1 1:3 / %b ro - iso9660 /dev/sr0 ro\n" % shown)
+    monkeypatch.setattr(defs, "MOUNT_TABLE", str(table))
+    assert mount.mounted_at(os.devnull) == point
+    table.write_bytes(others)
+    assert mount.mounted_at(os.devnull) is None
+
+
 def test_A2_a_drive_is_mounted_with_every_attribute_that_makes_it_harmless() -> None:
     """By the kernel, with a file system that it surely has; what it did is read back."""
     rig.need_root()
