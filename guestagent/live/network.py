@@ -11,7 +11,7 @@ from guestagent import defs
 from guestagent.errors import FieldError
 from guestagent.stacks.rendered import FileChange
 from guestagent.system import ownfiles
-from guestagent.system.jsontext import loads_own
+from guestagent.system.jsontext import has_form, loads_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from guestagent.system.root import Root
 
     Reload = Callable[[Sequence[FileChange]], list[str]]
+
+
+_DAMAGED = (
+    "is damaged: the running network was not told what changed of its files, and keeps its old "
+    "settings until the next boot; restart the guest, or the service of its network"
+)
 
 
 def network_changes(changes: Sequence[Change]) -> list[WriteFile | RemoveFile]:
@@ -55,7 +61,8 @@ def _as_text(change: WriteFile | RemoveFile) -> FileChange:
 
 
 def _decode(content: bytes | None) -> str | None:
-    return None if content is None else content.decode("utf-8", "replace")
+    """Return a file as text; what no argument of a program can hold, a NUL, is replaced too."""
+    return None if content is None else content.decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
 def _reload(changes: Sequence[FileChange]) -> list[str]:
@@ -109,16 +116,24 @@ def reload_postponed(root: Root) -> list[str]:
         return []
     ownfiles.remove(root, defs.RELOAD_FILE)
     try:
-        kept = loads_own(content)
-    except FieldError as error:
-        return [f"{defs.RELOAD_FILE}: {error}"]
+        kept = _read_postponed(content)
+    except ValueError:
+        return [f"{defs.RELOAD_FILE} {_DAMAGED}"]
     changes = []
-    for item in kept:
-        old = unpack(item["old"])
-        new = root.read(item["path"], follow=False)
+    for path, old in kept.items():
+        new = root.read(path, follow=False)
         if new is not None or old is not None:
-            changes.append(FileChange(item["path"], _decode(old), _decode(new)))
+            changes.append(FileChange(path, _decode(old), _decode(new)))
     return _reload(changes)
+
+
+def _read_postponed(content: bytes) -> dict[str, bytes | None]:
+    """Return the old contents of files, by their paths.  Raises ValueError for other JSON."""
+    kept = loads_own(content)
+    form = {"path": str, "old": (str, type(None))}
+    if not isinstance(kept, list) or not all(has_form(item, form) for item in kept):
+        raise FieldError("not what postpone() left")
+    return {item["path"]: unpack(item["old"]) for item in kept}
 
 
 def pack(content: bytes | None) -> str | None:

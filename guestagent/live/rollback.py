@@ -15,7 +15,7 @@ from guestagent.memory import applied, state
 from guestagent.plan.kinds.file import WriteFile
 from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.system import ownfiles
-from guestagent.system.jsontext import loads_own
+from guestagent.system.jsontext import has_form, loads_own
 from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 _WHY = Origin("guestagent", defs.ROLLBACK_FILE, "")
 _UNIT = "guestagent-rollback"
 _ALL_BITS = 0o7777  # of a mode
+_FORM = {"boot": str, "files": list, "rejected": str}
+_OPTIONAL = (str, type(None))
+_FILE_FORM = {
+    "path": str,
+    "old": _OPTIONAL,
+    "mode": (int, type(None)),
+    "recorded": _OPTIONAL,
+}
 
 
 def prepare(root: Root, plan: Plan, record: dict[str, str], seconds: int) -> None:
@@ -105,16 +113,20 @@ def _read(root: Root) -> dict[str, Any]:
 
 def _is_sound(kept: Any) -> bool:
     """Tell whether a record has all that ``prepare`` puts into one."""
-    try:
-        texts = [kept["boot"], kept["rejected"], *(item["path"] for item in kept["files"])]
-        texts += [item["recorded"] for item in kept["files"] if item["recorded"] is not None]
-        old = [(unpack(item["old"]), item["mode"]) for item in kept["files"]]
-    except (KeyError, TypeError, ValueError):
+    if not has_form(kept, _FORM):
         return False
-    modes = [mode for content, mode in old if mode is not None or content is not None]
-    return all(isinstance(text, str) and "\0" not in text for text in texts) and all(
-        isinstance(mode, int) and 0 <= mode <= _ALL_BITS for mode in modes
-    )
+    try:
+        return all(_is_sound_file(item) for item in kept["files"])
+    except ValueError:  # of ``unpack``
+        return False
+
+
+def _is_sound_file(item: Any) -> bool:
+    """Tell whether a kept file has all that it needs to be put back.  Raises ValueError."""
+    if not has_form(item, _FILE_FORM):
+        return False
+    content, mode = unpack(item["old"]), item["mode"]
+    return (content is None and mode is None) or (mode is not None and 0 <= mode <= _ALL_BITS)
 
 
 def _changes_back(root: Root, item: dict[str, Any]) -> list[Change]:

@@ -163,7 +163,7 @@ def is_same_source(run: State, bundle: Bundle) -> bool:
     """
     if not can_compare(run, bundle):
         return False
-    return bundle.service or _source(run, bundle) == run.fingerprint.split()[1]
+    return bundle.service or [_source(run, bundle)] == run.fingerprint.split()[1:2]
 
 
 def fingerprint(run: State, bundle: Bundle, root: Root) -> str:

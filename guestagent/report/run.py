@@ -11,6 +11,7 @@ from guestagent import VERSION, defs, log
 from guestagent.errors import Problem, Refused
 from guestagent.record import NamedTuple
 from guestagent.system import ownfiles
+from guestagent.system.jsontext import has_form
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -190,18 +191,12 @@ def _is_sound(found: dict[str, Any]) -> bool:
     given = {"scripts": [], **found}
     for key, value in {**as_json(Report()), "scripts": []}.items():
         types = list if isinstance(value, tuple) else (int, float) if value == 0.0 else type(value)
-        if not isinstance(given.get(key), types):
+        if not has_form({key: given.get(key)}, {key: types}):
             return False
     for name, form in _FORMS.items():
-        if not all(_has_form(entry, form) for entry in given[name]):
+        if not all(has_form(entry, form) for entry in given[name]):
             return False
     if not all(isinstance(name, str) for key in _NAMES for name in given[key]):
         return False
-    return all(isinstance(time, int | float) for time in given["steps_ms"].values())
-
-
-def _has_form(entry: object, form: dict[str, Any]) -> bool:
-    """Tell whether an entry has the keys of a form, each with a value of its type."""
-    if not isinstance(entry, dict) or entry.keys() != form.keys():
-        return False
-    return all(isinstance(entry[key], types) for key, types in form.items())
+    steps = given["steps_ms"]
+    return has_form(steps, dict.fromkeys(steps, (int, float)))

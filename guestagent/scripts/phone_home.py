@@ -14,7 +14,7 @@ import time
 
 from guestagent import VERSION, defs, log
 from guestagent.errors import FieldError, UsageError
-from guestagent.system.jsontext import loads
+from guestagent.system.jsontext import has_form, loads
 from guestagent.system.root import Root
 
 TYPE_CHECKING = False
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _UNKNOWN = "N/A"
 _REDIRECTS = (301, 302, 307, 308)
+_FORM = {"url": str, "post": list, "tries": int, "hostname": str, "fqdn": str}
+_DAMAGED = "not what guestagent's own script says; nothing is posted"
 _SEE_OTHER = 303  # the form was taken; the target is a page to show
 
 
@@ -36,15 +38,16 @@ def run_verb() -> int:
     running = os.uname().nodename
     try:
         given = loads(sys.stdin.buffer.read(defs.JSON_LIMIT))
-        url, tries = str(given["url"]), given["tries"]
-        names = [str(name) for name in given["post"]]
-        known = {
-            "instance_id": os.environ.get("INSTANCE_ID", ""),
-            "hostname": given["hostname"] or running.split(".")[0],
-            "fqdn": given["fqdn"] or running,
-        }
-    except (FieldError, KeyError, TypeError) as error:
-        raise UsageError(f"phone-home: {error}") from None
+    except FieldError as error:
+        raise UsageError(f"phone-home: standard input: {error}") from None
+    if not has_form(given, _FORM) or not all(isinstance(name, str) for name in given["post"]):
+        raise UsageError(f"phone-home: standard input: {_DAMAGED}")
+    url, tries, names = given["url"], given["tries"], given["post"]
+    known = {
+        "instance_id": os.environ.get("INSTANCE_ID", ""),
+        "hostname": given["hostname"] or running.split(".")[0],
+        "fqdn": given["fqdn"] or running,
+    }
     for variable in ("${INSTANCE_ID}", "$INSTANCE_ID"):
         url = url.replace(variable, known["instance_id"])
     root = Root("/")

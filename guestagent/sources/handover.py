@@ -13,7 +13,7 @@ from guestagent.errors import FieldError, SourceBroken
 from guestagent.log import printable
 from guestagent.record import NamedTuple
 from guestagent.sources.cloud import Cloud
-from guestagent.system.jsontext import dumps, loads
+from guestagent.system.jsontext import dumps, has_form, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 
 ANSWER_LIMIT = 2 * defs.TOTAL_LIMIT  # of an encoded answer, in bytes
 _TEXT_LIMIT = 1000  # characters
+_CLOUD = {"name": str, "evidence": str, "tokens": bool, "own_uuid": bool}
+_REQUEST = {
+    "cloud": dict,
+    "urls": list,
+    "wait": (int, float),
+    "salt": str,
+    "digests": dict,
+    "old_protocol": bool,
+    "password": bool,
+    "uuid": str,
+}
+_NO_REQUEST = "not a request as guestagent leaves it; the next boot leaves another one"
 _INVALID = "the answer that was fetched from the metadata service is not valid"
 
 
@@ -71,10 +83,23 @@ def request_as_json(request: Request) -> dict[str, Any]:
 
 
 def decode_request(content: bytes) -> Request:
-    """Return the request that JSON holds.  Raises FieldError, KeyError, TypeError."""
+    """Return the request that JSON holds.  Raises FieldError for anything else."""
     value = loads(content)
+    if not has_form(value, _REQUEST) or not has_form(value["cloud"], _CLOUD):
+        raise FieldError(_NO_REQUEST)
+    texts = (*value["urls"], *value["digests"].values())
+    if not all(isinstance(text, str) for text in texts) or not _is_hexadecimal(value["salt"]):
+        raise FieldError(_NO_REQUEST)
     cloud, urls = Cloud(**value["cloud"]), tuple(value["urls"])
     return Request(**{**value, "cloud": cloud, "urls": urls})
+
+
+def _is_hexadecimal(text: str) -> bool:
+    try:
+        bytes.fromhex(text)
+    except ValueError:
+        return False
+    return True
 
 
 def encode_answer(answer: Answer) -> bytes:

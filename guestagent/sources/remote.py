@@ -83,7 +83,7 @@ def read_request(path: str) -> Request:
             return decode_request(file.read(defs.JSON_LIMIT))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    except (FieldError, KeyError, TypeError) as error:
+    except FieldError as error:
         raise UsageError(f"{path}: {error}") from None
 
 

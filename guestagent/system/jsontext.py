@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SPACE = " \t\n\r"
+_LARGE = 1e15  # above all times and sizes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # by hand: the codec that knows it is a module to import
 
 
@@ -104,6 +105,24 @@ def loads_of_source(content: bytes, limit: int = defs.JSON_LIMIT) -> tuple[Any, 
         if value is None:  # not JSON: the error says where
             raise
         return value, _has_odd_name(value)
+
+
+def has_form(value: object, form: dict[str, Any]) -> bool:
+    """Tell whether a value is an object with the keys of a form, each with a value of its type.
+
+    No text has a NUL, which no path and no argument of a program can have, and no number is beyond
+    those that guestagent writes.
+    """
+    if not isinstance(value, dict) or value.keys() != form.keys():
+        return False
+    fits = (isinstance(value[key], types) for key, types in form.items())
+    return all(fits) and all(map(_is_usual, value.values()))
+
+
+def _is_usual(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value
+    return not isinstance(value, int | float) or abs(value) < _LARGE
 
 
 def _load_leniently(content: bytes) -> object:

@@ -9,13 +9,14 @@ from guestagent.errors import FieldError, UsageError
 from guestagent.sources.endpoints import parse_url
 from guestagent.sources.http import Client
 from guestagent.sources.retry import patiently
-from guestagent.system.jsontext import loads
+from guestagent.system.jsontext import has_form, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.options import Options
 
 _WAIT = 60.0  # seconds
+_DAMAGED = "not a password as apply leaves it, and not sent; nobody but the guest's root knows it"
 
 
 def run(options: Options) -> int:
@@ -44,8 +45,10 @@ def _read(path: str) -> tuple[str, bytes]:
     try:
         with open(path, "rb") as file:
             value = loads(file.read(defs.JSON_LIMIT))
-        return str(value["url"]), value["password"].encode()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    except (FieldError, KeyError, TypeError, AttributeError) as error:
+    except FieldError as error:
         raise UsageError(f"{path}: {error}") from None
+    if not has_form(value, {"url": str, "password": str}):
+        raise UsageError(f"{path}: {_DAMAGED}")
+    return value["url"], value["password"].encode()

@@ -86,7 +86,7 @@ def _print(report: dict[str, Any]) -> None:
     if report["project_id"]:
         print(f"project      {log.printable(report['project_id'])}")
     print(f"exit status  {report['exit_status']}")
-    steps = ", ".join(f"{name} {ms:.0f}" for name, ms in report["steps_ms"].items())
+    steps = ", ".join(f"{log.printable(name)} {ms:.0f}" for name, ms in report["steps_ms"].items())
     print(f"took         {report['total_ms']:.0f} ms ({steps})")
     for problem in report["problems"]:
         found = Problem(**problem)

@@ -7,7 +7,7 @@ import sys
 
 from guestagent import defs, facts, log
 from guestagent.commit import commit
-from guestagent.errors import NoPermission, Refused
+from guestagent.errors import FieldError, NoPermission, Refused, UsageError
 from guestagent.memory import note
 from guestagent.plan.difference import diff
 from guestagent.plan.kinds.late import read_carried
@@ -40,9 +40,13 @@ def write_later(root: Root, content: bytes) -> int:
 
     Raises GuestagentError, OSError.
     """
+    try:
+        carried = read_carried(content)
+    except FieldError as error:
+        raise UsageError(f"write-later: standard input: {error}") from None
     before = note.read(root)
     found = facts.gather(root)
-    files = [file for file in read_carried(content) if not _is_appended(root, file)]
+    files = [file for file in carried if not _is_appended(root, file)]
     plan = diff(files, root, found, recorded={}, first=False, complete=False)
     failures = commit(plan.changes, root)
     # The commit's own note is of no use: the ledger says whether this script ran.  That of a run

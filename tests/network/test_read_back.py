@@ -98,9 +98,22 @@ def _made_with(link: Link) -> object:
     return link.bond and (link.bond.mode, link.bond.options)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "network: 7\n", "network:\n  bonds: [x]\n", "\t"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "network: 7\n", "network:\n  bonds: [x]\n", "\t", "[" * 3000),
+        *('network:\n  bonds: {"a\\0": {}}\n', "? []\n: x\n", "a: !!timestamp x\n"),
+    ],
+)
 def test_of_a_text_that_is_no_file_of_netplan_nothing_is_made(text: str) -> None:
     assert netplan.made_devices(text) == {}
+
+
+@pytest.mark.parametrize("value", ["!!timestamp x", "2001-99-99", "!!int x", "9" * 5000, "0o9"])
+def test_a_value_that_is_none_of_yaml_spoils_nothing_of_netplans_file(value: str) -> None:
+    """An administrator may have edited the file that a reload compares with."""
+    text = f"network:\n  x: {value}\n  vlans:\n    v: {{id: 7, link: {value}}}\n"
+    assert netplan.made_devices(text)["v"]["id"] == "7"
 
 
 @each_case

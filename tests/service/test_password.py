@@ -81,7 +81,11 @@ def test_one_that_does_not_fit_is_refused(taking: Service, here: Guest, tmp_path
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", "[]", '{"url": "http://x"}', '{"url": 7, "password": "a"}']
+    "content",
+    [
+        *("", "{}", "[]", '{"url": "http://x"}', '{"url": 7, "password": "a"}'),
+        '{"url": "http://x\\u0000", "password": "a"}',
+    ],
 )
 def test_what_is_no_password_is_not_sent(here: Guest, tmp_path: Path, content: str) -> None:
     path = tmp_path / "password"

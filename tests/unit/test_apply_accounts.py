@@ -17,7 +17,7 @@ import rig
 from guestagent import cli, defs
 from guestagent import commit as apply
 from guestagent.commit import account
-from guestagent.errors import Origin, Problem
+from guestagent.errors import Origin, Problem, UsageError
 from guestagent.facts import gather
 from guestagent.memory import note
 from guestagent.model import Secret
@@ -139,6 +139,21 @@ def test_a_member_of_no_group_is_a_problem_of_its_own(accounts: Path) -> None:
     assert fields(accounts, "group", "sudo")[3] == "debian"
 
 
+_CARRIED = {
+    "path": "/etc/x",
+    "content": "eA==",
+    "mode": 0o600,
+    "owner": "",
+    "append": False,
+    "why": ["drive", "user_data", "key"],
+}
+_ODD: tuple[dict[str, Any], ...] = (
+    *({"path": 7}, {"path": "/etc/x\0"}, {"content": "a"}, {"content": None}, {"mode": "0600"}),
+    *({"owner": None}, {"append": 1}, {"why": ["a"]}, {"why": [1, 2, 3]}, {"more": 1}),
+    *({"mode": 0o777777}, {"mode": -1}),
+)
+
+
 class TestLater:
     def late(self, path: str, content: bytes, append: bool = False) -> WriteFile:
         return WriteFile("write_later", path, None, content, None, 0o640, "", WHY, True, "", append)
@@ -187,6 +202,20 @@ class TestLater:
         commit(guest, self.late("/home/debian/x", b"x"))
         assert write_later(Root(str(guest)), self.carried(guest)) == 0
         assert (guest / "home/debian/x").stat().st_uid == 1000
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            *(b"", b"{", b"{}", b"[7]", b'[{"path": "/etc/x"}]'),
+            *(json.dumps([{**_CARRIED, **odd}]).encode() for odd in _ODD),
+        ],
+    )
+    def test_what_no_script_of_ours_carries_is_not_written(
+        self, guest: Path, content: bytes
+    ) -> None:
+        with pytest.raises(UsageError, match="write-later: standard input: "):
+            write_later(Root(str(guest)), content)
+        assert not (guest / "etc/x").exists()
 
     def test_what_cannot_be_written_is_told(
         self, guest: Path, capfd: pytest.CaptureFixture[str]

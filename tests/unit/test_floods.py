@@ -295,6 +295,7 @@ def test_D5_no_value_of_a_state_stops_a_run(tree: Path) -> None:
         found = state.load(root)
         with closing(open_path(str(drive))) as bundle:
             assert not state.is_unchanged(found, bundle, root)
+            assert not state.is_same_source(found, bundle)
         ownfiles.encode(defs.STATE_FILE, found._asdict())
 
 
@@ -315,7 +316,9 @@ def test_D5_a_spoiled_report_is_told(content: bytes, tree: Path) -> None:
     assert result.err.startswith(f"guestagent: error: {defs.REPORT_FILE} is damaged")
 
 
-def test_D5_no_value_of_a_report_stops_who_reads_it(guest: Path, drive: Path) -> None:
+def test_D5_no_value_of_a_report_stops_who_reads_it(
+    guest: Path, drive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = report_of(guest, drive)
     root = Root(str(guest))
     place = guest / defs.REPORT_FILE[1:]
@@ -323,9 +326,14 @@ def test_D5_no_value_of_a_report_stops_who_reads_it(guest: Path, drive: Path) ->
     entries = [
         {**whole, key: [entry]} for key in ("problems", "changes", "scripts") for entry in odd
     ]
+    steps = ({"a": 1e999}, {"a": 10**400}, {"\x1b[2J": 1.0}, {"a": True})
+    entries += [{**whole, "steps_ms": each} for each in steps]
+    entries += [{**whole, "total_ms": 10**400}]
+    capsys.readouterr()
     for value in [*spoiled_values(whole), *entries]:
-        place.write_text(json.dumps(value))
+        place.write_text(json.dumps(value).replace("Infinity", "1e999"))
         assert status.run(Options("status", root=str(guest))) in (0, 1)
+        assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
         add_script(root, ScriptResult("late", "y", 0, 0.1), [])
         assert json.loads(place.read_text())["scripts"][-1]["name"] == "y"
         place.write_text(json.dumps(value))

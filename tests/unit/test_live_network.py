@@ -299,16 +299,34 @@ def test_a_file_that_is_removed_is_postponed_too(programs: Programs, root: Root)
     assert programs.changing() == ["networkctl delete bond0", "networkctl reload"]
 
 
+def test_a_nul_in_an_old_file_ends_no_reload(programs: Programs, root: Root) -> None:
+    path = f"{NETWORKD}bond0.netdev"
+    live.postpone(root, [write(path, "new", "[NetDev]\nName=a\0b\n")])
+    put(root, path, "new")
+    assert live.reload_postponed(root) == []
+    assert programs.changing() == ["networkctl delete a\ufffdb", "networkctl reload"]
+
+
 def test_a_file_that_came_and_went_meanwhile_is_no_change(programs: Programs, root: Root) -> None:
     live.postpone(root, [write(f"{NETWORKD}a.network")])
     assert live.reload_postponed(root) == []
     assert programs.started == []
 
 
-def test_a_damaged_file_of_what_is_postponed_is_a_failure(programs: Programs, root: Root) -> None:
-    put(root, defs.RELOAD_FILE, "{")
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "[]]", "7", "{}", "[7]", '[{"path": "/x"}]', '[{"path": 7, "old": null}]'),
+        *('[{"path": "/x", "old": 7}]', '[{"path": "/x", "old": "a"}]'),
+        '[{"path": "/\\u0000", "old": null}]',
+    ],
+)
+def test_a_damaged_file_of_what_is_postponed_is_a_failure(
+    content: str, programs: Programs, root: Root
+) -> None:
+    put(root, defs.RELOAD_FILE, content)
     (failure,) = live.reload_postponed(root)
-    assert failure.startswith(defs.RELOAD_FILE)
+    assert failure.startswith(f"{defs.RELOAD_FILE} is damaged: the running network was not told")
     assert programs.started == []
     assert live.reload_postponed(root) == []
 

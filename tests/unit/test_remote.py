@@ -20,7 +20,13 @@ from guestagent.options import Options
 from guestagent.settings import Settings
 from guestagent.sources import cloud, remote
 from guestagent.sources.cloud import NO_CLOUD, Cloud
-from guestagent.sources.handover import Answer, Request, decode_answer, encode_answer
+from guestagent.sources.handover import (
+    Answer,
+    Request,
+    decode_answer,
+    encode_answer,
+    request_as_json,
+)
 from guestagent.system.root import Root
 from guestagent.verbs import apply
 
@@ -103,6 +109,13 @@ def test_a_url_that_is_given_goes_before_those_of_the_settings() -> None:
     assert request.urls == ("http://x",)
 
 
+_LEFT = request_as_json(Request(NOVA))
+_ODD = [
+    *(("wait", "x"), ("wait", 1e999), ("urls", [7]), ("digests", {"a": 7}), ("uuid", "\0")),
+    *(("cloud", {"name": "ec2"}), ("salt", 7), ("password", "x"), ("more", 1), ("salt", "x")),
+]
+
+
 @pytest.mark.usefixtures("found")
 def test_a_request_is_read_as_it_was_left(tree: Path) -> None:
     settings = Settings(metadata_urls=(URL,), metadata_imds_v1=True, password_post=True)
@@ -128,6 +141,7 @@ def test_a_request_is_read_as_it_was_left(tree: Path) -> None:
         '{"cloud": {}, "urls": []}',
         '{"cloud": {"x": 1}}',
         "null",
+        *(json.dumps({**_LEFT, key: value}) for key, value in _ODD),
     ],
 )
 def test_a_request_that_is_none_is_a_usage_error(tmp_path: Path, content: str) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import pytest
@@ -208,7 +208,19 @@ def test_a_server_that_says_nothing_is_not_awaited_for_ever(
         )
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"{", b'{"url": "http://a/"}'])
+_ODD: tuple[dict[str, Any], ...] = (
+    *({"tries": "x"}, {"tries": 1e999}, {"post": "all"}, {"post": [7]}, {"hostname": ["x"]}),
+    *({"url": 7}, {"fqdn": "\0"}, {"more": 1}),
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{}", b"[]", b"{", b'{"url": "http://a/"}'),
+        *(json.dumps(given("http://a/") | odd).encode() for odd in _ODD),
+    ],
+)
 def test_other_input_is_a_wrong_use(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     assert verb(monkeypatch, content) == defs.EXIT_USAGE
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from binascii import a2b_base64, b2a_base64
 
 from guestagent import defs
-from guestagent.errors import Origin
+from guestagent.errors import FieldError, Origin
 from guestagent.plan.kinds.file import File
 from guestagent.plan.kinds.script import Script, StageScript
 from guestagent.system.digest import digest
-from guestagent.system.jsontext import dumps, loads_own
+from guestagent.system.jsontext import dumps, has_form, loads_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from guestagent.plan.kinds.file import WriteFile
 
+_DAMAGED = "not a list of files as guestagent's own script has it: none of them is written"
+_FORM = {"path": str, "content": str, "mode": int, "owner": str, "append": bool, "why": list}
+_ALL_BITS = 0o7777  # of a mode
 _CARRIED = 2 * defs.FILE_LIMIT
 
 
@@ -75,11 +78,22 @@ def make_carrier(changes: list[WriteFile], instance: str) -> StageScript:
 
 
 def read_carried(content: bytes) -> list[File]:
-    """Return the files that the script hands over on standard input."""
-    return [_file(item) for item in loads_own(content)]
+    """Return the files that the script hands over on standard input.  Raises FieldError."""
+    found = loads_own(content)
+    if not isinstance(found, list):
+        raise FieldError(_DAMAGED)
+    try:
+        return [_file(item) for item in found]
+    except ValueError:  # of base64
+        raise FieldError(_DAMAGED) from None
 
 
 def _file(item: dict[str, Any]) -> File:
+    """Raise ValueError for what ``make_carrier`` did not write."""
+    if not has_form(item, _FORM) or not 0 <= item["mode"] <= _ALL_BITS:
+        raise FieldError(_DAMAGED)
+    if [type(word) for word in item["why"]] != [str] * 3:
+        raise FieldError(_DAMAGED)
     return File(
         "append" if item["append"] else "file",
         item["path"],

@@ -18,14 +18,17 @@ def made_devices(text: str) -> dict[str, dict[str, Any]]:
     import yaml  # 17 ms, which a boot does not need
 
     try:
-        network = _mapping(_mapping(yaml.safe_load(text)).get("network"))
-    except yaml.YAMLError:
+        # All scalars as texts: what YAML makes a date or a number need not be one.
+        whole = yaml.load(text, yaml.BaseLoader)  # noqa: S506 - it makes nothing but these
+    except (yaml.YAMLError, RecursionError):
         return {}
-    made = {}
+    network = _mapping(_mapping(whole).get("network"))
+    made: dict[str, dict[str, Any]] = {}
     for kind in ("vlans", "bonds"):
         for name, described in _mapping(network.get(kind)).items():
             settings = _mapping(described)
-            made[name] = {key: settings.get(key) for key in _MADE_WITH}
+            if name.isprintable():  # no other device can have been made
+                made[name] = {key: settings.get(key) for key in _MADE_WITH}
     return made
 
 
