@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Iterator
 from gzip import compress
 from pathlib import Path
@@ -21,6 +22,8 @@ from guestagent.scripts.ledger import Entry
 from guestagent.scripts.staged import Script
 from guestagent.sources.cloud import Cloud
 from guestagent.sources.handover import Answer, Request, encode_answer, request_as_json
+
+from . import outside_samples
 
 CANARY = "CANARY"
 _TESTS = Path(__file__).parents[1]
@@ -115,7 +118,14 @@ _TOKENS = (
     *(b"Content-Type: multipart/mixed; boundary=x\n\n--x\n", b"Merge-Type: list(append)\n"),
     *(b"Content-Transfer-Encoding: base64\n", b"#cloud-boothook\n", b"## template: jinja\n"),
     *(b"{{ ds.meta_data }}", b"{{ a.b|d(1) }}", b"{% if a %}", b"{% endif %}", b"{# x #}"),
+    *(b"\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"Transfer-Encoding: chunked\r\n"),
+    *(b"Content-Length: 5\r\n", b"Location: http://x\xff\r\n", b"Retry-After: 99999\r\n"),
+    *(b"Content-Encoding: gzip\r\n", b"HTTP/1.1 302 Found\r\n", b"9" * 5000, b"\n\x0b\x1c\n"),
+    *(b"Include /etc/ssh/sshd_config\n", b"source /etc/network/interfaces\n", b"Match user x\n"),
+    *(b"2001-99-99", b"!!timestamp 2001-99-99", b"\0", b":::::::", b"0x", b"[Install]\nAlso="),
 )
+_NAMES = (b"\xff", b"\x1b[2J", b" ", b"*", b"[", b"-x", b"a=b", b"%25", b"\n", b"'", b"x" * 200)
+_NAMED = ("drive", "guest", "machine", "staged")  # whose names others may choose
 
 
 class Input(NamedTuple):
@@ -144,8 +154,40 @@ def samples() -> list[Input]:
     found += [Input("network", {"network_data.json": _json(case.document)}) for case in CASES]
     found.append(Input("settings", {"guestagent.toml": _settings()}))
     found += [Input("own", {name: content}) for name, content in _own().items()]
-    # A reader of few documents gets as many mutants as one of many.
-    return [*found, *(found[-8:] * 4)]
+    for reader, trees in _OUTSIDE.items():
+        found += [Input(reader, documents) for documents in trees()]
+    return found
+
+
+_OUTSIDE = {
+    "guest": outside_samples.guests,
+    "machine": outside_samples.machines,
+    "service": outside_samples.services,
+    "post": outside_samples.posts,
+    "staged": outside_samples.stages,
+    "image": outside_samples.images,
+    "reload": outside_samples.reloads,
+}
+# How often a reader gets a mutant, compared with the others.
+_SHARES = {
+    "drive": 12,
+    "guest": 6,
+    "network": 4,
+    "settings": 2,
+    "own": 6,
+    "machine": 3,
+    "service": 4,
+    "post": 2,
+    "staged": 2,
+    "image": 1,
+    "reload": 2,
+}
+
+
+def choose(found: list[Input], random: Random) -> Input:
+    """Return one of the samples: first a reader by its share, then one of that reader's."""
+    (reader,) = random.choices(list(_SHARES), list(_SHARES.values()))
+    return random.choice([sample for sample in found if sample.reader == reader])
 
 
 def _drive(folder: Path) -> Input:
@@ -202,6 +244,7 @@ def _own() -> dict[str, bytes]:
         "report.json": _json(report),
         "rollback.json": _json({"boot": "b", "files": [kept], "rejected": "0"}),
         "request.json": _json(request_as_json(Request(Cloud("openstack", "x")))),
+        **outside_samples.own(),
         "answer.json": encode_answer(Answer("http://x", {"openstack/latest/user_data": b"x"})),
     }
 
@@ -215,6 +258,8 @@ def mutate(sample: Input, random: Random) -> Input:
 
     Some user data are packed then, or become vendor data too.
     """
+    if sample.reader in _NAMED and random.random() < 0.1:
+        return _rename(sample, random)
     names = [name for name, content in sample.documents.items() if content]
     name = random.choice(names or list(sample.documents))
     content = sample.documents[name]
@@ -238,6 +283,19 @@ def mutate(sample: Input, random: Random) -> Input:
         sound=value is not None and documents[name] == changed,
         variant=random.randrange(1 << 16),
     )
+
+
+def _rename(sample: Input, random: Random) -> Input:
+    """Return a mutant in which a document, or a folder of it, has another name."""
+    name = random.choice(list(sample.documents))
+    parts = name.split("/")
+    place = random.randrange(len(parts))
+    cut = random.randint(0, len(parts[place]))
+    new = random.choice(_NAMES) + random.choice((b"", *_NAMES))
+    parts[place] = (parts[place][:cut] + os.fsdecode(new) + parts[place][cut:])[-200:]
+    documents = {**sample.documents, "/".join(parts): sample.documents[name]}
+    del documents[name]
+    return sample._replace(documents=documents, variant=random.randrange(1 << 16))
 
 
 def structure(content: bytes) -> Any:

@@ -10,7 +10,7 @@ from random import Random
 
 from guestagent.errors import internal
 
-from .inputs import Input, in_format, mutate, samples, smaller, structure
+from .inputs import Input, choose, in_format, mutate, samples, smaller, structure
 from .oracles import findings
 
 _TIME = 5.0  # seconds of CPU time for an input
@@ -28,7 +28,7 @@ def inputs(seed: int) -> Iterator[Input]:
     found = samples()
     yield from found
     while True:
-        yield mutate(random.choice(found), random)
+        yield mutate(choose(found, random), random)
 
 
 def verdict(given: Input) -> list[str]:
