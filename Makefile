@@ -91,6 +91,7 @@ clean:
 
 # What pyproject.toml asks for, without the project itself: tests run it from the tree.
 $(VENV)/ready: pyproject.toml
+	@test ! -L $(VENV) || { echo "$(VENV) is another checkout's: run make $(VENV)/ready there" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || packaging/need python3-venv
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -c 'import tomllib; \
