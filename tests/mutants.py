@@ -1003,6 +1003,13 @@ MUTANTS = (
         ("unit/test_selinux.py",),
     ),
     Mutant(
+        "sshd need not open what SELinux forbids it",
+        "commit/sshd.py",
+        'run([tool, "-t", "-f", os.devnull, *options])',
+        'run([tool, "-t", "-f", "/dev/stdin"], content)',
+        ("unit/test_selinux.py",),
+    ),
+    Mutant(
         "a label is for one file alone",
         "system/selinux.py",
         'self._set(b"\\n")',

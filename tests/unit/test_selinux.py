@@ -16,15 +16,17 @@ import pytest
 import rig
 
 from guestagent import defs
-from guestagent.commit import commit, home, host_keys
+from guestagent.commit import commit, home, host_keys, sshd
 from guestagent.errors import Origin
 from guestagent.plan.kinds.file import WriteFile
 from guestagent.plan.kinds.home import MakeHome
 from guestagent.plan.kinds.host_keys import MakeHostKeys, command
 from guestagent.plan.kinds.link import MakeLink
+from guestagent.plan.kinds.sshd import SetSshd
 from guestagent.scripts.output import ScriptLog
 from guestagent.system import ownfiles, selinux
 from guestagent.system.root import Making, Root
+from guestagent.system.tools import Result
 
 WHY = Origin("drive", "meta_data.json", "files")
 # As in file_contexts(5): the last rule that matches a path wins. "--" is a regular file.
@@ -262,3 +264,26 @@ def test_a_policy_that_cannot_be_read_gives_no_label(
     ctypes.CDLL("libselinux.so.1").selinux_set_policy_root(os.fsencode(tmp_path / "none"))
     selinux._opened = None
     assert selinux.find_label(f"{guest}/etc/hosts", S_IFREG) == b""
+
+
+@pytest.mark.parametrize("status", [0, 255])
+def test_D9_sshd_is_asked_by_its_command_line_as_it_may_open_no_file_or_pipe_of_ours(
+    root: Root, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    def run(argv: list[str]) -> Result:
+        options = ["-o", "PasswordAuthentication yes", "-o", "PermitRootLogin no"]
+        assert argv == ["sshd", "-t", "-f", "/dev/null", *options]
+        return Result(status, b"", b"command-line: Bad configuration option\n")
+
+    monkeypatch.setattr(sshd, "find_program", lambda name: name)
+    monkeypatch.setattr(sshd, "make_run_folder", lambda _: None)
+    monkeypatch.setattr(sshd, "run", run)
+    text = b"# Written by guestagent.\nPasswordAuthentication yes\nPermitRootLogin no\n"
+    file = write(defs.SSHD_DROPIN)._replace(new=text)
+    failures = commit((SetSshd("set_sshd", file, switches_off=False, key_files=()),), root)
+    if status:
+        ((_, problem),) = failures
+        assert "not written, because sshd does not accept it: exit status 255" in problem.reason
+    else:
+        assert failures == []
+        assert kernel.labels(defs.SSHD_DROPIN) == ["etc_t"]
