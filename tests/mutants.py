@@ -1010,6 +1010,27 @@ MUTANTS = (
         ("unit/test_selinux.py",),
     ),
     Mutant(
+        "keys that SELinux keeps from sshd switch no passwords off",
+        "commit/sshd.py",
+        "return why_denied(path, tool)",
+        'return ""',
+        ("unit/test_selinux.py",),
+    ),
+    Mutant(
+        "keys that SELinux keeps from sshd are told",
+        "verbs/change.py",
+        "if reason or root.has_policy():",
+        "if reason:",
+        ("unit/test_selinux.py",),
+    ),
+    Mutant(
+        "a policy that is not enforced keeps nothing from sshd",
+        "system/selinux.py",
+        'if _read(defs.SELINUX) != "1":',
+        "if False:",
+        ("unit/test_selinux.py",),
+    ),
+    Mutant(
         "a label is for one file alone",
         "system/selinux.py",
         'self._set(b"\\n")',
@@ -1019,8 +1040,8 @@ MUTANTS = (
     Mutant(
         "the policy of this machine does not label another tree",
         "system/root.py",
-        "if not self.live or path.startswith(_RUN)",
-        "if path.startswith(_RUN)",
+        "return self.live and os.path.exists(defs.SELINUX)",
+        "return os.path.exists(defs.SELINUX)",
         ("unit/test_selinux.py",),
     ),
     Mutant(

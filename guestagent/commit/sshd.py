@@ -69,17 +69,28 @@ def _is_there(path: str, root: Root) -> bool:
 
 
 def why_unread(path: str, root: Root) -> str:
-    """Return why sshd refuses to read a file of keys, by the modes and owners on the way to it.
+    """Return why sshd refuses to read a file of keys, and what to do; empty if it does not refuse.
 
-    It is empty where it does not refuse.  Raises Refused, OSError.
+    That is by the modes and owners on the way to it, and by its label where SELinux enforces its
+    policy.  Raises Refused, OSError.
     """
     reason = find_exposed(root, path)
-    if not reason:
+    if reason and _is_strict(root):
+        return f"{reason}; correct that with chmod or chown"
+    tool = find_program("sshd")
+    if tool is None or not root.has_policy():
         return ""
+    from guestagent.system.selinux import why_denied
+
+    return why_denied(path, tool)
+
+
+def _is_strict(root: Root) -> bool:
+    """Tell whether sshd looks at modes and owners.  Raises Refused, OSError."""
     from guestagent.facts import sshd
 
     settings = settings_for(sshd.read(root), "", ())
-    return "" if settings.get("strictmodes", "yes").lower() == "no" else reason
+    return settings.get("strictmodes", "yes").lower() != "no"
 
 
 def _has_key(path: str, root: Root) -> bool:

@@ -298,6 +298,10 @@ class Root:
         walk.enter(name)
         return None
 
+    def has_policy(self) -> bool:
+        """Tell whether SELinux has a policy for the tree: in the running system alone."""
+        return self.live and os.path.exists(defs.SELINUX)
+
     def labelled(self, directory: int, name: str, kind: int = S_IFREG) -> Making:
         """Return the context in which to make what will have a name in an open directory.
 
@@ -309,7 +313,7 @@ class Root:
     def labelled_as(self, path: str, kind: int = S_IFREG) -> Making:
         """Do the same for a path, in which no directory is a symbolic link."""
         # Policies leave what is in /run to the kernel ("<<none>>"), and each boot writes there.
-        if not self.live or path.startswith(_RUN) or not os.path.exists(defs.SELINUX):
+        if path.startswith(_RUN) or not self.has_policy():
             return Making()
         from guestagent.system.selinux import Labelled
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _LIBRARY = "libselinux.so.1"
 _FILE_CONTEXTS = 0  # SELABEL_CTX_FILE of selinux/label.h
+_PERMISSIVE = 1  # SELINUX_AVD_FLAGS_PERMISSIVE of selinux/selinux.h: the domain may do all
+_ANSWER = 4096  # bytes
+_DENIED = (
+    "SELinux does not let its domain {domain} read a file with the label {label}; give the file"
+    " another one with semanage fcontext and restorecon: in homes it is of type ssh_home_t"
+)
 _opened: tuple[CDLL, int] | None = None  # the library, and what it has read of the policy
 
 
@@ -47,6 +53,7 @@ class Labelled(Making):
             finally:
                 os.close(fd)
         except OSError as error:
+            self._label = b""
             log.warning(
                 f"{self._path}: its SELinux label cannot be set: {error.strerror}; "
                 f"it is made without; set it with restorecon {self._path}"
@@ -67,6 +74,47 @@ def find_label(path: str, kind: int) -> bytes:
     found = label.value or b""
     library.freecon(label)
     return found
+
+
+def why_denied(path: str, program: str) -> str:
+    """Return why SELinux keeps a service from reading a file, and what to do; empty if it does not.
+
+    ``program`` is the service's, which systemd starts: the policy knows in which domain that runs.
+    Raises OSError.
+    """
+    if _read(defs.SELINUX) != "1":
+        return ""
+    domain = _ask("create", _read(defs.SELINUX_OF_INIT), _label_of(program), "process")
+    label = _label_of(path)
+    allowed, *_, flags = (int(word, 16) for word in _ask("access", domain, label, "file").split())
+    wanted = 1 << int(_read(f"{defs.SELINUX_DIR}/class/file/perms/read")) - 1
+    if allowed & wanted or flags & _PERMISSIVE:
+        return ""
+    return _DENIED.format(domain=domain, label=label, path=path)
+
+
+def _label_of(path: str) -> str:
+    """Return the label that a file has.  Raises OSError."""
+    return os.getxattr(path, "security.selinux").rstrip(b"\0").decode()
+
+
+def _ask(what: str, subject: str, object_: str, class_: str) -> str:
+    """Return an answer of the kernel about the policy: selinuxfs.  Raises OSError."""
+    number = _read(f"{defs.SELINUX_DIR}/class/{class_}/index")
+    fd = os.open(f"{defs.SELINUX_DIR}/{what}", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.write(fd, f"{subject} {object_} {number}".encode())
+        return os.read(fd, _ANSWER).rstrip(b"\0").decode()
+    finally:
+        os.close(fd)
+
+
+def _read(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _ANSWER).rstrip(b"\0\n").decode()
+    finally:
+        os.close(fd)
 
 
 def _open() -> tuple[CDLL, int]:

@@ -33,10 +33,7 @@ if TYPE_CHECKING:
 
 
 _FORGOTTEN = "what this run did is not remembered, and the next one does it again"
-_UNREAD = (
-    "maybe sshd refuses to read it, so that the key lets no one in: {reason}; correct that with"
-    " chmod or chown"
-)
+_UNREAD = "maybe sshd refuses to read it, so that the key lets no one in: {reason}"
 _CLOSED = f"maybe lets no one in, because only root may log in where {defs.NOLOGIN} is; remove that"
 _THIS_RUN = Origin("guestagent", "", "")
 
@@ -225,7 +222,7 @@ def _warn_of_unread(
             continue
         try:
             reason = find_exposed(root, change.path)
-            if reason:
+            if reason or root.has_policy():
                 from guestagent.commit.sshd import why_unread
 
                 reason = why_unread(change.path, root)

@@ -17,7 +17,7 @@ import rig
 
 from guestagent import defs
 from guestagent.commit import commit, home, host_keys, sshd
-from guestagent.errors import Origin
+from guestagent.errors import Origin, Problems
 from guestagent.plan.kinds.file import WriteFile
 from guestagent.plan.kinds.home import MakeHome
 from guestagent.plan.kinds.host_keys import MakeHostKeys, command
@@ -27,6 +27,7 @@ from guestagent.scripts.output import ScriptLog
 from guestagent.system import ownfiles, selinux
 from guestagent.system.root import Making, Root
 from guestagent.system.tools import Result
+from guestagent.verbs.change import _warn_of_unread
 
 WHY = Origin("drive", "meta_data.json", "files")
 # As in file_contexts(5): the last rule that matches a path wins. "--" is a regular file.
@@ -287,3 +288,54 @@ def test_D9_sshd_is_asked_by_its_command_line_as_it_may_open_no_file_or_pipe_of_
     else:
         assert failures == []
         assert kernel.labels(defs.SSHD_DROPIN) == ["etc_t"]
+
+
+KEYS = "/srv/keys/debian"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBmv90jZ26+L7GGTIETHpnKzxlk0tvUUfNqTfg0xST38 me"
+
+
+@pytest.fixture
+def refused(root: Root, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with a key that the policy keeps from sshd, by the kernel's answers."""
+    place = root.path + KEYS
+    answers = {"create": "u:r:sshd_t", "access": "2 ffffffff 0 ffffffff 7 0"}
+    read = {defs.SELINUX: "1", f"{defs.SELINUX_DIR}/class/file/perms/read": "3"}
+    monkeypatch.setattr(selinux, "_ask", lambda what, *_: answers[what])
+    monkeypatch.setattr(selinux, "_read", lambda path: read.get(path, "u:r:init_t"))
+    monkeypatch.setattr(selinux, "_label_of", lambda path: f"of {path.removeprefix(root.path)}")
+    monkeypatch.setattr(sshd, "find_program", lambda name: f"/usr/sbin/{name}")
+    Path(place).parent.mkdir(parents=True)
+    Path(place).write_text(f"{KEY}\n")
+    return Path(place)
+
+
+@pytest.mark.usefixtures("refused")
+def test_D9_keys_that_selinux_keeps_from_sshd_are_told(root: Root) -> None:
+    problems = Problems()
+    keys = write(KEYS)._replace(keys=(f"keys:{KEYS}",))
+    _warn_of_unread([keys], [], root, problems=problems)
+    (problem,) = problems.problems
+    assert problem.severity == "warning"
+    assert f"its domain u:r:sshd_t read a file with the label of {KEYS};" in problem.reason
+
+
+@pytest.mark.usefixtures("refused", "kernel")
+def test_D9_keys_that_selinux_keeps_from_sshd_switch_no_passwords_off(root: Root) -> None:
+    change = SetSshd("set_sshd", write(defs.SSHD_DROPIN), switches_off=True, key_files=(KEYS,))
+    ((_, problem),) = commit((change,), root)
+    assert "as sshd refuses to read it: SELinux does not let" in problem.reason
+    assert "passwords are not switched off" in problem.reason
+
+
+@pytest.mark.usefixtures("refused")
+@pytest.mark.parametrize(
+    ("enforced", "answer"),
+    [("1", "6 ffffffff 0 ffffffff 7 0"), ("1", "0 ffffffff 0 ffffffff 7 1"), ("0", "")],
+)
+def test_what_sshd_may_read_or_is_not_enforced_is_no_problem(
+    monkeypatch: pytest.MonkeyPatch, enforced: str, answer: str
+) -> None:
+    read = {defs.SELINUX: enforced, f"{defs.SELINUX_DIR}/class/file/perms/read": "3"}
+    monkeypatch.setattr(selinux, "_read", lambda path: read.get(path, "u:r:init_t"))
+    monkeypatch.setattr(selinux, "_ask", lambda *_: answer)
+    assert selinux.why_denied(KEYS, "/usr/sbin/sshd") == ""
