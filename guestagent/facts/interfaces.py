@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 # Files that name one another without end are not read without end.
 _MOST_FILES = 100
-# A folder, a way in which others can write, a path with a null character.
-_NO_FILE = (Refused, OSError, ValueError)
+# A folder, a way in which others can write, what is no path.
+_NO_FILE = (Refused, OSError)
 
 
 def own_words(root: Root) -> frozenset[str]:

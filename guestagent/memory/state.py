@@ -123,6 +123,8 @@ def _decode(value: dict[str, Any]) -> State:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:  # no path has a NUL
         raise TypeError
+    if not value.isascii():
+        value.encode("utf-8", "surrogateescape")  # what stands for no byte raises ValueError
     return value
 
 

@@ -40,7 +40,7 @@ def run_verb() -> int:
         given = loads(sys.stdin.buffer.read(defs.JSON_LIMIT))
     except FieldError as error:
         raise UsageError(f"phone-home: standard input: {error}") from None
-    if not has_form(given, _FORM) or not all(isinstance(name, str) for name in given["post"]):
+    if not has_form(given, _FORM) or not all(map(_is_field, given["post"])):
         raise UsageError(f"phone-home: standard input: {_DAMAGED}")
     url, tries, names = given["url"], given["tries"], given["post"]
     known = {
@@ -59,6 +59,10 @@ def run_verb() -> int:
         return defs.EXIT_ERRORS
     log.notice(f"phone_home: posted to {_shown(url)}")
     return defs.EXIT_OK
+
+
+def _is_field(name: object) -> bool:
+    return isinstance(name, str) and name.isidentifier()
 
 
 def _host_key(root: Root, name: str) -> str:

@@ -34,6 +34,7 @@ _RUN = f"{defs.RUN_DIR}/"
 _MAX_LINKS = 40
 _MAX_KEPT = 64  # directories; a process may have 1024 files open
 _NOT_NAMES = ("", ".", "..")
+_NO_PATH = "its path has a character that no path can have; correct what names it"
 _LEADS_NOWHERE = (
     "its symbolic link leads into a directory that does not exist; make that, or remove the link"
 )
@@ -204,6 +205,7 @@ class Root:
         Raises FileNotFoundError for a missing directory, Refused for a way that is not
         safe, OSError where the file system fails.
         """
+        _check(path)
         walk = _Walk(self.fd, self.trusted)
         try:
             return self._walk(walk, path, make=make, follow=follow)
@@ -319,9 +321,14 @@ class Root:
 
         return Labelled(path, kind)
 
+    def _watch(self, path: str) -> None:
+        """Remember that a path is looked at.  Raises Refused for one that no file can have."""
+        _check(path)
+        self.watched[path] = None
+
     def stat(self, path: str) -> os.stat_result | None:
         """Return lstat(2) of a path; None where it, or a directory on the way, is missing."""
-        self.watched[path] = None
+        self._watch(path)
         try:
             with self._find(path) as place:
                 return place.stat()
@@ -338,7 +345,7 @@ class Root:
         Raises Refused for a regular file that ``read`` refuses, and for an unsafe way; OSError
         where reading fails.
         """
-        self.watched[path] = None
+        self._watch(path)
         try:
             with self._find(path) as place:
                 found = place.stat()
@@ -353,7 +360,7 @@ class Root:
 
     def readlink(self, path: str) -> str | None:
         """Return the target of a symbolic link; None for anything else."""
-        self.watched[path] = None
+        self._watch(path)
         try:
             with self._find(path) as place:
                 found = place.stat()
@@ -400,7 +407,7 @@ class Root:
         Raises Refused for anything that is not a regular file, for one larger than
         ``defs.GUEST_FILE_LIMIT`` and for an unsafe way; OSError where reading fails.
         """
-        self.watched[path] = None
+        self._watch(path)
         try:
             with self._find(path, follow=follow) as place:
                 return _read_place(place)
@@ -413,7 +420,7 @@ class Root:
 
     def listdir(self, path: str) -> list[str]:
         """Return the sorted names in a directory; none where it is missing."""
-        self.watched[path.rstrip("/") + "/"] = None
+        self._watch(path.rstrip("/") + "/")
         try:
             with self._find(path, follow=True) as place:
                 fd = os.open(place.name, _READ | os.O_DIRECTORY, dir_fd=place.fd)
@@ -483,6 +490,16 @@ class Root:
 def path_of(directory: int) -> str:
     """Return the path of an open directory, without links: proc_pid_fd(5).  Raises OSError."""
     return os.readlink(f"{defs.OWN_FILES}/{directory}").rstrip("/")
+
+
+def _check(path: str) -> None:
+    """Raise Refused for a path that no file can have: files of the guest may name such, too."""
+    try:
+        sound = "\0" not in path and (path.isascii() or bool(os.fsencode(path)))
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        sound = False
+    if not sound:
+        raise Refused(_NO_PATH)
 
 
 def _components(path: str) -> list[str]:

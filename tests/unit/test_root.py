@@ -31,6 +31,17 @@ def test_a_missing_file_and_a_missing_folder_are_nothing(root: Root) -> None:
     assert root.readlink("/none") is None
 
 
+@pytest.mark.parametrize("path", ["/etc/\0", "/etc/a\0b", "/\ud800", "/etc/\udfff/x"])
+def test_D10_what_is_no_path_is_refused_and_not_looked_at_again(root: Root, path: str) -> None:
+    """A file of the guest may name it: interfaces(5), sshd_config(5), our own state."""
+    calls = (root.read, root.text, root.stat, root.look, root.listdir, root.readlink, root.place)
+    for call in calls:
+        with pytest.raises(Refused, match="no path can have"):
+            call(path)
+    assert root.watched == {}
+    assert root.read("/etc/\udcff") is None
+
+
 def test_files_and_folders_are_read(root: Root, tree: Path) -> None:
     (tree / "etc").mkdir()
     (tree / "etc/b").write_bytes(b"\xff text")

@@ -161,3 +161,4 @@ def test_what_is_no_file_of_interfaces_spoils_nothing(line: str, there: Tree) ->
     there.put(f"{defs.IFUPDOWN_DIR}/folder/file", "auto eth2\n")
     words = interfaces.own_words(there.root)
     assert ("eth1" in words, "eth2" in words) == (True, False)
+    there.root.fingerprint(there.root.watched, b"0")
