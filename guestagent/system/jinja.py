@@ -8,8 +8,9 @@ is ended when it needs more than a template of user data may.
 from __future__ import annotations
 
 from guestagent import defs
+from guestagent.log import printable
 from guestagent.record import NamedTuple
-from guestagent.system.jsontext import dumps, loads
+from guestagent.system.jsontext import dumps, has_form, loads
 from guestagent.system.privsep import ask_as_nobody
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MOST_MISSING = 100
+_MOST_OF_REASON = 200  # characters
 _HEAD_LIMIT = 64 << 10
 _NAME_OF_TEMPLATE = "<template>"  # Jinja2's, in tracebacks
 _REASONS = {
@@ -91,16 +93,21 @@ def render(text: str, variables: Mapping[str, Any], *, prefix: str) -> Outcome |
 
 
 def _read_answer(answer: bytes, *, end: str) -> Outcome:
-    """Return what the child says; ``end`` is what cloud-init adds, as Jinja2 drops it."""
-    if not answer:
-        return Outcome(given_up=True)
+    """Return what the child says; ``end`` is what cloud-init adds, as Jinja2 drops it.
+
+    The child is trusted no more than the template: what is no answer is as if it had been killed.
+    """
     first, _, content = answer.partition(b"\n")
-    told = loads(first)
-    if "reason" in told:
-        return Outcome(reason=told["reason"], line=told["line"])
-    if len(content) != told["size"]:  # the child was killed
+    try:
+        told, text = loads(first), content.decode()
+    except ValueError:  # FieldError, or not UTF-8
         return Outcome(given_up=True)
-    return Outcome(content.decode() + end, tuple(told["missing"]))
+    if has_form(told, {"line": int, "reason": str}):
+        return Outcome(reason=printable(told["reason"][:_MOST_OF_REASON]), line=told["line"])
+    if not has_form(told, {"missing": list, "size": int}) or len(content) != told["size"]:
+        return Outcome(given_up=True)
+    names = [name for name in told["missing"][:_MOST_MISSING] if isinstance(name, str)]
+    return Outcome(text + end, tuple(names))
 
 
 def _reason(error: Exception) -> str:

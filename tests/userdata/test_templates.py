@@ -320,13 +320,31 @@ def test_what_a_template_becomes_is_bounded_without_jinja2_too() -> None:
     assert "renders to more than 4 MiB" in refused("{{ large }}" * 5, values)
 
 
-@pytest.mark.parametrize("answer", [b"", b'{"missing": [], "size": 5}\nabcd'])
-def test_a_process_that_is_killed_leaves_no_half_of_a_text(
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(b"", b'{"missing": [], "size": 5}\nabcd', b"x", b"[]\n", b"7", b"{}", b'{"line": 1}'),
+        *(b'{"reason": 7, "line": 1}', b'{"missing": 7, "size": 0}\n', b"[" * 3000),
+        *(b'{"missing": [], "size": 1}\n\xff', b'{"missing": [], "size": "1"}\na'),
+    ],
+)
+def test_C10_a_process_that_is_killed_or_says_other_things_leaves_no_text(
     mocker: MockerFixture, answer: bytes
 ) -> None:
     mocker.patch.object(jinja, "ask_as_nobody", return_value=answer)
     with pytest.raises(TooMuch):
         rendered("{{ text|upper }}")
+
+
+def test_E11_what_the_process_says_adds_no_line_to_a_message(mocker: MockerFixture) -> None:
+    answer = b'{"line": 1, "reason": "a\\n\\u001b[2J' + b"x" * 5000 + b'"}'
+    mocker.patch.object(jinja, "ask_as_nobody", return_value=answer)
+    reason = refused("{{ text|upper }}", {})
+    assert r"a\n\x1b[2J" in reason
+    assert len(reason) < 300
+    answer = b'{"missing": [7, "\\u001b", "a"], "size": 1}\nb'
+    mocker.patch.object(jinja, "ask_as_nobody", return_value=answer)
+    assert jinja.render("x", {}, prefix="") == jinja.Outcome("b", ("\x1b", "a"))
 
 
 def test_only_what_takes_jinja2_starts_a_process(mocker: MockerFixture) -> None:
