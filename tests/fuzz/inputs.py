@@ -167,6 +167,7 @@ _OUTSIDE = {
     "staged": outside_samples.stages,
     "image": outside_samples.images,
     "reload": outside_samples.reloads,
+    "template": outside_samples.templates,
 }
 # How often a reader gets a mutant, compared with the others.
 _SHARES = {
@@ -181,6 +182,7 @@ _SHARES = {
     "staged": 2,
     "image": 1,
     "reload": 2,
+    "template": 1,
 }
 
 
@@ -216,6 +218,7 @@ def _own() -> dict[str, bytes]:
     """Return the files that guestagent writes for itself, and what its processes hand over."""
     record = {"file:/etc/hostname": "0", "block:/etc/hosts": "1", "password:root": "done"}
     state = State(configured=True, instance_id="i-1", record=record, seen=("a", "b/"), salt="00")
+    state = state._replace(fingerprint="0 a b", watched=("/etc/hosts", "/etc/"))
     script = Script("late", "10-instance-x", "instance", "0")
     entry = {**Entry(script, "i-1", "b", 0, 1.0)._asdict(), "script": script._asdict()}
     note = {"appended": {"/etc/x": "0"}, "made": ["/etc/y"], "accounts": ["ada"], "instance": "i-1"}

@@ -17,7 +17,7 @@ from network.grammar import strange
 from network.produce import BACKENDS, NICS, Produced, Resolver, produce_json
 
 from guestagent import defs
-from guestagent.desired import desired
+from guestagent.desired import desired, network
 from guestagent.errors import FieldError, Origin, Problem, Problems, Refused, SourceBroken
 from guestagent.facts import gather
 from guestagent.facts.system import extend
@@ -136,7 +136,9 @@ def _guest(given: Input) -> list[str]:
         try:
             facts = extend(gather(root), root)
             ask = Ask(data, facts, load(root, problems), first=True)
-            return _judged(given, ask, problems, root)
+            found = _judged(given, ask, problems, root)
+            root.fingerprint(root.watched, b"0")
+            return found
         except (Refused, OSError) as error:
             return _told([], str(error))
         finally:
@@ -164,6 +166,9 @@ def _resource(resource: Any, stack: Any) -> list[str]:
     """Return what is wrong with a resource: paths, and the syntax of what others read."""
     wrong = _path(resource.path) if hasattr(resource, "path") else []
     match resource.kind:
+        case "file" if resource.path == defs.DHCLIENT_HOOK:
+            if resource.content.decode() != network._HOOK:
+                wrong.append("another hook for dhclient")
         case "file" if resource.why.document in _NETWORK_DOCUMENTS and stack:
             text = resource.content.decode()
             if resource.path != defs.WAIT_ONLINE_FILE:
@@ -347,4 +352,5 @@ _READERS = {
     "staged": outside.staged,
     "image": _image,
     "reload": outside.reloaded,
+    "template": outside.template,
 }

@@ -42,6 +42,7 @@ from guestagent.sources.handover import (
 )
 from guestagent.sources.path import open_path
 from guestagent.sources.remote import answer_to, read_request, request_for
+from guestagent.system import jinja
 from guestagent.system.jsontext import dumps
 from guestagent.system.machine import kernel_argument, product_uuid, why_disabled
 from guestagent.system.root import Root
@@ -313,6 +314,21 @@ def reloaded(given: Input) -> list[str]:
             return _told(lambda: _line(*reload_postponed(root)))
         finally:
             root.close()
+
+
+def template(given: Input) -> list[str]:
+    """Return what is wrong with what comes of an answer of the child that renders templates."""
+    answer = given.documents["answer"]
+    with patch.object(jinja, "ask_as_nobody", lambda *_, **__: answer):
+        found = jinja.render("x", {}, prefix="")
+    if found is None:
+        return []
+    names = [] if all(isinstance(name, str) for name in found.missing) else ["a name"]
+    return [
+        *_reason(found.reason),
+        *names,
+        *([] if len(found.reason) < 1000 else ["a long reason"]),
+    ]
 
 
 def _told(work: Any) -> list[str]:

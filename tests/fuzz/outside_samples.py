@@ -266,6 +266,12 @@ def _files(document: Any, backend: Any) -> dict[str, bytes]:
     return {path: text.encode() for path, text in produce(document, backend).files.items()}
 
 
+def templates() -> list[dict[str, bytes]]:
+    """Return what the child that renders templates answers."""
+    refused = b'{"line": 1, "reason": "is not valid in Jinja"}'
+    return [{"answer": b'{"missing": ["a"], "size": 3}\nb c'}, {"answer": refused}]
+
+
 def own() -> dict[str, bytes]:
     """Return those of guestagent's own files that no reader of a source has."""
     later = {"path": "/etc/late", "content": "eA==", "mode": 0o600, "owner": "", "append": False}
