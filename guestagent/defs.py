@@ -92,6 +92,7 @@ LABEL_OF_NEW_FILES = "/proc/thread-self/attr/fscreate"  # proc_pid_attr(5)
 AUTHORIZED_KEYS = "/.ssh/authorized_keys"
 SSH_DIR = "/etc/ssh"
 SSHD_CONFIG = "/etc/ssh/sshd_config"
+SSHD_VENDOR_CONFIG = "/usr/etc/ssh/sshd_config"  # openSUSE's, used where the other is missing
 SSHD_DROPINS = "/etc/ssh/sshd_config.d"
 SSHD_RUN_DIR = "/run/sshd"
 SSHD_DROPIN = "/etc/ssh/sshd_config.d/10-guestagent.conf"

@@ -309,7 +309,7 @@ UNREADABLE = "(unreadable)"
 
 
 class SshdLine(NamedTuple):
-    """A line of sshd_config(5): keyword in lower case, value, and the condition of its Match.
+    """A line of sshd_config(5): keyword in lower case, value, the condition of its Match, its file.
 
     For a file that cannot be read the keyword is ``UNREADABLE``, and the value its path.
     """
@@ -317,6 +317,7 @@ class SshdLine(NamedTuple):
     keyword: str
     value: str
     match: str = ""
+    path: str = ""
 
 
 class Facts(NamedTuple):
@@ -340,8 +341,8 @@ class Facts(NamedTuple):
     ``links`` are the targets of some symbolic links, by their paths.
     ``machine`` is the hardware name of uname(2).
     ``sshd`` are the lines of sshd's configuration, if one of them may decide whether a key lets
-    someone in, and is not as usual.  ``locked`` are the accounts whose password is locked, where
-    that keeps their keys out.
+    someone in, and is not as usual or, of UsePAM, is missing.  ``locked`` are the accounts whose
+    password is locked, where that may keep their keys out.
     ``systemd`` tells whether systemd manages the services of the running system.
     """
 

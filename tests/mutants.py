@@ -654,6 +654,20 @@ MUTANTS = (
         ("unit/test_network_plan.py",),
     ),
     Mutant(
+        "sshd is asked whether a locked password keeps a key out",
+        "facts/__init__.py",
+        "(not asks_pam or any(",
+        "(any(",
+        ("cases/test_logins.py::TestObstacles::test_D8_without_a_word_of_pam_sshd_is_asked",),
+    ),
+    Mutant(
+        "passwords that a Match block keeps on are told",
+        "live/sshd.py",
+        "if line.match and line.keyword in _TAKES_PASSWORDS",
+        "if False and line.keyword in _TAKES_PASSWORDS",
+        ("unit/test_live_sshd.py",),
+    ),
+    Mutant(
         "only listed types of file systems reach the kernel",
         "sources/mount.py",
         "if file_system not in defs.FILE_SYSTEMS:",

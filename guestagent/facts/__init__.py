@@ -11,7 +11,7 @@ from guestagent.system.accounts import read_accounts, read_groups, read_locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from guestagent.model import SshdLine
     from guestagent.system.root import Root
@@ -71,7 +71,7 @@ def gather(root: Root) -> Facts:
         from guestagent.stacks import enabling
 
         facts = facts._replace(idle=enabling.installed(root), enabling=enabling.links(root))
-    if any(line.keyword == "usepam" for line in facts.sshd):
+    if facts.sshd:
         facts = facts._replace(locked=read_locked(root))
     if facts.stack == "ifupdown":
         from guestagent.facts import interfaces
@@ -114,15 +114,34 @@ def _sshd(root: Root) -> tuple[SshdLine, ...]:
     """Return sshd's configuration, if something in it may decide whether a key lets someone in."""
     try:
         names = [name for name in root.listdir(defs.SSHD_DROPINS) if name.endswith(".conf")]
-        paths = (defs.SSHD_CONFIG, *(f"{defs.SSHD_DROPINS}/{name}" for name in names))
-        if not any(_decides(line) for path in paths for line in root.text(path).splitlines()):
+        paths = (main_sshd_config(root), *(f"{defs.SSHD_DROPINS}/{name}" for name in names))
+        if not _any_decides([line for path in paths for line in root.text(path).splitlines()]):
             return ()
     except (Refused, OSError):
         pass  # one file that cannot be read keeps no key from being written: sshd is asked later
     from guestagent.facts import sshd
 
     lines = sshd.read(root)
-    return lines if any(_decides(f"{line.keyword} {line.value}") for line in lines) else ()
+    return lines if _any_decides([f"{line.keyword} {line.value}" for line in lines]) else ()
+
+
+def main_sshd_config(root: Root) -> str:
+    """Return the path of the sshd_config(5) that sshd reads: that of /etc, or else the vendor's."""
+    try:
+        if not root.exists(defs.SSHD_CONFIG) and root.exists(defs.SSHD_VENDOR_CONFIG):
+            return defs.SSHD_VENDOR_CONFIG
+    except (Refused, OSError):
+        pass  # who reads the file tells that
+    return defs.SSHD_CONFIG
+
+
+def _any_decides(lines: Collection[str]) -> bool:
+    """Tell whether one of the lines may decide, or one of UsePAM is missing.
+
+    What holds without that one depends on how sshd was built.
+    """
+    asks_pam = any(line.split()[:1] and line.split()[0].lower() == "usepam" for line in lines)
+    return bool(lines) and (not asks_pam or any(_decides(line) for line in lines))
 
 
 def _decides(line: str) -> bool:
@@ -139,7 +158,7 @@ def _decides(line: str) -> bool:
 def _sshd_includes_dropins(root: Root) -> bool:
     """Tell whether sshd_config(5) includes its drop-in directory."""
     try:
-        text = root.text(defs.SSHD_CONFIG)
+        text = root.text(main_sshd_config(root))
     except (Refused, OSError):
         return False
     for line in text.splitlines():

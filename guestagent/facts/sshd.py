@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from guestagent import defs
 from guestagent.errors import Refused
+from guestagent.facts import main_sshd_config
 from guestagent.model import UNREADABLE, SshdLine
 from guestagent.parse.sshd_config import words
 
@@ -23,7 +24,7 @@ def read(root: Root) -> tuple[SshdLine, ...]:
 
     What of it cannot be read is one line.
     """
-    return tuple(_lines(root, defs.SSHD_CONFIG, "", depth=0))
+    return tuple(_lines(root, main_sshd_config(root), "", depth=0))
 
 
 def _lines(root: Root, path: str, match: str, depth: int) -> Iterator[SshdLine]:
@@ -32,11 +33,11 @@ def _lines(root: Root, path: str, match: str, depth: int) -> Iterator[SshdLine]:
     try:
         text = root.text(path)
     except (Refused, OSError):
-        yield SshdLine(UNREADABLE, path, match)
+        yield SshdLine(UNREADABLE, path, match, path)
         return
     for line in text.splitlines():
         if "\0" in line:  # no path can have it
-            yield SshdLine(UNREADABLE, path, match)
+            yield SshdLine(UNREADABLE, path, match, path)
             continue
         keyword, _, value = line.strip().replace("=", " ", 1).replace("\t", " ").partition(" ")
         keyword, value = keyword.lower(), value.strip()
@@ -45,7 +46,7 @@ def _lines(root: Root, path: str, match: str, depth: int) -> Iterator[SshdLine]:
         if keyword == "match":
             match = f"{outer} {value}".strip()
         elif keyword != "include":
-            yield SshdLine(keyword, value, match)
+            yield SshdLine(keyword, value, match, path)
         elif depth < _MAX_DEPTH:
             for pattern in words(value):
                 for name in _found(root, pattern):

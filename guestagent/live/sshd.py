@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.commit.sshd import PASSWORDS_STAY, make_run_folder, take_back
-from guestagent.desired.accounts.reach import expanded
+from guestagent.desired.accounts.reach import KEPT_OUT, LOCKED, expanded
 from guestagent.errors import Origin, Refused
-from guestagent.system.accounts import find_account
+from guestagent.facts import sshd
+from guestagent.system.accounts import find_account, read_locked
 from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from guestagent.errors import Problems
     from guestagent.plan.kinds import Change
@@ -27,9 +28,15 @@ _NOT_READ = (
     " correct AuthorizedKeysFile"
 )
 _NO_FILE_READ = (
-    "sshd reads none of the files of keys that were written ({paths}), so that no one could log in:"
+    "sshd does not read the file of keys that was written ({path}), so that no one could log in:"
     " correct AuthorizedKeysFile"
 )
+_TAKES_PASSWORDS = (
+    "passwordauthentication",
+    "kbdinteractiveauthentication",
+    "challengeresponseauthentication",
+)
+_KEPT_ON = "stays on where Match {match} is met, by {path}: remove it there unless it is wanted"
 # With both, PAM asks for passwords whatever PasswordAuthentication says.
 _BY_PAM = ("kbdinteractiveauthentication", "usepam")
 _ANOTHER_WAY = (
@@ -69,18 +76,36 @@ def keep_or_take_back(change: SetSshd, root: Root, problems: Problems) -> bool:
     reason = reason or _no_file_read(change, tool, root)
     if reason:
         return _taken_back(change, reason, root, problems=problems)
-    if change.switches_off and all(f"\n{line} yes\n" in output for line in _BY_PAM):
-        problems.warn(Origin("sshd", defs.SSHD_DROPIN, _PASSWORDS), _ANOTHER_WAY)
+    if change.switches_off:
+        _warn_of_passwords(output, root, problems)
     return True
 
 
+def _warn_of_passwords(output: str, root: Root, problems: Problems) -> None:
+    """Warn of what still takes passwords although they are switched off."""
+    origin = Origin("sshd", defs.SSHD_DROPIN, _PASSWORDS)
+    if all(f"\n{line} yes\n" in output for line in _BY_PAM):
+        problems.warn(origin, _ANOTHER_WAY)
+    kept: dict[str, None] = {}
+    for line in sshd.read(root):
+        if line.match and line.keyword in _TAKES_PASSWORDS and line.value.lower() == "yes":
+            kept[_KEPT_ON.format(match=line.match, path=line.path)] = None
+    for reason in kept:
+        problems.warn(origin, reason)
+
+
 def _no_file_read(change: SetSshd, tool: str, root: Root) -> str:
-    """Return why no one could log in without a password: sshd reads none of the files of keys."""
-    unread = [path for path, name in change.asked if _files_instead(tool, path, name, root)]
-    no_file = bool(unread) and set(change.key_files) <= set(unread)
-    if change.switches_off and no_file and not change.others:
-        return _NO_FILE_READ.format(paths=" ".join(unread))
-    return ""
+    """Return why no one could log in without a password, though there are files of keys."""
+    useless = {}
+    for path, name in change.asked:
+        words = _words_for(tool, name)
+        if _files_instead(words, path, name, root):
+            useless[path] = _NO_FILE_READ.format(path=path)
+        elif _is_locked_out(words, name, root):
+            useless[path] = KEPT_OUT.format(user=name, reason=LOCKED)
+    if not change.switches_off or change.others or not useless:
+        return ""
+    return "; ".join(useless.values()) if useless.keys() >= set(change.key_files) else ""
 
 
 def check_key_files(changes: Iterable[Change], root: Root, problems: Problems) -> None:
@@ -93,25 +118,43 @@ def check_key_files(changes: Iterable[Change], root: Root, problems: Problems) -
         if tool is None or change.kind != "write" or not change.keys_of:
             continue
         make_run_folder(root)
-        files = _files_instead(tool, change.path, change.keys_of, root)
+        words, name = _words_for(tool, change.keys_of), change.keys_of
+        files = _files_instead(words, change.path, name, root)
         if files:
-            reason = _NOT_READ.format(path=change.path, user=change.keys_of, files=files)
+            reason = _NOT_READ.format(path=change.path, user=name, files=files)
             problems.error(change.why, reason)
+        elif _is_locked_out(words, name, root):
+            problems.warn(change.why, KEPT_OUT.format(user=name, reason=LOCKED))
 
 
-def _files_instead(tool: str, path: str, name: str, root: Root) -> str:
+def _words_for(tool: str, name: str) -> list[str]:
+    """Return the lines of ``sshd -T`` for an account; none where that fails, told elsewhere."""
+    result = run([tool, "-T", "-C", f"user={name},host=localhost,addr=127.0.0.1"])
+    return [] if result.status else result.output.decode(errors="replace").splitlines()
+
+
+def _is_locked_out(words: Sequence[str], name: str, root: Root) -> bool:
+    """Tell whether a locked password keeps a key out, where no line says whether PAM is asked.
+
+    Where one does, the plan has told.  An sshd that was built without PAM does not know the word.
+    """
+    if not words or "usepam yes" in words or name not in read_locked(root):
+        return False
+    return all(line.keyword != "usepam" for line in sshd.read(root))
+
+
+def _files_instead(words: Sequence[str], path: str, name: str, root: Root) -> str:
     """Return which files of keys sshd reads for an account, if ``path`` is none of them.
 
-    It is empty too where sshd does not run at all, which is told elsewhere.  Raises Refused.
+    ``words`` are what sshd says; without any it is empty.  Raises Refused.
     """
-    result = run([tool, "-T", "-C", f"user={name},host=localhost,addr=127.0.0.1"])
-    if result.status:
+    if not words:
         return ""
     account = find_account(root, name)
     home, uid = account.home.rstrip("/"), str(account.uid)
     patterns = [
         pattern
-        for line in result.output.decode(errors="replace").splitlines()
+        for line in words
         for pattern in line.removeprefix(_KEY_FILES).split()
         if line.startswith(_KEY_FILES)
     ]
@@ -147,19 +190,7 @@ def _checked_settings(text: str) -> dict[str, str]:
 
 def _find_winner(root: Root, keyword: str) -> str:
     """Return the path of the first other file that sets a keyword, as far as they can be read."""
-    try:
-        return _first_with(root, keyword)
-    except (Refused, OSError):
-        return "another setting"
-
-
-def _first_with(root: Root, keyword: str) -> str:
-    names = [name for name in root.listdir(defs.SSHD_DROPINS) if name.endswith(".conf")]
-    dropins = [f"{defs.SSHD_DROPINS}/{name}" for name in names]
-    for path in (*dropins, defs.SSHD_CONFIG):
-        if path == defs.SSHD_DROPIN:
-            continue
-        for line in root.text(path).lower().splitlines():
-            if line.replace("=", " ", 1).split()[:1] == [keyword]:
-                return path
+    for line in sshd.read(root):
+        if line.keyword == keyword and not line.match and line.path != defs.SSHD_DROPIN:
+            return line.path
     return "another setting"

@@ -30,7 +30,7 @@ def settings_for(lines: Iterable[SshdLine], user: str, groups: Collection[str]) 
     """
     for_all: dict[str, str] = {}
     by_match: dict[str, str] = {}
-    for keyword, value, match in lines:
+    for keyword, value, match, _ in lines:
         if match and not _is_met(match, user, groups):
             continue
         found = by_match if match else for_all

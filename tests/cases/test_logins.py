@@ -245,7 +245,7 @@ class TestWhereSshdReadsKeys:
         for _ in range(2):
             done = world.apply(_OFF)
             assert done.status != 0
-            assert "sshd reads none of the files of keys that were written" in done.err
+            assert "sshd does not read the file of keys that was written" in done.err
             assert world.drop_in() == ""
         assert "password" in world.login("debian")[1]
 
@@ -398,6 +398,35 @@ class TestObstacles:
         assert world.apply(uuid="i-3").status == 0
         assert not any("as debian: UsePAM" in item for item in world.problems())
         assert world.login("debian") == (True, [""])
+
+    def test_D8_without_a_word_of_pam_sshd_is_asked(self, world: World) -> None:
+        """What holds then depends on how sshd was built: Debian's does not use PAM."""
+        text = (world.tree / "etc/ssh/sshd_config").read_text().replace("UsePAM yes", "")
+        world.put("etc/ssh/sshd_config", text)
+        world.sh("sed -i 's/^debian:\\*/debian:!/' /etc/shadow")
+        done = world.apply("users: [{name: debian, lock_passwd: false}]\nssh_pwauth: false\n")
+        assert any("as debian: UsePAM of sshd is off" in item for item in world.problems())
+        assert not world.login("debian")[0]
+        assert "an account whose password is locked" in done.err
+        assert "taken back: passwords are not switched off" in done.err
+        assert world.drop_in() == ""
+        world.sh("sed -i 's/^debian:!/debian:*/' /etc/shadow")
+        assert world.apply(_OFF, uuid="i-2").status == 0
+        assert not any("UsePAM" in item for item in world.problems())
+        assert world.login("debian") == (True, [""])
+        assert _OFF_LINE in world.drop_in()
+
+    def test_D8_the_vendor_s_configuration_counts_where_there_is_no_other(
+        self, world: World
+    ) -> None:
+        """As with openSUSE's sshd."""
+        main = world.tree / "etc/ssh/sshd_config"
+        world.put("usr/etc/ssh/sshd_config", f"{main.read_text()}AllowUsers nobody\n")
+        for expected in (0, 1):
+            world.apply(uuid=f"i-{expected}")
+            found = [item for item in world.problems() if "AllowUsers" in item]
+            assert len(found) == expected
+            main.unlink(missing_ok=True)
 
     @pytest.mark.parametrize("value", ["no", "forced-commands-only"])
     def test_D8_the_settings_may_keep_root_s_key_out(self, world: World, value: str) -> None:

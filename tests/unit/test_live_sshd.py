@@ -78,7 +78,14 @@ def test_the_first_file_that_sets_a_keyword_is_named(guest: Guest, says: str) ->
     assert guest.check()[0].reason == f"overridden by {defs.SSHD_CONFIG}"
     guest.put(f"{defs.SSHD_DROPINS}/50-cloud.conf", "# a note\n\nPasswordAuthentication\tyes\n")
     guest.put(f"{defs.SSHD_DROPINS}/00-note.txt", "PasswordAuthentication yes\n")
+    assert guest.check()[0].reason == f"overridden by {defs.SSHD_CONFIG}"  # it includes no other
+    included = f"Include {defs.SSHD_DROPINS}/*.conf\nPasswordAuthentication yes\n"
+    guest.put(defs.SSHD_CONFIG, included)
     assert guest.check()[0].reason == f"overridden by {defs.SSHD_DROPINS}/50-cloud.conf"
+    guest.put(defs.SSHD_CONFIG, f"Include first/*\n{included}")
+    guest.put(f"{defs.SSH_DIR}/first/a", "Match User ada\nPasswordAuthentication yes\n")
+    guest.put(f"{defs.SSH_DIR}/first/b", "PasswordAuthentication yes\n")
+    assert guest.check()[0].reason == f"overridden by {defs.SSH_DIR}/first/b"
 
 
 def test_a_configuration_that_sshd_does_not_accept_is_an_error(guest: Guest) -> None:
@@ -98,6 +105,24 @@ def test_D8_what_fails_to_switch_passwords_off_is_taken_back(guest: Guest) -> No
         *("error", "sshd", defs.SSHD_DROPIN, ""),
         f"passwordauthentication: overridden by {defs.SSHD_CONFIG}; taken back: {PASSWORDS_STAY}",
     )
+
+
+def test_D8_passwords_that_stay_on_for_some_are_told(guest: Guest) -> None:
+    guest.switches_off = True
+    guest.put(defs.SSHD_CONFIG, "Include old.conf\nMatch Address 192.0.2.0/24\nX11Forwarding no\n")
+    guest.put(
+        f"{defs.SSH_DIR}/old.conf",
+        "Match User ada\nPasswordAuthentication yes\nKbdInteractiveAuthentication YES\n"
+        "Match User bob\nPasswordAuthentication no\n",
+    )
+    (problem,) = guest.check()
+    assert problem == Problem(
+        *("warning", "sshd", defs.SSHD_DROPIN, "passwordauthentication"),
+        "stays on where Match User ada is met, by /etc/ssh/old.conf: remove it there unless it is"
+        " wanted",
+    )
+    guest.switches_off = False
+    assert guest.check() == []
 
 
 def test_what_cannot_be_taken_back_is_told(guest: Guest, mocker: MockerFixture) -> None:

@@ -25,10 +25,11 @@ _SHARED = (
     "sshd reads the keys of {user} only from files that are not its own (AuthorizedKeysFile), so"
     " that the key would let no one in; it is not written: name a file with %u or %h there"
 )
-_LOCKED = (
+LOCKED = (
     "UsePAM of sshd is off, so that no one logs in to an account whose password is locked: set"
     " UsePAM yes, or give it a password and lock_passwd: false"
 )
+KEPT_OUT = "maybe lets no one in as {user}: {reason}"
 _FIRST_UID = 1000  # of people; only root has a lower one
 _ROOT_STAYS_OUT = ("no", "forced-commands-only")
 _SHELLS = ("nologin", "false")
@@ -107,7 +108,7 @@ def without_locked(ask: Ask, logins: Collection[Login], wanted: Wanted) -> list[
         if item.kind == "block" and item.lets_in:
             settings = _settings(ask, item.account, wanted)
             if settings.get("usepam", "").lower() == "no" and _is_locked(ask, item.account, logins):
-                _warn(item.account, item.why, [_LOCKED], wanted=wanted)
+                _warn(item.account, item.why, [LOCKED], wanted=wanted)
                 item = item._replace(lets_in=False)
         found.append(item)
     return found
@@ -162,7 +163,7 @@ def _is_root_let_in(ask: Ask) -> bool:
 
 def _warn(name: str, why: Origin, reasons: Iterable[str], wanted: Wanted) -> None:
     for reason in reasons:
-        wanted.warn(why, f"maybe lets no one in as {name}: {reason}")
+        wanted.warn(why, KEPT_OUT.format(user=name, reason=reason))
 
 
 def _obstacles(ask: Ask, name: str, wanted: Wanted) -> list[str]:
