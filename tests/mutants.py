@@ -21,6 +21,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 _PASSED, _FAILED = 0, 1
 _FIRST_DRIVES = "service/test_drives.py::test_A1_A2_drives_at_a_first_boot"
 _LATER_DRIVES = "service/test_drives.py::test_A1_A2_drives_at_a_later_boot"
+_CHECKERS = "cases/test_own_checkers.py::"
 _AT_REST = "service/test_at_rest.py"
 _ONE_PLACE = (
     "faults/test_places.py::test_D2_one_place_that_cannot_be_written_costs_what_belongs_there"
@@ -848,7 +849,10 @@ MUTANTS = (
         "verbs/source.py",
         "    if before.drive:\n        # The drive",
         "    if False:\n        # The drive",
-        ("unit/test_open_source.py",),
+        (
+            "unit/test_open_source.py",
+            "service/test_boot.py::test_C1_a_guest_that_had_a_drive_does_not_ask_a_service",
+        ),
     ),
     Mutant(
         "a drive that cannot be read is not taken for a missing one",
@@ -863,6 +867,72 @@ MUTANTS = (
         "            raise Unreadable(str(error)) from None\n",
         "            return None\n",
         ("unit/test_sources.py",),
+    ),
+    Mutant(
+        "the metadata service is asked at addresses, never at a name",
+        "defs.py",
+        """METADATA_ADDRESSES = ("169.254.169.254",""",
+        """METADATA_ADDRESSES = ("metadata.google.internal",""",
+        ("unit/test_units.py::test_C1_the_unit_that_asks_reaches_only_the_addresses",),
+    ),
+    Mutant(
+        "no name server is asked for the addresses of the metadata service",
+        "sources/endpoints.py",
+        "        literal = socket.AI_NUMERICHOST",
+        """        socket.getaddrinfo("metadata.google.internal", 80)
+        literal = socket.AI_NUMERICHOST""",
+        ("service/test_trust.py::test_C1_only_literal_addresses_are_talked_to",),
+    ),
+    Mutant(
+        "a product that only begins like OpenStack's is no sign of a cloud",
+        "sources/cloud.py",
+        "    if product in defs.OPENSTACK_PRODUCTS:",
+        "    if product.startswith(defs.OPENSTACK_PRODUCTS):",
+        ("unit/test_cloud.py::test_C1_without_a_mark_there_is_no_cloud",),
+    ),
+    Mutant(
+        "without a DMI table there is no sign of a cloud",
+        "sources/cloud.py",
+        "    if product in defs.OPENSTACK_PRODUCTS:",
+        "    if product in ('', *defs.OPENSTACK_PRODUCTS):",
+        ("service/test_trust.py::test_C1_without_dmi_nobody_is_asked",),
+    ),
+    Mutant(
+        "only a whole variable of the first process is a sign of a cloud",
+        "sources/cloud.py",
+        """    if "product_name=OpenStack Nova" in environment:""",
+        """    if "product_name=OpenStack Nova" in str(environment):""",
+        ("unit/test_cloud.py::test_C1_without_a_mark_there_is_no_cloud",),
+    ),
+    Mutant(
+        "a machine of Nova has the uuid of its instance",
+        "sources/cloud.py",
+        """f"DMI product {product}", own_uuid=True)""",
+        """f"DMI product {product}")""",
+        ("service/test_trust.py::test_C1_another_uuid_than_the_hypervisor_s_changes_nothing",),
+    ),
+    Mutant(
+        "who names openstack does not switch off that the uuid must be the machine's",
+        "sources/cloud.py",
+        """Cloud("openstack", evidence, own_uuid=own_uuid)""",
+        """Cloud("openstack", evidence)""",
+        ("unit/test_cloud.py::test_C1_who_names_openstack_does_not_switch_the_uuid_s_check_off",),
+    ),
+    Mutant(
+        "the link that answered is used for all documents",
+        "sources/http.py",
+        "sock = self.endpoint.connect(",
+        "sock = self.endpoint._replace(interface='').connect(",
+        (
+            "service/test_trust.py::test_C1_a_link_that_answered_is_kept_though_it_is_not_the_routed_one",
+        ),
+    ),
+    Mutant(
+        "answers that differ end the run with a status of their own",
+        "sources/remote.py",
+        "    if answer.error and answer.wrong:",
+        "    if False:",
+        ("service/test_trust.py::test_C1_two_sound_answers_that_differ_change_nothing",),
     ),
     Mutant(
         "without a sign of a cloud no metadata service is asked",
@@ -1238,6 +1308,118 @@ MUTANTS = (
         ("unit/test_netplan.py::test_E9_what_would_need_escapes_is_not_quoted",),
     ),
     Mutant(
+        "a key is whole and of its size",
+        "parse/fields.py",
+        "if not _key_fits(kind, numbers):",
+        "if False:",
+        ("unit/test_fields.py::test_E3_what_is_no_key",),
+    ),
+    Mutant(
+        "a key is one line, whoever reads it",
+        "parse/fields.py",
+        "words = plain(text.strip()).split(None, 2)",
+        "words = text.strip().split(None, 2)",
+        (_CHECKERS + "test_E3_ssh_keygen_lists_the_accepted_keys_and_no_other",),
+    ),
+    Mutant(
+        "a key is one line for the parser too",
+        "parse/openstack.py",
+        """text.replace("\\r\\n", "\\n").split("\\n"):""",
+        "text.splitlines():",
+        (_CHECKERS + "test_E3_ssh_keygen_lists_the_accepted_keys_and_no_other",),
+    ),
+    Mutant(
+        "a key is base64 and nothing else",
+        "parse/fields.py",
+        """"".join(text.split()).encode(), strict_mode=True)""",
+        """"".join(text.split()).encode())""",
+        (_CHECKERS + "test_E3_ssh_keygen_lists_the_accepted_keys_and_no_other",),
+    ),
+    Mutant(
+        "a key has no options before it",
+        "parse/fields.py",
+        "    words = plain(text.strip()).split(None, 2)\n    if len(words) < 2 or",
+        "    words = plain(text.strip()[text.find('ssh-') :]).split(None, 2)\n"
+        "    if len(words) < 2 or",
+        (_CHECKERS + "test_E3_ssh_keygen_lists_the_accepted_keys_and_no_other",),
+    ),
+    Mutant(
+        "a comment of a key is cut",
+        "parse/fields.py",
+        "*(part[:_COMMENT_LIMIT] for part in comment)",
+        "*comment",
+        (
+            "unit/test_fields.py::test_E3_a_long_comment_is_cut",
+            _CHECKERS + "test_E3_ssh_keygen_lists_the_accepted_keys_and_no_other",
+        ),
+    ),
+    Mutant(
+        "a host name is made of letters, digits and hyphens",
+        "parse/fields.py",
+        "    if not all(_is_label(label) for label in labels):",
+        "    if False:",
+        (
+            "unit/test_fields.py::test_E1_what_is_no_host_name",
+            _CHECKERS + "test_E2_no_host_name_makes_another_line_or_name",
+        ),
+    ),
+    Mutant(
+        "sshd is told of nothing but passwords and root's login",
+        "desired/sshd/__init__.py",
+        """    lines = [f"# {note}." for note in policy.notes]""",
+        """    lines = ["X11Forwarding no", *(f"# {note}." for note in policy.notes)]""",
+        (_CHECKERS + "test_E4_sshd_is_told_of_passwords_and_root_s_login_and_nothing_else",),
+    ),
+    Mutant(
+        "no script's file is named by a path of user data",
+        "parse/userdata/split_parts.py",
+        "if character in _NAME_CHARACTERS)",
+        "if character in _NAME_CHARACTERS or character in ' %')",
+        (_CHECKERS + "test_E12_no_file_is_named_by_text_of_the_source",),
+    ),
+    Mutant(
+        "only root may read netplan's file",
+        "stacks/netplan/render.py",
+        "_MODE = 0o600",
+        "_MODE = 0o644",
+        ("network/test_conformance.py::test_E9_netplan",),
+    ),
+    Mutant(
+        "every text in netplan's file is quoted",
+        "stacks/netplan/render.py",
+        "else _quote(str(value))",
+        "else str(value)",
+        ("unit/test_netplan.py::test_E9_every_text_is_quoted",),
+    ),
+    Mutant(
+        "netplan reads of a file what was meant, and nothing more",
+        "stacks/netplan/render.py",
+        """        return "true" if value else "false\"""",
+        """        return "false\"""",
+        ("network/test_conformance.py::test_E9_netplan",),
+    ),
+    Mutant(
+        "only root may read profiles of NetworkManager",
+        "stacks/networkmanager/render.py",
+        "_MODE = 0o600",
+        "_MODE = 0o644",
+        ("network/test_conformance.py::test_E6_networkmanager",),
+    ),
+    Mutant(
+        "YAML has a size that is looked at first",
+        "parse/userdata/yamltree.py",
+        "    if len(content) > defs.YAML_LIMIT:",
+        "    if False:",
+        ("userdata/test_yamltree.py::test_E8_size_is_looked_at_first",),
+    ),
+    Mutant(
+        "YAML is not nested without end",
+        "parse/userdata/yamltree.py",
+        "        if len(self._stack) >= defs.YAML_DEPTH:",
+        "        if False:",
+        ("userdata/test_yamltree.py::test_E8_depth_is_bounded_in_the_text_and_through_aliases",),
+    ),
+    Mutant(
         "a bad value spoils only itself",
         "errors.py",
         "            self.error(origin, str(error))\n            return otherwise",
@@ -1392,7 +1574,9 @@ MUTANTS = (
         "parse/userdata/yamltree.py",
         "parent.nodes += node.nodes",
         "parent.nodes += 1",
-        ("userdata/test_yamltree.py::test_a_document_that_would_expand_is_refused_before_it_does",),
+        (
+            "userdata/test_yamltree.py::test_E8_a_document_that_would_expand_is_refused_before_it_does",
+        ),
     ),
     Mutant(
         "no more parts of a message are looked for than are allowed",
@@ -1709,6 +1893,8 @@ def _copy_tree(target: Path) -> None:
         if name and os.path.lexists(source):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name, follow_symlinks=False)
+    # Some tools of the tests are installed there.
+    (target / ".venv").symlink_to(PROJECT / ".venv")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ each_case = pytest.mark.parametrize("case", CASES, ids=BY_ID)
 each_case_of_nics = pytest.mark.parametrize(
     "case", [case for case in CASES if networkd_daemon.can_show(case)], ids=case_id
 )
+NETPLAN = "/etc/netplan/90-guestagent.yaml"
 INTERFACES = "etc/network/interfaces.d/50-guestagent"
 # What networkd says of netplan's words, and what netplan means anyway.
 _NETPLANS_OWN = (
@@ -104,7 +105,7 @@ def test_networkd(case: Case) -> None:
 
 
 @each_case
-def test_networkmanager(case: Case, keyfiles: Keyfiles) -> None:
+def test_E6_networkmanager(case: Case, keyfiles: Keyfiles) -> None:
     produced = made(case, "networkmanager")
     # NetworkManager ignores a profile that others may read.
     assert set(produced.modes.values()) == {0o600}
@@ -127,7 +128,9 @@ def test_ifupdown_ng_reads_what_ifupdown_reads(case: Case, tmp_path: Path) -> No
 
 @each_case
 @pytest.mark.usefixtures("netplan")
-def test_netplan(case: Case, tmp_path: Path) -> None:
+def test_E9_netplan(case: Case, tmp_path: Path) -> None:
+    # netplan warns of a file that others may read.
+    assert made(case, "netplan").modes[NETPLAN] == 0o600
     agrees(case, "netplan", netplan_generator.links(put(case, "netplan", tmp_path)))
 
 

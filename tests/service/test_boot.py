@@ -188,7 +188,7 @@ def test_a_copy_of_the_disk_on_another_machine_is_a_new_instance(
     assert configured.text("/etc/hostname") == "copy\n"
 
 
-def test_a_guest_that_had_a_drive_does_not_ask_a_service(configured: Scene) -> None:
+def test_C1_a_guest_that_had_a_drive_does_not_ask_a_service(configured: Scene) -> None:
     path = configured.machine.path(defs.STATE_FILE)
     state = json.loads(path.read_text())
     path.write_text(json.dumps({**state, "drive": True}))

@@ -116,6 +116,16 @@ def test_C1_one_service_gives_all_documents(lab: Lab) -> None:
     assert set(services[other].paths()) <= {META}
 
 
+def test_C1_a_link_that_answered_is_kept_though_it_is_not_the_routed_one(lab: Lab) -> None:
+    lab.link()  # the routing table prefers it, and nobody answers there
+    steps = {NETWORK: [{"reset": "middle"}, {}]}
+    service = lab.serve(lab.link(), {"documents": documents_and({}), "steps": steps})
+    run = lab.guest.fetch()
+    assert (run.answer.error, run.answer.failed) == ("", {}), run.err
+    assert run.answer.url == f"http://{IPV4}%enp0s4"
+    assert service.paths().count(NETWORK) == 2
+
+
 def _saying(lab: Lab, name: str, *, uuid: str = documents.UUID, **link: Any) -> Service:
     """A service that says another host name than others, at a new link."""
     meta = json.dumps(documents.meta_data(uuid, name))

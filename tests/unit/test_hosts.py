@@ -59,7 +59,7 @@ def resolve(file: Path, *names: str) -> list[list[str]]:
     return [line.split() for line in done.stdout.splitlines()]
 
 
-def test_the_own_name_resolves_after_the_first_run(there: Guest) -> None:
+def test_E2_the_own_name_resolves_after_the_first_run(there: Guest) -> None:
     there.file.write_text("127.0.0.1 localhost\n127.0.1.1 debian\n")
     there.apply(HOSTS, first=True)
     assert there.lines() == ["127.0.0.1 localhost", "127.0.1.1 debian", OWN]

@@ -332,7 +332,7 @@ def test_every_option_of_the_driver_is_written_or_told() -> None:
     assert {name for _, name, *_ in WORDS + LOST} == set(bonding.OPTIONS)
 
 
-def test_every_text_is_quoted() -> None:
+def test_E9_every_text_is_quoted() -> None:
     given = interface(search=("null", "1e3", "no"), id="on", name="0x1", mac="")
     described = yaml.safe_load(text(given))["network"]["ethernets"]["on"]
     assert described["match"] == {"name": "0x1"}

@@ -117,7 +117,7 @@ def test_values_are_those_of_yaml_1_1_and_keys_and_time_stamps_text(parser: str)
     assert [type(item) for item in value["flags"][:5]] == [bool] * 5
 
 
-def test_tags_of_the_safe_loader_count_and_others_are_refused(parser: str) -> None:
+def test_E8_tags_of_the_safe_loader_count_and_others_are_refused(parser: str) -> None:
     tagged = b"[!!str 1, !!int '7', !!float '1', !!bool 'yes', !!null x, ! a, !!seq [], !!map {}]"
     assert load(tagged).value == ["1", 7, 1.0, True, None, "a", [], {}]
     assert load(b"!!binary |\n a\n Gk=\n ...\n").value == b"hi"
@@ -184,7 +184,7 @@ def test_an_alias_inside_of_its_own_anchor_is_refused(content: bytes) -> None:
     assert "an alias (*) inside of what it refers to" in error(content)
 
 
-def test_a_document_that_would_expand_is_refused_before_it_does(parser: str) -> None:
+def test_E8_a_document_that_would_expand_is_refused_before_it_does(parser: str) -> None:
     assert len(LAUGHS) < 324
     merges = b"a: &a {%s}\n" % b",".join(b"k%d: 1" % number for number in range(99))
     merges += b"".join(b"m%d: {<<: [%s]}\n" % (n, b",".join([b"*a"] * 99)) for n in range(99))
@@ -203,13 +203,13 @@ def test_aliases_of_a_long_list_work_below_the_limit(parser: str) -> None:
     assert value["b"][7] == list(range(1000))
 
 
-def test_size_is_looked_at_first() -> None:
+def test_E8_size_is_looked_at_first() -> None:
     assert error(b"a: b\n" * 400_000) == "larger than 256 KiB"
     assert load(b"#" * defs.YAML_LIMIT).value is None
     assert error(b"#" * (defs.YAML_LIMIT + 1)) == "larger than 256 KiB"
 
 
-def test_depth_is_bounded_in_the_text_and_through_aliases(parser: str) -> None:
+def test_E8_depth_is_bounded_in_the_text_and_through_aliases(parser: str) -> None:
     deep = load(b"[" * 20 + b"]" * 20).value
     for _ in range(19):
         (deep,) = deep
@@ -286,7 +286,7 @@ YAMLISH = st.text(alphabet="ab19 \n\t-:?[]{}&*!|>'\"%@#,<=.~\\\u2028\ud7ff0x_", 
 
 @settings(max_examples=400, derandomize=True, deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | YAMLISH.map(str.encode))
-def test_anything_gives_a_tree_or_a_field_error(content: bytes) -> None:
+def test_E8_anything_gives_a_tree_or_a_field_error(content: bytes) -> None:
     told, tree = "", None
     try:
         tree = load(content)
