@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from guestagent.sources.cloud import Cloud
-from guestagent.sources.handover import Answer, Request, decode_answer
+from guestagent.sources.handover import Answer, Request, decode_answer, request_as_json
 from guestagent.sources.remote import answer_to
 
 from . import documents
@@ -218,8 +218,9 @@ class Guest:
     def fetch(self, *, wrapped: tuple[str, ...] = (), **more: Any) -> Run:
         """``guestagent fetch``; what is no field of a request goes to ``agent``."""
         options = {key: more.pop(key) for key in ("limits", "environment") if key in more}
-        cloud = {"name": "openstack", "evidence": "a test", "tokens": False, "own_uuid": False}
-        request = {"cloud": {**cloud, **more.pop("cloud", {})}, "wait": 20.0, "urls": [], **more}
+        cloud = {**OPENSTACK._asdict(), **more.pop("cloud", {})}
+        usual = request_as_json(Request(OPENSTACK, wait=20.0))
+        request = {**usual, "cloud": cloud, **more}
         path = self.place / "request.json"
         path.write_text(json.dumps(request))
         return self.agent("fetch", "--source", str(path), wrapped=wrapped, **options)
