@@ -100,6 +100,10 @@ def _run(options: Options) -> int:
             from guestagent.verbs import apply
 
             return apply.run(options)
+        case "cloud-init":
+            from guestagent.verbs import cloud_init
+
+            return cloud_init.run(options)
         case "confirm" | "rollback":
             from guestagent.verbs import rollback
 

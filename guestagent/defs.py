@@ -79,6 +79,16 @@ OWN_TREES = ("/usr/local/",)
 # What cloud-init reads, and user data write for it.
 CLOUD_CONFIG_DIR = "/etc/cloud"
 CLOUD_SCRIPTS_DIR = "/var/lib/cloud/scripts"
+# Where tools that know only cloud-init are led, and by what cloud-init itself is known.
+CLOUD_INIT_DIR = "/run/guestagent/cloud-init"
+CLOUD_INIT_INSTANCE = "/var/lib/cloud/instance"
+CLOUD_INIT_LINKS = {
+    "/run/cloud-init": "guestagent/cloud-init",
+    CLOUD_INIT_INSTANCE: CLOUD_INIT_DIR,
+    "/var/lib/cloud/data/result.json": "/run/cloud-init/result.json",
+    "/var/lib/cloud/data/status.json": "/run/cloud-init/status.json",
+}
+CLOUD_INIT_UNIT = "cloud-init-local.service"
 GROWROOT_DISABLED = "/etc/growroot-disabled"
 OS_RELEASE = "/etc/os-release"
 SUDOERS_FILE = "/etc/sudoers.d/90-guestagent"

@@ -57,6 +57,7 @@ WITHOUT_LIMIT = -1
 class Options(NamedTuple):
     """The parsed command line: the verb, the options by their names, and ``files`` to validate.
 
+    For ``cloud-init``, ``files`` are all its arguments.
     ``wait`` is a number of seconds, or WITHOUT_LIMIT; 0 is not to wait at all.
     """
 
@@ -121,6 +122,8 @@ _EXCLUDED = {
 
 def parse(arguments: list[str]) -> Options:
     """Return the options that the arguments give.  Raises UsageError."""
+    if arguments[:1] == ["cloud-init"]:  # what follows is for a command with options of its own
+        return Options("cloud-init", files=tuple(arguments[1:]))
     found: dict[str, str | bool | int] = {}
     files: list[str] = []
     rest = list(arguments)

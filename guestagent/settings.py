@@ -56,6 +56,7 @@ class Settings(NamedTuple):
     password_post: bool = False
     password_random_to_console: bool = False
     daemon_new_instance: bool = False
+    cloud_init_files: bool = True
     scripts_early_limit: float = defs.SCRIPTS_EARLY_LIMIT
     scripts_late_limit: float = defs.SCRIPTS_LATE_LIMIT
 

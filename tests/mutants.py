@@ -1829,6 +1829,41 @@ MUTANTS = (
         "if True:",
         ("unit/test_status.py",),
     ),
+    Mutant(
+        "who waits for cloud-init's files waits until the last unit is over",
+        "report/cloud_init.py",
+        "    if words.stage:\n        ownfiles",
+        "    if False:\n        ownfiles",
+        ("unit/test_cloud_init.py",),
+    ),
+    Mutant(
+        "at the start of a boot the files of the one before are gone",
+        "report/cloud_init.py",
+        "_try(path, ownfiles.remove, root, path)\n    # stat(1)",
+        "pass\n    # stat(1)",
+        ("unit/test_cloud_init.py",),
+    ),
+    Mutant(
+        "cloud-init's own files are left to it where it is installed",
+        "report/cloud_init.py",
+        "wanted = wanted and not _has_cloud_init(root)",
+        "pass",
+        ("unit/test_cloud_init.py",),
+    ),
+    Mutant(
+        "a setting switches the files for those who know only cloud-init off",
+        "verbs/apply.py",
+        "prepare(root, wanted=settings.cloud_init_files)",
+        "prepare(root, wanted=True)",
+        ("unit/test_cloud_init.py",),
+    ),
+    Mutant(
+        "cloud-init status tells errors from those that it calls recoverable",
+        "report/cloud_init.py",
+        "if not reasons and not failed and ",
+        "if ",
+        ("unit/test_cloud_init.py",),
+    ),
 )
 
 

@@ -141,6 +141,7 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "link_local_ipv4": _boolean,
     },
     "daemon": {"new_instance": _boolean},
+    "cloud_init": {"files": _boolean},
     "scripts": {"early_limit": _seconds(604800), "late_limit": _seconds(604800)},
 }
 

@@ -7,6 +7,7 @@ import os
 from guestagent import defs, log
 from guestagent.errors import GuestagentError, Origin
 from guestagent.record import NamedTuple
+from guestagent.report.cloud_init import publish
 from guestagent.report.run import Report, as_json, read, read_boot_id
 from guestagent.system import ownfiles
 from guestagent.system.lock import lock
@@ -95,6 +96,7 @@ class Unit:
         found["pending"] = [*others, *self.then]
         _add_problems(found, problems)
         ownfiles.write(self.root, defs.REPORT_FILE, found, 0o644)
+        publish(self.root, found)
 
 
 def _add_problems(found: dict[str, Any], problems: Sequence[Problem]) -> None:

@@ -110,6 +110,10 @@ def write(root: Root, report: Report) -> None:
         if report.pending is None:
             found["pending"] = last.get("pending", [])
         ownfiles.write(root, defs.REPORT_FILE, found, 0o644)
+        if report.pending is not None:
+            from guestagent.report.cloud_init import publish
+
+            publish(root, found)
     except OSError as error:
         log.warning(f"{defs.REPORT_FILE}: cannot be written: {error.strerror}")
     except Refused as error:

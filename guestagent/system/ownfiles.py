@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, ENOTSUP, EPERM
-from stat import S_IFDIR
+from stat import S_IFDIR, S_IFLNK
 
 from guestagent import defs
 from guestagent.errors import FieldError, Refused
@@ -169,11 +169,12 @@ def write(root: Root, path: str, value: object, mode: int) -> None:
     """
     parent, _, name = path.rpartition("/")
     content = encode(path, value)
+    durable = not path.startswith(f"{defs.RUN_DIR}/")
     try:
         directory = open_folder(root, parent)
         try:
             with root.labelled(directory, name):
-                replace(directory, name, content, mode, durable=parent != defs.RUN_DIR)
+                replace(directory, name, content, mode, durable=durable)
         finally:
             os.close(directory)
     except OSError as error:
@@ -187,6 +188,14 @@ def remove(root: Root, path: str) -> None:
             os.unlink(place.name, dir_fd=place.fd)
     except FileNotFoundError:
         pass
+
+
+def link(root: Root, path: str, target: str) -> None:
+    """Make a symbolic link, in place of another one.  Raises OSError, Refused."""
+    with root.place(path, make=True) as place, root.labelled(place.fd, place.name, S_IFLNK):
+        if root.readlink(path) is not None:
+            os.unlink(place.name, dir_fd=place.fd)
+        os.symlink(target, place.name, dir_fd=place.fd)
 
 
 def open_folder(root: Root, path: str) -> int:

@@ -161,6 +161,10 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
     root.watched.clear()  # what was looked at so far changes in every run
     settings = load_settings(root, found)
     settings_files = tuple(root.watched)
+    if options.boot:
+        from guestagent.report.cloud_init import prepare
+
+        prepare(root, wanted=settings.cloud_init_files)
     report = report.after("settings", found.problems)
     yield report
 

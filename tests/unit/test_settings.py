@@ -95,6 +95,8 @@ refresh = "full"
 link_local_ipv4 = true
 [daemon]
 new_instance = true
+[cloud_init]
+files = false
 [scripts]
 early_limit = 7
 late_limit = 8.5
@@ -140,6 +142,7 @@ def test_all_settings_are_read(files: Files) -> None:
         metadata_refresh="full",
         metadata_link_local_ipv4=True,
         daemon_new_instance=True,
+        cloud_init_files=False,
         scripts_early_limit=7.0,
         scripts_late_limit=8.5,
     )

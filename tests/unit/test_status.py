@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import rig
+from boot_machine import COMING, KILLED, NEVER, NOT_MET, NOW, OVER, WORKING, Machine, machine
 
 from guestagent import defs
 from guestagent.errors import Origin
@@ -25,14 +26,6 @@ from guestagent.system import ownfiles
 from guestagent.system.root import Root
 from guestagent.verbs import apply, status
 
-NOW = "7d1c0f8e-0000-4000-8000-000000000002"
-COMING = "ActiveState=inactive\nJob=7\nResult=success\nConditionTimestampMonotonic=0"
-WORKING = "ActiveState=activating\nJob=7\nResult=success\nConditionTimestampMonotonic=5"
-OVER = "ActiveState=active\nResult=success\nConditionTimestampMonotonic=5"
-NOT_MET = "ActiveState=inactive\nResult=success\nConditionTimestampMonotonic=5"
-NEVER = "ActiveState=inactive\nResult=success\nConditionTimestampMonotonic=0"
-KILLED = "ActiveState=failed\nResult=timeout\nConditionTimestampMonotonic=5"
-
 # The conditions in systemd/, and the name below the path that meets each.
 MEETS = {
     defs.APPLY_UNIT: ("ConditionPathExists", defs.REQUEST_FILE, ""),
@@ -42,61 +35,16 @@ MEETS = {
 }
 
 
-class Machine:
-    """A tree that counts as the running system, and what its service manager says of units."""
-
-    def __init__(self, tree: Path, programs: Path) -> None:
-        self.tree, self.programs = tree, programs
-        self.root = Root(str(tree))
-        self.root.live = True
-        self.path(defs.BOOT_ID).parent.mkdir(parents=True)
-        self.path(defs.BOOT_ID).write_text(f"{NOW}\n")
-        self.path(defs.RUN_DIR).mkdir(parents=True)
-        self.wants = self.path("/etc/systemd/system/sysinit.target.wants") / defs.LOCAL_UNIT
-        self.wants.parent.mkdir(parents=True)
-        self.wants.touch()
-        self.units: dict[str, str] = {}
-        self.say()
-
-    def path(self, path: str) -> Path:
-        return self.tree / path[1:]
-
-    def say(self, **units: str) -> None:
-        """What the service manager says from now on, by the unit's name without its first word."""
-        self.units |= {f"guestagent-{name}.service": text for name, text in units.items()}
-        blocks = [f"Id={name}\n{text}\n" for name, text in self.units.items()]
-        (self.programs / "answer").write_text("\n".join(blocks))
-
-    def asked(self) -> int:
-        """How often the service manager was asked."""
-        log = self.programs / "asked"
-        return len(log.read_text().splitlines()) if log.exists() else 0
-
-    def write(self, *pending: str, boot_id: str = NOW, **fields: Any) -> None:
-        """Write the report of a run, after which units are to come."""
-        report.write(self.root, Report(boot_id=boot_id, pending=pending, **fields))
-
-    def status(self, wait: int = 0, *, json_too: bool = False) -> int:
-        return status.run(Options("status", wait=wait, json=json_too))
-
-
 @pytest.fixture
-def system(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    found = Machine(tree, programs)
-    systemctl = programs / "systemctl"
-    systemctl.write_text(f"#!/bin/sh\necho >>{programs}/asked\ncat {programs}/answer\n")
-    systemctl.chmod(0o755)
-    monkeypatch.setattr(boot, "find_program", lambda _: str(systemctl))
-    monkeypatch.setattr(defs, "SYSTEMD_DIR", str(programs))
-    monkeypatch.setattr(defs, "STATUS_LOOK", 0.02)
+def system(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    found = machine(tree, monkeypatch)
     monkeypatch.setattr(status, "Root", lambda _: found.root)
-    (tree / "cmdline").write_text("quiet\n")
-    monkeypatch.setattr(defs, "KERNEL_COMMAND_LINE", str(tree / "cmdline"))
-    monkeypatch.setattr(defs, "OFF_SWITCH", str(found.path("/etc/off")))
     yield found
     found.root.close()
+
+
+def run(wait: int = 0, *, json_too: bool = False) -> int:
+    return status.run(Options("status", wait=wait, json=json_too))
 
 
 class TestBeforeTheFirstReport:
@@ -105,23 +53,23 @@ class TestBeforeTheFirstReport:
         self, system: Machine, said: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         system.say(local=said)
-        assert system.status(1) == defs.EXIT_TRY_AGAIN
+        assert run(1) == defs.EXIT_TRY_AGAIN
         told = capsys.readouterr().err
         assert "this boot is not over: waits for guestagent-local.service" in told
-        assert system.status() == defs.EXIT_ERRORS
+        assert run() == defs.EXIT_ERRORS
 
     def test_the_report_of_an_earlier_boot_is_none(self, system: Machine) -> None:
         system.write(boot_id="of another boot")
         system.say(local=WORKING)
         assert boot.look(system.root).state == "running"
         system.say(local=OVER)
-        assert system.status(1) == defs.EXIT_ERRORS
+        assert run(1) == defs.EXIT_ERRORS
 
     def test_a_run_that_was_killed_is_not_waited_for(
         self, system: Machine, capsys: pytest.CaptureFixture[str]
     ) -> None:
         system.say(local=KILLED)
-        assert system.status(WITHOUT_LIMIT) == defs.EXIT_ERRORS
+        assert run(WITHOUT_LIMIT) == defs.EXIT_ERRORS
         told = capsys.readouterr().err
         assert "guestagent-local.service failed (timeout)" in told
         assert "there is no report" in told
@@ -130,7 +78,7 @@ class TestBeforeTheFirstReport:
         system.say(local=KILLED)
         with Unit(system.root, defs.EARLY_UNIT):
             pass
-        assert system.status(WITHOUT_LIMIT) == defs.EXIT_ERRORS
+        assert run(WITHOUT_LIMIT) == defs.EXIT_ERRORS
 
 
 class TestDisabled:
@@ -151,7 +99,7 @@ class TestDisabled:
         self, off: Machine, capsys: pytest.CaptureFixture[str]
     ) -> None:
         for wait in (0, WITHOUT_LIMIT):
-            assert off.status(wait, json_too=True) == defs.EXIT_DISABLED
+            assert run(wait, json_too=True) == defs.EXIT_DISABLED
             shown = capsys.readouterr()
             assert json.loads(shown.out)["state"] == "disabled"
             assert "no run is made at this boot because of" in shown.err
@@ -159,7 +107,7 @@ class TestDisabled:
 
     def test_for_the_next_boots_says_nothing_of_this_one(self, off: Machine) -> None:
         off.write()
-        assert off.status(WITHOUT_LIMIT) == defs.EXIT_OK
+        assert run(WITHOUT_LIMIT) == defs.EXIT_OK
 
 
 class TestAfterTheRun:
@@ -167,7 +115,7 @@ class TestAfterTheRun:
         self, system: Machine, capsys: pytest.CaptureFixture[str]
     ) -> None:
         system.write()
-        assert system.status(WITHOUT_LIMIT) == defs.EXIT_OK
+        assert run(WITHOUT_LIMIT) == defs.EXIT_OK
         assert "state        done" in capsys.readouterr().out.splitlines()
         assert system.asked() == 0
 
@@ -176,17 +124,17 @@ class TestAfterTheRun:
     ) -> None:
         system.write(defs.EARLY_UNIT)
         system.say(early=COMING)
-        assert system.status() == defs.EXIT_OK
+        assert run() == defs.EXIT_OK
         shown = capsys.readouterr().out.splitlines()
         assert "state        running: waits for guestagent-early.service" in shown
-        assert system.status(1, json_too=True) == defs.EXIT_TRY_AGAIN
+        assert run(1, json_too=True) == defs.EXIT_TRY_AGAIN
         told = json.loads(capsys.readouterr().out)
         assert (told["state"], told["waits_for"]) == ("running", [defs.EARLY_UNIT])
 
     def test_errors_are_told_at_the_end(self, system: Machine) -> None:
         problem = Origin("drive", "meta_data.json", "hostname").error("too long")
         system.write(problems=(problem,), exit_status=1)
-        assert system.status(WITHOUT_LIMIT) == defs.EXIT_ERRORS
+        assert run(WITHOUT_LIMIT) == defs.EXIT_ERRORS
 
     @pytest.mark.parametrize(
         ("said", "reason"),
@@ -198,7 +146,7 @@ class TestAfterTheRun:
         system.write(defs.EARLY_UNIT)
         system.say(early=said)
         expected = defs.EXIT_ERRORS if reason else defs.EXIT_OK
-        assert system.status(WITHOUT_LIMIT) == expected
+        assert run(WITHOUT_LIMIT) == expected
         assert reason in capsys.readouterr().err
 
     def test_where_nobody_can_be_asked_the_report_alone_counts(
@@ -206,9 +154,9 @@ class TestAfterTheRun:
     ) -> None:
         monkeypatch.setattr(boot, "find_program", lambda _: None)
         system.write(defs.LATE_UNIT)
-        assert system.status(1) == defs.EXIT_TRY_AGAIN
+        assert run(1) == defs.EXIT_TRY_AGAIN
         system.write()
-        assert system.status(1) == defs.EXIT_OK
+        assert run(1) == defs.EXIT_OK
 
     def test_the_end_is_seen_at_once_and_without_processes(self, system: Machine) -> None:
         system.write(defs.EARLY_UNIT)
@@ -223,7 +171,7 @@ class TestAfterTheRun:
         worker = threading.Thread(target=work)
         start = time.monotonic()
         worker.start()
-        assert system.status(WITHOUT_LIMIT) == defs.EXIT_OK
+        assert run(WITHOUT_LIMIT) == defs.EXIT_OK
         assert time.monotonic() - start < defs.STATUS_ASK
         worker.join()
         assert system.asked() == 2  # at the beginning, and when the report changed
@@ -241,7 +189,7 @@ class TestAfterTheRun:
             return found
 
         monkeypatch.setattr(boot, "_ask", ask_late)
-        assert system.status() == defs.EXIT_OK
+        assert run() == defs.EXIT_OK
 
 
 class TestUnitsToCome:
@@ -273,21 +221,21 @@ class TestUnitsToCome:
     ) -> None:
         root = Root(str(guest))
 
-        def run(options: Options) -> list[str]:
+        def apply_now(options: Options) -> list[str]:
             apply._apply(options, root)
             found: list[str] = json.loads((guest / defs.REPORT_FILE[1:]).read_text())["pending"]
             return found
 
-        run(Options(source=str(drive)))
+        apply_now(Options(source=str(drive)))
         late = guest / defs.STATE_DIR[1:] / "late"
         late.mkdir(mode=0o700)
         (late / "50-boot-a").touch()
         (guest / defs.HOST_KEYS_FILE[1:]).touch()
-        found = run(Options(source=str(drive), boot=True))
+        found = apply_now(Options(source=str(drive), boot=True))
         assert found == [defs.EARLY_UNIT, defs.HOST_KEYS_UNIT]
         with Unit(root, defs.EARLY_UNIT) as unit:
             unit.then.append(defs.LATE_UNIT)
-        assert run(Options(source=str(drive))) == [defs.HOST_KEYS_UNIT, defs.LATE_UNIT]
+        assert apply_now(Options(source=str(drive))) == [defs.HOST_KEYS_UNIT, defs.LATE_UNIT]
         root.close()
 
     def test_a_fetched_run_says_what_comes_after_it_unless_the_boot_is_over(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from guestagent.defs import HOST_KEYS_UNIT
+from guestagent.defs import EXIT_TRY_AGAIN, HOST_KEYS_UNIT
 
 from .guest import Guest
 from .image import GuestImage
@@ -29,6 +29,8 @@ from .scenario import (
 from .user_data import EARLY, LATE
 
 pytestmark = pytest.mark.vm
+
+FINISHED = "/var/lib/cloud/instance/boot-finished"
 
 MEDIA: dict[str, tuple[Bus, str, str]] = {
     "iso-virtio": ("virtio", "iso9660", "networkd"),
@@ -278,6 +280,8 @@ def renewed(
     guest.wait_for("ssh-keyscan -t ed25519 127.0.0.1 | grep -q ssh-ed25519")
     early = public_keys(guest)
     assert guest.run(f"systemctl is-active {HOST_KEYS_UNIT}").stdout == "activating\n"
+    assert guest.run("guestagent status --wait 1").status == EXIT_TRY_AGAIN
+    assert guest.run(["stat", FINISHED]).status == 1
     guest.check("touch /run/rsa-may-begin")
     guest.settle()
     guest.check("rm /usr/sbin/ssh-keygen")
@@ -308,6 +312,14 @@ class TestNewInstance:
         assert offered.split()[1:3] == ["ssh-rsa", keys.new["ssh-rsa"]]
         assert not guest.exists("/var/lib/guestagent/hostkeys.json")
         print(guest.check(f"journalctl -b -u {HOST_KEYS_UNIT} -u ssh.service -o short-monotonic"))
+
+    def test_the_boot_is_over_when_the_last_key_is_made(self, renewed: Any) -> None:
+        """The unit that makes it is confined, and cannot know in which boot it is."""
+        guest, _, new, _ = renewed
+        assert guest.check("guestagent status").splitlines()[0] == "state        done"
+        assert "v. guestagent" in guest.check(f"cat {FINISHED}")
+        assert report(guest)["instance_id"] == new.uuid
+        assert guest.check("guestagent cloud-init status") == "status: done\n"
 
     def test_the_static_network_is_gone(self, renewed: Any) -> None:
         guest, old, _, _ = renewed

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+import rig
 
 from guestagent import defs
 
@@ -27,6 +28,8 @@ from .user_data import (
 )
 
 pytestmark = pytest.mark.vm
+
+FINISHED = "/var/lib/cloud/instance/boot-finished"
 
 PASSWORD = "passw0rd"
 CLOUD_CONFIG = b"""\
@@ -167,6 +170,12 @@ class TestPowerCut:
         assert f"this boot is not over: waits for {LATE}" in waiting.stderr
         assert f"state        running: waits for {LATE}" in waiting.stdout
 
+    def test_who_waits_for_cloud_init_s_files_goes_on_waiting(self, cut: Cut) -> None:
+        guest = cut[0]
+        for path in (FINISHED, "/run/cloud-init/result.json"):
+            assert guest.run(["stat", path]).status == 1
+        assert '"stage": "modules-final"' in guest.check("cat /run/cloud-init/status.json")
+
     def test_it_is_not_run_again(self, cut: Cut) -> None:
         guest, _, _ = cut
         assert [lines(guest, f"/root/{name}") for name in "ab"] == [["ran"], ["ran"]]
@@ -175,11 +184,17 @@ class TestPowerCut:
 
 @pytest.fixture(scope="module")
 def waited(cut: Cut) -> Result:
-    """What a user learns who logs in while "c" reboots the guest, and waits for its end."""
+    """What a user learns who logs in while "c" reboots the guest, and waits for its end.
+
+    A second one waits by cloud-init's command, whose answer is in the home.
+    """
     guest = cut[0]
+    program = rig.REPOSITORY / "packaging/bin/cloud-init"
+    guest.put("/usr/bin/cloud-init", program.read_bytes(), 0o755)
     guest.reboot(PATIENCE, settle=False, by=["touch", "/run/go-on"])
     guest.wait_for("systemctl is-active ssh", PATIENCE)
-    command = f"guestagent status --json --wait {PATIENCE:.0f}"
+    waiting = "cloud-init status --wait; echo $?; cat " + FINISHED
+    command = f"({waiting}) >cloud-init & guestagent status --json --wait {PATIENCE:.0f}; wait"
     return guest.ssh("debian", command, password=PASSWORD, timeout=2 * PATIENCE)
 
 
@@ -192,9 +207,14 @@ def rebooted(cut: Cut, waited: Result) -> Cut:
 
 
 class TestRebootByAScript:
+    def test_who_waits_by_cloud_init_s_command_learns_it_too(self, rebooted: Cut) -> None:
+        answer = lines(rebooted[0], "/home/debian/cloud-init")
+        assert answer[:2] == ["status: done", "0"]
+        assert "v. guestagent" in answer[2]
+
     def test_who_waits_learns_that_all_scripts_are_over(self, waited: Result) -> None:
         found = json.loads(waited.stdout)
-        assert (waited.status, found["state"], found["waits_for"]) == (0, "done", [])
+        assert (found["state"], found["waits_for"], found["reasons"]) == ("done", [], [])
         assert "50-instance-d" in [script["name"] for script in found["scripts"]]
 
     def test_the_next_script_runs_and_no_other(self, rebooted: Cut) -> None:
