@@ -1532,6 +1532,16 @@ MUTANTS = (
         "    if True:",
         ("unit/test_staging.py::test_more_files_than_a_process_may_open_at_first",),
     ),
+    Mutant(
+        "a copy of the skeleton that a power cut left with zero bytes is made again",
+        "plan/kinds/home.py",
+        'return not content.strip(b"\\0")',
+        "return False",
+        (
+            "faults/test_accounts.py::"
+            "test_D3_copies_of_the_skeleton_that_a_power_cut_spoilt_are_made_again",
+        ),
+    ),
     # Read-only and full places
     Mutant(
         "where /var cannot be written, the rest is applied",

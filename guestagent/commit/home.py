@@ -7,7 +7,7 @@ from stat import S_IFDIR, S_IFLNK, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
 from guestagent import defs
 from guestagent.errors import Refused
-from guestagent.plan.kinds.home import is_whole, skeleton_folder
+from guestagent.plan.kinds.home import is_blank, is_whole, skeleton_folder
 from guestagent.system.accounts import find_account
 from guestagent.system.digest import digest
 from guestagent.system.libc import sync_tree
@@ -122,7 +122,7 @@ def _fill(root: Root, parent: int, name: str, *, skeleton: int, account: Account
 def _copy(
     root: Root, source: int, target: int, *, path: str, owner: tuple[int, int] | None
 ) -> None:
-    """Copy the entries that are missing or empty; give them to an owner unless it is None.
+    """Copy the entries that are missing or blank; give them to an owner unless it is None.
 
     ``path`` is the one that the target will have.
     """
@@ -167,12 +167,16 @@ def _copy_folder(
 
 
 def _exists(folder: int, name: str, *, empty: bool = True) -> bool:
-    """Tell whether an entry exists; an empty file counts only if that is what it is meant to be."""
+    """Tell whether an entry exists; a blank file counts only if it is meant to be ``empty``."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return empty or not S_ISREG(found.st_mode) or found.st_size > 0
+    if empty or not S_ISREG(found.st_mode) or found.st_size > defs.GUEST_FILE_LIMIT:
+        return True
+    if found.st_size == 0:  # of root's alone, perhaps: useradd was killed when it had made the file
+        return False
+    return not is_blank(read_at(folder, name, defs.GUEST_FILE_LIMIT))
 
 
 def _remove(parent: int, name: str) -> None:

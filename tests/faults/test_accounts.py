@@ -93,6 +93,31 @@ def test_D3_a_home_that_a_power_cut_took_away_is_made_again(account: Scene) -> N
     assert (account.tree / "etc/shadow").read_text() == password
 
 
+@pytest.mark.parametrize("lost", [b"", bytes(6)], ids=["empty", "zeros"])
+def test_D3_copies_of_the_skeleton_that_a_power_cut_spoilt_are_made_again(
+    account: Scene, lost: bytes
+) -> None:
+    after = _whole(account)
+    account.fresh()
+    folder = account.tree / "etc/skel/.config/app"
+    folder.mkdir(parents=True)
+    (folder / "settings").write_text("usual\n")
+    # The account is made, and nothing after it.
+    account.strace("-e", "inject=syncfs:signal=KILL:when=1")
+    home = account.tree / "home/ada"
+    (home / ".profile").write_text("ada's own\n")
+    for name in (".bashrc", ".config/app/settings"):
+        assert (home / name).read_bytes()
+        (home / name).write_bytes(lost)
+    found = _whole(account)
+    assert {name: found[name] for name in after} == {
+        **after,
+        "home/ada/.profile": found["home/ada/.profile"],
+    }
+    assert (home / ".profile").read_text() == "ada's own\n"
+    assert (home / ".config/app/settings").read_text() == "usual\n"
+
+
 def test_an_account_without_a_home_that_guestagent_did_not_make_is_left_alone(
     account: Scene,
 ) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from stat import S_IFMT, S_ISDIR, S_ISREG
+
 from guestagent import defs
+from guestagent.errors import Refused
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -40,19 +43,47 @@ class MakeHome(NamedTuple):
 
 
 def is_whole(root: Tree, account: Account) -> bool:
-    """Tell whether a home has the right owner, and a file for each one of the skeleton.
+    """Tell whether a home has the right owner, and a copy of all that is in the skeleton.
 
-    What useradd(8) had copied when the power failed may be empty afterwards.
+    What useradd(8) had copied when the power failed may be lost, empty or of zero bytes afterwards.
     """
     found = root.stat(account.home)
     if found is None or found.st_uid != account.uid:
         return False
-    skeleton = skeleton_folder(root)
+    return _has_copies(root, account.home, skeleton_folder(root))
+
+
+def _has_copies(root: Tree, home: str, skeleton: str) -> bool:
+    """Tell whether all that is in a directory of the skeleton has been copied to one of a home."""
     for name in root.listdir(skeleton):
-        model, copy = (root.stat(f"{top}/{name}") for top in (skeleton, account.home))
-        if copy is None or (model is not None and model.st_size and not copy.st_size):
+        path = f"{home}/{name}"
+        model, copy = root.stat(f"{skeleton}/{name}"), root.stat(path)
+        if copy is None:
+            return False
+        if model is None or S_IFMT(model.st_mode) != S_IFMT(copy.st_mode):
+            continue  # whose home it is has another one by now
+        if S_ISDIR(model.st_mode) and not _has_copies(root, path, f"{skeleton}/{name}"):
+            return False
+        if S_ISREG(model.st_mode) and model.st_size and (not copy.st_size or _is_lost(root, path)):
             return False
     return True
+
+
+def _is_lost(root: Tree, path: str) -> bool:
+    """Tell whether a copy has the content of a file that never reached the disk."""
+    try:
+        found = root.look(path)
+    except Refused:
+        return False  # too large, or another user's: something is in it
+    return found is not None and is_blank(found.content or b"")
+
+
+def is_blank(content: bytes) -> bool:
+    """Tell whether there is nothing but zero bytes in a file.
+
+    A file system may write the size of a file before its content: ext4 does.
+    """
+    return not content.strip(b"\0")
 
 
 def skeleton_folder(root: Tree) -> str:
