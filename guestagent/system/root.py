@@ -229,6 +229,8 @@ class Root:
             return self.fd
         if folder in self._kept:
             return self._kept[folder]
+        if folder.count("/") > _MAX_KEPT:
+            return None  # so deep a directory is walked to; here each level is a call
         parent, _, name = folder.rpartition("/")
         above = None if name in _NOT_NAMES else self._folder(parent)
         if above is None or len(self._kept) >= _MAX_KEPT:

@@ -336,6 +336,21 @@ class TestWhatIsKeptOpen:
         with root.place("/etc/file") as place:
             assert os.fstat(place.fd).st_ino == (tree / "etc").stat().st_ino
 
+    @pytest.mark.parametrize("path", ["/a" * 5000, "/a" * 900, "/etc" + "/.." * 5000, "/" * 5000])
+    def test_C10_a_path_of_thousands_of_parts_is_one_that_is_missing(
+        self, root: Root, path: str
+    ) -> None:
+        assert not root.exists(f"{path}/file")
+        assert root.text(f"{path}/file") == ""
+        assert root.listdir(f"{path}/file") == []
+
+    def test_a_deep_directory_is_looked_at(self, root: Root, tree: Path) -> None:
+        deep = "/d" * 200
+        (tree / deep[1:]).mkdir(parents=True)
+        (tree / deep[1:] / "file").write_text("x")
+        assert root.text(f"{deep}/file") == "x"
+        assert root.listdir(deep) == ["file"]
+
     def test_no_more_folders_are_kept_than_a_process_may_open(self, root: Root, tree: Path) -> None:
         before = len(os.listdir("/proc/self/fd"))
         for number in range(200):

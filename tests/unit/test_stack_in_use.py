@@ -146,6 +146,12 @@ def test_files_that_interfaces_sources_are_the_image_s_too(
     assert path not in interfaces.own_words(there.root)
 
 
+@pytest.mark.parametrize("path", ["/a" * 5000, "a/" * 5000 + "*", "../" * 5000 + "a"])
+def test_C10_a_source_of_thousands_of_folders_spoils_no_run(there: Tree, path: str) -> None:
+    there.put(defs.IFUPDOWN_MAIN, f"source {path}\niface eth1 inet dhcp\n")
+    assert "eth1" in interfaces.own_words(there.root)
+
+
 @pytest.mark.parametrize(
     "line",
     [
