@@ -343,6 +343,7 @@ class Facts(NamedTuple):
     ``sshd`` are the lines of sshd's configuration, if one of them may decide whether a key lets
     someone in, and is not as usual or, of UsePAM, is missing.  ``locked`` are the accounts whose
     password is locked, where that may keep their keys out.
+    ``host_keys`` are files of host keys that sshd is told to use and that guestagent does not make.
     ``systemd`` tells whether systemd manages the services of the running system.
     """
 
@@ -361,6 +362,7 @@ class Facts(NamedTuple):
     room: int | None = None
     sshd: tuple[SshdLine, ...] = ()
     locked: frozenset[str] = frozenset()
+    host_keys: tuple[str, ...] = ()
     unfinished: frozenset[str] = frozenset()
     appended: Mapping[str, str] = {}
     made: frozenset[str] = frozenset()

@@ -73,6 +73,13 @@ MUTANTS = (
         ("unit/test_host_keys.py",),
     ),
     Mutant(
+        "host keys of the image that are not in /etc/ssh are an error",
+        "desired/sshd/__init__.py",
+        "if ask.first and ask.facts.host_keys:",
+        "if False:",
+        ("userdata/test_plan_hostkeys.py",),
+    ),
+    Mutant(
         "the image's host keys go once there is a new one",
         "commit/host_keys.py",
         "            own |= _install_given(change, place.fd, root)",

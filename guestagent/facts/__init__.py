@@ -26,7 +26,7 @@ _DECIDING = frozenset(
     (
         *("authorizedkeysfile", "pubkeyauthentication", "authenticationmethods", "usepam"),
         *("allowusers", "denyusers", "allowgroups", "denygroups", "permitrootlogin"),
-        *("trustedusercakeys", "authorizedkeyscommand", "include", UNREADABLE),
+        *("trustedusercakeys", "authorizedkeyscommand", "hostkey", "include", UNREADABLE),
     )
 )
 _USUAL = {
@@ -72,7 +72,7 @@ def gather(root: Root) -> Facts:
 
         facts = facts._replace(idle=enabling.installed(root), enabling=enabling.links(root))
     if facts.sshd:
-        facts = facts._replace(locked=read_locked(root))
+        facts = facts._replace(locked=read_locked(root), host_keys=_other_host_keys(root, facts))
     if facts.stack == "ifupdown":
         from guestagent.facts import interfaces
 
@@ -152,7 +152,30 @@ def _decides(line: str) -> bool:
     words = line.replace("=", " ", 1).lower().split()
     if not words or words[0] not in _DECIDING:
         return False
+    if words[0] == "hostkey":
+        return not _is_usual_host_key(words[-1])
     return words[1:] not in _USUAL.get(words[0], ())
+
+
+def _is_usual_host_key(path: str) -> bool:
+    """Tell whether a host key is one of those that are removed where an instance is new."""
+    folder, _, name = path.rpartition("/")
+    return folder == defs.SSH_DIR and name.startswith("ssh_host_") and name.endswith("_key")
+
+
+def _other_host_keys(root: Root, facts: Facts) -> tuple[str, ...]:
+    """Return the other files of host keys that sshd is told to use, those that exist."""
+    paths = [line.value.strip('"') for line in facts.sshd if line.keyword == "hostkey"]
+    found = []
+    for path in dict.fromkeys(paths):
+        if _is_usual_host_key(path) or not path.startswith("/"):  # "none", or one of an agent
+            continue
+        try:
+            if root.exists(path):
+                found.append(path)
+        except (Refused, OSError):
+            found.append(path)  # sshd may have a better way there
+    return tuple(found)
 
 
 def _sshd_includes_dropins(root: Root) -> bool:

@@ -10,7 +10,7 @@ import rig
 
 from guestagent.desired.accounts.access import Access, lets_in, who_gets_in
 from guestagent.errors import Origin, Refused
-from guestagent.facts import sshd
+from guestagent.facts import gather, sshd
 from guestagent.model import UNREADABLE, Secret
 from guestagent.plan.kinds.account import PasswordState, UserPassword
 from guestagent.plan.kinds.block import Block
@@ -161,6 +161,19 @@ def test_D10_a_damaged_line_of_sshd_is_one_that_cannot_be_read(guest: Path) -> N
     found = sshd.read(root)
     assert [line.keyword for line in found] == [UNREADABLE, "port"]
     assert not any("\0" in path for path in root.watched)
+
+
+def test_D4_host_keys_that_are_not_made_here_are_known(guest: Path) -> None:
+    (guest / "etc/ssh/image_key").write_text("the image's")
+    (guest / "var/lib/image_key").write_text("the image's")
+    lines = (
+        *("UsePAM yes", "HostKey /etc/ssh/ssh_host_rsa_key", "HostKey none"),
+        *('HostKey "/etc/ssh/image_key"', "hostkey=/var/lib/image_key", "HostKey /var/lib/later"),
+    )
+    for count in range(1, len(lines) + 1):
+        (guest / "etc/ssh/sshd_config").write_text("".join(f"{line}\n" for line in lines[:count]))
+        found = gather(Root(str(guest))).host_keys
+        assert found == ("/etc/ssh/image_key", "/var/lib/image_key")[: max(0, min(2, count - 3))]
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "4294967296"])

@@ -172,6 +172,17 @@ class TestHostKeys:
         assert found is not None
         assert (found.types, found.others) == (("ed25519", "ecdsa"), "kept")
 
+    @pytest.mark.parametrize("text", ["", "ssh_deletekeys: true"])
+    def test_D4_keys_of_the_image_that_are_elsewhere_are_an_error(self, text: str) -> None:
+        facts = FACTS._replace(host_keys=("/var/lib/image_key",))
+        resources, problems = plan_of(text, facts=facts)
+        assert host_keys(resources) is not None
+        (problem,) = problems
+        assert problem.severity == "error"
+        assert "every instance's (/var/lib/image_key)" in problem.reason
+        clean_plan("ssh_deletekeys: false", facts=facts)
+        clean_plan("", facts=facts, settings=SETTINGS._replace(ssh_host_keys=False))
+
     def test_user_data_comes_before_the_settings(self, made: Path) -> None:
         settings = SETTINGS._replace(ssh_host_keys=False)
         assert host_keys(clean_plan("ssh_pwauth: true", settings=settings)) is None

@@ -24,6 +24,11 @@ _RELIES = (
     "passwords are switched off although no account gets an SSH key that lets it in: people must"
     " log in by {ways}"
 )
+_OTHER_HOST_KEYS = (
+    "sshd is told to use host keys that are the image's, and so every instance's ({paths}); whoever"
+    " has the image can take this guest's place: remove their HostKey lines in the image, so that"
+    " sshd uses those that are made in /etc/ssh"
+)
 _ROOT_NOTE = "root has a password by user data, and ssh_pwauth lets it log in with that"
 
 
@@ -57,13 +62,22 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     policy = _policy(ask, access, wanted)
     if ask.data.config:
         _plan_by_cloud_config(ask, policy, access, wanted=wanted)
-        return
-    _plan_drop_in(ask, policy, access, wanted=wanted)
-    types = ask.settings.ssh_host_key_types
-    if ask.settings.ssh_host_keys and types:
-        from guestagent.plan.kinds.host_keys import HostKeys
+    else:
+        _plan_drop_in(ask, policy, access, wanted=wanted)
+        types = ask.settings.ssh_host_key_types
+        if ask.settings.ssh_host_keys and types:
+            from guestagent.plan.kinds.host_keys import HostKeys
 
-        wanted.want(HostKeys("host_keys", types, _instance(ask)))
+            wanted.want(HostKeys("host_keys", types, _instance(ask)))
+    if ask.first and ask.facts.host_keys:
+        _tell_of_other_host_keys(ask, wanted)
+
+
+def _tell_of_other_host_keys(ask: Ask, wanted: Wanted) -> None:
+    """Make it an error that keys of the image stay, where they are to be removed."""
+    for item in wanted.resources:
+        if item.kind == "host_keys" and item.others == "removed":
+            wanted.error(item.why, _OTHER_HOST_KEYS.format(paths=" ".join(ask.facts.host_keys)))
 
 
 def _plan_by_cloud_config(ask: Ask, policy: Policy, access: Access, wanted: Wanted) -> None:
