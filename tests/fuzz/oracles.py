@@ -77,8 +77,9 @@ def findings(given: Input) -> list[str]:
     """
     with redirect_stderr(StringIO()) as log:
         found = _READERS[given.reader](given)
-    # In the other documents a secret may become a name where bytes were changed.
-    judged = given.sound or given.reader in ("service", "post")
+    # In the other documents a secret may become a name where bytes were changed, and in the form
+    # of phone_home the name of a server.
+    judged = (given.sound or given.reader in ("service", "post")) and given.mutated != "form"
     found += ["a secret in the log"] if CANARY in log.getvalue() and judged else []
     lines = log.getvalue().split("\n")
     found += [f"a line of the log: {line[:80]!r}" for line in lines if not line.isprintable()]
