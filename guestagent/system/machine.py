@@ -23,8 +23,12 @@ def read_text(path: str) -> str:
 
 
 def dmi(name: str) -> str:
-    """Return a field of the firmware's DMI table, such as ``product_name``; empty if not set."""
-    return read_text(f"{defs.DMI_DIR}/{name}")
+    """Return a field of the firmware's DMI table, such as ``product_name``; empty if not set.
+
+    A text with a control character, which is no maker's, counts as not set.
+    """
+    found = read_text(f"{defs.DMI_DIR}/{name}")
+    return found if found.isprintable() else ""
 
 
 def product_uuid() -> str:

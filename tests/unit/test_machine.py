@@ -72,3 +72,15 @@ def test_A1_a_uuid_that_many_boards_have_is_none(
     monkeypatch.setattr(defs, "DMI_DIR", str(files.top))
     files.put("product_uuid", said)
     assert machine.product_uuid() == wanted
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\x1b[2J", "a\nb"])
+def test_a_field_of_the_firmware_with_a_control_character_counts_as_not_set(
+    files: Files, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """What is read of it goes into requests and messages."""
+    monkeypatch.setattr(defs, "DMI_DIR", str(files.top))
+    files.put("product_uuid", "03AA-1\n")
+    assert machine.product_uuid() == "03aa-1"
+    files.put("product_uuid", text)
+    assert machine.product_uuid() == ""
