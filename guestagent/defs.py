@@ -196,6 +196,8 @@ APPLY_UNIT = "guestagent-apply.service"
 RELOAD_UNIT = "guestagent-reload.service"
 EARLY_UNIT = "guestagent-early.service"
 LATE_UNIT = "guestagent-late.service"
+REFRESH_UNIT = "guestagent-refresh.service"
+POLL_UNIT = "guestagent-poll.service"
 RELOAD_UNIT = "guestagent-reload.service"
 # They ask a metadata service, and do what it answers.
 SERVICE_UNITS = ("guestagent-fetch.service", "guestagent-apply.service", RELOAD_UNIT)

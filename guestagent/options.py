@@ -38,6 +38,7 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
   --confirm SECONDS
                   restore the previous network after this time (5 to 3600) unless
                   guestagent confirm is run
+  --poll          the run of guestagent-poll.service: one question to the metadata service
   --render BACKEND
                   networkd, networkmanager, ifupdown or netplan
   --wait [SECONDS]
@@ -76,6 +77,7 @@ class Options(NamedTuple):
     files: tuple[str, ...] = ()
     os: str = ""
     confined: bool = False
+    poll: bool = False
 
     @property
     def refresh(self) -> bool:
@@ -83,7 +85,16 @@ class Options(NamedTuple):
         return self.verb == "refresh"
 
 
-_FLAGS = ("--dry-run", "--json", "--boot", "--confined", "--fetched", "--help", "--version")
+_FLAGS = (
+    "--dry-run",
+    "--json",
+    "--boot",
+    "--confined",
+    "--fetched",
+    "--help",
+    "--poll",
+    "--version",
+)
 _WITH_VALUE = ("--confirm", "--os", "--render", "--root", "--source")
 
 # The verbs, and the fields of Options that each accepts besides --help and --version.
@@ -91,7 +102,7 @@ _ACCEPTED = {
     "apply": ("dry_run", "json", "boot", "source", "root", "fetched", "confirm"),
     "confirm": (),
     "network": ("render", "source", "json"),
-    "refresh": ("confined",),
+    "refresh": ("confined", "poll"),
     "rollback": (),
     "schema": (),
     "status": ("json", "root", "wait"),

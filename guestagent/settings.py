@@ -55,6 +55,9 @@ class Settings(NamedTuple):
     metadata_link_local_ipv4: bool = False
     password_post: bool = False
     password_random_to_console: bool = False
+    daemon_nics: bool = True
+    daemon_drives: bool = True
+    daemon_poll: float = 0.0
     daemon_new_instance: bool = False
     cloud_init_files: bool = True
     scripts_early_limit: float = defs.SCRIPTS_EARLY_LIMIT

@@ -2,7 +2,7 @@
 
 ``make bench``, or ``PYTHON=/usr/bin/python3 python3 tests/bench.py`` for another interpreter.
 The agent is byte-compiled and started as its package starts it.  Rounds are interleaved, so
-that a slow moment of the machine hits each of the three alike.
+that a slow moment of the machine hits each of them alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 SAMPLE = PROJECT / "tests/cases/samples/nova"
 PYTHON = os.environ.get("PYTHON") or sys.executable
 ROUNDS = int(os.environ.get("ROUNDS") or 60)
-AIMS = {"first boot": 3.0, "second run": 2.0}
+AIMS = {"first boot": 3.0, "second run": 2.0, "daemon": 1.5}
+_MOST_PSS = 12  # MiB, of the daemon
 _BARE = [PYTHON, "-I", "-S", "-c", "pass"]
 _INSTALLED = "/usr/share/guestagent"
 _PROBE = """
@@ -29,6 +30,12 @@ from resource import RUSAGE_SELF, getrusage
 status = main(sys.argv[1:])
 used = getrusage(RUSAGE_SELF)
 print(used.ru_utime + used.ru_stime, len(sys.modules))
+"""
+# The daemon's start, until it would sleep for the first time.
+_UNTIL_IT_LISTENS = """
+from guestagent.daemon.main import Daemon
+Daemon.step = lambda self: sys.exit()
+main()
 """
 
 
@@ -51,6 +58,9 @@ def main() -> None:
             print(_line(name, costs, found["interpreter"]))
         for name, (modules, own) in bench.inside().items():
             print(f"{name}: {modules} modules imported, children not counted: {own:.2f}")
+        alone, resident = bench.memory()
+        print(f"PSS of the interpreter alone: {alone:.1f} MiB")
+        print(f"PSS of the daemon: {resident:.1f} MiB   aim: at most {_MOST_PSS}")
 
 
 def _root() -> bool:
@@ -74,13 +84,15 @@ def _low(costs: list[Cost]) -> float:
 
 
 class Bench:
-    """The agent's copy, the tree it configures, and the three commands."""
+    """The agent's copy, the tree it configures, and the commands."""
 
     def __init__(self, scratch: Path) -> None:
         self.library, self.tree = scratch / "lib", scratch / "root"
         arguments = ["--root", str(self.tree), "--source", str(SAMPLE / "drive")]
         self.agent = [PYTHON, "-BIS", str(scratch / "guestagent"), *arguments]
         self.probe = [PYTHON, "-BIS", str(scratch / "probe"), *arguments]
+        self.daemon = [PYTHON, "-BISXutf8", str(scratch / "guestagentd")]
+        self.until_it_listens = [PYTHON, "-BISXutf8", str(scratch / "until-it-listens")]
 
     def compile(self) -> None:
         """Copy the package and byte-compile it, as its Debian package is."""
@@ -91,6 +103,10 @@ class Bench:
         start = start.replace(_INSTALLED, str(self.library))
         Path(self.agent[2]).write_text(start)
         Path(self.probe[2]).write_text(start.rpartition("\n\n")[0] + _PROBE)
+        start = (PROJECT / "packaging/bin/guestagentd").read_text()
+        start = start.replace(_INSTALLED, str(self.library))
+        Path(self.daemon[2]).write_text(start)
+        Path(self.until_it_listens[2]).write_text(start.rpartition("\n\n")[0] + _UNTIL_IT_LISTENS)
 
     def fresh(self) -> None:
         """The sample's tree as it was before any run."""
@@ -103,11 +119,11 @@ class Bench:
                     os.chown(self.tree / home[1:], int(uid), int(gid))
 
     def rounds(self, number: int) -> dict[str, list[Cost]]:
-        """Each of the three once in each round, after one round that is not counted."""
-        found: dict[str, list[Cost]] = {"interpreter": [], "first boot": [], "second run": []}
+        """Each of them once in each round, after one round that is not counted."""
+        found: dict[str, list[Cost]] = {"interpreter": [], **{name: [] for name in AIMS}}
         for count in range(number + 1):
             self.fresh()
-            commands = (_BARE, self.agent, self.agent)
+            commands = (_BARE, self.agent, self.agent, self.until_it_listens)
             for costs, command in zip(found.values(), commands, strict=True):
                 cost = measure(command)
                 if count:
@@ -123,7 +139,7 @@ class Bench:
 
     def inside(self) -> dict[str, tuple[int, float]]:
         """Modules imported, and the CPU time without children's in units of a bare start."""
-        own: dict[str, list[tuple[float, int]]] = {name: [] for name in AIMS}
+        own: dict[str, list[tuple[float, int]]] = {"first boot": [], "second run": []}
         bare = []
         for _ in range(15):
             self.fresh()
@@ -134,6 +150,21 @@ class Bench:
                 found.append((float(seconds), int(modules)))
         middle = {name: statistics.median_low(found) for name, found in own.items()}
         return {name: (number, cpu / _middle(bare)) for name, (cpu, number) in middle.items()}
+
+    def memory(self) -> tuple[float, float]:
+        """PSS in MiB of an interpreter that does nothing, and of the daemon once it sleeps."""
+        alone = [PYTHON, "-ISc", "import time; time.sleep(60)"]
+        return _sleeping_pss(alone), _sleeping_pss(self.daemon)
+
+
+def _sleeping_pss(command: list[str]) -> float:
+    """Start a program, and return what it holds a second later: proc_pid_smaps(5)."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as running:
+        time.sleep(1)
+        text = Path(f"/proc/{running.pid}/smaps_rollup").read_text()
+        running.kill()
+    (kib,) = (line.split()[1] for line in text.splitlines() if line.startswith("Pss:"))
+    return int(kib) / 1024
 
 
 def measure(command: list[str]) -> Cost:

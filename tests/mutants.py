@@ -1728,8 +1728,8 @@ MUTANTS = (
     Mutant(
         "a NIC that comes while the system runs gets DHCP without any source",
         "verbs/apply.py",
-        "elif options.refresh and before.configured:",
-        "elif False:",
+        "elif options.refresh and before.configured and ",
+        "elif False and ",
         ("service/test_refresh.py",),
     ),
     Mutant(
@@ -1745,6 +1745,77 @@ MUTANTS = (
         "for item in ownfiles.read(root, defs.RELOAD_FILE) or []}",
         "for item in []}",
         ("unit/test_live_network.py",),
+    ),
+    Mutant(
+        "a poll without a change is one request",
+        "sources/service.py",
+        "if request.brief and",
+        "if False and",
+        ("service/test_refresh.py",),
+    ),
+    Mutant(
+        "a poll does not take a tree that changed for the one that was left",
+        "verbs/source.py",
+        "brief=options.poll and is_tree_unchanged(before, root)",
+        "brief=options.poll",
+        ("service/test_refresh.py",),
+    ),
+    # The daemon
+    Mutant(
+        "a storm of events starts a run every 5 seconds at most",
+        "daemon/agenda.py",
+        "max(now + delay, self._started + SPACING)",
+        "now + delay",
+        ("unit/test_daemon_agenda.py",),
+    ),
+    Mutant(
+        "events do not put off a run that is due",
+        "daemon/agenda.py",
+        "min(when, self.due.get(REFRESH, when))",
+        "when",
+        ("unit/test_daemon_agenda.py",),
+    ),
+    Mutant(
+        "devices of containers wake no run",
+        "daemon/agenda.py",
+        """not event.devpath.startswith("/devices/virtual/")""",
+        "True",
+        ("unit/test_daemon_agenda.py",),
+    ),
+    Mutant(
+        "events that were missed are made up for",
+        "daemon/main.py",
+        "found = self._has_nic = True",
+        "pass",
+        ("unit/test_daemon.py",),
+    ),
+    Mutant(
+        "a run that could not begin is made later",
+        "daemon/main.py",
+        "if status and self._report == resident.identity(defs.REPORT_FILE):",
+        "if False:",
+        ("unit/test_daemon.py",),
+    ),
+    Mutant(
+        "a NIC that came between the boot and the daemon is seen",
+        "daemon/main.py",
+        "if wants.nics and watched and present != watched:",
+        "if False:",
+        ("unit/test_daemon.py",),
+    ),
+    Mutant(
+        "a service without an answer is asked until it gives one",
+        "daemon/main.py",
+        "if name == CHECK and not _has_no_answer():",
+        "if name == CHECK:",
+        ("unit/test_daemon.py",),
+    ),
+    Mutant(
+        "the daemon is not watched while it sleeps",
+        "daemon/main.py",
+        '_ASLEEP = "WATCHDOG_USEC=0"',
+        '_ASLEEP = "WATCHDOG_USEC=60000000"',
+        ("unit/test_daemon.py",),
     ),
     # Networks of which nobody says anything
     Mutant(

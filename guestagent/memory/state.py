@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from guestagent.system.root import Root
 
 _VERSION = 1
+_SERVICE = "service"  # the part of a fingerprint that is about a metadata service
 _LOST = (
     "is damaged, or of another version: what was applied before is not known, so this run is taken "
     "for the first, applies everything and writes a new one; if it happens again, check the disk"
@@ -158,6 +159,14 @@ def is_unchanged(run: State, bundle: Bundle, root: Root) -> bool:
     return can_compare(run, bundle) and fingerprint(run, bundle, root) == run.fingerprint
 
 
+def is_tree_unchanged(run: State, root: Root) -> bool:
+    """Tell whether the tree is as a run left it whose source was a metadata service."""
+    if not run.fingerprint or not run.documents:
+        return False
+    tree = root.fingerprint(run.watched, bytes.fromhex(run.salt))
+    return run.fingerprint == f"{VERSION} {_SERVICE} {tree}"
+
+
 def is_same_source(run: State, bundle: Bundle) -> bool:
     """Tell whether a source says what a run has seen, whatever became of the tree since.
 
@@ -180,4 +189,4 @@ def fingerprint(run: State, bundle: Bundle, root: Root) -> str:
 def _source(run: State, bundle: Bundle) -> str:
     """Return the part of a fingerprint that is the source's: one word.  Raises SourceBroken."""
     # What a service says was compared when it was asked.
-    return "service" if bundle.service else bundle.fingerprint(run.seen, bytes.fromhex(run.salt))
+    return _SERVICE if bundle.service else bundle.fingerprint(run.seen, bytes.fromhex(run.salt))

@@ -140,7 +140,12 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "refresh": _choice("access", "full"),
         "link_local_ipv4": _boolean,
     },
-    "daemon": {"new_instance": _boolean},
+    "daemon": {
+        "nics": _boolean,
+        "drives": _boolean,
+        "poll": _seconds(86400),
+        "new_instance": _boolean,
+    },
     "cloud_init": {"files": _boolean},
     "scripts": {"early_limit": _seconds(604800), "late_limit": _seconds(604800)},
 }

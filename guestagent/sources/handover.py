@@ -43,7 +43,8 @@ class Request(NamedTuple):
     ``digests`` are those of the documents that an earlier run applied, made with ``salt`` (see
     ``Bundle.digests``).  ``old_protocol`` allows EC2 without session tokens on a platform that has
     them.  ``password`` asks whether the service has a password of the instance already.  ``uuid``
-    is the machine's, where the hypervisor gives it that of its instance.
+    is the machine's, where the hypervisor gives it that of its instance.  ``brief``: if the first
+    document is the one that was applied, no other is asked for.
     """
 
     cloud: Cloud
@@ -54,6 +55,7 @@ class Request(NamedTuple):
     old_protocol: bool = False
     password: bool = False
     uuid: str = ""
+    brief: bool = False
 
 
 class Answer(NamedTuple):

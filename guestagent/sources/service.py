@@ -82,6 +82,9 @@ def _read_openstack(service: Found, request: Request, reading: Reading) -> bool:
     def wanted(name: str) -> Wanted:
         return Wanted(f"/{folder}/{name}", f"{folder}/{name}", _LIMIT)
 
+    first = f"{folder}/{_META}"
+    if request.brief and request.digests.get(first) == digest_document(service.first, request.salt):
+        return True
     compared = [_NETWORK, *(name for name in _LASTING if f"{folder}/{name}" in request.digests)]
     reading.read_once(*map(wanted, compared))
     if request.digests:

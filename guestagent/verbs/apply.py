@@ -185,7 +185,7 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
 
             ask_again()
             yield report.after(_ASKED)
-        elif options.refresh and before.configured:
+        elif options.refresh and before.configured and not options.poll:
             from guestagent.verbs.change import Run, add_nics
 
             run = Run(options, root, settings, settings_files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.errors import Origin, Problems
+from guestagent.memory.state import is_tree_unchanged
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -48,6 +49,9 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
         from guestagent.sources.path import open_path
 
         return Opened(open_path(named))
+    if options.poll:
+        is_served = before.configured and not before.drive
+        return _ask("", options, settings, root=root, before=before) if is_served else Opened()
     found = _find_drive(options, settings, before)
     if found.bundle is not None:
         return found
@@ -145,6 +149,11 @@ def _ask(url: str, options: Options, settings: Settings, *, root: Root, before: 
         return Opened(problems=(_HERE.error(_KEPT if before.configured else _NONE),))
     if options.boot or options.confined:
         # This unit has no access to the network.
+        if options.refresh:
+            request = request._replace(
+                wait=min(request.wait, defs.METADATA_WAIT_KNOWN),
+                brief=options.poll and is_tree_unchanged(before, root),
+            )
         remote.leave_request(root, request)
         return Opened(asked=True)
     return Opened(remote.ask_now(request))

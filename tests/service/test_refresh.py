@@ -30,13 +30,13 @@ def configured(scene: Scene) -> Scene:
     return scene
 
 
-def refresh(scene: Scene) -> Run:
+def refresh(scene: Scene, *options: str) -> Run:
     """What the units do: ``--confined`` leaves a request, and has two others run again."""
     scene.service.forget()
     agent = scene.machine.lab.guest.agent
     request = scene.machine.path(defs.REQUEST_FILE)
     request.unlink(missing_ok=True)
-    run = agent("refresh", "--confined")
+    run = agent("refresh", "--confined", *options)
     if run.status or not request.exists():
         return run
     fetched = agent("fetch", "--source", defs.REQUEST_FILE)
@@ -129,6 +129,45 @@ def test_A1_the_service_of_another_instance_is_not_obeyed(configured: Scene) -> 
     configured.say({META: json.dumps(documents.meta_data(uuid=other, hostname="other"))})
     assert refresh(configured).status == defs.EXIT_WRONG_SOURCE
     assert rig.differences(before, configured.snapshot()) == set()
+
+
+def test_a_poll_without_a_change_is_one_request(configured: Scene) -> None:
+    before = configured.snapshot()
+    for _ in range(2):
+        assert refresh(configured, "--poll").status == 0
+        assert configured.service.paths() == [META]
+        assert rig.differences(before, configured.snapshot()) == set()
+    # Nothing of it is forgotten: the next boot asks and finds what it would have.
+    assert configured.boot() == [0, 0, 0]
+    assert configured.service.paths() == [META, NETWORK]
+
+
+def test_C1_a_poll_takes_over_keys_and_all_else_that_may_change(configured: Scene) -> None:
+    meta = {**documents.meta_data(), "public_keys": {"b": OTHER}, "keys": []}
+    network = json.dumps(documents.network_data("192.0.2.77"))
+    configured.say({META: json.dumps(meta), NETWORK: network})
+    assert refresh(configured, "--poll").status == 0
+    assert (OTHER in configured.text(KEYS), KEY in configured.text(KEYS)) == (True, False)
+    assert "192.0.2.77/24" in configured.text(NIC)
+    assert configured.service.paths() == list(FIVE)
+
+
+def test_a_poll_after_somebody_changed_a_file_takes_nothing_for_gone(configured: Scene) -> None:
+    network = configured.text(NIC)
+    configured.machine.path("/etc/group").touch()
+    assert refresh(configured, "--poll").status == 0
+    assert configured.service.paths() == [META, NETWORK]
+    assert configured.text(NIC) == network
+    assert refresh(configured, "--poll").status == 0
+    assert configured.service.paths() == [META]
+
+
+def test_a_machine_that_had_a_drive_is_never_asked_for_by_a_poll(drive: Drive, lab: Lab) -> None:
+    state = drive.machine.path(defs.STATE_FILE)
+    state.write_text(state.read_text().replace('"drive": false', '"drive": true'))
+    drive.machine.lab.space.put("cmdline", f"{defs.CLOUD_ARGUMENT}openstack")
+    assert drive.machine.lab.guest.agent("refresh", "--confined", "--poll").status == 0
+    assert not drive.machine.path(defs.REQUEST_FILE).exists()
 
 
 def test_a_new_nic_that_the_drive_describes_gets_its_addresses(drive: Drive, lab: Lab) -> None:

@@ -25,7 +25,7 @@ NODES = {name: list(ast.walk(tree)) for name, tree in TREES.items()}
 # stand alone on the lowest floors are rooms of one.
 FLOORS = (
     ("__main__",),
-    ("cli",),
+    ("cli", "daemon"),
     ("verbs",),
     ("live", "scripts"),
     ("commit", "report"),

@@ -30,6 +30,7 @@ from guestagent.options import USAGE, Options, parse
         ),
         ("refresh", Options(verb="refresh")),
         ("refresh --confined", Options(verb="refresh", confined=True)),
+        ("refresh --confined --poll", Options(verb="refresh", confined=True, poll=True)),
         ("run-early", Options(verb="run-early")),
         ("run-late", Options(verb="run-late")),
         ("validate a - --json", Options(verb="validate", json=True, files=("a", "-"))),

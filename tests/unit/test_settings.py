@@ -94,6 +94,9 @@ imds_v1 = true
 refresh = "full"
 link_local_ipv4 = true
 [daemon]
+nics = false
+drives = false
+poll = 60
 new_instance = true
 [cloud_init]
 files = false
@@ -141,6 +144,9 @@ def test_all_settings_are_read(files: Files) -> None:
         metadata_imds_v1=True,
         metadata_refresh="full",
         metadata_link_local_ipv4=True,
+        daemon_nics=False,
+        daemon_drives=False,
+        daemon_poll=60.0,
         daemon_new_instance=True,
         cloud_init_files=False,
         scripts_early_limit=7.0,

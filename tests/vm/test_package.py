@@ -57,7 +57,7 @@ def differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 def own(path: str) -> bool:
     """Whether a path is a directory that had to be made on the way to one's own file."""
     return path in {
-        "usr/lib/systemd/system-preset",
+        *("usr/lib/systemd/system-preset", "usr/libexec"),
         "etc/systemd/system/sysinit.target.wants",
         *("usr/share/man/man8", "usr/share/python3/runtime.d"),
         # Drop-ins for units of others.
@@ -102,7 +102,7 @@ class TestInstalling:
             for path, target in listing(installed).items()
             if target.startswith("link ") and path not in before
         }
-        later = (*UNITS, defs.EARLY_UNIT, defs.HOST_KEYS_UNIT)
+        later = (*UNITS, defs.EARLY_UNIT, defs.HOST_KEYS_UNIT, "guestagentd.service")
         targets = {UNIT: "sysinit", **dict.fromkeys(later, "multi-user")}
         folder = "etc/systemd/system"
         assert links == {

@@ -1,0 +1,204 @@
+"""The resident process: it listens to udev, decides by the agenda, and starts units.
+
+It changes nothing, asks nobody and reads no source: the units do that, each with its own sandbox.
+Little is imported, because all that is stays in memory.
+"""
+
+from __future__ import annotations
+
+from select import POLLIN, poll
+
+from guestagent import defs
+from guestagent.daemon.agenda import CHECK, LATER, POLL, REFRESH, Agenda, concerns
+from guestagent.record import NamedTuple
+from guestagent.system import resident
+from guestagent.system.udev_monitor import Missed, Monitor
+
+_UNITS = {REFRESH: defs.REFRESH_UNIT, CHECK: defs.REFRESH_UNIT, POLL: defs.POLL_UNIT}
+# While something is under way, systemd ends this process if it does not go on.  While it only
+# listens there is nothing that could hang, and no reason to wake up.
+_AWAKE = "WATCHDOG_USEC=60000000\nWATCHDOG=1"
+_ASLEEP = "WATCHDOG_USEC=0"
+_NO_ANSWER = f'"exit_status": {defs.EXIT_TRY_AGAIN},'.encode()
+_FROM_DRIVE = b'"source": "config drive'
+
+
+class Wants(NamedTuple):
+    """What the settings want of the daemon."""
+
+    nics: bool = True
+    drives: bool = True
+    poll: float = 0.0
+
+
+def main() -> None:
+    """Listen until a signal ends the process, or return where there is nothing to listen for."""
+    wants = read_settings()
+    is_asked_again = _has_no_answer()
+    if not (wants.nics or wants.drives or wants.poll or is_asked_again):
+        resident.notify("READY=1\nSTATUS=The settings want nothing to be watched")
+        return
+    # The monitor listens before the first look, so that nothing is missed between the two.
+    monitor = Monitor("net", "block")
+    daemon = Daemon(monitor, wants)
+    if _has_changed(wants):
+        daemon.agenda.notice(resident.now())
+    if is_asked_again:
+        daemon.agenda.check_later(resident.now())
+    resident.notify("READY=1")
+    while True:
+        daemon.step()
+
+
+def read_settings() -> Wants:
+    """Return what the settings say of the daemon.
+
+    As a rule they say nothing, and to understand what they say takes more than the daemon's start.
+    """
+    names = [name for name in resident.listing(defs.SETTINGS_DROPINS) if name.endswith(".toml")]
+    paths = [defs.SETTINGS_FILE, *(f"{defs.SETTINGS_DROPINS}/{name}" for name in names)]
+    lines = b"\n".join(map(resident.content, paths)).splitlines()
+    if not any(b"daemon" in line and not line.lstrip().startswith(b"#") for line in lines):
+        return Wants()
+    words = resident.in_child(_settings_as_words).split()
+    if len(words) != len(Wants._fields):
+        return Wants()
+    nics, drives, seconds = words
+    return Wants(nics == "True", drives == "True", float(seconds))
+
+
+def _settings_as_words() -> str:
+    from guestagent.errors import Problems
+    from guestagent.settings import load
+    from guestagent.system.root import Root
+
+    found = load(Root("/"), Problems())  # the runs report what is wrong with them
+    return f"{found.daemon_nics} {found.daemon_drives} {found.daemon_poll}"
+
+
+def _has_no_answer() -> bool:
+    """Tell whether the last run ended without an answer of the metadata service."""
+    return _NO_ANSWER in resident.content(defs.REPORT_FILE)
+
+
+def _has_changed(wants: Wants) -> bool:
+    """Tell whether NICs or a drive came or went after the last run, before this process listened.
+
+    The state names the files of NICs that the run has looked at.
+    """
+    state = resident.content(defs.STATE_FILE)
+    if not state:
+        return False
+    start, end = f'"{defs.NET_DIR}/'.encode(), b'/address"'
+    paths = [part.partition(b'",')[0] + b'"' for part in state.split(start)[1:]]
+    watched = {path.removesuffix(end) for path in paths if path.endswith(end)}
+    present = {name.encode() for name in resident.listing(defs.NET_DIR) if _is_nic(name)}
+    # A run with errors remembers no paths.
+    if wants.nics and watched and present != watched:
+        return True
+    return wants.drives and _has_drive() and _FROM_DRIVE not in resident.content(defs.REPORT_FILE)
+
+
+def _has_drive() -> bool:
+    """Tell whether udev knows a drive with the label of a config drive."""
+    links = (f"{defs.BY_LABEL_DIR}/{label}" for label in (defs.LABEL, defs.LABEL.upper()))
+    return any(map(resident.exists, links))
+
+
+def _is_nic(name: str) -> bool:
+    return resident.exists(f"{defs.NET_DIR}/{name}/device")
+
+
+class Daemon:
+    """What is listened to, what is due, and the run that is under way."""
+
+    def __init__(self, monitor: Monitor, wants: Wants) -> None:
+        self.monitor, self.wants = monitor, wants
+        self.agenda = Agenda(resident.now(), poll=wants.poll, chance=resident.chance)
+        self._run: tuple[int, int] | None = None  # process ID, and a descriptor for its end
+        self._report = (0, 0)
+        self._has_nic = False
+
+    def step(self) -> None:
+        """Wait for the next thing to do, and do it."""
+        now = resident.now()
+        self._tell(now)
+        poller = poll()
+        wait = self.agenda.wait(now)
+        if self._run:
+            # Its end decides what comes next.  Events wait in the socket meanwhile.
+            poller.register(self._run[1], POLLIN)
+            wait = None
+        elif REFRESH not in self.agenda.due:
+            # Once something has come, it is enough to look at the rest when the run is due: events
+            # by the thousand wake this process no more often than one.
+            poller.register(self.monitor.fd, POLLIN)
+        ready = poller.poll(None if wait is None else int(wait * 1000) + 1)
+        resident.notify(_AWAKE)
+        if self._run:
+            self._finish()
+        elif ready and self._drain():
+            self.agenda.notice(resident.now())
+        else:
+            self._start()
+
+    def _drain(self) -> bool:
+        """Take all events that have come; tell whether one of them matters."""
+        found = False
+        while True:
+            try:
+                event = self.monitor.receive()
+            except Missed:
+                # Nobody knows what they said.
+                found = self._has_nic = True
+                continue
+            if event is None:
+                return found
+            if concerns(event, nics=self.wants.nics, drives=self.wants.drives):
+                found = True
+                self._has_nic |= event.subsystem == "net"
+
+    def _start(self) -> None:
+        """Start the unit of what is due."""
+        name = self.agenda.start(resident.now())
+        if name == CHECK and not _has_no_answer():
+            self.agenda.succeed()
+            return
+        if not name:
+            return
+        if name == CHECK:
+            self.agenda.fail()
+        if name == REFRESH:
+            self._drain()  # the run sees what they tell
+        self._report = resident.identity(defs.REPORT_FILE)
+        try:
+            self._run = resident.start("systemctl", ("start", _UNITS[name]))
+        except OSError as error:
+            resident.log(f"systemctl: {error.strerror}")
+            self.agenda.check_later(resident.now())
+
+    def _finish(self) -> None:
+        """Take note of how a run has ended."""
+        assert self._run
+        status = resident.end(*self._run)
+        self._run = None
+        now = resident.now()
+        if status and self._report == resident.identity(defs.REPORT_FILE):
+            # It could not even begin, because another run was going on, or it was killed.
+            self.agenda.retry(now)
+            return
+        if self._has_nic and not _has_drive():
+            self.agenda.notice(now, delay=LATER)
+        self._has_nic = False
+        self.agenda.check_later(now)
+
+    def _tell(self, now: float) -> None:
+        """Tell the service manager what is waited for."""
+        wait = self.agenda.wait(now)
+        if self._run:
+            text = "Waiting for the end of a run"
+        elif wait is None:
+            text = "Listening"
+        else:
+            text = f"Listening; the next run or look at the last one is in {wait:.0f} s"
+        resident.notify(f"{_ASLEEP}\nSTATUS={text}")
