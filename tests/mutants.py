@@ -451,6 +451,27 @@ MUTANTS = (
         (f"{_AT_REST}::test_B5_what_a_drive_said_is_at_rest_nowhere",),
     ),
     Mutant(
+        "a wrong field of a user costs that field alone",
+        "parse/userdata/containers.py",
+        "any_bad = any_bad or not field.alone",
+        "any_bad = True",
+        ("userdata/test_check_settings.py", "userdata/test_plan_users.py"),
+    ),
+    Mutant(
+        "odd permissions of what is appended do not open a secret",
+        "desired/write_files.py",
+        "mode = earlier.mode if _given_mode(item) is None else new.mode",
+        "mode = new.mode",
+        ("userdata/test_plan_write_files.py",),
+    ),
+    Mutant(
+        "no option of sudo is taken that is not known",
+        "desired/accounts/rules.py",
+        "if not (is_flag or is_number or is_list):",
+        "if False:",
+        ("userdata/test_plan_rules.py",),
+    ),
+    Mutant(
         "secrets of the metadata are no variables of templates",
         "parse/userdata/variables.py",
         'if name.replace("-", "_").lower() not in _SECRET',

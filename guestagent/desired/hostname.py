@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guestagent import defs
+from guestagent.errors import FieldError
 from guestagent.model import Text
 from guestagent.parse import fields
 from guestagent.plan.kinds.file import File
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from guestagent.model import InstanceData
     from guestagent.plan.wanted import Ask, Wanted
 
+_NO_UNDERSCORE = "has an underscore, which no host name may have; it becomes a hyphen"
 # A key of cloud-config, the image's setting that it overrides, and what its values mean there.
 _SWITCHES = (
     ("preserve_hostname", "hostname_manage", {True: False, False: True}),
@@ -61,8 +63,19 @@ def _name(ask: Ask, key: str, wanted: Wanted) -> Text | None:
     text = fields.without_number(setting.value)
     if text != setting.value:
         wanted.warn(setting.at(), fields.NUMBER_LEFT_OUT)
+    if "_" in text and _is_host_name(text.replace("_", "-")):
+        wanted.warn(setting.at(), _NO_UNDERSCORE)
+        text = text.replace("_", "-")
     name = wanted.take(setting.at(), fields.host_name, text)
     return Text(name, setting.at()) if name is not None else None
+
+
+def _is_host_name(text: str) -> bool:
+    try:
+        fields.host_name(text)
+    except FieldError:
+        return False
+    return True
 
 
 def plan(ask: Ask, wanted: Wanted) -> None:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     Found = dict[tuple[str, bool], File]
 
 _MODE = 0o644
-_MODE_TEXT = 'must be octal digits from 0000 to 0777, in quotes, such as "0644"'
-_BITS_TEXT = "setuid, setgid and sticky bits are not allowed: use runcmd with chmod"
+_MODE_TEXT = (
+    'must be octal digits from 0000 to 0777, in quotes, such as "0644"; the file gets mode 0644'
+)
+_BITS_TEXT = "setuid, setgid and sticky bits are not allowed, and left out: use runcmd with chmod"
 _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _NAME_LIMIT = 32  # of useradd(8)
 _TOO_LARGE = f"is larger than {defs.FILE_LIMIT >> 20} MiB"
@@ -73,19 +75,13 @@ def plan(ask: Ask, wanted: Wanted) -> None:
 
 
 def _read_item(setting: Setting, index: int, wanted: Wanted, *, live: bool) -> File | None:
-    """Return the file of one item, or None if a field is wrong; only the first one is reported."""
+    """Return the file of one item; None if its path or its content cannot be used."""
     item: dict[str, Any] = setting.value[index]
     path = wanted.take(setting.at(index, "path"), fields.guest_path, item["path"])
     if path is None:
         return None
-    mode: int | None = _MODE
-    if "permissions" in item:
-        mode = wanted.take(setting.at(index, "permissions"), _read_mode, item["permissions"])
-    if mode is None:
-        return None
-    owner = wanted.take(setting.at(index, "owner"), _read_owner, item.get("owner", ""))
-    if owner is None:
-        return None
+    mode = _mode(setting, index, wanted)
+    owner = wanted.take(setting.at(index, "owner"), _read_owner, item.get("owner", "")) or ""
     content = wanted.take(_content_origin(setting, index), _read_content, item)
     if content is None:
         return None
@@ -102,6 +98,36 @@ def _read_item(setting: Setting, index: int, wanted: Wanted, *, live: bool) -> F
         owner=owner,
         late=late,
     )
+
+
+def _mode(setting: Setting, index: int, wanted: Wanted) -> int:
+    """Return the permission bits of an item: the usual ones where it gives none that are usable."""
+    item: dict[str, Any] = setting.value[index]
+    mode = _given_mode(item)
+    if mode is None:
+        if "permissions" in item:
+            wanted.warn(setting.at(index, "permissions"), _MODE_TEXT)
+        return _MODE
+    if mode > 0o777:
+        wanted.error(setting.at(index, "permissions"), _BITS_TEXT)
+    return mode & 0o777
+
+
+def _given_mode(item: dict[str, Any]) -> int | None:
+    """Return what an item's octal digits say; None where it has none."""
+    digits = item.get("permissions", "").strip().removeprefix("0o")
+    if not 0 < len(digits) <= 5 or not frozenset("01234567").issuperset(digits):
+        return None
+    mode = int(digits, 8)
+    return mode if mode <= 0o7777 else None
+
+
+def _given_owner(item: dict[str, Any]) -> str | None:
+    """Return an item's owner as ``_read_owner`` does; None where it gives none that is usable."""
+    try:
+        return _read_owner(item["owner"])
+    except (KeyError, FieldError):
+        return None
 
 
 def _content_origin(setting: Setting, index: int) -> Origin:
@@ -150,28 +176,12 @@ def _append(new: File, item: dict[str, Any], found: Found) -> None:
     if earlier is None:
         found[place] = new
         return
-    mode = new.mode if "permissions" in item else earlier.mode
-    owner = new.owner if "owner" in item else earlier.owner
+    mode = earlier.mode if _given_mode(item) is None else new.mode
+    owner = earlier.owner if _given_owner(item) is None else new.owner
     content = earlier.content + new.content
     found[place] = earlier._replace(
         content=content, mode=mode, owner=owner, secret=_is_secret(mode)
     )
-
-
-def _read_mode(text: str) -> int:
-    """Return permission bits from octal digits.
-
-    Raise FieldError for anything else, and for the bits that let a file run as its owner.
-    """
-    digits = text.strip().removeprefix("0o")
-    if not 0 < len(digits) <= 5 or not frozenset("01234567").issuperset(digits):
-        raise FieldError(_MODE_TEXT)
-    mode = int(digits, 8)
-    if mode > 0o7777:
-        raise FieldError(_MODE_TEXT)
-    if mode > 0o777:
-        raise FieldError(_BITS_TEXT)
-    return mode
 
 
 def _read_owner(text: str) -> str:
@@ -183,7 +193,7 @@ def _read_owner(text: str) -> str:
     for name in (user, group):
         letters = _NAME_LETTERS.issuperset(name) and not name.startswith(("-", "."))
         if not letters or len(name) > _NAME_LIMIT or name.isdigit():
-            raise FieldError("must be user:group, both by their names")
+            raise FieldError("must be user:group, both by their names; the file belongs to root")
     if user == "root":
         user = ""
     if group in ("", "root"):

@@ -105,12 +105,24 @@ def test_rules_of_merging_are_not_for_this_check(name: str) -> None:
 
 
 def test_a_bad_item_is_left_out_and_those_after_it_keep_their_places() -> None:
-    text = "users:\n- default\n- name: ada\n  uid: [1]\n  gecos: x\n- name: ben\n  uid: 7\n"
+    text = "users:\n- default\n- uid: 1\n  name: [ada]\n  gecos: x\n- name: ben\n  uid: 7\n"
     (setting,), problems = checked(text)
     assert setting.value == [{"name": "default"}, {"name": "ben", "uid": 7}]
-    assert [problem.key for problem in problems] == ["users[1].uid (line 4, column 3)"]
+    assert [problem.key for problem in problems] == ["users[1].name (line 4, column 3)"]
     assert setting.at(1, "uid").key == "users[2].uid (line 7, column 3)"
     assert setting.at(1, "gecos").key == "users[2].gecos (line 6, column 3)"
+
+
+def test_a_wrong_field_that_stands_alone_costs_only_itself() -> None:
+    text = "users:\n- name: ada\n  uid: [1]\n  groups: {adm: x}\n  sudo: a\n  gecos: x\n"
+    (setting,), problems = checked(text)
+    assert setting.value == [{"name": "ada", "groups": ["adm"], "sudo": ["a"], "gecos": "x"}]
+    assert [problem.key for problem in problems] == [
+        "users[0].uid (line 3, column 3)",
+        "users[0].groups.adm (line 4, column 12)",
+    ]
+    assert setting.at(0, "gecos").key == "users[0].gecos (line 6, column 3)"
+    assert not [path for path in setting.marks if path[:2] == (0, "uid")]
 
 
 def test_an_item_without_a_field_that_it_needs_is_left_out() -> None:

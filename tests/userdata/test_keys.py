@@ -286,4 +286,15 @@ def test_the_rest_of_system_info_is_for_cloud_init_only() -> None:
 
 def test_a_file_that_would_have_to_be_fetched_is_refused() -> None:
     (problem,) = complaints("write_files: [{path: /a, source: {uri: 'https://lab.example/a'}}]")
-    assert problem[2] == "is not supported: files are not fetched; use content, or a script"
+    assert problem[0] == "error"
+    assert problem[2] == "is not fetched; use content, or a script"
+
+
+def test_a_file_that_would_have_to_be_fetched_has_the_content_beside_its_source() -> None:
+    text = "write_files: [{path: /a, content: b, source: {uri: 'https://lab.example/a'}}]"
+    (setting,), (problem,) = checked(text)
+    assert setting.value == [{"path": "/a", "content": "b"}]
+    assert (problem.severity, problem.key) == (
+        "warning",
+        "write_files[0].source (line 1, column 38)",
+    )

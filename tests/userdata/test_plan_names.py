@@ -135,13 +135,20 @@ def test_a_whole_hosts_of_the_metadata_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["-web", "web_1", "a b", "a\\nb", "$(reboot)", "a;b", "a'b", "a\\0b"]
+    "bad", ["-web", "_", "_web", "a b", "a\\nb", "$(reboot)", "a;b", "a'b", "a\\0b"]
 )
 def test_a_name_that_is_none_is_an_error_and_the_metadata_counts(bad: str) -> None:
     resources, problems = plan_of(f'hostname: "{bad}"\n', data=METADATA)
     assert places(problems) == [("error", "hostname (line 2, column 1)")]
     assert bad not in problems[0].reason or not bad
     assert files(resources)["/etc/hostname"].content == b"meta\n"
+
+
+@pytest.mark.parametrize("key", ["hostname", "fqdn"])
+def test_an_underscore_in_a_name_becomes_a_hyphen_with_a_warning(key: str) -> None:
+    resources, problems = plan_of(f"{key}: k8s_master_1.lab\n", data=METADATA)
+    assert places(problems) == [("warning", f"{key} (line 2, column 1)")]
+    assert files(resources)["/etc/hostname"].content == b"k8s-master-1\n"
 
 
 def test_an_address_is_made_a_name_with_a_warning() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import rig
 
-from guestagent.desired.accounts.rules import doas_rule, sudo_rule
+from guestagent.desired.accounts.rules import _FLAGS, _NUMBERS, doas_rule, sudo_lines
 from guestagent.errors import FieldError
 
 _PLACES = (Path("/usr/sbin/visudo"), rig.REPOSITORY / ".venv/sudo/usr/sbin/visudo")
@@ -28,7 +28,6 @@ GOOD = [
     "ALL=/bin/sh -c a\\ b\\,c\\:d; $(id) `id` | x > /y",
 ]
 BAD = [
-    "",
     "ALL",
     "ALL=",
     "=ALL",
@@ -42,7 +41,6 @@ BAD = [
     "ALL=/bin/ls a,b:c",
     "ALL=/bin/ls a:b",
     "ALL=/bin/ls --x=y",
-    "ALL=/bin/ls # comment",
     "ALL=/bin/ls a\\",
     "ALL=/bin/ls a\\q",
     "ALL=/bin/ls ^a",
@@ -56,7 +54,36 @@ BAD = [
     "ALL=(ALL) ALL\0",
     "ALL=(ALL) /bin/ü",
     "ALL=(ALL) ALL : other = ALL",
+    "ALL=(ALL) ALL\nDefaults:ada secure_path=/tmp",
+    "ALL=(ALL) ALL\nDefaults:ada",
+    "ALL=(ALL) ALL\nDefaults:ada !",
+    "ALL=(ALL) ALL\nDefaults@host !requiretty",
+    "ALL=(ALL) ALL\nDefaultsx !requiretty",
+    "ALL=(ALL) ALL\nDefaults:ada timestamp_timeout=x",
+    "ALL=(ALL) ALL\nDefaults:ada env_keep+=a b",
+    "ALL=(ALL) ALL\n#include /tmp/x\nALL=(ALL) ALL",
+    "ALL=(ALL) ALL\n@include /tmp/x",
+    "Defaults:ada !requiretty,",
 ]
+# Texts of several lines, and with comments, and the lines that come of them.
+LINES = {
+    "ALL=(ALL) NOPASSWD:ALL\nDefaults:ada !requiretty": [
+        "ada ALL=(ALL) NOPASSWD:ALL",
+        "Defaults:ada !requiretty",
+    ],
+    "ALL=(#1000) /bin/ls # a comment\n\n# another\nada ALL=(ALL) /bin/id\n": [
+        "ada ALL=(#1000) /bin/ls",
+        "ada ALL=(ALL) /bin/id",
+    ],
+    "Defaults !requiretty, timestamp_timeout=15\r\n": [
+        "Defaults !requiretty, timestamp_timeout=15"
+    ],
+    'Defaults:ada env_keep += "HTTP_PROXY NO_PROXY", use_pty, !authenticate': [
+        'Defaults:ada env_keep += "HTTP_PROXY NO_PROXY", use_pty, !authenticate'
+    ],
+    "#only a comment": [],
+    "": [],
+}
 
 
 def visudo() -> list[str]:
@@ -70,7 +97,7 @@ def visudo() -> list[str]:
 def accepted(rules: list[str], folder: Path) -> bool:
     file = folder / "sudoers"
     file.unlink(missing_ok=True)
-    file.write_text("".join(f"ada {rule}\n" for rule in rules))
+    file.write_text("".join(f"{rule}\n" for rule in rules))
     file.chmod(0o440)
     done = subprocess.run([*visudo(), str(file)], capture_output=True)
     return done.returncode == 0
@@ -78,20 +105,34 @@ def accepted(rules: list[str], folder: Path) -> bool:
 
 @pytest.mark.parametrize("rule", GOOD)
 def test_a_usual_rule_is_taken(rule: str) -> None:
-    assert sudo_rule(f" {rule}\n", "ada") == rule
+    assert sudo_lines(f" {rule}\n", "ada") == [f"ada {rule}"]
+
+
+@pytest.mark.parametrize(("text", "lines"), LINES.items())
+def test_a_text_may_have_several_lines_and_comments(text: str, lines: list[str]) -> None:
+    assert sudo_lines(text, "ada") == lines
+
+
+@pytest.mark.parametrize("option", sorted(_FLAGS))
+def test_visudo_knows_the_options(option: str, tmp_path: Path) -> None:
+    values = [f"{key}=15" for key in sorted(_NUMBERS)]
+    texts = [f"Defaults {option}, !{option}", f"Defaults:ada {option}, {', '.join(values)}"]
+    texts += LINES
+    assert accepted([line for text in texts for line in sudo_lines(text, "ada")], tmp_path)
 
 
 @pytest.mark.parametrize("rule", BAD)
 def test_a_rule_that_may_break_sudo_is_refused(rule: str) -> None:
     with pytest.raises(FieldError) as caught:
-        sudo_rule(rule, "ada")
+        sudo_lines(rule, "ada")
     assert "mallory" not in str(caught.value)
 
 
 def test_visudo_takes_what_is_taken(tmp_path: Path) -> None:
-    assert accepted(GOOD, tmp_path)
-    assert not accepted([*GOOD, "ALL=(ALL"], tmp_path)
-    assert accepted(['ALL=(ALL) ALL\n"Defaults" ALL=(ALL) ALL\n"ALL" ALL=/bin/ls'], tmp_path)
+    good = [f"ada {rule}" for rule in GOOD]
+    assert accepted(good, tmp_path)
+    assert not accepted([*good, "ada ALL=(ALL"], tmp_path)
+    assert accepted(['"Defaults" ALL=(ALL) ALL', '"ALL" ALL=/bin/ls'], tmp_path)
 
 
 def test_visudo_takes_whatever_of_many_rules_is_taken(tmp_path: Path) -> None:
@@ -104,7 +145,7 @@ def test_visudo_takes_whatever_of_many_rules_is_taken(tmp_path: Path) -> None:
             place = source.randrange(len(rule))
             rule[place : place + source.randint(0, 2)] = source.choice(letters)
         try:
-            taken.append(sudo_rule("".join(rule), "ada"))
+            taken += sudo_lines("".join(rule), "ada")
         except FieldError:
             continue
     assert len(taken) > 1000

@@ -11,6 +11,7 @@ import rig
 from guestagent import defs
 from guestagent.errors import Origin
 from guestagent.model import Text
+from guestagent.parse.userdata.keys.users import USER
 from guestagent.plan.kinds.account import Group, User
 from guestagent.plan.kinds.block import Block
 
@@ -355,6 +356,49 @@ def test_a_bad_value_is_an_error_at_its_place_and_all_else_counts(entry: str, fi
     for user in made.values():
         words = (user.name, user.gecos, user.shell, *user.groups, *user.arguments)
         assert all(word.isprintable() and ":" not in word for word in words)
+
+
+@pytest.mark.parametrize("field", sorted(set(USER.fields) - {"name"}))
+@pytest.mark.parametrize("value", ["[{a: [b]}]", "{a: {b: c}}", "1.5", "[[]]"])
+def test_a_wrong_field_costs_no_user(field: str, value: str) -> None:
+    """The rest of the user is made, whatever is wrong with one field."""
+    text = f"users:\n- name: ada\n  {field}: {value}\n- {{name: ben, {field}: {value}}}\n"
+    resources, problems = plan_of(text)
+    made = users(resources)
+    assert list(made) == ["ada", "ben"]
+    told = [problem for problem in problems if problem.key.startswith(f"users[0].{field}")]
+    assert told or value == "1.5" or field in ("groups", "sudo", "doas", "ssh_authorized_keys")
+    for user in made.values():
+        assert all(word.isprintable() for word in (*user.groups, *user.arguments))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("inactive: false", "inactive: ''", "inactive: never", "expiredate: never"),
+        *("expiredate: ''", "expiredate: false"),
+    ],
+)
+def test_what_says_that_nothing_expires_is_left_out_with_a_warning(field: str) -> None:
+    resources, problems = plan_of(
+        f"users:\n- default\n- name: ada\n  {field}\n  shell: /bin/bash\n"
+        f"  sudo: ALL=(ALL) NOPASSWD:ALL\n  ssh_authorized_keys: ['{KEY}']\n"
+    )
+    key = field.partition(":")[0]
+    assert places(problems) == [("warning", f"users[1].{key} (line 5, column 3)")]
+    ada = users(resources)["ada"]
+    assert (ada.shell, ada.option(f"--{key}")) == ("/bin/bash", "")
+
+
+def test_a_redirect_to_the_default_user_may_be_called_so() -> None:
+    texts = [
+        f"users: [default, {{name: ada, ssh_redirect_user: {value}}}]"
+        for value in ("true", "default")
+    ]
+    (first, told), (second, told_too) = (plan_of(text, data=METADATA) for text in texts)
+    assert [item.key for item in first] == [item.key for item in second]
+    assert told == told_too
+    assert "error" not in {problem.severity for problem in told}
 
 
 @pytest.mark.parametrize(

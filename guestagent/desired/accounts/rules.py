@@ -15,9 +15,12 @@ from guestagent.plan.kinds.file import File
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import TypeVar
 
     from guestagent.desired.accounts.people import Person
     from guestagent.plan.wanted import Ask, Wanted
+
+    T = TypeVar("T")
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _HOST = _LETTERS | frozenset("_./-")
@@ -39,12 +42,95 @@ _TAGS = frozenset(
     )
 )
 _DOAS_OPTIONS = frozenset(("nopass", "nolog", "persist", "keepenv"))
+# Options of ``Defaults`` in every sudo that is in use.
+_FLAGS = frozenset(
+    (
+        *("requiretty", "env_reset", "authenticate", "visiblepw", "use_pty", "pwfeedback"),
+        *("insults", "always_set_home", "set_home", "setenv", "mail_badpass"),
+        *("log_input", "log_output"),
+    )
+)
+_NUMBERS = frozenset(("timestamp_timeout", "passwd_tries", "passwd_timeout"))
+_NAMES = frozenset(("env_keep", "env_keep+", "env_keep-", "env_keep +"))
+_VARIABLE = _LETTERS | {"_"}
+_DIGITS = 4
+_SUDO_DEFAULTS = (
+    "has options for sudo that are not known to be safe; such as Defaults:NAME !requiretty are"
+)
+_SUDO_USER = "has a further line that does not begin with the user's name, or with Defaults"
 _SUDO_ERROR = "is not a rule known to be safe for sudo, such as ALL=(ALL) NOPASSWD:ALL"
 _DOAS_ERROR = "is not a rule known to be safe for doas, such as: permit nopass NAME"
 _DOAS_NAME = "is not a rule for this user: it must name the user"
 
 
-def sudo_rule(text: str, _name: str) -> str:
+def sudo_lines(text: str, name: str) -> list[str]:
+    """Return the lines of sudoers(5) that a user's text asks for.
+
+    Its first line is a rule without its user, as cloud-init takes it; further ones are whole lines:
+    ``Defaults``, or rules that begin with that user.  Comments are left out.  Raises FieldError.
+    """
+    user = name_in_sudoers(name)
+    found = []
+    for line in text.split("\n"):
+        bare = _without_comment(line).strip()
+        if not bare:
+            continue
+        if bare.startswith("Defaults"):
+            found.append(_defaults(bare))
+        elif not found:
+            found.append(f"{user} {sudo_rule(bare)}")
+        else:
+            first, _, rest = bare.partition(" ")
+            if first != name:
+                raise FieldError(_SUDO_USER)
+            found.append(f"{user} {sudo_rule(rest)}")
+    return found
+
+
+def _without_comment(line: str) -> str:
+    """Return a line up to a ``#`` that begins a word and is not that of a number."""
+    for place, char in enumerate(line):
+        if char != "#" or line[place + 1 : place + 2].isdecimal():
+            continue
+        if not line[:place] or line[place - 1].isspace():
+            return line[:place]
+    return line
+
+
+def _defaults(line: str) -> str:
+    """Return a line of options, for all or for one user: ``Defaults:USER !requiretty, …``.
+
+    Raises FieldError for any option that is not among the usual ones.
+    """
+    line = " ".join(line.split())
+    scope, _, options = line.partition(" ")
+    user = scope.removeprefix("Defaults")
+    if user and not (user[0] == ":" and _is_runas(user[1:]) and user[1:].islower()):
+        raise FieldError(_SUDO_DEFAULTS)
+    for option in options.split(","):
+        word = option.strip()
+        key, sign, value = (part.strip() for part in word.partition("="))
+        is_flag = word.removeprefix("!") in _FLAGS
+        is_number = (
+            key in _NUMBERS and len(value) <= _DIGITS and value.isascii() and value.isdecimal()
+        )
+        is_list = key in _NAMES and bool(sign) and _is_list_of_variables(value)
+        if not (is_flag or is_number or is_list):
+            raise FieldError(_SUDO_DEFAULTS)
+    return line
+
+
+def _is_list_of_variables(text: str) -> bool:
+    """Tell whether a text is the name of a variable, or several in quotes."""
+    if text.startswith('"') and text.endswith('"') and len(text) > 1:
+        text = text[1:-1]
+    elif " " in text:
+        return False
+    names = text.split(" ")
+    return all(name[:1].isalpha() and _VARIABLE.issuperset(name) for name in names)
+
+
+def sudo_rule(text: str) -> str:
     """Return a rule of sudoers(5) without its user: ``HOSTS = (RUNAS) TAGS: COMMANDS``.
 
     Raises FieldError.
@@ -213,9 +299,8 @@ def _plan_sudo(people: list[Person], wanted: Wanted) -> None:
     lines = ["# Written by guestagent."]
     why = None
     for person in people:
-        name = name_in_sudoers(person.name)
-        for rule in _good(person, "sudo", sudo_rule, wanted=wanted):
-            lines.append(f"{name} {rule}")
+        for found in _good(person, "sudo", sudo_lines, wanted=wanted):
+            lines += found
             why = why or person.fields["sudo"].at()
     if why is not None:
         text = "".join(f"{line}\n" for line in lines)
@@ -248,10 +333,8 @@ def _plan_doas(ask: Ask, people: list[Person], wanted: Wanted) -> None:
         wanted.want(block)
 
 
-def _good(
-    person: Person, field: str, check: Callable[[str, str], str], wanted: Wanted
-) -> list[str]:
-    """Return a person's rules that pass a check of the rule and the person's name."""
+def _good(person: Person, field: str, check: Callable[[str, str], T], wanted: Wanted) -> list[T]:
+    """Return what a check of the rule and the person's name makes of a person's rules."""
     good = []
     for index, text in enumerate(person.get(field, ())):
         why = person.fields[field].at(index)

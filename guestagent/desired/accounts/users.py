@@ -34,8 +34,6 @@ def plan(ask: Ask, people: Iterable[Person], wanted: Wanted) -> tuple[Person, ..
     accounts: list[tuple[Person, User]] = []
     for person in people:
         user = _account(ask, person, groups, wanted=wanted)
-        if user is None:
-            continue
         if person.new and user.option("--home-dir"):
             person = person._replace(home=user.home)
         accounts.append((person, user))
@@ -109,8 +107,8 @@ class _Groups:
         return name
 
 
-def _account(ask: Ask, person: Person, groups: _Groups, wanted: Wanted) -> User | None:
-    """Return a person's account; None where it cannot be made, which is an error then."""
+def _account(ask: Ask, person: Person, groups: _Groups, wanted: Wanted) -> User:
+    """Return a person's account; a field that cannot be used is an error, and left out."""
     if not person.new:
         return User("user", person.name, gecos="", shell="", groups=(), why=person.why)
     arguments = [option for key, option in _FLAGS.items() if person.get(key)]
@@ -126,8 +124,6 @@ def _account(ask: Ask, person: Person, groups: _Groups, wanted: Wanted) -> User 
         if value:
             arguments += [option, value]
     primary = _primary_group(person, groups)
-    if primary is None:
-        return None
     if primary:
         arguments += ["--gid", primary]
     arguments += _selinux_user(ask, person, wanted)
@@ -153,13 +149,12 @@ def _text(person: Person, key: str, check: Callable[[Any], str], wanted: Wanted)
     return wanted.take(person.fields[key].at(), check, value) or ""
 
 
-def _primary_group(person: Person, groups: _Groups) -> str | None:
-    """Return the primary group to ask useradd(8) for, empty for its own choice.
-
-    Without the group that a person names no account can be made: None is returned then.
-    """
+def _primary_group(person: Person, groups: _Groups) -> str:
+    """Return the primary group to ask useradd(8) for, empty for its own choice."""
     if "primary_group" in person.fields:
-        return groups.take(person, "primary_group", consequence="; the user is left out")
+        group = groups.take(person, "primary_group", consequence="; the user gets the usual one")
+        if group is not None:
+            return group
     if person.name in groups and not person.get("no_user_group"):
         return person.name  # useradd(8) makes a group of that name, and fails where it exists
     return ""

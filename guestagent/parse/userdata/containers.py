@@ -98,7 +98,7 @@ class Unless(NamedTuple):
 
 
 class Mapping(Shape):
-    """A mapping of known fields; a bad field makes the whole mapping bad.
+    """A mapping of known fields; a bad field makes the whole mapping bad, unless it is ``alone``.
 
     An unknown field is ignored with a warning.  With ``null``, null is an empty mapping.
     ``example`` is shown in messages.
@@ -144,10 +144,14 @@ class Mapping(Shape):
             elif key != name and given.get(name) is not None:
                 places.old_name((*old, key), name)
             elif not self._counts_as_missing(name, item):
+                field = self.fields[name]
+                bookmark = places.bookmark()
                 try:
-                    read = self.fields[name].shape.read(places, item, (*old, key), new=(*new, name))
+                    read = field.shape.read(places, item, (*old, key), new=(*new, name))
                 except BadValue:
-                    any_bad = True  # the other fields are read all the same, to note all problems
+                    places.forget(bookmark)
+                    # The other fields are read all the same, to note all problems.
+                    any_bad = any_bad or not field.alone
                     continue
                 if read is not None:
                     result[name] = read

@@ -205,7 +205,8 @@ class Unsupported(Shape):
     """A field that cloud-init has and guestagent does not: an error, and the rest is used.
 
     With ``whole``, the mapping is not used either: without the field it means something else.
-    Beside one of the fields ``substitutes``, if one is given, it is only a warning.
+    Beside one of the fields ``substitutes``, if one is given, it is only a warning, and the mapping
+    is used.
     """
 
     def __init__(
@@ -224,8 +225,8 @@ class Unsupported(Shape):
         siblings = places.given(old[:-1]) if self.substitutes else {}
         if any(siblings.get(name) not in (None, []) for name in self.substitutes):
             places.warn(old, self.reason)
-        else:
-            places.error(old, self.reason)
+            return
+        places.error(old, self.reason)
         if self._whole:
             raise BadValue
 

@@ -56,7 +56,8 @@ class Field(NamedTuple):
     """A key of a mapping: its shape, what it means, and how else it may be spelled.
 
     ``old`` are deprecated names.  A ``secret`` is never shown.  ``null`` says that null is the
-    same as not given; a field that is required must not be null.
+    same as not given; a field that is required must not be null.  Without one that is ``alone``
+    the others mean the same: a wrong value costs only the field.
     """
 
     shape: Shape
@@ -65,6 +66,7 @@ class Field(NamedTuple):
     required: bool = False
     secret: bool = False
     null: bool = True
+    alone: bool = False
 
     def json(self, *, deprecated: bool = False) -> Schema:
         """Return the field as a property of JSON Schema."""

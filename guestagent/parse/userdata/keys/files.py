@@ -87,8 +87,9 @@ _ENCODING = _Encoding(
     ),
 )
 _SOURCE = Unsupported(
-    "is not supported: files are not fetched; use content, or a script",
+    "is not fetched; use content, or a script",
     whole=True,  # without it the file would be empty
+    substitutes=("content",),
 )
 
 _FILE = Mapping(
@@ -96,11 +97,13 @@ _FILE = Mapping(
         "path": Field(String(), "The file's absolute path.", required=True),
         "content": Field(String(binary=True), "The content.  Default: none."),
         "encoding": Field(_ENCODING, "How content is encoded.  Default: text/plain, not at all."),
-        "owner": Field(String(), "user:group.  Default: root:root."),
-        "permissions": Field(_Mode(), "The mode in octal, in quotes.  Default: 0644."),
+        "owner": Field(String(), "user:group.  Default: root:root.", alone=True),
+        "permissions": Field(_Mode(), "The mode in octal, in quotes.  Default: 0644.", alone=True),
         "append": Field(flag(), "Add to the file instead of replacing it.  Default: false."),
-        "defer": Field(flag(), "Write it late, after users and packages.  Default: false."),
-        "source": Field(_SOURCE, "Not supported: use content, or a script that fetches."),
+        "defer": Field(
+            flag(), "Write it late, after users and packages.  Default: false.", alone=True
+        ),
+        "source": Field(_SOURCE, "Not fetched: content beside it is used."),
     }
 )
 

@@ -15,14 +15,22 @@ from __future__ import annotations
 from guestagent.parse.userdata.containers import AnyOf, Converted, ListOf, MapOf, Mapping
 from guestagent.parse.userdata.keys.names import drop_empty, list_names, list_values, split_names
 from guestagent.parse.userdata.keys.not_supported import FOR_CLOUD_INIT
-from guestagent.parse.userdata.scalars import Choice, Ignored, Integer, String, Unsupported, flag
-from guestagent.parse.userdata.shape import Field
+from guestagent.parse.userdata.scalars import (
+    FLAG_WORDS,
+    Choice,
+    Ignored,
+    Integer,
+    String,
+    Unsupported,
+    flag,
+)
+from guestagent.parse.userdata.shape import Field, Shape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from guestagent.parse.userdata.places import Moves, Path
+    from guestagent.parse.userdata.places import Moves, Path, Places
 
 _SECRET = String(numbers=True, blank=False)
 _DEFAULT_FALSE = "  Default: false."
@@ -39,6 +47,33 @@ _NO_RULES = Choice(
     old=((False, []), (None, [])), what="false, null or a rule such as ALL=(ALL) NOPASSWD:ALL"
 )
 _SUDO = Converted(AnyOf(_NO_RULES, ListOf(String(), single=True, nulls="drop")), drop_empty)
+
+_NEVER = (False, "", "false", "never", "no", "none")
+_LEFT_OUT = "asks for what is the default; left out"
+
+
+class _OrNever(AnyOf):
+    """A value, or a word that says that there is none, which is the same as not given."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(Choice(old=tuple((word, None) for word in _NEVER)), shape)
+        self.what = shape.what
+
+    def accepts(self, value: object) -> bool:
+        """Accept false, and what the other shape accepts."""
+        return value is False or self._shapes[1].accepts(value)
+
+    def convert(self, places: Places, value: Any, old: Path, *, new: Path) -> Any:
+        """Return the value, None for a word, with a warning."""
+        if value is False or (isinstance(value, str) and value.strip().lower() in _NEVER):
+            places.warn(old, _LEFT_OUT)
+            return None
+        return self._shapes[1].convert(places, value, old, new=new)
+
+
+_DATE = _OrNever(String())
+_DAYS = _OrNever(Integer())
+_REDIRECT = Choice(True, False, old=(*FLAG_WORDS, ("default", True)))
 
 _KEY_FIELDS = ("ssh_authorized_keys", "ssh-authorized-keys")
 _SSH_IMPORT_ID = Unsupported(
@@ -63,8 +98,8 @@ _FIELDS = {
     "shell": Field(String(), "Path of the login shell."),
     "system": Field(flag(), f"A system account, without a home directory.{_DEFAULT_FALSE}"),
     "uid": Field(Integer(least=0), "The user id instead of the next free one."),
-    "expiredate": Field(String(), "The day the account expires, as YYYY-MM-DD."),
-    "inactive": Field(Integer(), "Days from a password's expiry until the account is disabled."),
+    "expiredate": Field(_DATE, "The day the account expires, as YYYY-MM-DD."),
+    "inactive": Field(_DAYS, "Days from a password's expiry until the account is disabled."),
     "lock_passwd": Field(flag(), "No login by password.  Default: true."),
     "passwd": Field(
         _SECRET, "Password hash of a new user; an existing one keeps its own.", secret=True
@@ -78,7 +113,7 @@ _FIELDS = {
     "doas": Field(ListOf(String(), single=True), "Rules for doas."),
     "selinux_user": Field(String(), "The SELinux user of the login."),
     "ssh_authorized_keys": Field(PUBLIC_KEYS, "Public keys that may log in as this user."),
-    "ssh_redirect_user": Field(flag(), "Refuse ssh logins, naming the default user instead."),
+    "ssh_redirect_user": Field(_REDIRECT, "Refuse ssh logins, naming the default user instead."),
     "ssh_import_id": Field(
         _SSH_IMPORT_ID, "Not supported: list the keys under ssh_authorized_keys."
     ),
@@ -86,10 +121,11 @@ _FIELDS = {
     "chpasswd": Field(_CHPASSWD, "Ignored: it belongs at the top level."),
     "password": Field(_PASSWORD, "Ignored: use plain_text_passwd.", secret=True),
 }
-# Each is accepted with hyphens, too, as cloud-init once spelled them.
+# Each is accepted with hyphens, too, as cloud-init once spelled them. An account without one of
+# them is better than none.
 for _name, _field in _FIELDS.items():
-    if "_" in _name:
-        _FIELDS[_name] = _field._replace(old=(_name.replace("_", "-"),))
+    _old = (_name.replace("_", "-"),) if "_" in _name else ()
+    _FIELDS[_name] = _field._replace(old=_old, alone=True)
 
 USER = Mapping(
     {
