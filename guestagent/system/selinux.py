@@ -23,7 +23,12 @@ _DENIED = (
     "SELinux does not let its domain {domain} read a file with the label {label}; give the file"
     " another one with semanage fcontext and restorecon: in homes it is of type ssh_home_t"
 )
-_opened: tuple[CDLL, int] | None = None  # the library, and what it has read of the policy
+_NO_LABELS = (
+    f"the labels that SELinux's policy wants cannot be read with {_LIBRARY}; "
+    "files are made without; set them with restorecon"
+)
+# The library, and what it has read of the policy; neither if one of them is not there.
+_opened: tuple[CDLL | None, int] | None = None
 
 
 class Labelled(Making):
@@ -67,9 +72,11 @@ def find_label(path: str, kind: int) -> bytes:
     """
     from ctypes import byref, c_char_p
 
-    library, policy = _open()
+    if _opened is None:
+        _open()
+    library, policy = _opened or (None, 0)
     label = c_char_p()
-    if not policy or library.selabel_lookup_raw(policy, byref(label), os.fsencode(path), kind):
+    if library is None or library.selabel_lookup_raw(policy, byref(label), os.fsencode(path), kind):
         return b""
     found = label.value or b""
     library.freecon(label)
@@ -90,7 +97,7 @@ def why_denied(path: str, program: str) -> str:
     wanted = 1 << int(_read(f"{defs.SELINUX_DIR}/class/file/perms/read")) - 1
     if allowed & wanted or flags & _PERMISSIVE:
         return ""
-    return _DENIED.format(domain=domain, label=label, path=path)
+    return _DENIED.format(domain=domain, label=label)
 
 
 def _label_of(path: str) -> str:
@@ -117,17 +124,24 @@ def _read(path: str) -> str:
         os.close(fd)
 
 
-def _open() -> tuple[CDLL, int]:
-    """Return the library, and its handle of the policy: 0 if it cannot be read."""
+def _open() -> None:
+    """Load the library, and have it read the policy's labels; warn if that is not possible."""
     global _opened
-    if _opened is None:
-        from ctypes import CDLL, POINTER, c_char_p, c_int, c_uint, c_void_p
+    from ctypes import CDLL, POINTER, c_char_p, c_int, c_uint, c_void_p
 
+    _opened = None, 0
+    try:
         library = CDLL(_LIBRARY)
-        library.selabel_open.argtypes = [c_uint, c_void_p, c_uint]
-        library.selabel_open.restype = c_void_p
-        library.selabel_lookup_raw.argtypes = [c_void_p, POINTER(c_char_p), c_char_p, c_int]
-        library.freecon.argtypes = [c_char_p]
-        library.freecon.restype = None
-        _opened = library, library.selabel_open(_FILE_CONTEXTS, None, 0) or 0
-    return _opened
+    except OSError:
+        log.warning(_NO_LABELS)
+        return
+    library.selabel_open.argtypes = [c_uint, c_void_p, c_uint]
+    library.selabel_open.restype = c_void_p
+    library.selabel_lookup_raw.argtypes = [c_void_p, POINTER(c_char_p), c_char_p, c_int]
+    library.freecon.argtypes = [c_char_p]
+    library.freecon.restype = None
+    policy = library.selabel_open(_FILE_CONTEXTS, None, 0)
+    if policy:
+        _opened = library, policy
+    else:
+        log.warning(_NO_LABELS)

@@ -258,13 +258,24 @@ def test_without_a_policy_nothing_is_looked_up(
         assert type(root.labelled(root.fd, "hosts")) is Making
 
 
-def test_a_policy_that_cannot_be_read_gives_no_label(
-    policy: None, guest: Path, tmp_path: Path
+@pytest.mark.parametrize("missing", ["policy", "library"])
+def test_labels_that_cannot_be_read_stop_no_run_and_are_told_once(
+    root: Root,
+    guest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    missing: str,
 ) -> None:
     assert selinux.find_label(f"{guest}/etc/hosts", S_IFREG) == b"u:r:etc_t"
-    ctypes.CDLL("libselinux.so.1").selinux_set_policy_root(os.fsencode(tmp_path / "none"))
-    selinux._opened = None
-    assert selinux.find_label(f"{guest}/etc/hosts", S_IFREG) == b""
+    monkeypatch.setattr(selinux, "_opened", None)
+    if missing == "policy":
+        ctypes.CDLL("libselinux.so.1").selinux_set_policy_root(os.fsencode(tmp_path / "none"))
+    else:
+        monkeypatch.setattr(selinux, "_LIBRARY", "libmissing.so.1")
+    assert commit((write("/etc/one"), write("/etc/two")), root) == []
+    assert (guest / "etc/two").read_text() == "new\n"
+    assert capsys.readouterr().err.count("files are made without") == 1
 
 
 @pytest.mark.parametrize("status", [0, 255])
