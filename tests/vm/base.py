@@ -81,7 +81,7 @@ def base_tree(*packages: str) -> Path:
     if packages:
         key = cache.digest([base_key(), *packages])
         entry = cache.obtain("extended", key, lambda entry: _extend(entry, packages))
-        cache.prune("extended", keep=4)
+        cache.prune("extended", keep=6)
         return entry / "tree"
     entry = cache.obtain("base", base_key(), _build)
     cache.prune("base", keep=2)
