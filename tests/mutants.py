@@ -1797,6 +1797,13 @@ MUTANTS = (
         ("unit/test_daemon_agenda.py",),
     ),
     Mutant(
+        "polls do not put off the look for an answer",
+        "daemon/agenda.py",
+        "self.due.setdefault(CHECK, now + self._spread(self._pause))",
+        "self.due[CHECK] = now + self._spread(self._pause)",
+        ("unit/test_daemon_agenda.py",),
+    ),
+    Mutant(
         "devices of containers wake no run",
         "daemon/agenda.py",
         """not event.devpath.startswith("/devices/virtual/")""",

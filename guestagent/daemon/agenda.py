@@ -79,8 +79,8 @@ class Agenda:
         return name
 
     def check_later(self, now: float) -> None:
-        """Look later whether a run had an answer."""
-        self.due[CHECK] = now + self._spread(self._pause)
+        """Look later whether a run had an answer; runs in between do not put that off."""
+        self.due.setdefault(CHECK, now + self._spread(self._pause))
 
     def fail(self) -> None:
         """Note that there was no answer: the next pause is twice as long."""

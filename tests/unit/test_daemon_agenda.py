@@ -95,9 +95,21 @@ def test_an_answer_that_does_not_come_is_asked_for_ever_less_often() -> None:
     pauses = [b - a for a, b in pairwise(times)]
     assert pauses == [45.0, 90.0, 180.0, 300.0, 300.0, 300.0]
     assert max(pauses) == CHECK_MOST
+    assert one.start(5000.0) == CHECK
     one.succeed()
     one.check_later(5000.0)
     assert one.wait(5000.0) == 45.0
+
+
+def test_polls_do_not_put_off_the_look_for_an_answer() -> None:
+    one, found = agenda(poll=10), []
+    one.check_later(1000.0)
+    for now in range(1000, 1060):
+        for time, name in starts(one, now, now):
+            found.append((time, name))
+            one.check_later(time)
+    assert (1045.0, CHECK) in found
+    assert [name for _, name in found].count(POLL) == 5
 
 
 def test_once_there_is_an_answer_nothing_is_due_any_more() -> None:
