@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -117,6 +118,19 @@ def test_C9_the_service_is_closed_to_all_but_root(tmp_path: Path) -> None:
 
 def test_C9_stopping_the_unit_opens_it_again(tmp_path: Path) -> None:
     assert answers(tmp_path, "ExecStart", "ExecStop") == ["open"] * 4
+
+
+def test_C9_networkd_leaves_the_rules_alone() -> None:
+    """It removes foreign ones but for those of the kernel's protocol: networkd.conf(5)."""
+    rig.need_root()
+    rig.need_tools("ip", "unshare")
+    script = f"set -e\n{commands('ExecStart')}\nip -4 -d -j rule\nip -6 -d -j rule\n"
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    argv = ["unshare", "--net", "sh", "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, env={"PATH": path}, check=True)
+    rules = [rule for line in done.stdout.splitlines() for rule in json.loads(line)]
+    ours = [rule for rule in rules if rule["priority"] in (100, 101, 102)]
+    assert [rule["protocol"] for rule in ours] == ["kernel"] * 9
 
 
 @pytest.mark.parametrize("is_closed", [False, True])
