@@ -52,7 +52,11 @@ def wait_for_nics(wanted: Collection[str], limit: float = defs.UDEV_WAIT) -> boo
 def _ready() -> set[str]:
     """Return names and MAC addresses of the NICs that udev has in its database."""
     found: set[str] = set()
-    for name in os.listdir(defs.NET_DIR):
+    try:
+        names = os.listdir(defs.NET_DIR)
+    except OSError:  # a container without sysfs
+        return found
+    for name in names:
         where = f"{defs.NET_DIR}/{name}"
         if not os.path.exists(f"{where}/device"):
             continue

@@ -53,6 +53,11 @@ def test_a_nic_that_udev_has_not_named_yet_is_waited_for(system: Path, wanted: s
     assert wait_for_nics(wanted, 30)
 
 
+def test_without_sysfs_no_nic_is_ready(system: Path) -> None:
+    (system / "net").rmdir()
+    assert not wait_for_nics(set(), 0)
+
+
 def test_all_wanted_nics_are_waited_for(system: Path) -> None:
     add_nic(system, "eth0")
     name_it(system)
