@@ -31,6 +31,7 @@ _META = "openstack/latest/meta_data.json"
 _USER_DATA = "openstack/latest/user_data"
 _VENDOR_DATA = "openstack/latest/vendor_data.json"
 _HEAD = "#cloud-config\n"
+_ANSWER = b"HTTP/1.1 200 OK"
 _SECRETS = f"""{_HEAD}
 password: {CANARY}-1
 chpasswd: {{expire: false, users: [{{name: root, password: {CANARY}-2, type: text}}]}}
@@ -289,23 +290,31 @@ def mutate(sample: Input, random: Random) -> Input:
 
 
 def _rename(sample: Input, random: Random) -> Input:
-    """Return a mutant in which a document, or a folder of it, has another name."""
-    name = random.choice(list(sample.documents))
-    parts = name.split("/")
-    place = random.randrange(len(parts))
-    cut = random.randint(0, len(parts[place]))
-    new = random.choice(_NAMES) + random.choice((b"", *_NAMES))
-    parts[place] = (parts[place][:cut] + os.fsdecode(new) + parts[place][cut:])[-200:]
-    documents = {**sample.documents, "/".join(parts): sample.documents[name]}
-    del documents[name]
+    """Return a mutant in which a document, or a folder with all that is in it, has another name."""
+    parts = random.choice(list(sample.documents)).split("/")
+    *above, last = parts[: random.randint(1, len(parts))]
+    cut = random.randint(0, len(last))
+    new = os.fsdecode(random.choice(_NAMES) + random.choice((b"", *_NAMES)))
+    place = len(above)
+    documents = {}
+    for name, content in sample.documents.items():
+        parts = name.split("/")
+        if parts[: place + 1] == [*above, last]:
+            parts[place] = f"{last[:cut]}{new}{last[cut:]}"[-200:]
+        documents["/".join(parts)] = content
     return sample._replace(documents=documents, variant=random.randrange(1 << 16))
 
 
 def structure(content: bytes) -> Any:
-    """Return the value of a document of JSON or cloud-config; None for any other."""
+    """Return the value of a document of JSON or cloud-config, or of an answer with JSON.
+
+    It is None for any other.
+    """
     try:
         if content.startswith(_HEAD.encode()):
             return yaml.safe_load(content)
+        if content.startswith(_ANSWER):
+            return json.loads(content.partition(b"\r\n\r\n")[2])
         return json.loads(content)
     except (ValueError, yaml.YAMLError):
         return None
@@ -316,7 +325,10 @@ def in_format(value: Any, like: bytes, *, flow: bool | None = None) -> bytes:
     if like.startswith(_HEAD.encode()):
         text = _HEAD + yaml.safe_dump(value, default_flow_style=flow, allow_unicode=True)
         return text.encode("utf-8", "replace")
-    return json.dumps(value).encode()
+    body = json.dumps(value).encode()
+    if like.startswith(_ANSWER):
+        return b"%b\r\nContent-Length: %d\r\n\r\n%b" % (_ANSWER, len(body), body)
+    return body
 
 
 def _mutate_value(value: Any, random: Random) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -55,6 +56,10 @@ from .places import beside, machine, programs, server, tree
 
 _WAIT = 0.2  # seconds for a metadata service
 _URL = "http://metadata.example"
+_DOCUMENT = re.compile(
+    r"openstack/content/[0-9]+|openstack/(?:latest|[0-9-]+)/[a-z0-9_.]+|ec2/latest/[a-z0-9/-]+"
+)
+_ASKED = ("ec2/openstack", "ec2/PUT /latest/api/token")
 _DRIVE = {"openstack/latest/meta_data.json": b'{"uuid": "i-1"}'}
 _SCRIPT = Script("late", "10-instance-x", "instance", "0")
 _OWN = {
@@ -126,14 +131,17 @@ def fetched(given: Input) -> tuple[list[str], Bundle | None]:
     with server(answers, closes=variant % 7 > 3) as service:
         answer = decode_answer(encode_answer(answer_to(request)))
         wrong = [*service.wrong, *_reason(answer.error, *answer.failed.values())]
-        names = (*answer.documents, *answer.failed)
+        # What is asked for, but for the token and the list of keys, has its path for a name.
+        paths = [what.removeprefix("GET /") for what in service.asked]
+        paths = [path if path.startswith("openstack/") else f"ec2/{path}" for path in paths]
+        paths = [path.rstrip("/") for path in paths if path not in _ASKED]
+        names = (*answer.documents, *answer.failed, *paths)
         wrong += [f"a document's name: {name[:80]!r}" for name in names if not _is_known(name)]
     return wrong, None if answer.error else as_bundle(answer)
 
 
 def _is_known(name: str) -> bool:
-    first, *_ = name.split("/")
-    return name.isascii() and name.isprintable() and first in ("openstack", "ec2")
+    return _DOCUMENT.fullmatch(name) is not None and not {"", ".", ".."} & set(name.split("/"))
 
 
 def posted(given: Input) -> list[str]:

@@ -95,12 +95,14 @@ class Server:
     """An HTTP server on the loopback, to which every connection of this process leads.
 
     ``answers`` are whole answers, by "METHOD PATH"; ``closes`` ends a connection after each.
+    ``asked`` has "METHOD PATH" of each request, and
     ``wrong`` says what of the requests no server would take.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes] = {}
         self.closes = False
+        self.asked: list[str] = []
         self.wrong: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = self._listener.getsockname()
@@ -138,6 +140,7 @@ class Server:
             f"a header: {line[:80]!r}" for line in lines if not _HEAD_LINE.fullmatch(line)
         ]
         what = first.rpartition(" ")[0]
+        self.asked.append(what)
         sock.sendall(self.answers.get(what, _NOT_FOUND))
         if self.closes:
             sock.shutdown(socket.SHUT_RDWR)
@@ -176,7 +179,7 @@ def server(answers: dict[str, bytes], *, closes: bool) -> Iterator[Server]:
     if not _SERVERS:
         _SERVERS.append(Server())
     found = _SERVERS[0]
-    found.answers, found.closes, found.wrong = answers, closes, []
+    found.answers, found.closes, found.asked, found.wrong = answers, closes, [], []
 
     def addresses(host: str | None, port: object, *_: object, **__: object) -> list[Any]:
         if isinstance(host, str):
