@@ -53,9 +53,14 @@ _RESOLV_CONF = re.compile(
     r"|\# Written by guestagent[ -~]*|(?:nameserver|sortlist)(?: [0-9a-fA-F:./%a-z]+)+"
     r"|(?:search|domain)(?: [A-Za-z0-9._-]+)+|options(?: [a-z0-9_:-]+)+"
 )
+_SUDO_OPTION = (
+    r"(?:!?[a-z_]+|[a-z_]+ ?= ?[0-9]{1,4}"
+    r'|env_keep ?[+-]?= ?(?:[A-Za-z0-9_]+|"[A-Za-z0-9_]+(?: [A-Za-z0-9_]+)*"))'
+)
 # A name that is not in quotes may be an alias, or ALL, which is everyone.
 _SUDOERS = re.compile(
     r"\# Written by guestagent\."
+    rf"|Defaults(?::[a-z0-9_%#.-]+)? {_SUDO_OPTION}(?: ?, ?{_SUDO_OPTION})*"
     r"|(?:[a-z0-9_][a-z0-9_.$-]*|\"[A-Za-z0-9_][A-Za-z0-9_.$-]*\") [ -~]*[^\\]"
 )
 _SETTINGS = (
