@@ -21,17 +21,6 @@ if TYPE_CHECKING:
 
 ANSWER_LIMIT = 2 * defs.TOTAL_LIMIT  # of an encoded answer, in bytes
 _TEXT_LIMIT = 1000  # characters
-_CLOUD = {"name": str, "evidence": str, "tokens": bool, "own_uuid": bool}
-_REQUEST = {
-    "cloud": dict,
-    "urls": list,
-    "wait": (int, float),
-    "salt": str,
-    "digests": dict,
-    "old_protocol": bool,
-    "password": bool,
-    "uuid": str,
-}
 _NO_REQUEST = "not a request as guestagent leaves it; the next boot leaves another one"
 _INVALID = "the answer that was fetched from the metadata service is not valid"
 
@@ -77,6 +66,15 @@ class Answer(NamedTuple):
     again: bool = False
     wrong: bool = False
     failed: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
+
+
+def _types(record: type[Request | Cloud]) -> dict[str, Any]:
+    """Return the types of a record's fields that have defaults."""
+    return {name: type(value) for name, value in record._field_defaults.items()}
+
+
+_CLOUD = {**_types(Cloud), "name": str, "evidence": str}
+_REQUEST = {**_types(Request), "cloud": dict, "urls": list, "wait": (int, float)}
 
 
 def request_as_json(request: Request) -> dict[str, Any]:
