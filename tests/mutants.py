@@ -1980,6 +1980,20 @@ MUTANTS = (
         "if ",
         ("unit/test_cloud_init.py",),
     ),
+    Mutant(
+        "a session of sshd is not taken for the sshd that listens",
+        "live/observe.py",
+        """if names.get(parents[item.pid]) != "sshd\"""",
+        "if True",
+        ("unit/test_observe.py",),
+    ),
+    Mutant(
+        "status shows a terminal nothing that drives it",
+        "verbs/status.py",
+        "{log.printable(f'{mount.device} on {mount.path} ({mount.type})')}",
+        "{mount.device} on {mount.path} ({mount.type})",
+        ("unit/test_observe.py",),
+    ),
 )
 
 

@@ -75,7 +75,7 @@ def look(root: Root) -> Boot:
             return Boot("over", report)
         if not report and (reason := _why_no_run(root)):
             return Boot("disabled", report, reasons=(reason,))
-        found = _ask(units)
+        found = ask(_PROPERTIES, units)
         waited_for = tuple(unit for unit in units if _is_to_come(found.get(unit)))
         if waited_for:
             return Boot("running", report, waited_for)
@@ -93,22 +93,25 @@ def _why_no_run(root: Root) -> str:
     return reason
 
 
-def _ask(units: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return what the service manager says of units; nothing where it cannot be asked.
+def ask(properties: str, units: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return what the service manager says of units, by their names and those of the properties.
+
+    ``units`` may be patterns, systemctl(1).  Nothing is returned where it cannot be asked.
 
     A user who is not root asks it by way of the message bus, which a small image may not have.
     """
     systemctl = find_program("systemctl")
     if not systemctl or not os.path.isdir(defs.SYSTEMD_DIR):
         return {}
-    answer = run([systemctl, "show", f"--property={_PROPERTIES}", "--", *units])
+    answer = run([systemctl, "show", f"--property={properties}", "--", *units])
     if answer.status:
         return {}
     found = {}
     for block in answer.output.decode("utf-8", "replace").split("\n\n"):
         lines = (line.partition("=") for line in block.splitlines())
         values = {name: value for name, _, value in lines}
-        found[values.get("Id", "")] = values
+        if "Id" in values:
+            found[values["Id"]] = values
     return found
 
 

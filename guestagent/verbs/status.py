@@ -7,6 +7,7 @@ from math import inf
 from guestagent import defs, log
 from guestagent.errors import Problem
 from guestagent.live.boot import look, wait
+from guestagent.live.observe import observe
 from guestagent.options import WITHOUT_LIMIT
 from guestagent.system.jsontext import dumps
 from guestagent.system.root import Root
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from guestagent.live.boot import Boot
+    from guestagent.live.observe import Observed
     from guestagent.options import Options
 
 _SPOILED = (
@@ -40,12 +42,15 @@ def run(options: Options) -> int:
     state: str = boot.state
     if boot.state == "over":
         state = "errors" if reasons or has_errors(boot.report) else "done"
+    observed = observe(boot.report.get("source", "")) if root.live else None
     if options.json:
-        waits = {"state": state, "waits_for": boot.units, "reasons": reasons}
-        print(dumps({**boot.report, **waits}))
+        told = {"state": state, "waits_for": boot.units, "reasons": reasons}
+        print(dumps({**boot.report, **told, "now": _as_json(observed)}))
     elif boot.report:
         print(f"state        {state}{_waiting(boot)}")
         _print(boot.report)
+    if observed and not options.json:
+        _print_observed(observed)
     for reason in reasons:
         log.error(reason)
     if boot.state == "disabled":
@@ -108,3 +113,35 @@ def _print_script(script: dict[str, Any]) -> None:
     if isinstance(how, int):
         how = f"exit status {how}"
     print(f"script       {name}: {how}, {script['seconds']:.1f} s")
+
+
+def _as_json(observed: Observed | None) -> dict[str, Any]:
+    """Return what runs now by its names; nothing where it is not known."""
+    if observed is None:
+        return {}
+    kinds = observed._asdict().items()
+    return {kind: [item._asdict() for item in items] for kind, items in kinds}
+
+
+def _print_observed(observed: Observed) -> None:
+    """Print what runs on this machine now."""
+    for nic in observed.interfaces:
+        addresses = "".join(f", {address}" for address in nic.addresses)
+        print(f"interface    {log.printable(nic.name)}: {'up' if nic.up else 'down'}{addresses}")
+    for process in observed.sshd:
+        print(f"sshd         running, process {process.pid}")
+    if not observed.sshd:
+        print("sshd         no process; ssh.socket may start it")
+    for process in observed.processes:
+        used = f"{_mebibytes(process.memory)}, {process.cpu_seconds} s of CPU time"
+        print(f"process      {process.name}, {process.pid}: {used}")
+    for unit in observed.units:
+        cpu = "" if unit.cpu_seconds is None else f", {unit.cpu_seconds} s of CPU time"
+        peak = "" if unit.memory_peak is None else f", {_mebibytes(unit.memory_peak)} at most"
+        print(f"unit         {log.printable(unit.name)}: {unit.state}{cpu}{peak}")
+    for mount in observed.mounts:
+        print(f"mounted      {log.printable(f'{mount.device} on {mount.path} ({mount.type})')}")
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"

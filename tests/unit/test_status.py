@@ -39,6 +39,7 @@ MEETS = {
 def system(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     found = machine(tree, monkeypatch)
     monkeypatch.setattr(status, "Root", lambda _: found.root)
+    monkeypatch.setattr(status, "observe", lambda _: None)
     yield found
     found.root.close()
 
@@ -181,14 +182,14 @@ class TestAfterTheRun:
     ) -> None:
         system.write(defs.EARLY_UNIT)
         system.say(early=NEVER)
-        ask = boot._ask
+        ask = boot.ask
 
-        def ask_late(units: list[str]) -> dict[str, dict[str, str]]:
-            found = ask(units)
+        def ask_late(properties: str, units: list[str]) -> dict[str, dict[str, str]]:
+            found = ask(properties, units)
             system.write()
             return found
 
-        monkeypatch.setattr(boot, "_ask", ask_late)
+        monkeypatch.setattr(boot, "ask", ask_late)
         assert run() == defs.EXIT_OK
 
 

@@ -217,6 +217,14 @@ class TestRebootByAScript:
         assert (found["state"], found["waits_for"], found["reasons"]) == ("done", [], [])
         assert "50-instance-d" in [script["name"] for script in found["scripts"]]
 
+    def test_and_what_runs_now_and_what_the_agent_has_used(self, waited: Result) -> None:
+        now = json.loads(waited.stdout)["now"]
+        assert any(nic["up"] and nic["addresses"] for nic in now["interfaces"])
+        assert len(now["sshd"]) == 1
+        used = {unit["name"]: unit["cpu_seconds"] for unit in now["units"]}
+        assert used[defs.LOCAL_UNIT] > 0
+        print(now)
+
     def test_the_next_script_runs_and_no_other(self, rebooted: Cut) -> None:
         guest, instance, _ = rebooted
         found = {name: status for name, status in results(guest).items() if "late/" in name}
