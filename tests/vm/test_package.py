@@ -126,6 +126,17 @@ class TestInstalling:
         program = installed / defs.SCRIPT_PROGRAMS_DIR[1:] / "cloud-init-per"
         assert program.stat().st_mode & 0o777 == 0o755
 
+    def test_cloud_init_s_command_is_in_a_package_of_its_own(
+        self, installed: Path, agent_deb: Path
+    ) -> None:
+        before = listing(installed)
+        (deb,) = agent_deb.parent.glob("guestagent-cloud-init_*.deb")
+        shutil.copy(deb, installed / "tmp/command.deb")
+        in_tree(installed, ["apt-get", "install", "-y", "/tmp/command.deb"])
+        assert in_tree(installed, ["cloud-init", "--version"]).startswith("guestagent ")
+        in_tree(installed, ["apt-get", "purge", "-y", "guestagent-cloud-init"])
+        assert differing(before, listing(installed)) == []
+
     def test_installs_again_and_over_itself(self, installed: Path) -> None:
         before = listing(installed)
         in_tree(installed, ["apt-get", "install", "-y", "--reinstall", "/tmp/guestagent.deb"])
@@ -144,6 +155,10 @@ class TestInstalling:
         assert (installed / "var/lib/guestagent/state.json").exists()
 
     def test_purging_leaves_nothing(self, installed: Path, before: Mapping[str, str]) -> None:
+        # As a run at boot makes them.
+        (installed / "var/lib/cloud/data").mkdir(parents=True)
+        for path, target in defs.CLOUD_INIT_LINKS.items():
+            (installed / path[1:]).symlink_to(target)
         in_tree(installed, ["apt-get", "purge", "-y", "guestagent"])
         assert differing(before, listing(installed)) == []
         with pytest.raises(BuildError):
