@@ -1988,6 +1988,27 @@ MUTANTS = (
         ("unit/test_observe.py",),
     ),
     Mutant(
+        "validate says what a document takes away",
+        "verbs/validate.py",
+        "if resource.key not in keys]",
+        "if False]",
+        ("userdata/test_validate.py::test_what_a_document_takes_away_is_told",),
+    ),
+    Mutant(
+        "validate knows the documents of metadata by their names",
+        "verbs/validate.py",
+        'if name.rpartition("/")[2] in METADATA_DOCUMENTS:',
+        "if False:",
+        ("userdata/test_validate.py::TestMetadata",),
+    ),
+    Mutant(
+        "user data that are nearly ours, or another's, are named",
+        "parse/userdata/part_types.py",
+        'return _near_miss(content) or "beginning"',
+        'return "beginning"',
+        ("userdata/test_split_parts.py",),
+    ),
+    Mutant(
         "status shows a terminal nothing that drives it",
         "verbs/status.py",
         "{log.printable(f'{mount.device} on {mount.path} ({mount.type})')}",

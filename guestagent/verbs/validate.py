@@ -16,6 +16,7 @@ from guestagent.desired.accounts.passwords import NO_ACCOUNT
 from guestagent.desired.accounts.users import NO_MEMBER
 from guestagent.errors import FieldError, Origin, Problem, Problems, UsageError
 from guestagent.log import printable
+from guestagent.model import InstanceData
 from guestagent.parse.userdata.read import read
 from guestagent.plan.difference import Plan, diff
 from guestagent.plan.wanted import Ask, Wanted
@@ -36,22 +37,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from guestagent.model import Facts, InstanceData
+    from guestagent.model import Facts
     from guestagent.options import Options
     from guestagent.plan.kinds import Change, Resource
+    from guestagent.settings import Settings
+
+_META, _NETWORK = "meta_data.json", "network_data.json"
+METADATA_DOCUMENTS = (_META, _NETWORK, "vendor_data.json", "vendor_data2.json")
 
 
 class Verdict(NamedTuple):
     """What a document would do on first boot, in the order in which it is done.
 
     ``without_effect`` are keys that are valid and change nothing: what they ask for is the default,
-    or it is about something that the document does not use.
+    or it is about something that the document does not use.  ``taken_away`` is what would be done
+    without the document.
     """
 
     name: str
     plan: Plan
     problems: tuple[Problem, ...] = ()
     without_effect: tuple[str, ...] = ()
+    taken_away: tuple[Change, ...] = ()
 
     def count(self, severity: str) -> int:
         """Return the number of errors, or of warnings."""
@@ -112,38 +119,79 @@ def _content(path: str) -> bytes:
 def validate(name: str, content: bytes, system: str = DEBIAN) -> Verdict:
     """Plan a document for a new instance of one of ``SYSTEMS``.
 
-    ``name`` is the source in all origins.
+    ``name`` is the source in all origins.  Its last part says whether the document is one of the
+    metadata; anything else is user data.
     """
     problems = Problems()
-    config, scripts = read(
-        content,
-        None,
-        None,
-        source=name,
-        problems=problems,
-        documents=("", "", ""),
-        variables=lambda: imagine_variables(system),
-    )
-    data = METADATA._replace(config=config, scripts=scripts)
+    if name.rpartition("/")[2] in METADATA_DOCUMENTS:
+        data, others, settings = _read_metadata(name, content, problems)
+    else:
+        others, settings = METADATA, SETTINGS
+        config, scripts = read(
+            content,
+            None,
+            None,
+            source=name,
+            problems=problems,
+            documents=("", "", ""),
+            variables=lambda: imagine_variables(system),
+        )
+        data = METADATA._replace(config=config, scripts=scripts)
     facts = imagine_facts(system, data)
-    wanted = _plan(data, facts)
-    # What metadata alone make happen is left out: it is not of the document.
-    anyway = _plan(METADATA, facts).resources
+    wanted = _plan(data, facts, settings)
+    # What other documents alone make happen is left out: it is not of this one.
+    anyway = _plan(others, facts, settings).resources
     own = [resource for resource in wanted.resources if resource not in anyway]
+    keys = {resource.key for resource in wanted.resources}
+    taken = [resource for resource in anyway if resource.key not in keys]
     tree = ImaginedTree({resource.target for resource in own if resource.kind == "link"})
     plan = diff(own, tree, facts, recorded={}, first=True, complete=True)
     plan = plan._replace(changes=tuple(sorted(plan.changes, key=_order)))
+    less = diff(taken, tree, facts, recorded={}, first=True, complete=True)
     problems.add_all(wanted)
     problems.add(*plan.problems)
     weighed = tuple(_weigh(problem) for problem in problems.problems)
     without_effect = _without_effect(data, facts, wanted.resources, weighed)
-    return Verdict(name, plan, weighed, without_effect)
+    return Verdict(name, plan, weighed, without_effect, less.changes)
 
 
-def _plan(data: InstanceData, facts: Facts) -> Wanted:
+def _read_metadata(
+    name: str, content: bytes, problems: Problems
+) -> tuple[InstanceData, InstanceData, Settings]:
+    """Read one document of OpenStack's metadata as if it were alone on a drive.
+
+    Returns what it says with what the other documents say, which is returned too, and the settings
+    with which to plan that.
+    """
+    from guestagent.parse.layouts import parse
+    from guestagent.sources.bundle import Bundle
+    from guestagent.sources.documents import Documents
+
+    class Alone(Documents):
+        """The document, and an empty one for each file that it names."""
+
+        def fetch(self, name: str, limit: int) -> bytes | None:
+            found = super().fetch(name, limit)
+            return b"" if found is None and "/content/" in name else found
+
+    folder, _, document = name.rpartition("/")
+    documents = {f"openstack/latest/{_META}": b"{}", f"openstack/latest/{document}": content}
+    found = Problems()
+    data = parse(Bundle(folder, Alone(documents)), found)
+    # What is wrong with the other one is not asked.
+    problems.add(*(item for item in found.problems if item.document.endswith(document)))
+    if document == _META:
+        return data, InstanceData(), SETTINGS
+    if document == _NETWORK:
+        whole = METADATA._replace(network=data.network)
+        return whole, METADATA, SETTINGS._replace(network_manage=True)
+    return METADATA._replace(config=data.config, scripts=data.scripts), METADATA, SETTINGS
+
+
+def _plan(data: InstanceData, facts: Facts, settings: Settings = SETTINGS) -> Wanted:
     """Return what a new instance with these data wants."""
     wanted = Wanted()
-    desired(Ask(data, facts, SETTINGS, first=True), wanted)
+    desired(Ask(data, facts, settings, first=True), wanted)
     return wanted
 
 
@@ -190,6 +238,8 @@ def _text(verdict: Verdict) -> str:
     lines += [f"{problem.severity}: {printable(problem.text())}\n" for problem in verdict.problems]
     if verdict.without_effect:
         lines.append(f"keys without effect: {', '.join(verdict.without_effect)}\n")
+    for change in verdict.taken_away:
+        lines.append(f"taken away: {printable(change.tell())}\n")
     if verdict.plan.changes:
         lines.append(text(verdict.plan, []))
     return "".join(lines)
@@ -199,6 +249,9 @@ def _summary(verdict: Verdict) -> str:
     """Return how many things there are to do, and how many problems."""
     changes = len(verdict.plan.changes)
     parts = [_count(changes, "thing to do", "things to do") if changes else "nothing to do"]
+    taken = len(verdict.taken_away)
+    if taken:
+        parts.append(_count(taken, "thing taken away", "things taken away"))
     warnings, errors = verdict.count("warning"), verdict.count("error")
     if warnings:
         parts.append(_count(warnings, "warning", "warnings"))
@@ -219,4 +272,5 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "warnings": verdict.count("warning"),
         **plan_object(verdict.plan, verdict.problems),
         "without_effect": verdict.without_effect,
+        "taken_away": [change.tell() for change in verdict.taken_away],
     }

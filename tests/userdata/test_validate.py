@@ -137,7 +137,7 @@ def test_each_error_and_warning_has_file_key_line_and_column(write: Any) -> None
     done = rig.agent("validate", path)
     lines = done.out.splitlines()
     assert done.status == 1
-    assert lines[0] == f"{path}: 4 things to do, 2 warnings, 3 errors"
+    assert lines[0] == f"{path}: 4 things to do, 3 things taken away, 2 warnings, 3 errors"
     for severity, place in (
         ("error", "users[1].name (line 5, column 3)"),
         ("warning", "users (line 3, column 1)"),
@@ -150,6 +150,67 @@ def test_each_error_and_warning_has_file_key_line_and_column(write: Any) -> None
     assert "did you mean packages?" in done.out
     assert "# add user alice" in lines
     assert "bob" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("keys", "taken"),
+    [
+        ("users: []", ["add user debian", "authorized_keys", "sudoers"]),
+        ("users: [default]", []),
+        ("hostname: another", []),
+        ("preserve_hostname: true", ["/etc/hostname", "/etc/hosts", "host name"]),
+    ],
+)
+def test_what_a_document_takes_away_is_told(write: Any, keys: str, taken: list[str]) -> None:
+    path = write("a", f"#cloud-config\n{keys}\n")
+    shown = rig.agent("validate", path).out.splitlines()
+    told = [line for line in shown if line.startswith("taken away: ")]
+    assert len(told) == len(taken)
+    assert all(any(word in line for line in told) for word in taken)
+    assert (f"{len(taken)} things taken away" in shown[0]) == bool(taken)
+    _, (answer,) = verdict(path)
+    assert len(answer["taken_away"]) == len(taken)
+
+
+class TestMetadata:
+    """A document of OpenStack's metadata is known by its name, and planned alone."""
+
+    def test_network_data(self, write: Any) -> None:
+        link = {"id": "a", "type": "phy", "ethernet_mac_address": "52:54:00:12:34:56"}
+        network = {"id": "n", "link": "a", "type": "ipv4", "ip_address": "192.0.2.999"}
+        document = {"links": [link], "networks": [network]}
+        shown = rig.agent("validate", write("network_data.json", json.dumps(document)))
+        assert shown.status == 1
+        assert ": network_data.json: networks[0].ip_address" in shown.out
+        network["ip_address"], network["netmask"] = "192.0.2.5", "255.255.255.0"
+        shown = rig.agent("validate", write("network_data.json", json.dumps(document)))
+        assert shown.status == 0
+        assert "+Address=192.0.2.5/24" in shown.out.splitlines()
+        assert "/etc/hostname" not in shown.out
+
+    def test_meta_data(self, write: Any) -> None:
+        files = [{"path": "/etc/motd", "content_path": "/content/0000"}]
+        document = {"uuid": "not one", "hostname": "web-1", "files": files}
+        shown = rig.agent("validate", write("meta_data.json", json.dumps(document)))
+        assert ": meta_data.json: uuid" in shown.out
+        assert "+web-1" in shown.out.splitlines()
+        assert "content_path" not in shown.out.split("\n\n")[0], "it cannot be known"
+
+    @pytest.mark.parametrize("name", ["vendor_data.json", "vendor_data2.json"])
+    def test_vendor_data(self, write: Any, name: str) -> None:
+        text = "#cloud-config\ntimezone: Europe/Berlin\nswap: 5\n"
+        inner = {"cloud-init": text}
+        document = inner if name == "vendor_data.json" else {"static": inner}
+        shown = rig.agent("validate", write(name, json.dumps(document)))
+        assert (shown.status, shown.out.count("error: ")) == (1, 1)
+        assert f": {name}: " in shown.out
+        assert "Europe/Berlin" in shown.out
+
+    @pytest.mark.parametrize("name", ["meta_data.json", "network_data.json"])
+    def test_what_is_no_json(self, write: Any, name: str) -> None:
+        shown = rig.agent("validate", write(name, "{"))
+        assert shown.status == 1
+        assert f": {name}: not JSON" in shown.out
 
 
 def test_warnings_alone_are_no_failure(write: Any) -> None:

@@ -14,7 +14,11 @@ _MARKERS = {
     b"#cloud-config-archive": "archive",
     b"#cloud-config-jsonp": "jsonp",
     b"#cloud-config": "cloud-config",
+    b"#!cloud-config": "misspelt",
+    b"#! cloud-config": "misspelt",
     b"#!": "script",
+    b"#ps1": "powershell",
+    b"<powershell>": "powershell",
     b"#cloud-boothook": "boothook",
     b"#include": "include",
     b"#part-handler": "handler",
@@ -38,6 +42,15 @@ _MEDIA_TYPES = {
     TEMPLATE_TYPE: "template",
     "text/x-cfninitdata": "cfn",
 }
+# What the first lines of documents begin with that nothing else says the type of, without white
+# space; and the beginnings of lines by which others are known. Upper or lower case do not matter.
+_MISSPELT = ("#cloud-config", "#cloud_config", "#cloudconfig", "cloud-config")
+_OTHERS = {
+    "butane": ((b"variant:", b"version:"),),
+    "talos": ((b"version: v1alpha1", b"machine:"), (b"apiversion: v1alpha1", b"kind:")),
+    "autoinstall": ((b"autoinstall:",),),
+}
+_LOOKED_AT = 4096
 # Media types that say nothing about what the content is for.
 _VAGUE_MEDIA_TYPES = frozenset(
     (
@@ -71,6 +84,15 @@ REASONS = {
     "jsonp": "is a JSON patch, which is not applied: give the whole value in #cloud-config",
     "upstart": "is a job for upstart: use write_files for a systemd unit and runcmd to start it",
     "cfn": HEAT_REASON,
+    "misspelt": "has a first line that is nearly #cloud-config: write it so, without anything else",
+    "hashbang": "has a first line that is nearly that of a script: begin it with #!/",
+    "ignition": "is Ignition data, for Fedora CoreOS or Flatcar: write it as #cloud-config, or "
+    "boot an image that has Ignition",
+    "butane": "is a Butane file, from which Ignition data are made: write it as #cloud-config, or "
+    "boot an image that has Ignition",
+    "talos": "is a machine configuration of Talos Linux: write it as #cloud-config, or boot Talos",
+    "powershell": "is a script for Windows: begin a script for this system with #!/bin/sh",
+    "autoinstall": "is for Ubuntu's installer: give what is below its user-data as #cloud-config",
     "type": "has an unknown media type: use text/cloud-config or text/x-shellscript",
     "beginning": "has an unknown format: begin it with #cloud-config or #!, or use MIME multipart",
     "utf-16": "is UTF-16 text: save it as UTF-8",
@@ -123,4 +145,22 @@ def _type_of_unmarked(content: bytes) -> str:
         return "utf-16"
     if b"\0" in content:
         return "binary"
-    return "beginning"
+    return _near_miss(content) or "beginning"
+
+
+def _near_miss(content: bytes) -> str | None:
+    """Return what a document seems to be, by its first line or by what it is made of."""
+    start = content.lstrip()[:_LOOKED_AT].lower()
+    lines = start.splitlines()
+    first = lines[0].replace(b" ", b"").decode("latin-1") if lines else ""
+    if first.startswith(_MISSPELT):
+        return "misspelt"
+    if first.startswith(("#/bin/", "#/usr/bin/", "!#/", "/bin/bash")):
+        return "hashbang"
+    if start.startswith(b"{"):
+        return "ignition" if b'"ignition"' in start else None
+    for name, alternatives in _OTHERS.items():
+        for wanted in alternatives:
+            if all(any(line.startswith(words) for line in lines) for words in wanted):
+                return name
+    return None
