@@ -1804,6 +1804,13 @@ MUTANTS = (
         ("unit/test_daemon_agenda.py",),
     ),
     Mutant(
+        "a service that does not answer is not polled beside",
+        "daemon/main.py",
+        "if name == POLL and _has_no_answer():",
+        "if False:",
+        ("unit/test_daemon.py",),
+    ),
+    Mutant(
         "devices of containers wake no run",
         "daemon/agenda.py",
         """not event.devpath.startswith("/devices/virtual/")""",

@@ -164,6 +164,9 @@ class Daemon:
         if name == CHECK and not _has_no_answer():
             self.agenda.succeed()
             return
+        if name == POLL and _has_no_answer():
+            self.agenda.check_later(resident.now())  # it is asked ever less often
+            return
         if not name:
             return
         if name == CHECK:

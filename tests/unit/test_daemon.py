@@ -221,6 +221,20 @@ def test_polls_are_runs_of_their_own_unit(scene: Scene) -> None:
     assert [unit for _, unit in scene.started] == [defs.POLL_UNIT] * 2
 
 
+def test_a_service_without_an_answer_is_not_polled_beside(scene: Scene) -> None:
+    one = scene.make(poll=8.0)
+    scene.report(defs.EXIT_TRY_AGAIN)
+    while len(scene.started) < 2:
+        one.step()
+    times = [round(time - 1000) for time, _ in scene.started]
+    assert times == [53, 143]  # what is due first looks whether there was an answer
+    assert {unit for _, unit in scene.started} == {defs.REFRESH_UNIT}
+    scene.report(0)
+    while len(scene.started) < 3:
+        one.step()
+    assert scene.started[2][1] == defs.POLL_UNIT
+
+
 def test_a_missing_systemctl_ends_nothing(scene: Scene, mocker: MockerFixture) -> None:
     one = scene.make()
     mocker.patch.object(resident, "start", side_effect=FileNotFoundError(2, "is not installed"))
