@@ -149,6 +149,7 @@ APT_KEYRINGS_DIR = "/etc/apt/keyrings"
 APT_TRUSTED_DIR = "/etc/apt/trusted.gpg.d"
 APT_PROXY_FILE = "/etc/apt/apt.conf.d/90guestagent-proxy"
 APT_CONF_FILE = "/etc/apt/apt.conf.d/94guestagent-config"
+YUM_REPOS_DIR = "/etc/yum.repos.d"
 ARCHIVE_KEYRINGS_DIR = "/usr/share/keyrings"
 REBOOT_REQUIRED = "/run/reboot-required"
 # Files of the system itself that cloud-config may rewrite: they are never removed.

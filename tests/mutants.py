@@ -458,6 +458,20 @@ MUTANTS = (
         ("userdata/test_check_settings.py", "userdata/test_plan_users.py"),
     ),
     Mutant(
+        "a file of a repository with a password is root's alone",
+        "desired/packages/yum.py",
+        "mode=0o600 if is_secret else 0o644",
+        "mode=0o644",
+        ("userdata/test_plan_yum.py",),
+    ),
+    Mutant(
+        "a line of a repository's option begins no other option",
+        "desired/packages/yum.py",
+        'return "\\n    ".join(',
+        'return "\\n".join(',
+        ("userdata/test_plan_yum.py",),
+    ),
+    Mutant(
         "odd permissions of what is appended do not open a secret",
         "desired/write_files.py",
         "mode = earlier.mode if _given_mode(item) is None else new.mode",

@@ -32,6 +32,7 @@ PLANNERS: dict[str, tuple[str, ...]] = {
     "grow": ("growpart", "resize_rootfs", "mounts", "mount_default_fields", "swap"),
     "mounts": ("mounts", "swap"),
     "packages.apt": ("apt",),
+    "packages.yum": ("yum_repos",),
     "packages.install": ("package_update", "package_upgrade", "packages"),
     "user_scripts": ("bootcmd", "runcmd"),
     "phone_home": ("phone_home",),

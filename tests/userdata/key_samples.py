@@ -315,6 +315,21 @@ VALID: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
+        "yum_repos: {a: {baseurl: [https://b/, https://c/], enabled: true, cost: 7, name: d}}\n"
+        "yum_repo_dir: /etc/repos",
+        {
+            "yum_repos": {
+                "a": {
+                    "baseurl": ["https://b/", "https://c/"],
+                    "enabled": True,
+                    "cost": 7,
+                    "name": "d",
+                }
+            },
+            "yum_repo_dir": "/etc/repos",
+        },
+    ),
+    (
         "apt: {preserve_sources_list: true, conf: 'A::B 1;', http_proxy: 'http://p.example',\n"
         "  sources: {lab.list: {source: 'deb http://r.example s main', keyid: AB12,\n"
         "    append: false}},\n"

@@ -125,6 +125,23 @@ def test_a_wrong_field_that_stands_alone_costs_only_itself() -> None:
     assert not [path for path in setting.marks if path[:2] == (0, "uid")]
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (
+            "apt: {conf: [1], sources: {a: {source: deb x}}}",
+            {"sources": {"a": {"source": "deb x"}}},
+        ),
+        ("chpasswd: {expire: [], list: 'a:b'}", {"list": ["a:b"]}),
+        ("ntp: {pools: {a: b}, servers: [c]}", {"servers": ["c"]}),
+        ("resolv_conf: {domain: [], nameservers: [192.0.2.1]}", {"nameservers": ["192.0.2.1"]}),
+    ],
+)
+def test_fields_that_do_not_depend_on_each_other_spoil_none(text: str, left: object) -> None:
+    (setting,), problems = checked(text)
+    assert (setting.value, [problem.severity for problem in problems]) == (left, ["error"])
+
+
 def test_an_item_without_a_field_that_it_needs_is_left_out() -> None:
     text = "chpasswd: {users: [{name: ada}, {password: x}, {name: ben, type: RANDOM}]}"
     (setting,), problems = checked(text)

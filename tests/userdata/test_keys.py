@@ -187,6 +187,8 @@ WRONG = [
         FLAG,
     ),
     ("packages:\n- [a, b, c]", "packages[0] (line 2, column 3)", "must have 1 to 2 items"),
+    ("yum_repos:\n  a: x", "yum_repos.a (line 2, column 3)", "must be a mapping"),
+    ("yum_repo_dir: []", "yum_repo_dir (line 1, column 1)", "must be a string"),
     (
         "packages:\n- snap: [x]",
         "packages[0].snap (line 2, column 3)",

@@ -251,6 +251,24 @@ def test_a_key_that_would_have_to_be_fetched_leaves_its_source_out() -> None:
     assert files(resources) == {}
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("ppa:lab/tools", "deb https://ppa.launchpadcontent.net/lab/tools/ubuntu $RELEASE main"),
+        ("ppa:~lab/ubuntu/tools", "ppa.launchpadcontent.net/lab/tools/ubuntu $RELEASE main"),
+        ("ppa:lab", "ppa.launchpadcontent.net/lab/ppa/ubuntu $RELEASE main"),
+        ("ppa:a b/CANARY", "give the line of the source, and its key"),
+        ("cloud-archive:zed", "give the line of the source, and its key"),
+    ],
+)
+def test_a_shortcut_is_refused_with_the_line_to_write(source: str, words: str) -> None:
+    resources, problems = plan_of(f"apt: {{sources: {{a: {{source: '{source}'}}}}}}\n", DEBIAN)
+    assert [problem.severity for problem in problems] == ["error"]
+    assert words in problems[0].reason
+    assert "CANARY" not in problems[0].reason
+    assert files(resources) == {}
+
+
 def test_a_key_that_is_none_leaves_its_source_out() -> None:
     resources, problems = plan_of(
         sources(entry("deb http://x.example.org s main", "no key\n")), DEBIAN

@@ -95,15 +95,25 @@ def test_lists_are_fetched_again_while_somebody_else_has_them_locked(tmp_path: P
 
 def test_dnf_does_the_same(tmp_path: Path) -> None:
     tools = Tools(tmp_path)
-    text = (
-        "package_upgrade: true\npackages: [curl, [nginx, '1.20'], '@core', 'a~1^b', 'perl(A::B)']"
-    )
+    packages = "[curl, [nginx, '1.20'], '@core', '@Web  Server', 'a~1^b', 'perl(A::B)']"
+    text = f"package_upgrade: true\npackages: {packages}"
     assert tools.run(script(text, DNF)).returncode == 0
     assert tools.calls("dnf") == [
         "dnf  -y makecache",
         "dnf  -y upgrade",
-        "dnf  -y install curl nginx-1.20 @core a~1^b perl(A::B)",
+        "dnf  -y install curl nginx-1.20 @core @Web Server a~1^b perl(A::B)",
     ]
+
+
+def test_a_group_of_packages_is_one_word_and_apt_has_none() -> None:
+    text = "packages: ['@Development Tools', jq]"
+    assert "install '@Development Tools' 'jq' ||" in script(text, DNF)
+    resources, problems = plan_of(text, APT)
+    assert [(problem.severity, problem.key.split()[0]) for problem in problems] == [
+        ("error", "packages[0]")
+    ]
+    assert "is a group of packages, which apt does not have" in problems[0].reason
+    assert "install 'jq' ||" in steps(resources)[STEP].content.decode()
 
 
 def test_update_alone(tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ def _read_entry(name: str, item: dict[str, Any], variables: dict[str, str]) -> _
     if item.get("keyid") and not key:
         raise FieldError(f"{_KEY_SERVER}{_WITHOUT_SOURCE}")
     if _is_shortcut(source):
-        raise FieldError("is for add-apt-repository: give the line of the source, and its key")
+        raise FieldError(_explain_shortcut(source))
     # A key without a source is trusted for all sources.
     folder = defs.APT_KEYRINGS_DIR if source else defs.APT_TRUSTED_DIR
     plain = "".join(char if char in _NAME_LETTERS else "-" for char in name)
@@ -331,7 +331,18 @@ def _is_shortcut(source: str) -> bool:
     source = source.strip()
     word, _, rest = source.partition(":")
     is_word = (_NAME_LETTERS - {"."}).issuperset(word)
-    return "\n" not in source and is_word and rest[:1].isalnum()
+    return "\n" not in source and is_word and rest.removeprefix("~")[:1].isalnum()
+
+
+def _explain_shortcut(source: str) -> str:
+    """Return what to write instead of a shortcut."""
+    word, _, archive = source.strip().partition(":")
+    parts = archive.removeprefix("~").replace("/ubuntu/", "/").split("/")
+    parts = parts if len(parts) == 2 else [parts[0], "ppa"]
+    if word != "ppa" or not all(_NAME_LETTERS.issuperset(part) for part in parts):
+        return "is for add-apt-repository: give the line of the source, and its key"
+    line = f"deb https://ppa.launchpadcontent.net/{'/'.join(parts)}/ubuntu $RELEASE main"
+    return f"is for add-apt-repository: as source give {line}, and the archive's key as key"
 
 
 def _place(name: str) -> tuple[str, ...]:

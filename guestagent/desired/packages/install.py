@@ -131,6 +131,8 @@ def _read_apt_package(item: dict[str, str]) -> str:
     else.
     """
     name, version = item["name"], item.get("version", "")
+    if name.startswith("@"):
+        raise FieldError("is a group of packages, which apt does not have: use NAME^ for a task")
     if name.startswith("/") and name.endswith(".deb") and not version:
         return fields.guest_path(name)
     if not version:
@@ -188,7 +190,9 @@ def _read_dnf_package(item: dict[str, str]) -> str:
         raise FieldError("is not a package: a letter, a digit, @ or / must come first")
     if not any(char.isalpha() for char in text):
         raise FieldError(_NO_LETTER)
-    if not _DNF_NAME.issuperset(text):
+    if text[0] == "@":
+        text = " ".join(text.split())  # the name of a group may have spaces
+    if not _DNF_NAME.issuperset(text.replace(" ", "") if text[0] == "@" else text):
         raise FieldError("is not a package: letters, digits and + - . _ ~ ^ : / @ ( ) only")
     return text
 

@@ -51,20 +51,26 @@ _SOURCE = Mapping(
 _SOURCES = MapOf(_SOURCE)
 _APT = Mapping(
     {
-        "sources": Field(_SOURCES, "Repositories by the names of their files."),
-        "primary": Field(_MIRRORS, "The distribution's mirror."),
-        "security": Field(_MIRRORS, "The mirror of security updates."),
+        "sources": Field(_SOURCES, "Repositories by the names of their files.", alone=True),
+        "primary": Field(_MIRRORS, "The distribution's mirror.", alone=True),
+        "security": Field(_MIRRORS, "The mirror of security updates.", alone=True),
         "preserve_sources_list": Field(flag(), "Leave sources.list alone.  Default: false."),
-        "generate_mirrorlists": Field(flag(), "Write lists of mirrors.  Default: false."),
-        "disable_suites": Field(_WORDS, "Suites to disable."),
-        "sources_list": Field(String(), "Template of sources.list."),
-        "add_apt_repo_match": Field(String(), "Which sources go through add-apt-repository."),
-        "debconf_selections": Field(MapOf(String()), "Answers to questions of debconf."),
-        "conf": Field(String(), "More of apt.conf(5)."),
-        "proxy": Field(String(), "Proxy for http."),
-        "http_proxy": Field(String(), "Proxy for http."),
-        "https_proxy": Field(String(), "Proxy for https."),
-        "ftp_proxy": Field(String(), "Proxy for ftp."),
+        "generate_mirrorlists": Field(
+            flag(), "Write lists of mirrors.  Default: false.", alone=True
+        ),
+        "disable_suites": Field(_WORDS, "Suites to disable.", alone=True),
+        "sources_list": Field(String(), "Template of sources.list.", alone=True),
+        "add_apt_repo_match": Field(
+            String(), "Which sources go through add-apt-repository.", alone=True
+        ),
+        "debconf_selections": Field(
+            MapOf(String()), "Answers to questions of debconf.", alone=True
+        ),
+        "conf": Field(String(), "More of apt.conf(5).", alone=True),
+        "proxy": Field(String(), "Proxy for http.", alone=True),
+        "http_proxy": Field(String(), "Proxy for http.", alone=True),
+        "https_proxy": Field(String(), "Proxy for https.", alone=True),
+        "ftp_proxy": Field(String(), "Proxy for ftp.", alone=True),
     }
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 _SCRIPT = "use a script, or packages and runcmd"
 _PRO = "use runcmd with pro attach"
 _DISK = "use bootcmd with sfdisk and mkfs"
-_DNF = "use write_files below /etc/yum.repos.d"
 _CONSOLE = "only concerns what cloud-init prints on the console; ignored"
 
 FOR_CLOUD_INIT = "only concerns cloud-init itself; ignored"
@@ -40,9 +39,7 @@ UNSUPPORTED = {
     "ubuntu_advantage": _PRO,
     "ubuntu_pro": _PRO,
     "wireguard": "use write_files below /etc/wireguard, and runcmd",
-    "yum_repo_dir": _DNF,
-    "yum_repos": _DNF,
-    "zypper": "use runcmd with zypper addrepo",
+    "zypper": "use write_files below /etc/zypp/repos.d, or runcmd with zypper addrepo",
 }
 """Keys that are an error, and what to use instead."""
 

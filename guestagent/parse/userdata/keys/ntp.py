@@ -27,10 +27,10 @@ _CONFIG = Mapping(
 _NTP = Mapping(
     {
         "enabled": Field(flag(), "Set up a time client.  Default: true."),
-        "pools": Field(_WORDS, "Names that resolve to many servers each."),
-        "servers": Field(_WORDS, "Servers."),
-        "peers": Field(_WORDS, "Peers, which only some clients have."),
-        "allow": Field(_WORDS, "Networks that may ask this machine for the time."),
+        "pools": Field(_WORDS, "Names that resolve to many servers each.", alone=True),
+        "servers": Field(_WORDS, "Servers.", alone=True),
+        "peers": Field(_WORDS, "Peers, which only some clients have.", alone=True),
+        "allow": Field(_WORDS, "Networks that may ask this machine for the time.", alone=True),
         "ntp_client": Field(String(), "The client: chrony, systemd-timesyncd…  Default: auto."),
         "config": Field(_CONFIG, "Describes a client that is otherwise unknown."),
     },

@@ -6,13 +6,15 @@ packages                    list of {"name": str, "version": str, "manager": "ap
 package_update              bool
 package_upgrade             bool
 package_reboot_if_required  bool
+yum_repos                   {id: {option: str, int, bool, or list of str}}
+yum_repo_dir                str
 ==========================  ===================================================================
 """
 
 from __future__ import annotations
 
-from guestagent.parse.userdata.containers import AnyOf, Converted, ListOf, Mapping
-from guestagent.parse.userdata.scalars import String, Unsupported, flag
+from guestagent.parse.userdata.containers import AnyOf, Converted, ListOf, MapOf, Mapping
+from guestagent.parse.userdata.scalars import Choice, Integer, String, Unsupported, flag
 from guestagent.parse.userdata.shape import Field
 
 TYPE_CHECKING = False
@@ -60,6 +62,9 @@ def _list_packages(value: list[Any]) -> tuple[list[dict[str, str]], Moves]:
 
 _PACKAGES = Converted(ListOf(AnyOf(_PACKAGE, _BY_MANAGER), single=True), _list_packages)
 
+# Any option of yum.conf(5).
+_OPTION = AnyOf(Choice(True, False), Integer(text=False), String(numbers=True), ListOf(String()))
+
 KEYS = {
     "package_update": Field(flag(), "Fetch the package lists first.", old=("apt_update",)),
     "package_upgrade": Field(flag(), "Upgrade installed packages.", old=("apt_upgrade",)),
@@ -67,4 +72,6 @@ KEYS = {
         flag(), "Reboot if upgraded packages ask for it.", old=("apt_reboot_if_required",)
     ),
     "packages": Field(_PACKAGES, "Packages to install: names, or lists of a name and a version."),
+    "yum_repos": Field(MapOf(MapOf(_OPTION)), "Repositories for dnf, by their ids."),
+    "yum_repo_dir": Field(String(), "Where their files are.  Default: /etc/yum.repos.d."),
 }

@@ -27,12 +27,15 @@ _USER = Mapping(
 )
 _CHPASSWD = Mapping(
     {
-        "expire": Field(flag(), "Passwords must be changed at the first login.  Default: true."),
-        "users": Field(ListOf(_USER), "Users whose passwords are set."),
+        "expire": Field(
+            flag(), "Passwords must be changed at the first login.  Default: true.", alone=True
+        ),
+        "users": Field(ListOf(_USER), "Users whose passwords are set.", alone=True),
         "list": Field(
             Converted(AnyOf(String(), ListOf(String())), list_lines),
             "The older form: name:password, a list or one per line; R or RANDOM generates one.",
             secret=True,
+            alone=True,
         ),
     }
 )

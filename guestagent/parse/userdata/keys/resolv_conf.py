@@ -17,13 +17,14 @@ _WORDS = ListOf(String(), single=True)
 
 _RESOLV_CONF = Mapping(
     {
-        "nameservers": Field(_WORDS, "Addresses of name servers."),
-        "searchdomains": Field(_WORDS, "Domains to complete short names with."),
-        "domain": Field(String(), "The local domain."),
-        "sortlist": Field(_WORDS, "Networks whose addresses come first."),
+        "nameservers": Field(_WORDS, "Addresses of name servers.", alone=True),
+        "searchdomains": Field(_WORDS, "Domains to complete short names with.", alone=True),
+        "domain": Field(String(), "The local domain.", alone=True),
+        "sortlist": Field(_WORDS, "Networks whose addresses come first.", alone=True),
         "options": Field(
             MapOf(AnyOf(Choice(True, False), Integer(text=False), String())),
             "Options of resolv.conf(5); true for those without a value.",
+            alone=True,
         ),
     }
 )
