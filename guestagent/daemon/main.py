@@ -89,14 +89,19 @@ def _has_changed(wants: Wants) -> bool:
     state = resident.content(defs.STATE_FILE)
     if not state:
         return False
-    start, end = f'"{defs.NET_DIR}/'.encode(), b'/address"'
-    paths = [part.partition(b'",')[0] + b'"' for part in state.split(start)[1:]]
+    start, end = f'"{defs.NET_DIR}/'.encode(), b"/address"
+    paths = [part.partition(b'"')[0] for part in state.split(start)[1:]]
     watched = {path.removesuffix(end) for path in paths if path.endswith(end)}
-    present = {name.encode() for name in resident.listing(defs.NET_DIR) if _is_nic(name)}
+    present = {_as_json(name) for name in resident.listing(defs.NET_DIR) if _is_nic(name)}
     # A run with errors remembers no paths.
     if wants.nics and watched and present != watched:
         return True
     return wants.drives and _has_drive() and _FROM_DRIVE not in resident.content(defs.REPORT_FILE)
+
+
+def _as_json(name: str) -> bytes:
+    """Return the name of a NIC as the state has it; the kernel takes bytes that are not UTF-8."""
+    return "".join(char if " " <= char <= "~" else f"\\u{ord(char):04x}" for char in name).encode()
 
 
 def _has_drive() -> bool:

@@ -5,6 +5,8 @@ It holds digests of what was applied, and no secret.
 
 from __future__ import annotations
 
+from time import gmtime
+
 from guestagent import VERSION, defs
 from guestagent.errors import Origin
 from guestagent.record import NamedTuple
@@ -94,7 +96,7 @@ def _read(root: Root) -> State | None:
         return None
     try:
         return _decode(value)
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, OSError):
         return None
 
 
@@ -112,7 +114,7 @@ def _decode(value: dict[str, Any]) -> State:
         fingerprint=_text(value["fingerprint"]),
         drive=value["drive"] is True,
         documents={_text(key): _text(item) for key, item in value["documents"].items()},
-        time=int(value["time"]),
+        time=_time(value["time"]),
         user_data=_text(value["user_data"]),
         user_data_salt=_hexadecimal(value["user_data_salt"]),
         rejected=_text(value["rejected"]),
@@ -133,6 +135,11 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError
     return tuple(_text(item) for item in value)
+
+
+def _time(value: Any) -> int:
+    gmtime(value)  # raises OverflowError, OSError for what is no time
+    return int(value)
 
 
 def _hexadecimal(value: Any) -> str:

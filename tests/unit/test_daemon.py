@@ -21,6 +21,7 @@ from guestagent import defs
 from guestagent.daemon import main as daemon
 from guestagent.daemon.agenda import CHECK, LATER, POLL, REFRESH
 from guestagent.system import resident, udev_monitor
+from guestagent.system.jsontext import dumps
 from guestagent.system.udev_monitor import Event, Missed
 
 NIC = Event("net", "add", "/devices/pci0000:00/0000:00:03.0/net/enp0s3")
@@ -313,6 +314,16 @@ def test_a_nic_that_came_between_the_boot_and_the_start_is_seen(guest: Path) -> 
     (guest / "net/enp0s4/device").mkdir(parents=True)
     assert has_changed()
     assert not has_changed(nics=False)
+
+
+@pytest.mark.parametrize("name", ["\u00e4", "\udcff", "a\x1bb"])
+def test_a_nic_whose_name_is_not_utf_8_or_ascii_is_known_again(guest: Path, name: str) -> None:
+    """The state is JSON, in which such characters are escapes."""
+    (guest / "net" / name / "device").mkdir(parents=True)
+    assert has_changed()
+    paths = [f"{guest}/net/{each}/address" for each in ("enp0s3", name)]
+    (guest / "state.json").write_text(dumps({"watched": paths}))
+    assert not has_changed()
 
 
 def test_a_nic_that_went_between_the_boot_and_the_start_is_seen(guest: Path) -> None:

@@ -79,7 +79,7 @@ def damaged() -> list[Any]:
     found: list[Any] = [None, [], "x", 7, {}]
     found += [{key: whole[key] for key in whole if key != gone} for gone in whole]
     found += [{**whole, key: 7} for key in ("record", "documents", "seen", "watched")]
-    times: tuple[Any, ...] = (None, [], "x", 1e400)
+    times: tuple[Any, ...] = (None, [], "x", 1e400, 10**30, 1e308)
     found += [{**whole, "time": value} for value in times]
     return [*found, {**whole, "version": 2}]
 
