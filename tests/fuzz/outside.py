@@ -15,10 +15,11 @@ from urllib.parse import unquote
 from guestagent import defs
 from guestagent.commit import file as commit_file
 from guestagent.commit.host_keys import waiting_types
+from guestagent.daemon import main as daemon
 from guestagent.errors import FieldError, GuestagentError, Origin, Refused
 from guestagent.facts import disk
 from guestagent.facts.network import find_nics, find_resolver
-from guestagent.live import rollback
+from guestagent.live import boot, rollback
 from guestagent.live.network import pack, reload_postponed
 from guestagent.memory import note, state
 from guestagent.options import Options
@@ -48,7 +49,8 @@ from guestagent.system.jsontext import dumps
 from guestagent.system.machine import kernel_argument, product_uuid, why_disabled
 from guestagent.system.root import Root
 from guestagent.system.wait_for_nics import nics_of_last_run, wait_for_nics
-from guestagent.verbs import post, status
+from guestagent.verbs import cloud_init, post, status
+from guestagent.verbs.source import describe_age
 from guestagent.verbs.write_later import write_later
 
 from .inputs import CANARY, Input
@@ -104,6 +106,7 @@ def machine_wrong(given: Input) -> list[str]:
             wrong += _told(lambda: mount.mounted_at(os.devnull))
             wait_for_nics(nics_of_last_run((f"{defs.NET_DIR}/eth0/address",)), 0.0)
             product_uuid()
+            daemon._has_changed(daemon.Wants())
         root = Root(str(top))
         try:
             find_nics(root)
@@ -231,6 +234,7 @@ def _state(root: Root) -> list[str]:
         finally:
             bundle.close()
     nics_of_last_run(found.watched)
+    describe_age(found)
     state.save(root, found)
     if lost is None and state.load(root) != found:
         return ["another state is read than was saved"]
@@ -242,8 +246,10 @@ def _report(root: Root, *, as_json: bool) -> list[str]:
     with redirect_stdout(StringIO()) as out:
         status.run(Options(root=root.path, json=as_json))
     result = additions.ScriptResult("late", "x", 1, 1.0)
+    told = cloud_init.tell(boot.look(root))
+    wrong = _line(*map(str, told["errors"]), str(told["datasource"]), told["last_update"])
     additions.add_script(root, result, [Origin("scripts", "late", "x").error("failed")])
-    return _line(*out.getvalue().split("\n"))
+    return wrong + _line(*out.getvalue().split("\n"))
 
 
 def staged(given: Input) -> list[str]:

@@ -55,6 +55,7 @@ _NOVA = {
         "98 22 1:3 / /mnt/a\\040b ro - iso9660 /dev/sr0 ro\n"
     ),
     "etc/resolv.conf": "nameserver 127.0.0.53",
+    "var/lib/guestagent/state.json": '{"watched": ["/sys/class/net/eth0/address", "/etc/hosts"]}',
 }
 _AMAZON = {
     "proc/cmdline": "root=/dev/xvda1 ds=ec2 guestagent.cloud=ec2",

@@ -22,7 +22,10 @@ from guestagent.errors import internal
 # A file system in memory, where there is one: what is written durably costs nothing there.
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 _GUARD = "guard"
-_MOVED = ("/proc/", "/sys/", "/run/udev/", "/run/systemd/", "/dev/disk/", "/etc/guestagent/")
+_MOVED = (
+    *("/proc/", "/sys/", "/run/udev/", "/run/systemd/", "/dev/disk/"),
+    *("/etc/guestagent/", "/var/lib/guestagent/", "/run/guestagent/"),
+)
 _KEPT = ("OWN_FILES", "PROCESS_DIR")
 _HEAD_LINE = re.compile(
     r"(?:Host|User-Agent|Accept|Authorization|Accept-Encoding|Connection|Content-Length|Content-Type"
