@@ -711,6 +711,13 @@ MUTANTS = (
         ("unit/test_live_sshd.py",),
     ),
     Mutant(
+        "of a file that not everyone may read, others' lines are not shown",
+        "plan/kinds/file.py",
+        "return self.edits and self.old is not None and not (self.old_mode or 0) & 0o004",
+        "return False",
+        ("unit/test_edits.py",),
+    ),
+    Mutant(
         "only listed types of file systems reach the kernel",
         "sources/mount.py",
         "if file_system not in defs.FILE_SYSTEMS:",

@@ -341,3 +341,18 @@ def test_B1_an_edit_gives_no_set_user_id_bit_of_a_user_to_root(guest: Path) -> N
     ((_, problem),) = commit(changes, Root(str(guest)))
     assert "was changed by another program" in problem.reason
     assert mine.stat().st_mode & 0o4000 == 0
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_B3_of_what_not_all_may_read_only_our_lines_are_shown(root_home: Path, mode: int) -> None:
+    secret = b'environment="TOKEN=secret" ssh-ed25519 AAAA other\n'
+    file = place(root_home, KEYS.path, secret)
+    file.chmod(mode)
+    (change,) = plan(root_home, KEYS).changes
+    shown = [*change.show(), str(change.json())]
+    assert ("TOKEN" in "".join(shown)) is (mode == 0o644)
+    assert rig.KEY in "".join(change.show())
+    assert rig.KEY in shown[-1]
+    assert (change.json()["sha256"] is None) is (mode == 0o600)
+    apply(root_home, KEYS)
+    assert file.read_bytes().startswith(secret)

@@ -162,6 +162,11 @@ class WriteFile(NamedTuple):
             return f"late: {'append to' if self.append else 'write'} {what}"
         return f"{'write' if self.old is None else 'change'} {what}"
 
+    @property
+    def shown_in_part(self) -> bool:
+        """Tell whether only what changes is shown: not all may read what others have in there."""
+        return self.edits and self.old is not None and not (self.old_mode or 0) & 0o004
+
     def show(self) -> list[str]:
         """Return the lines of the change as a diff."""
         from difflib import unified_diff
@@ -178,11 +183,18 @@ class WriteFile(NamedTuple):
             before, after = old.decode().splitlines(), new.decode().splitlines()
         except UnicodeDecodeError:
             return [*head, f"(binary, {len(self.new)} bytes)"]
-        return [*head, *list(unified_diff(before, after, lineterm=""))[2:]]
+        around = 0 if self.shown_in_part else 3
+        return [*head, *list(unified_diff(before, after, lineterm="", n=around))[2:]]
 
     def json(self) -> dict[str, Any]:
-        """Return what programs are told of the change."""
-        return json_of_file(self, user=self.user or self.owner.partition(":")[0] or "root")
+        """Return what programs are told of the change.
+
+        Where only what changes is shown, there is a diff in place of the content.
+        """
+        user = self.user or self.owner.partition(":")[0] or "root"
+        if self.hidden or not self.shown_in_part:
+            return json_of_file(self, user=user)
+        return {**json_of_file(self._replace(hidden=True), user=user), "diff": self.show()}
 
 
 def _masked(change: WriteFile, found: FileState) -> WriteFile:
