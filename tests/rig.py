@@ -14,7 +14,8 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 
-from guestagent.errors import Problem, Problems
+from guestagent.errors import Problem, Problems, UsageError
+from guestagent.options import parse
 
 T = TypeVar("T")
 
@@ -32,6 +33,11 @@ _START = (
 )
 
 
+# What starts a program in namespaces, and verbs that change nothing.
+_ELSEWHERE = ("nsenter", "unshare")
+_HARMLESS = ("fetch", "network", "post", "schema", "status", "validate")
+
+
 class Result(NamedTuple):
     """How a run of the agent ended."""
 
@@ -45,6 +51,8 @@ def agent(*arguments: str | Path, python: str = "python3", before: Sequence[str]
 
     ``before`` are words that come before its command, and start that elsewhere.
     """
+    if not before or before[0] not in _ELSEWHERE:
+        spare_this_machine(*map(str, arguments))
     interpreter = sys.executable if python == "python3" else python
     argv = [
         *before,
@@ -58,6 +66,20 @@ def agent(*arguments: str | Path, python: str = "python3", before: Sequence[str]
     ]
     done = subprocess.run(argv, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def spare_this_machine(*arguments: str) -> None:
+    """Refuse a command line of the agent that would configure the machine that runs the tests.
+
+    It has to name another tree, or to be run in namespaces.
+    """
+    try:
+        options = parse(list(arguments))
+    except UsageError:
+        return  # so the agent does nothing
+    harmless = options.verb in _HARMLESS or options.dry_run or options.help or options.version
+    if not harmless and options.root == "/":
+        pytest.fail(f"would change this machine: guestagent {' '.join(arguments)}")
 
 
 def collected(read: Callable[..., T], *given: object) -> tuple[T, list[Problem]]:

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import rig
+
 from guestagent.sources.cloud import Cloud
 from guestagent.sources.handover import Answer, Request, decode_answer, request_as_json
 from guestagent.sources.remote import answer_to
@@ -194,6 +196,8 @@ class Guest:
         wrapped: tuple[str, ...] = (),
     ) -> Run:
         """A run of the agent as a process, with its own limits and environment."""
+        if self.inside is None:
+            rig.spare_this_machine(*arguments)
         figures = self.place / "figures"
         figures.unlink(missing_ok=True)
         script = str(Path(__file__).with_name("inguest.py"))

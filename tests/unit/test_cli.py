@@ -293,3 +293,12 @@ def test_an_error_in_the_agent_shows_a_place_and_no_text(guest: Path, drive: Pat
     assert "internal error: KeyError at " in done.stderr
     assert "CANARY" not in done.stderr + done.stdout
     assert os.path.exists(guest / defs.REPORT_FILE[1:])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("apply",), ("--source", "/x"), ("apply", "--boot"), ("run-late",), ("rollback",)],
+)
+def test_tests_never_configure_the_machine_that_runs_them(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(pytest.fail.Exception, match="would change this machine"):
+        rig.agent(*arguments)
