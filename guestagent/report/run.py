@@ -110,7 +110,7 @@ def write(root: Root, report: Report) -> None:
         if report.pending is None:
             found["pending"] = last.get("pending", [])
         ownfiles.write(root, defs.REPORT_FILE, found, 0o644)
-        if report.pending is not None:
+        if root.exists(defs.CLOUD_INIT_INSTANCE):
             from guestagent.report.cloud_init import publish
 
             publish(root, found)

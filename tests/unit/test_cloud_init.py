@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import rig
-from boot_machine import COMING, KILLED, OVER, WORKING, Machine, machine
+from boot_machine import COMING, KILLED, NOW, OVER, WORKING, Machine, machine
 
 from guestagent import VERSION, defs
 from guestagent.cli import main
@@ -19,6 +19,7 @@ from guestagent.errors import Origin
 from guestagent.options import Options
 from guestagent.report.additions import ScriptResult, Unit, add_script
 from guestagent.report.cloud_init import prepare
+from guestagent.report.run import Report, write
 from guestagent.system.root import Root
 from guestagent.verbs import apply, cloud_init
 
@@ -74,6 +75,14 @@ class TestFiles:
         source = "DataSourceConfigDrive [source=/dev/sr0]"
         assert v1(system.tree, RESULT) == {"datasource": source, "errors": []}
         assert (read(system.tree, FINISHED) or "").endswith(f" - v. guestagent {VERSION}\n")
+
+    def test_a_later_run_that_mends_an_error_counts(self, system: Machine) -> None:
+        prepare(system.root, wanted=True)
+        system.write(problems=(BAD,), exit_status=3)
+        assert len(v1(system.tree, RESULT)["errors"]) == 1
+        write(system.root, Report(boot_id=NOW))
+        assert v1(system.tree, RESULT)["errors"] == []
+        assert v1(system.tree, STATUS)["stage"] is None
 
     def test_everyone_can_read_them(self, system: Machine) -> None:
         before = os.umask(0o077)
