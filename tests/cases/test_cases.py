@@ -79,7 +79,11 @@ def test_a_run_does_what_its_dry_run_says(case: Case) -> None:
         assert f"{error['source']}: {error['document']}" in applied.err
 
     changed = rig.differences(before, after)
-    explained = check_files(plan, after) | account_files(plan, after) | set(plan["bookkeeping"])
+    explained = (
+        check_files(plan, after, uids(case.root))
+        | account_files(plan, after)
+        | set(plan["bookkeeping"])
+    )
     explained |= host_keys(plan, before, after)
     folders = {str(parent) for name in explained for parent in Path(name).parents}
     assert changed - explained - {name for name in folders if name not in before} == set()
@@ -89,7 +93,15 @@ def test_a_run_does_what_its_dry_run_says(case: Case) -> None:
         assert name not in after
 
 
-def check_files(plan: dict[str, Any], after: dict[str, rig.Entry]) -> set[str]:
+def uids(root: Path) -> dict[str, int]:
+    """The numbers of a tree's users."""
+    lines = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
+    return {name: int(number) for name, _, number, *_ in lines}
+
+
+def check_files(
+    plan: dict[str, Any], after: dict[str, rig.Entry], numbers: dict[str, int]
+) -> set[str]:
     """Each file is as the plan says: content, mode, owner; returns their paths."""
     links = {change["path"] for change in plan["changes"] if change["kind"] == "link"}
     assert {after[path].kind for path in links} <= {"link"}
@@ -106,7 +118,7 @@ def check_files(plan: dict[str, Any], after: dict[str, rig.Entry]) -> set[str]:
         assert f"{entry.mode:04o}" == change["mode"]
         assert change["sha256"] in (entry.digest, None)
         assert (change["sha256"] is None) == (change["content"] is None)
-        assert entry.uid == (0 if change["user"] == "root" else 1000) or os.geteuid()
+        assert entry.uid == numbers.get(change["user"], 0) or os.geteuid()
         if change["content"] is not None and "�" not in change["content"]:
             content = change["content"].encode()
             assert hashlib.sha256(content).hexdigest() == change["sha256"]
@@ -116,7 +128,8 @@ def check_files(plan: dict[str, Any], after: dict[str, rig.Entry]) -> set[str]:
 def account_files(plan: dict[str, Any], after: dict[str, rig.Entry]) -> set[str]:
     """What useradd and chpasswd may touch, where the plan has them."""
     kinds = {change["kind"] for change in plan["changes"]}
-    homes = {name for name in after if name.startswith("/home/debian")}
+    names = [change["user"] for change in plan["changes"] if change["kind"] == "add_user"]
+    homes = {home for home in after for name in names if home.startswith(f"/home/{name}")}
     found = ACCOUNT_FILES if kinds & {"add_user", "set_password"} else set()
     return found | (homes if "add_user" in kinds else {"/home/debian/.ssh"})
 

@@ -10,7 +10,7 @@ import pytest
 
 from .guest import Guest
 from .image import guest_image
-from .scenario import REPORT, UNIT, holding, report
+from .scenario import NIC, REPORT, UNIT, holding, report
 from .user_data import PATIENCE, PLACES, failed_units, larger_disk, lines, machine, results
 from .user_data_keys import (
     ADA,
@@ -160,6 +160,22 @@ class TestSystem:
 
     def test_commands_get_the_words_as_given(self, guest: Guest) -> None:
         assert lines(guest, "/root/words") == ["two words it's $HOME"]
+
+    def test_a_node_joins_its_cluster_with_what_the_metadata_say_of_it(
+        self, booted: Booted
+    ) -> None:
+        guest, made = booted
+        called, *config = lines(guest, "/root/kubeadm")
+        assert called == "join --config /run/kubeadm/kubeadm-join-config.yaml"
+        assert [line.strip() for line in config[2:]] == [
+            "name: 'web-1'",
+            "kubeletExtraArgs:",
+            f"- {{name: provider-id, value: 'openstack:///{made.instance.uuid}'}}",
+            f"- {{name: node-ip, value: '{NIC.address}'}}",
+            "- {name: node-labels, value: 'region=0,os=debian'}",
+        ]
+        assert guest.check("stat -c %a /run/kubeadm/kubeadm-join-config.yaml") == "640\n"
+        assert lines(guest, "/run/cluster-api/bootstrap-success.complete") == ["success"]
 
     def test_time_zone_locale_and_keyboard(self, guest: Guest) -> None:
         assert guest.check("date +%Z; timedatectl show -P Timezone").split() == [

@@ -49,7 +49,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 http.server.HTTPServer(("127.0.0.1", 8000), Handler).handle_request()
 """
+# Stands in for the program with which a node joins a cluster, and keeps what it is told.
+_KUBEADM = '#!/bin/sh\necho "$@" >>/root/kubeadm\ncat "$3" >>/root/kubeadm\n'
+_JOIN = """\
+kind: JoinConfiguration
+nodeRegistration:
+  name: '{{ local_hostname }}'
+  kubeletExtraArgs:
+  - {name: provider-id, value: 'openstack:///{{ instance_id }}'}
+  - {name: node-ip, value: '{{ local_ipv4 }}'}
+  - {name: node-labels, value: 'region={{ v1.region | default(0) }},os={{ distro }}'}
+"""
+# A template, as Cluster API's bootstrap provider for kubeadm makes it.
 _CONFIG = """\
+## template: jinja
 #cloud-config
 hostname: all-keys
 fqdn: all-keys.example.org
@@ -87,6 +100,12 @@ write_files:
   - {path: /srv/repository/Packages, content: @INDEX@}
   - {path: /srv/repository/hello.deb, content: @DEB@, encoding: b64}
   - {path: /root/receiver, content: @RECEIVER@}
+  - {path: /usr/local/bin/kubeadm, content: @KUBEADM@, permissions: "0755"}
+  - path: /run/kubeadm/kubeadm-join-config.yaml
+    owner: root:root
+    permissions: '0640'
+    content: @JOIN@
+  - {path: /run/cluster-api/placeholder, owner: "root:root", content: "for its directory"}
 bootcmd:
   - mkdir -p @RAN@; echo "$INSTANCE_ID" >>@RAN@/bootcmd
   - [sh, -c, "blkid @DATA@ || mkfs.ext4 -q -L data @DATA@"]
@@ -95,6 +114,9 @@ runcmd:
   - mkdir -p @RAN@; echo "$INSTANCE_ID" >>@RAN@/runcmd
   - [sh, -c, 'echo "$1 $2" >>/root/words', sh, "two words", "it's $HOME"]
   - python3 /root/receiver &
+  - >-
+    kubeadm join --config /run/kubeadm/kubeadm-join-config.yaml
+    && echo success > /run/cluster-api/bootstrap-success.complete
 timezone: Asia/Tokyo
 locale: de_DE.UTF-8
 keyboard: {layout: de, variant: nodeadkeys}
@@ -193,6 +215,8 @@ def everything(where: Path) -> Everything:
         "HOST_KEY": (where / "host").read_text(),
         "HOST_PUBLIC": host_public,
         "INDEX": index,
+        "JOIN": _JOIN,
+        "KUBEADM": _KUBEADM,
         "KEY": instance.public_key,
         "PACKED": _base64(gzip.compress(b"packed \0\xff")),
         "RECEIVER": _RECEIVER,
