@@ -39,6 +39,7 @@ TEMPORARY_PREFIX = ".guestagent."
 
 # What is read of the machine.
 KERNEL_COMMAND_LINE = "/proc/cmdline"
+KERNEL_HOSTNAME = "/proc/sys/kernel/hostname"  # the units may write to it
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MOUNT_TABLE = "/proc/self/mountinfo"
 OWN_DESCRIPTORS = "/proc/self/fd"

@@ -984,6 +984,13 @@ MUTANTS = (
         ("service/test_trust.py::test_C1_two_sound_answers_that_differ_change_nothing",),
     ),
     Mutant(
+        "the host name is set without the right to do nearly anything",
+        "system/machine.py",
+        "    except PermissionError:\n        with open(defs.KERNEL_HOSTNAME",
+        "    except ZeroDivisionError:\n        with open(defs.KERNEL_HOSTNAME",
+        ("unit/test_machine.py",),
+    ),
+    Mutant(
         "without a sign of a cloud no metadata service is asked",
         "sources/cloud.py",
         "return _openstack() or _ec2() or NO_CLOUD",

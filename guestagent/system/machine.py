@@ -57,8 +57,17 @@ def why_disabled() -> str:
 
 
 def set_hostname(name: str) -> None:
-    """Change the running kernel's host name, by sethostname(2).  Raises OSError."""
+    """Change the running kernel's host name: sethostname(2), proc_sys_kernel(5).  Raises OSError.
+
+    The units have no right to call sethostname(2), because it takes CAP_SYS_ADMIN, which is the
+    right to do nearly anything; to write to the kernel's file it is enough to be root.  In a
+    container that file can often not be written, but the call works.
+    """
     # Importing ``socket`` would cost 8 ms, as much as starting the interpreter.
     from _socket import sethostname
 
-    sethostname(name)
+    try:
+        sethostname(name)
+    except PermissionError:
+        with open(defs.KERNEL_HOSTNAME, "w", encoding="ascii") as file:
+            file.write(name)

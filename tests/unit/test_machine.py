@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import rig
 
 from guestagent import defs
 from guestagent.system import machine
@@ -84,3 +88,23 @@ def test_a_field_of_the_firmware_with_a_control_character_counts_as_not_set(
     assert machine.product_uuid() == "03aa-1"
     files.put("product_uuid", text)
     assert machine.product_uuid() == ""
+
+
+_RENAME = (
+    "import os, sys; sys.path.insert(0, sys.argv[1]); "
+    "from guestagent.system.machine import set_hostname; "
+    "set_hostname('web-7'); print(os.uname().nodename)"
+)
+
+
+@pytest.mark.parametrize("rights", ["-sys_admin", "+all"])
+def test_the_host_name_is_set_with_and_without_the_right_to_do_anything(rights: str) -> None:
+    """In a namespace of its own; a unit has no more than the first."""
+    rig.need_root()
+    rig.need_tools("unshare", "setpriv")
+    before = os.uname().nodename
+    argv = ["unshare", "--uts", "setpriv", f"--bounding-set={rights}", sys.executable, "-IBS"]
+    argv += ["-c", _RENAME, str(rig.REPOSITORY)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("web-7\n", "")
+    assert os.uname().nodename == before

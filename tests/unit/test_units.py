@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -26,18 +27,18 @@ MANUAL = REPOSITORY / "docs/guestagent.8"
 UNITS = sorted(SYSTEMD.glob("*.service")) + sorted(SYSTEMD.glob("*.socket"))
 # Ten times the exposure that systemd-analyze(1) may find, as its --threshold wants it.
 THRESHOLDS = {
-    "guestagent-apply.service": 30,
+    "guestagent-apply.service": 25,
     "guestagent-early.service": 100,  # user data's scripts run in it
-    "guestagent-fetch.service": 15,
-    "guestagent-host-keys.service": 15,
+    "guestagent-fetch.service": 12,
+    "guestagent-host-keys.service": 12,
     "guestagent-late.service": 100,  # and in it
-    "guestagent-local.service": 30,
-    "guestagent-lockdown.service": 20,
-    "guestagent-password.service": 15,
-    "guestagent-poll.service": 20,
+    "guestagent-local.service": 27,
+    "guestagent-lockdown.service": 17,
+    "guestagent-password.service": 12,
+    "guestagent-poll.service": 17,
     "guestagent-refresh.service": 30,
-    "guestagent-reload.service": 100,  # network tools and their daemons run in it
-    "guestagentd.service": 20,
+    "guestagent-reload.service": 70,  # DHCP clients and hooks run in it
+    "guestagentd.service": 12,
 }
 LOCAL = "guestagent-local.service"
 LATE = "guestagent-late.service"
@@ -186,6 +187,25 @@ class TestLocalUnit:
             "PrivateDevices",
         }
         assert not hidden & {key for _, key in local}
+
+
+@pytest.mark.parametrize("name", ["guestagent-fetch.service", "guestagent-password.service"])
+def test_C1_the_unit_that_asks_reaches_only_the_addresses(name: str) -> None:
+    unit = read_unit(SYSTEMD / name)
+    assert unit["Service", "IPAddressDeny"] == ["any"]
+    allowed = unit["Service", "IPAddressAllow"]
+    assert allowed == list(defs.METADATA_ADDRESSES)
+    assert all(ipaddress.ip_address(address) for address in allowed)
+    assert unit["Service", "CapabilityBoundingSet"] == []
+
+
+def test_what_applies_needs_no_right_over_the_whole_system() -> None:
+    unit = read_unit(SYSTEMD / "guestagent-apply.service")
+    assert "CAP_SYS_ADMIN" not in unit["Service", "CapabilityBoundingSet"]
+    for name in (LOCAL, "guestagent-apply.service", "guestagent-refresh.service"):
+        unit = read_unit(SYSTEMD / name)
+        assert f"-{defs.KERNEL_HOSTNAME}" in unit["Service", "ReadWritePaths"]
+        assert "sethostname" not in unit["Service", "SystemCallFilter"]
 
 
 class TestTemporaryFiles:
