@@ -1,5 +1,7 @@
 """What a run costs: CPU time as ratios to a bare interpreter's start, all measured in one go.
 
+Then what much costs: a first run for so many files, accounts and NICs, and for twice as many.
+
 ``make bench``, or ``PYTHON=/usr/bin/python3 python3 tests/bench.py`` for another interpreter.
 The agent is byte-compiled and started as its package starts it.  Rounds are interleaved, so
 that a slow moment of the machine hits each of them alike.
@@ -17,12 +19,16 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import growth
+
 PROJECT = Path(__file__).resolve().parents[1]
 SAMPLE = PROJECT / "tests/cases/samples/nova"
 PYTHON = os.environ.get("PYTHON") or sys.executable
 ROUNDS = int(os.environ.get("ROUNDS") or 60)
 AIMS = {"first boot": 3.0, "second run": 2.0, "daemon": 1.5}
 _MOST_PSS = 12  # MiB, of the daemon
+MUCH = {"files": 500, "home": 500, "users": 100, "nics": 32}
+GROWTH_ROUNDS = int(os.environ.get("GROWTH_ROUNDS") or 3)
 _BARE = [PYTHON, "-I", "-S", "-c", "pass"]
 _INSTALLED = "/usr/share/guestagent"
 _PROBE = """
@@ -61,6 +67,11 @@ def main() -> None:
         alone, resident = bench.memory()
         print(f"PSS of the interpreter alone: {alone:.1f} MiB")
         print(f"PSS of the daemon: {resident:.1f} MiB   aim: at most {_MOST_PSS}")
+        bare = _middle(found["interpreter"])
+        for kind, number in MUCH.items():
+            if kind != "users" or _root():
+                once, twice = (bench.much(kind, many) / bare for many in (number, 2 * number))
+                print(f"{number} {kind}: {once:.1f}; {2 * number}: {twice:.1f}")
 
 
 def _root() -> bool:
@@ -117,6 +128,19 @@ class Bench:
                 _, _, uid, gid, _, home, _ = line.split(":")
                 if (self.tree / home[1:]).is_dir():
                     os.chown(self.tree / home[1:], int(uid), int(gid))
+
+    def much(self, kind: str, number: int) -> float:
+        """CPU time of a first run with so many things of a kind (``growth.make_drive``)."""
+        costs = []
+        drive = self.tree.parent / f"{kind}-{number}"
+        growth.make_drive(drive, kind, number)
+        for _ in range(GROWTH_ROUNDS):
+            shutil.rmtree(self.tree, ignore_errors=True)
+            growth.make_tree(self.tree)
+            if _root():
+                os.chown(self.tree / "home/debian", 1000, 1000)
+            costs.append(measure([*self.agent[:-1], str(drive)]))
+        return _middle(costs)
 
     def rounds(self, number: int) -> dict[str, list[Cost]]:
         """Each of them once in each round, after one round that is not counted."""

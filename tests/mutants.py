@@ -1082,7 +1082,7 @@ MUTANTS = (
     Mutant(
         "a staged file has its label from the start",
         "commit/file.py",
-        "with self.root.labelled(place.fd, place.name):",
+        "with self.root.labelled(folder.fd, name):",
         "if True:",
         ("unit/test_selinux.py",),
     ),
@@ -1096,14 +1096,14 @@ MUTANTS = (
     Mutant(
         "what a user's file is in has its label",
         "commit/file.py",
-        "with root.labelled(here, folder, S_IFDIR):",
+        "with self.root.labelled(self._here, name, S_IFDIR):",
         "if True:",
         ("unit/test_selinux.py",),
     ),
     Mutant(
         "a file that is written as a user has its label",
         "commit/file.py",
-        "with root.labelled(here, name):",
+        "with below.root.labelled(folder, name):",
         "if True:",
         ("unit/test_selinux.py",),
     ),
@@ -1239,8 +1239,8 @@ MUTANTS = (
     Mutant(
         "names are on the disk before they are remembered",
         "commit/file.py",
-        "                self.fail(item.change, error)\n        sync_tree(self.root.fd)",
-        "                self.fail(item.change, error)",
+        "        self.staged = left\n        sync_tree(self.root.fd)",
+        "        self.staged = left",
         ("faults/test_trace.py",),
     ),
     Mutant(
@@ -1542,15 +1542,19 @@ MUTANTS = (
     Mutant(
         "a staged file that was exchanged is not put in place",
         "commit/file.py",
-        "                _check_same(item)\n",
-        "",
-        ("unit/test_staging.py::test_B1_a_staged_file_that_is_exchanged_is_not_put_in_place",),
+        "                item.check(os.stat(",
+        "                id(os.stat(",
+        (
+            "unit/test_staging.py"
+            "::test_B1_a_staged_file_that_another_takes_the_name_of_is_not_put_in_place",
+            "unit/test_staging.py::test_B1_a_folder_that_is_exchanged_while_it_is_closed_gets_nothing",
+        ),
     ),
     Mutant(
-        "staged files are given away by their descriptors",
+        "a staged file that was exchanged is given to no one",
         "commit/file.py",
-        "os.fchown(item.fd, uid, gid)",
-        "os.chown(item.temporary, uid, gid, dir_fd=item.folder)",
+        "            item.check(os.fstat(fd))\n            os.fchown",
+        "            os.fchown",
         ("unit/test_staging.py::test_B1_a_staged_file_that_is_exchanged_is_not_put_in_place",),
     ),
     Mutant(
@@ -1582,11 +1586,60 @@ MUTANTS = (
         ("unit/test_staging.py::test_B1_a_child_that_its_user_stops_is_killed",),
     ),
     Mutant(
-        "all staged files can be held open",
+        "a new file with the inode of a staged one is not taken for it",
         "commit/file.py",
-        "    if files < _FEW:",
-        "    if True:",
-        ("unit/test_staging.py::test_more_files_than_a_process_may_open_at_first",),
+        "return file.st_dev, file.st_ino, file.st_ctime_ns",
+        "return file.st_dev, file.st_ino, 0",
+        ("unit/test_staging.py::test_B1_a_new_file_with_the_inode_of_a_staged_one_is_another",),
+    ),
+    Mutant(
+        "few directories of staged files are open at a time",
+        "commit/file.py",
+        "        if len(self._open) > _MOST_FOLDERS:",
+        "        if False:",
+        ("unit/test_staging.py::test_more_files_than_a_process_may_open",),
+    ),
+    Mutant(
+        "a directory is walked to once for all files in it",
+        "commit/file.py",
+        "        if way in self._open:",
+        "        if False:",
+        ("unit/test_staging.py::test_a_folder_is_walked_to_once_for_all_files_in_it",),
+    ),
+    Mutant(
+        "a child that dies costs the file that it was at, not those after it",
+        "system/privsep.py",
+        "    while len(reasons) < len(items):",
+        "    if len(reasons) < len(items):",
+        ("unit/test_staging.py::test_a_child_that_dies_costs_only_the_file_that_it_was_at",),
+    ),
+    Mutant(
+        "the folder of a user's file is the one that it is to be in",
+        "commit/file.py",
+        "        if folders != self._folders:",
+        "        if not self._folders:",
+        ("unit/test_staging.py::test_one_child_writes_all_files_of_a_user",),
+    ),
+    Mutant(
+        "a password that is refused spoils no other",
+        "commit/__init__.py",
+        "            return False  # each by itself says which of them it was, and why",
+        "            pass",
+        ("unit/test_apply_accounts.py::test_B6_a_password_that_is_refused_spoils_no_other",),
+    ),
+    Mutant(
+        "one run of a command sets all passwords",
+        "commit/__init__.py",
+        "        if len(changes) == 1 or self.locked is not None:",
+        "        if True:",
+        ("unit/test_apply_accounts.py::test_B3_one_run_of_a_command_sets_all_passwords",),
+    ),
+    Mutant(
+        "a plan with many files is not searched for each of them",
+        "plan/view.py",
+        "write = self._writes.get(path)",
+        "write = {getattr(c, 'path', ''): c for c in self.changes}.get(path)",
+        ("unit/test_growth.py",),
     ),
     Mutant(
         "a copy of the skeleton that a power cut left with zero bytes is made again",
@@ -1616,8 +1669,8 @@ MUTANTS = (
     Mutant(
         "of what belongs in a full file system, nothing is applied by half",
         "commit/file.py",
-        "            if os.fstat(item.folder).st_dev == full:",
-        "            if False:",
+        "[item for item in self.staged if item.written.st_dev == full]",
+        "[]",
         (_ONE_PLACE,),
     ),
     Mutant(

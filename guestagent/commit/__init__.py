@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from guestagent.errors import Problem
     from guestagent.plan.kinds import Change
+    from guestagent.plan.kinds.account import Command, RunTool
     from guestagent.plan.kinds.file import WriteFile
     from guestagent.plan.kinds.script import StageScript
     from guestagent.system.root import Root
@@ -69,10 +70,10 @@ class _Commit:
         homes = [change.home for change in self.changes if change.kind in ("add_user", "make_home")]
         own, users = file.divide_by_writer(files, self.root, homes)
         users = self._write_own(own, users)
-        for change in users:
-            self._attempt(change, file.write_as_user, (Refused, OSError))
+        file.write_as_users(users, self.root, self._fail)
         for script, part in carriers:
             self._fail_with(script, part)
+        self._set_passwords()
         self._do_the_rest({change.path for change in own})
         self._tell_sshd()
         return self.failed
@@ -189,6 +190,43 @@ class _Commit:
         name = getattr(change, "name", "")
         return any(item.kind == "add_user" and item.name == name for item, _ in self.failed)
 
+    def _set_passwords(self) -> None:
+        """Set all passwords, those that one command can set by one run of it.
+
+        Where that fails, each is set by itself, so that one that is refused spoils no other.
+        """
+        wanted = [change for change in self.changes if change.kind == "set_password"]
+        if not wanted:
+            return
+        from guestagent.plan.kinds.account import RunTool
+
+        alone: list[Change] = []
+        together: dict[Command, list[RunTool]] = {}
+        for change in wanted:
+            if isinstance(change, RunTool) and not self._is_unmade(change):
+                together.setdefault(change.commands[0], []).append(change)
+            else:
+                alone.append(change)
+        for command, changes in together.items():
+            if not self._are_set(command, changes):
+                alone += changes
+        for item in alone:
+            self._attempt(item, _effect(item), (Refused, OSError, AccountsLocked))
+
+    def _are_set(self, command: Command, changes: list[RunTool]) -> bool:
+        """Set several passwords by one run of a command; tell whether all of them are set."""
+        if len(changes) == 1 or self.locked is not None:
+            return False
+        from guestagent.commit.account import set_passwords
+
+        try:
+            set_passwords(command, changes, self.root)
+        except AccountsLocked as error:
+            self.locked = error
+        except (Refused, OSError):
+            return False  # each by itself says which of them it was, and why
+        return self.locked is None
+
     def _do_the_rest(self, written: set[str]) -> None:
         """Do what is neither a file nor an account, in the order of the plan.
 
@@ -196,7 +234,7 @@ class _Commit:
         what they are for must be remembered.
         """
         for change in self.changes:
-            if change.kind in (*_FILES, *_ACCOUNTS, "set_sshd"):
+            if change.kind in (*_FILES, *_ACCOUNTS, "set_password", "set_sshd"):
                 continue
             if change.kind == "remove" and change.path in written:
                 continue

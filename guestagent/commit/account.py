@@ -62,8 +62,21 @@ def carry_out(change: RunTool, root: Root) -> None:
             find_account(root, change.name)  # make_home says why there is no home
 
 
-def run_tool(command: Command, stdin: bytes, root: Root) -> None:
-    """Run a command; wait while another program holds the lock of the user database.
+def set_passwords(command: Command, changes: Sequence[RunTool], root: Root) -> None:
+    """Set the passwords of accounts by one run of the command that all of them have.
+
+    If one of them is refused, it is not known which of the others are set.  Raises Refused,
+    AccountsLocked, OSError.
+    """
+    lines = "".join(change.stdin.reveal() for change in changes)
+    seconds = defs.PROGRAM_TIMEOUT + defs.PASSWORD_TIMEOUT_MORE * (len(changes) - 1)
+    run_tool(command, lines.encode(), root, seconds)
+
+
+def run_tool(
+    command: Command, stdin: bytes, root: Root, seconds: float = defs.PROGRAM_TIMEOUT
+) -> None:
+    """Run a command for ``seconds``; wait while another program locks the user database.
 
     Raises Refused where it fails, AccountsLocked, OSError with the true reason where the directory
     of the database cannot be written: the tools say that it is locked.
@@ -74,7 +87,7 @@ def run_tool(command: Command, stdin: bytes, root: Root) -> None:
         raise Refused(f"needs {name}, which is not installed")
     deadline = time.monotonic() + defs.LOCK_WAIT
     while True:
-        result = _run([path, *arguments], stdin, root)
+        result = _run([path, *arguments], stdin, root, seconds)
         if not result.status:
             return
         _check_place(root)
@@ -85,14 +98,14 @@ def run_tool(command: Command, stdin: bytes, root: Root) -> None:
         time.sleep(0.2)
 
 
-def _run(argv: Sequence[str], stdin: bytes, root: Root) -> Result:
+def _run(argv: Sequence[str], stdin: bytes, root: Root, seconds: float) -> Result:
     """Run a tool; on a tree that is not the running system's, it uses nothing of that but data.
 
     With ``--root`` it calls chroot(2), and what it runs and loads then would be the tree's:
     nscd(8), sss_cache(8), the modules of nsswitch.conf(5).  Raises Refused, OSError.
     """
     if root.live:
-        return run(argv, stdin)
+        return run(argv, stdin, timeout=seconds)
     from guestagent.system.mounts import leave_programs_out
 
     def prepare(argv: Sequence[str]) -> Sequence[str]:
@@ -100,7 +113,7 @@ def _run(argv: Sequence[str], stdin: bytes, root: Root) -> Result:
         return (path, option, leave_programs_out(tree, root.fd), *rest)
 
     try:
-        return run(argv, stdin, prepare=prepare)
+        return run(argv, stdin, timeout=seconds, prepare=prepare)
     except OSError as error:
         if error.errno not in (EPERM, ENOSYS):
             raise

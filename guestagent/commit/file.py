@@ -12,17 +12,19 @@ from stat import S_IFDIR, S_IMODE, S_ISDIR, S_ISREG
 
 from guestagent import defs
 from guestagent.errors import Refused
+from guestagent.record import NamedTuple
 from guestagent.system import ownfiles
 from guestagent.system.accounts import find_account, find_group, read_accounts
 from guestagent.system.libc import sync_tree
 from guestagent.system.ownfiles import NEW_FILE, make_alike, replace, write_all
-from guestagent.system.privsep import run_as_user
+from guestagent.system.privsep import run_all_as_user
 from guestagent.system.root import read_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from guestagent.model import Account
     from guestagent.plan.kinds import Change
     from guestagent.plan.kinds.file import WriteFile
     from guestagent.plan.kinds.script import StageScript
@@ -41,7 +43,7 @@ _EXCHANGED = (
     "its staged file was exchanged by another program; not put in place; the next run tries again"
 )
 _CHANGED = "was changed by another program during the run; the next run tries again"
-_FEW = 128  # descriptors that are left for all else
+_MOST_FOLDERS = 32  # that are open at a time for files that are written in them
 
 
 def divide_by_writer(
@@ -76,56 +78,91 @@ def _is_users(change: WriteFile, root: Root) -> bool:
 # What root writes
 
 
-class _Staged:
-    """A temporary file that waits for its rename: ``fd`` is the file, ``folder`` its directory.
+class _Folder:
+    """A directory with staged files, reached by the path ``way``: one descriptor serves them all.
 
-    Both are -1 while it is let go of.
+    ``fd`` is -1 while it is closed.
     """
 
-    __slots__ = ("change", "fd", "folder", "name", "status", "temporary")
+    __slots__ = ("fd", "way")
 
-    def __init__(
-        self, change: WriteFile | StageScript, fd: int, folder: int, *, name: str, temporary: str
-    ) -> None:
-        self.change, self.fd, self.folder = change, fd, folder
-        self.name, self.temporary = name, temporary
-        self.status = os.fstat(fd)
+    def __init__(self, way: str, fd: int) -> None:
+        self.way, self.fd = way, fd
+
+
+class _Folders:
+    """The directories with staged files, of which few are open at a time, however many there are.
+
+    One that was closed is walked to again; by its staged files it is seen to be the same.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self._open: dict[str, _Folder] = {}  # by their paths, the one used last at the end
+
+    def make(self, path: str) -> _Folder:
+        """Return the directory that a path is in, which is made if it is missing.
+
+        Raises Refused where others may write to it, OSError.
+        """
+        way = path.rpartition("/")[0]
+        if way in self._open:
+            return self._use(self._open[way])
+        with self.root.place(path, make=True) as place:
+            if place.exposed:
+                raise Refused(_EXPOSED)
+            folder = _Folder(way, os.dup(place.fd))
+        return self._use(folder)
+
+    def descriptor(self, folder: _Folder) -> int:
+        """Return the descriptor of a directory with a staged file.  Raises Refused, OSError."""
+        if folder.fd < 0:
+            with self.root.place(f"{folder.way}/x") as place:
+                if place.exposed or place.owner is not None:
+                    raise Refused(_EXPOSED)
+                folder.fd = os.dup(place.fd)
+        return self._use(folder).fd
+
+    def _use(self, folder: _Folder) -> _Folder:
+        """Keep a directory open, and close the one that was not used for longest."""
+        self._open.pop(folder.way, None)
+        self._open[folder.way] = folder
+        if len(self._open) > _MOST_FOLDERS:
+            self._close(next(iter(self._open)))
+        return folder
+
+    def _close(self, way: str) -> None:
+        folder = self._open.pop(way)
+        os.close(folder.fd)
+        folder.fd = -1
 
     def close(self) -> None:
-        """Close the file and its directory."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            os.close(self.folder)
-        self.fd = self.folder = -1
+        """Close all of them."""
+        for way in tuple(self._open):
+            self._close(way)
 
-    def open(self, root: Root) -> None:
-        """Reach the file again, if it was let go of.  Raises OSError; Refused for another file."""
-        if self.fd >= 0:
-            return
-        way = self.change.path.rpartition("/")[0]
-        with root.place(f"{way}/{self.temporary}") as place:
-            if place.exposed or place.owner is not None:
-                raise Refused(_EXPOSED)
-            self.fd, self.folder = _open_file(place.fd, self.temporary), os.dup(place.fd)
-        found = os.fstat(self.fd)
-        if (found.st_dev, found.st_ino) != (self.status.st_dev, self.status.st_ino):
+
+class _Staged(NamedTuple):
+    """A temporary file that waits for its rename: where it is, its names, and what it is known by.
+
+    It is not kept open, so that a new file may get its inode once it is gone: ``written`` has the
+    time of the last change too.
+    """
+
+    change: WriteFile | StageScript
+    folder: _Folder
+    name: str
+    temporary: str
+    written: os.stat_result
+
+    def check(self, found: os.stat_result) -> None:
+        """Raise Refused if what has the temporary name is not the file that was written."""
+        if _identity(found) != _identity(self.written):
             raise Refused(_EXCHANGED)
 
 
-def _make_room(files: int) -> int:
-    """Allow the process to hold so many staged files open, if it may; return how many it can.
-
-    Each takes two descriptors: setrlimit(2).
-    """
-    if files < _FEW:
-        return files
-    from resource import RLIMIT_NOFILE, getrlimit, setrlimit
-
-    taken = len(os.listdir(defs.OWN_FILES)) + _FEW
-    soft, hard = getrlimit(RLIMIT_NOFILE)
-    most = min(hard, max(soft, taken + 2 * files))
-    setrlimit(RLIMIT_NOFILE, (most, hard))
-    return max(0, (most - taken) // 2)
+def _identity(file: os.stat_result) -> tuple[int, int, int]:
+    return file.st_dev, file.st_ino, file.st_ctime_ns
 
 
 class Staging:
@@ -138,21 +175,19 @@ class Staging:
         self.root, self.fail = root, fail
         self.staged: list[_Staged] = []
         self.full: dict[int, OSError] = {}  # devices other than the root's, and what they said
+        self._folders = _Folders(root)
 
     def stage(self, changes: list[WriteFile | StageScript]) -> None:
         """Write the temporary files.  Raises OSError where the file system is full or fails."""
         if not changes:
             return
         names = [_temporary_path(change.path) for change in changes]
-        room = _make_room(len(changes))
         self._leave_list(names)
         for change, path in zip(changes, names, strict=True):
             try:
                 if self.full and (known := self.full.get(_device(self.root, change.path))):
                     raise known
                 self.staged.append(self._stage_one(change, path.rpartition("/")[2]))
-                if len(self.staged) > room:
-                    self.staged[-1].close()
             except Refused as error:
                 self.fail(change, error)
             except OSError as error:
@@ -179,91 +214,91 @@ class Staging:
         """
         full = _device(self.root, change.path)
         self.full[full] = error
-        for item in tuple(self.staged):
-            if item.status.st_dev == full:
-                self.staged.remove(item)
-                self._discard(item)
-                self.fail(item.change, error)
+        lost = [item for item in self.staged if item.written.st_dev == full]
+        self.staged = [item for item in self.staged if item.written.st_dev != full]
+        for item in lost:
+            self._discard(item)
+            self.fail(item.change, error)
 
     def _stage_one(self, change: WriteFile | StageScript, temporary: str) -> _Staged:
-        with self.root.place(change.path, make=True) as place:
-            found = place.stat()
-            if found is not None and S_ISDIR(found.st_mode):
-                raise Refused("is a directory")
-            if place.exposed:
-                raise Refused(_EXPOSED)
-            with self.root.labelled(place.fd, place.name):
-                fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=place.fd)
-            folder = os.dup(place.fd)
-        staged = _Staged(change, fd, folder, name=place.name, temporary=temporary)
+        folder = self._folders.make(change.path)
+        name = change.path.rpartition("/")[2]
+        found = _status(folder.fd, name)
+        if found is not None and S_ISDIR(found.st_mode):
+            raise Refused("is a directory")
+        with self.root.labelled(folder.fd, name):
+            fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=folder.fd)
         try:
             write_all(fd, change.new)
             if change.kind == "write" and change.edits and (found or change.old is not None):
-                _make_like_old(staged, change)
+                _make_like_old(folder.fd, name, fd, change=change)
             else:
                 os.fchmod(fd, change.mode)
+            written = os.fstat(fd)
         except (Refused, OSError):
-            self._discard(staged)
+            _unlink(folder.fd, temporary)
             raise
-        return staged
+        finally:
+            os.close(fd)
+        return _Staged(change, folder, name, temporary, written=written)
 
     def _discard(self, item: _Staged) -> None:
-        """Remove a staged file; one that cannot be reached again is not ours any more."""
+        """Remove a staged file, or what has its name; where its directory is another, nothing."""
         try:
-            item.open(self.root)
-            _unlink(item.folder, item.temporary)
+            _unlink(self._folders.descriptor(item.folder), item.temporary)
         except (Refused, FileNotFoundError):
             pass
-        finally:
-            item.close()
 
     def leave_out(self, unwanted: Callable[[Change], bool]) -> None:
         """Discard the staged files of some changes."""
-        for item in tuple(self.staged):
+        kept = []
+        for item in self.staged:
             if unwanted(item.change):
-                self.staged.remove(item)
                 self._discard(item)
+            else:
+                kept.append(item)
+        self.staged = kept
 
     def give_to_owners(self) -> None:
         """Give staged files to the accounts that will own them, which exist by now."""
         kept = []
+        known: dict[str, tuple[int, int]] = {}
         for item in self.staged:
-            held = item.fd >= 0
+            owner = item.change.owner
             try:
-                self._give(item)
-                kept.append(item)
+                if owner and owner not in known:
+                    known[owner] = _find_ids(self.root, owner)
+                kept.append(self._give(item, known[owner]) if owner else item)
             except (Refused, OSError) as error:
                 self.fail(item.change, error)
                 self._discard(item)
-            if not held:
-                item.close()
         self.staged = kept
 
-    def _give(self, item: _Staged) -> None:
-        name, _, group = item.change.owner.partition(":")
-        if not name and not group:
-            return
-        uid = find_account(self.root, name).uid if name else 0
-        gid = find_group(self.root, group) if group else 0
-        item.open(self.root)
-        os.fchown(item.fd, uid, gid)
-        os.fchmod(item.fd, item.change.mode)  # chown(2) takes set-user-ID bits away
+    def _give(self, item: _Staged, ids: tuple[int, int]) -> _Staged:
+        """Give a file to a user and a group; return it as it is then.  Raises Refused, OSError."""
+        fd = _open_file(self._folders.descriptor(item.folder), item.temporary)
+        try:
+            item.check(os.fstat(fd))
+            os.fchown(fd, *ids)
+            os.fchmod(fd, item.change.mode)  # chown(2) takes set-user-ID bits away
+            return item._replace(written=os.fstat(fd))
+        finally:
+            os.close(fd)
 
     def rename(self) -> None:
         """Put all staged files in place."""
         if not self.staged:
             return
+        left = []
         for item in self.staged:
-            held = item.fd >= 0
             try:
-                item.open(self.root)
-                _check_same(item)
-                folder = item.folder
+                folder = self._folders.descriptor(item.folder)
+                item.check(os.stat(item.temporary, dir_fd=folder, follow_symlinks=False))
                 os.rename(item.temporary, item.name, src_dir_fd=folder, dst_dir_fd=folder)
             except (Refused, OSError) as error:
                 self.fail(item.change, error)
-            if not held:
-                item.close()
+                left.append(item)
+        self.staged = left
         sync_tree(self.root.fd)
 
     def end(self) -> None:
@@ -271,17 +306,18 @@ class Staging:
         for item in self.staged:
             self._discard(item)
         self.staged = []
+        self._folders.close()
         _remove_lists(self.root)
 
 
-def _make_like_old(staged: _Staged, change: WriteFile) -> None:
-    """Give the staged file what the file that it edits has.
+def _make_like_old(folder: int, name: str, staged: int, *, change: WriteFile) -> None:
+    """Give the staged file, which is open, what the file that it edits has.
 
     Raises Refused if that is not the file that was planned with: the edit would take away what
     another program wrote, or give a user's set-user-ID bit to root's file; OSError.
     """
     try:
-        old = _open_file(staged.folder, staged.name)
+        old = _open_file(folder, name)
     except FileNotFoundError:
         raise Refused(_CHANGED) from None
     try:
@@ -289,7 +325,7 @@ def _make_like_old(staged: _Staged, change: WriteFile) -> None:
         same = S_ISREG(found.st_mode) and S_IMODE(found.st_mode) == change.old_mode
         if not same or _read_up_to(old, len(change.old or b"") + 1) != change.old:
             raise Refused(_CHANGED)
-        make_alike(staged.fd, old, change.mode)
+        make_alike(staged, old, change.mode)
     finally:
         os.close(old)
 
@@ -304,12 +340,18 @@ def _temporary_path(path: str) -> str:
     return f"{path.rpartition('/')[0]}/{defs.TEMPORARY_PREFIX}{os.urandom(8).hex()}"
 
 
-def _check_same(item: _Staged) -> None:
-    """Raise Refused if the staged name no longer leads to the file that was written."""
-    there = os.stat(item.temporary, dir_fd=item.folder, follow_symlinks=False)
-    written = os.fstat(item.fd)
-    if (there.st_dev, there.st_ino) != (written.st_dev, written.st_ino):
-        raise Refused(_EXCHANGED)
+def _find_ids(root: Root, owner: str) -> tuple[int, int]:
+    """Return the numbers of ``user:group``, either of which may be missing.  Raises Refused."""
+    name, _, group = owner.partition(":")
+    uid = find_account(root, name).uid if name else 0
+    return uid, find_group(root, group) if group else 0
+
+
+def _status(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def _unlink(folder: int, name: str) -> None:
@@ -374,33 +416,171 @@ def _device(root: Root, path: str) -> int:
 # What users write
 
 
-def write_as_user(change: WriteFile, root: Root) -> None:
-    """Write the file as the user who owns the directory.  Raises Refused, OSError."""
-    if change.user not in ("", "root"):
-        account = find_account(root, change.user)
-        top, uid, gid = account.home.rstrip("/"), account.uid, account.gid
-    else:
-        top, uid, gid = _find_owner(change.path, root)
-    if not change.path.startswith(f"{top}/"):
-        raise Refused("the account has its home elsewhere")
-    *folders, name = change.path[len(top) + 1 :].split("/")
-    with root.place(f"{top}/x") as place:
-        if place.exposed:
-            raise Refused(_EXPOSED)
-        start = _open_folder(place.fd, ".")
+def write_as_users(
+    changes: Iterable[WriteFile], root: Root, fail: Callable[[Change, Exception], None]
+) -> None:
+    """Write files as the users who own their directories: one child writes all that are a user's.
+
+    ``fail`` is told of each change that cannot be made, and why.
+    """
+    users = _Users(root)
+    found: dict[tuple[int, int], dict[str, list[WriteFile]]] = {}
+    for change in changes:
+        try:
+            top, uid, gid = users.find_writer(change)
+        except (Refused, OSError) as error:
+            fail(change, error)
+        else:
+            found.setdefault((uid, gid), {}).setdefault(top, []).append(change)
+    for (uid, gid), tops in found.items():
+        names = list(tops)
+        for first in range(0, len(names), _MOST_FOLDERS):  # their directories are open at a time
+            part = {top: tops[top] for top in names[first : first + _MOST_FOLDERS]}
+            _write_all_as(uid, gid, part, root=root, fail=fail)
+
+
+class _Users:
+    """The accounts of the tree, read once."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._by_name: dict[str, Account] = {}
+        self._by_number: dict[int, Account] = {}
+
+    def find_writer(self, change: WriteFile) -> tuple[str, int, int]:
+        """Return a directory on the way to a file that exists, and the user and group who write.
+
+        It is the home of the account that the change names, else the lowest one.  Raises Refused,
+        OSError.
+        """
+        if not self._by_name:
+            for account in read_accounts(self._root):
+                self._by_name.setdefault(account.name, account)
+                self._by_number.setdefault(account.uid, account)
+        if change.user not in ("", "root"):
+            named = self._by_name.get(change.user)
+            if named is None:
+                raise Refused(f"there is no account {change.user}")
+            top = named.home.rstrip("/")
+            if not change.path.startswith(f"{top}/"):
+                raise Refused("the account has its home elsewhere")
+            return top, named.uid, named.gid
+        top, owner = self._root.lowest_folder(change.path)
+        if owner not in self._by_number:
+            raise Refused("a directory on the way belongs to no account")
+        return top, owner, self._by_number[owner].gid
+
+
+def _write_all_as(
+    uid: int,
+    gid: int,
+    files: dict[str, list[WriteFile]],
+    *,
+    root: Root,
+    fail: Callable[[Change, Exception], None],
+) -> None:
+    """Write files, by the directories on their way that exist, in a child that becomes the user."""
+    items: list[tuple[_Below, WriteFile]] = []
+    tops: list[_Below] = []
     try:
-        run_as_user(uid, gid, lambda: _write_as_its_user(start, folders, name, change, root=root))
+        for top, changes in files.items():
+            try:
+                below = _Below(top, root)
+            except (Refused, OSError) as error:
+                for change in changes:
+                    fail(change, error)
+                continue
+            tops.append(below)
+            items += [(below, change) for change in changes]
+        reasons = run_all_as_user(uid, gid, _write_below, items)
+        for (_, change), reason in zip(items, reasons, strict=True):
+            if reason:
+                fail(change, Refused(reason))
     finally:
-        os.close(start)
+        for below in tops:
+            below.close()
 
 
-def _find_owner(path: str, root: Root) -> tuple[str, int, int]:
-    """Return the lowest directory on the way that exists, with the user and group who own it."""
-    top, owner = root.lowest_folder(path)
-    for account in read_accounts(root):
-        if account.uid == owner:
-            return top, account.uid, account.gid
-    raise Refused("a directory on the way belongs to no account")
+class _Below:
+    """A directory below which a child writes, as the user that it has become.
+
+    The folder of the last file stays open: most files are in the same one as the file before.
+    """
+
+    def __init__(self, top: str, root: Root) -> None:
+        """Open the directory.  Raises Refused where others may write to it, OSError."""
+        with root.place(f"{top}/x") as place:
+            if place.exposed:
+                raise Refused(_EXPOSED)
+            self._top = _open_folder(place.fd, ".")
+        self.root = root
+        self._length = len(top) + 1
+        self._here = os.dup(self._top)
+        self._folders: list[str] = []
+
+    def close(self) -> None:
+        """Close the directory and the last folder."""
+        os.close(self._top)
+        os.close(self._here)
+
+    def enter(self, path: str) -> tuple[int, str]:
+        """Return the folder that a file is in, and the name that it has there.
+
+        Folders are made where they are missing.  Raises Refused, OSError.
+        """
+        *folders, name = path[self._length :].split("/")
+        if folders != self._folders:
+            self._go(os.dup(self._top))
+            self._folders = []
+            for folder in folders:
+                self._go_down(folder)
+        return self._here, name
+
+    def _go_down(self, name: str) -> None:
+        try:
+            with self.root.labelled(self._here, name, S_IFDIR):
+                os.mkdir(name, 0o700, dir_fd=self._here)
+        except FileExistsError:
+            pass
+        inner = _open_folder(self._here, name)
+        if os.fstat(inner).st_uid != os.geteuid():
+            os.close(inner)
+            raise Refused("a directory on the way belongs to another user")
+        self._go(inner)
+        self._folders.append(name)
+
+    def _go(self, folder: int) -> None:
+        os.close(self._here)
+        self._here = folder
+
+
+def _write_below(item: tuple[_Below, WriteFile]) -> None:
+    """Write a file, as the user that this process has become.  Raises Refused, OSError."""
+    below, change = item
+    try:
+        folder, name = below.enter(change.path)
+        with below.root.labelled(folder, name):
+            _replace_as_planned(folder, name, change)
+    except PermissionError:
+        raise Refused(_NOT_THE_USERS) from None
+
+
+def _replace_as_planned(folder: int, name: str, change: WriteFile) -> None:
+    """Check that the file is as it was planned with, and replace it.  Raises Refused, OSError."""
+    try:
+        now = read_at(folder, name, defs.GUEST_FILE_LIMIT, os.geteuid())
+    except FileNotFoundError:
+        now = None
+    if now != change.old:
+        raise Refused(_CHANGED)
+    if not change.edits or now is None:
+        replace(folder, name, change.new, change.mode)
+        return
+    old = _open_file(folder, name)
+    try:
+        replace(folder, name, change.new, change.mode, like=old)
+    finally:
+        os.close(old)
 
 
 def _open_file(fd: int, name: str) -> int:
@@ -409,38 +589,3 @@ def _open_file(fd: int, name: str) -> int:
 
 def _open_folder(fd: int, name: str) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-
-
-def _write_as_its_user(
-    start: int, folders: list[str], name: str, change: WriteFile, *, root: Root
-) -> None:
-    """Write the file, as the user that this process has become.  Raises Refused, OSError."""
-    try:
-        _write_below(start, folders, name, change, root=root)
-    except PermissionError:
-        raise Refused(_NOT_THE_USERS) from None
-
-
-def _write_below(
-    start: int, folders: list[str], name: str, change: WriteFile, *, root: Root
-) -> None:
-    """Make the folders, check that the file is as planned, replace it; as the user."""
-    here = start
-    for folder in folders:
-        try:
-            with root.labelled(here, folder, S_IFDIR):
-                os.mkdir(folder, 0o700, dir_fd=here)
-        except FileExistsError:
-            pass
-        here = _open_folder(here, folder)
-        if os.fstat(here).st_uid != os.geteuid():
-            raise Refused("a directory on the way belongs to another user")
-    try:
-        now = read_at(here, name, defs.GUEST_FILE_LIMIT, os.geteuid())
-    except FileNotFoundError:
-        now = None
-    if now != change.old:
-        raise Refused(_CHANGED)
-    old = _open_file(here, name) if change.edits and now is not None else None
-    with root.labelled(here, name):
-        replace(here, name, change.new, change.mode, like=old)

@@ -9,12 +9,14 @@ from guestagent import defs
 from guestagent.desired.accounts.access import lets_in
 from guestagent.errors import Refused
 from guestagent.parse.sshd_config import settings_for
-from guestagent.system.accounts import find_exposed
+from guestagent.system.accounts import find_exposed, read_homes
 from guestagent.system.ownfiles import remove, replace
 from guestagent.system.tools import find_program, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from guestagent.plan.kinds.sshd import SetSshd
     from guestagent.system.root import Root
 
@@ -51,7 +53,8 @@ def take_back(change: SetSshd, root: Root) -> None:
 
 def _check_ways_in(change: SetSshd, root: Root) -> None:
     """Check that someone gets in without a password.  Raises Refused, OSError."""
-    reasons = [why_unread(path, root) for path in change.key_files if _has_key(path, root)]
+    homes = read_homes(root)
+    reasons = [why_unread(path, root, homes) for path in change.key_files if _has_key(path, root)]
     if "" in reasons or any(all(_is_there(path, root) for path in way) for way in change.others):
         return
     unread = "".join(f", as sshd refuses to read it: {reason}" for reason in reasons[:1])
@@ -68,13 +71,13 @@ def _is_there(path: str, root: Root) -> bool:
     return found is not None and S_ISREG(found.st_mode) and found.st_size > 0
 
 
-def why_unread(path: str, root: Root) -> str:
+def why_unread(path: str, root: Root, homes: Mapping[str, int]) -> str:
     """Return why sshd refuses to read a file of keys, and what to do; empty if it does not refuse.
 
     That is by the modes and owners on the way to it, and by its label where SELinux enforces its
-    policy.  Raises Refused, OSError.
+    policy.  ``homes`` are those of the accounts.  Raises Refused, OSError.
     """
-    reason = find_exposed(root, path)
+    reason = find_exposed(root, path, homes)
     if reason and _is_strict(root):
         return f"{reason}; correct that with chmod or chown"
     tool = find_program("sshd")

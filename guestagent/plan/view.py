@@ -103,6 +103,7 @@ class View:
         self.record: dict[str, str] = {}
         self.problems = Problems()
         self._entries: dict[str, Entry | None] = {}
+        self._writes: dict[str, WriteFile] = {}  # those of the changes that write files, by path
 
     # Memory
 
@@ -144,7 +145,7 @@ class View:
         It must belong to the user who owns its directory, if one does, else to the user named in
         ``owner`` ("user" or "user:group"), else to root.
         """
-        write = self._planned(path)
+        write = self._writes.get(path)
         if write is not None:
             return FileState(write.new, write.mode, in_order=True)
         # What two resources see of a path is the same, even if a program changes it meanwhile.
@@ -164,7 +165,7 @@ class View:
         Raises Refused for a link that others control, and for what is no regular file; OSError.
         """
         # A whole file that is planned takes the place of a link.
-        target = path if self._planned(path) else self.root.follow(path)
+        target = path if path in self._writes else self.root.follow(path)
         found = self.file(target)
         if found.content is None and not found.in_order:
             raise Refused("not a regular file")
@@ -180,12 +181,6 @@ class View:
         account = self.facts.account(name)
         return account is not None and uid == account.uid
 
-    def _planned(self, path: str) -> WriteFile | None:
-        for change in self.changes:
-            if change.kind == "write" and change.path == path:
-                return change
-        return None
-
     def take(self, outcome: Outcome) -> None:
         """Make an outcome part of the plan."""
         for change in outcome.changes:
@@ -197,8 +192,9 @@ class View:
     def _add(self, change: Change) -> None:
         """Add a change; an earlier one that writes the same file becomes part of it."""
         if change.kind == "write":
-            earlier = self._planned(change.path)
+            earlier = self._writes.get(change.path)
             if earlier is not None:
                 self.changes.remove(earlier)
                 change = change.after(earlier)
+            self._writes[change.path] = change
         self.changes.append(change)

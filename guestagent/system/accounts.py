@@ -8,41 +8,52 @@ from guestagent.model import Account
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from guestagent.system.root import Root
 
 
 def read_accounts(root: Root) -> list[Account]:
     """Return the accounts of the lines of passwd(5) that are complete."""
-    found = []
-    for line in root.text(defs.ACCOUNTS_FILE).splitlines():
+    return list(_accounts(root.text(defs.ACCOUNTS_FILE).splitlines()))
+
+
+def _accounts(lines: Iterable[str]) -> Iterator[Account]:
+    for line in lines:
         parts = line.split(":")
         if len(parts) == 7 and _is_number(parts[2]) and _is_number(parts[3]):
             name, _, uid, gid, _, home, shell = parts
-            found.append(Account(name, int(uid), int(gid), home, shell))
-    return found
+            yield Account(name, int(uid), int(gid), home, shell)
 
 
 def find_account(root: Root, name: str) -> Account:
     """Return the account of that name.  Raises Refused where there is none."""
-    for account in read_accounts(root):
-        if account.name == name:
-            return account
+    lines = root.text(defs.ACCOUNTS_FILE).splitlines()
+    # Of many accounts it is the lines of the others that would cost most.
+    for account in _accounts(line for line in lines if line.startswith(f"{name}:")):
+        return account
     raise Refused(f"there is no account {name}")
 
 
-def find_exposed(root: Root, path: str) -> str:
+def read_homes(root: Root) -> dict[str, int]:
+    """Return the homes of the accounts, without a slash at their end, and the users they are of."""
+    return {account.home.rstrip("/"): account.uid for account in read_accounts(root)}
+
+
+def find_exposed(root: Root, path: str, homes: Mapping[str, int]) -> str:
     """Return why sshd, by its StrictModes, does not read a file of keys; empty if it does.
 
     The file, and each directory up to the home that it is in, or up to the top, must be root's or
     the account's, and no one else's to write.  Some distributions let the account's own group
-    write; here that counts as exposed.  Raises Refused, OSError.
+    write; here that counts as exposed.  ``homes`` is what ``read_homes`` returns.  Raises Refused,
+    OSError.
     """
-    homes = {f"{account.home.rstrip('/')}/": account for account in read_accounts(root)}
-    around = [home for home in homes if home != "/" and path.startswith(home)]
-    home = max(around, key=len, default="")
+    home = path.rpartition("/")[0]
+    while home and home not in homes:
+        home = home.rpartition("/")[0]
     if not home and path.endswith(defs.AUTHORIZED_KEYS):
         return f"{path} is in the home of no account"
-    owners = {*root.trusted, homes[home].uid} if home else root.trusted
+    owners = {*root.trusted, homes[home]} if home else root.trusted
     while path:
         with root.place(path, follow=True) as place:
             found = place.stat()
@@ -52,7 +63,7 @@ def find_exposed(root: Root, path: str) -> str:
             return f"{path} belongs to another user"
         if found.st_mode & 0o022:
             return f"others may write to {path}"
-        if f"{path}/" == home:
+        if path == home:
             break
         path = path.rpartition("/")[0]
     return ""

@@ -16,58 +16,95 @@ from guestagent.system.ownfiles import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 _NOBODY = 65534
 _CHUNK = 1 << 16
-_REASON_LIMIT = 1000  # bytes
+_REASON_LIMIT = 1000  # bytes, of one item
+_TOO_SLOW = (
+    "a process that writes as this user did not end within {seconds:.0f} s and was killed; this "
+    "run writes nothing more as this user, and the next one tries again"
+)
 _SIGKILL = 9
 _KILL_GRACE = 2.0  # seconds
 _PAUSE = 0.01
-_TOO_SLOW = (
-    f"a process that writes as this user did not end within {defs.CHILD_TIMEOUT:.0f} s and was "
-    "killed; this run writes nothing more as this user, and the next one tries again"
-)
-_too_slow: set[int] = set()  # users
+_DIED = "the process that writes as this user ended before that was done; the next run tries again"
+_too_slow: dict[int, str] = {}  # users, and what is told of each
 
 
 def run_as_user(uid: int, gid: int, work: Callable[[], object]) -> None:
-    """Run ``work`` in a child that has become a user, with no other groups.
+    """Run ``work`` in a child that has become a user.  Raises Refused if that fails.
 
-    Without root the child keeps the caller's identity.  Raises Refused with the reason if the
-    work raised Refused or OSError, and if the child had to be killed after ``defs.CHILD_TIMEOUT``:
-    its user may stop it, and a home may be on a server that does not answer.  Later work of such a
-    user is refused at once.
+    All else is as with ``run_all_as_user``.
     """
-    if uid in _too_slow:
-        raise Refused(_TOO_SLOW)
+    (reason,) = run_all_as_user(uid, gid, lambda _: work(), (None,))
+    if reason:
+        raise Refused(reason)
+
+
+def run_all_as_user(
+    uid: int, gid: int, work: Callable[[T], object], items: Sequence[T]
+) -> list[str]:
+    """Run ``work`` with each item, in a child that has become a user, with no other groups.
+
+    Return why each item failed, by Refused or OSError, in their order; an empty text where it did
+    not.  Without root the child keeps the caller's identity.  If it ends too early, another child
+    goes on after the item that it had come to.  It is killed after ``defs.CHILD_TIMEOUT`` and
+    ``defs.CHILD_TIMEOUT_MORE`` for each further item: its user may stop it, and a home may be on a
+    server that does not answer.  Later work of such a user is refused at once.
+    """
+    reasons: list[str] = []
+    while len(reasons) < len(items):
+        left = items[len(reasons) :]
+        if uid in _too_slow:
+            reasons += [_too_slow[uid]] * len(left)
+        else:
+            reasons += _run_in_child(uid, gid, work, left)
+    return reasons
+
+
+def _run_in_child(uid: int, gid: int, work: Callable[[T], object], items: Sequence[T]) -> list[str]:
+    """Run ``work`` in one child; return why each item failed, up to one that it did not end."""
+    allowed = defs.CHILD_TIMEOUT + defs.CHILD_TIMEOUT_MORE * (len(items) - 1)
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _be_child(uid, gid, work, write_end)
+        _be_child(uid, gid, lambda: _tell_of_all(work, items, write_end), write_end)
     os.close(write_end)  # else the pipe would not end with the child
+    said = bytearray()
     try:
-        reason = _read_until_end(read_end, defs.CHILD_TIMEOUT)
+        for chunk in _read_chunks(read_end, monotonic() + allowed):
+            said += chunk
+        os.waitpid(pid, 0)
+    except TimeoutError:
+        _too_slow[uid] = _TOO_SLOW.format(seconds=allowed)
+        _kill(pid)
     finally:
         os.close(read_end)
-    if reason is None:
-        _too_slow.add(uid)
-        _kill(pid)
-        raise Refused(_TOO_SLOW)
-    _, status = os.waitpid(pid, 0)
-    if status:
-        raise Refused(reason.decode("utf-8", "replace") or "the writing process died")
+    *reasons, rest = said.decode("utf-8", "replace").split("\0")
+    if len(reasons) < len(items):
+        reasons.append(_too_slow.get(uid) or rest or _DIED)
+    return reasons
 
 
-def _read_until_end(pipe: int, seconds: float) -> bytes | None:
-    """Return what comes until all writers have closed a pipe; None if that takes too long."""
-    found = b""
-    try:
-        for chunk in _read_chunks(pipe, monotonic() + seconds):
-            found = (found + chunk)[:_REASON_LIMIT]
-    except TimeoutError:
-        return None
-    return found
+def _tell_of_all(work: Callable[[T], object], items: Sequence[T], pipe: int) -> None:
+    """Run ``work`` with each item, and write to a pipe why each failed, with a NUL at its end."""
+    for item in items:
+        reason = ""
+        try:
+            work(item)
+        except (Refused, OSError) as error:
+            reason = _reason(error)
+        write_all(pipe, reason.encode()[:_REASON_LIMIT] + b"\0")
+
+
+def _reason(error: Refused | OSError) -> str:
+    if isinstance(error, Refused):
+        return str(error)
+    return error.strerror or "input/output error"
 
 
 def _read_chunks(pipe: int, end: float) -> Iterator[bytes]:
@@ -141,10 +178,8 @@ def _be_child(uid: int, gid: int, work: Callable[[], object], pipe: int, memory:
             os.setresuid(uid, uid, uid)
         work()
         status = 0
-    except Refused as error:
-        write_all(pipe, str(error).encode())
-    except OSError as error:
-        write_all(pipe, (error.strerror or "input/output error").encode())
+    except (Refused, OSError) as error:
+        write_all(pipe, _reason(error).encode())
     finally:
         os._exit(status)  # without the parent's buffers and exit handlers
 

@@ -12,7 +12,7 @@ from guestagent.errors import GuestagentError, Origin, Problems, Refused, TryAga
 from guestagent.memory import applied, note, state
 from guestagent.memory.state import State
 from guestagent.record import NamedTuple
-from guestagent.system.accounts import find_exposed
+from guestagent.system.accounts import find_exposed, read_homes
 from guestagent.verbs import planning
 from guestagent.verbs.new_instance import check_while_running, of_this_instance
 from guestagent.verbs.source import is_named
@@ -215,17 +215,19 @@ def _warn_of_unread(
     changes: Sequence[Change], failed: Sequence[Change], root: Root, problems: Problems
 ) -> None:
     """Warn where sshd refuses to read the keys that were written, or takes only root's logins."""
+    homes: dict[str, int] = {}
     for change in changes:
         if change.kind != "write" or not any(map(applied.of_ssh_keys, change.keys)):
             continue
         if change in failed:
             continue
         try:
-            reason = find_exposed(root, change.path)
+            homes = homes or read_homes(root)
+            reason = find_exposed(root, change.path, homes)
             if reason or root.has_policy():
                 from guestagent.commit.sshd import why_unread
 
-                reason = why_unread(change.path, root)
+                reason = why_unread(change.path, root, homes)
             with root.place(defs.NOLOGIN) as place:
                 is_closed = place.stat() is not None
         except (Refused, OSError):

@@ -327,6 +327,84 @@ def test_B6_a_run_waits_only_once_for_a_locked_user_database(
     assert commit(accounts, *changes) == []  # the next run waits for itself
 
 
+def noted_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], bytes, float]]:
+    """Note arguments, standard input and seconds of each tool that is run."""
+    runs: list[tuple[list[str], bytes, float]] = []
+
+    def run(argv: list[str], stdin: bytes, **options: Any) -> tools.Result:
+        runs.append((argv, stdin, options["timeout"]))
+        return tools.run(argv, stdin, **options)
+
+    monkeypatch.setattr(account, "run", run)
+    return runs
+
+
+def people(accounts: Path, number: int) -> list[str]:
+    """Accounts that are there."""
+    names = [f"p{index}" for index in range(number)]
+    for index, name in enumerate(names):
+        for file, line in {
+            "passwd": f"{name}:x:{3000 + index}:{3000 + index}::/home/{name}:/bin/sh",
+            "shadow": f"{name}:*:19000::::::",
+        }.items():
+            with (accounts / "etc" / file).open("a") as database:
+                database.write(f"{line}\n")
+    return names
+
+
+def test_B3_one_run_of_a_command_sets_all_passwords(
+    accounts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = people(accounts, 20)
+    passwords = [
+        UserPassword("password", name, Secret(HASH), WHY, "hash")
+        if index % 2
+        else UserPassword("password", name, Secret(f"secret {index}"), WHY)
+        for index, name in enumerate(names)
+    ]
+    states = [PasswordState("password_state", name, "expired", WHY) for name in names[:2]]
+    runs = noted_runs(monkeypatch)
+    assert commit(accounts, *planned(accounts, *passwords, *states)) == []
+    assert [argv[0].rpartition("/")[2] for argv, *_ in runs] == ["chpasswd"] * 2 + ["chage"] * 2
+    for argv, stdin, seconds in runs[:2]:
+        assert "secret" not in " ".join(argv)
+        assert "$6$" not in " ".join(argv)
+        assert len(stdin.splitlines()) == 10
+        assert seconds == defs.PROGRAM_TIMEOUT + 9 * defs.PASSWORD_TIMEOUT_MORE
+    for index, name in enumerate(names):
+        found = fields(accounts, "shadow", name)
+        assert (found[1] == HASH) is bool(index % 2), name
+        assert found[1].startswith("$"), name
+        assert (found[2] == "0") is (index < 2), name
+
+
+def test_B6_a_password_that_is_refused_spoils_no_other(
+    accounts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """chpasswd without PAM sets none of those that it reads with such a one."""
+    names = people(accounts, 4)
+    secrets = ("one", "x" * 20000, "three", "four")
+    changes = planned(
+        accounts,
+        *(
+            UserPassword("password", name, Secret(secret), WHY._replace(key=name))
+            for name, secret in zip(names, secrets, strict=True)
+        ),
+    )
+    lines = (accounts / "etc/passwd").read_text().splitlines(keepends=True)
+    (accounts / "etc/passwd").write_text("".join(line for line in lines if "p3:" not in line))
+    runs = noted_runs(monkeypatch)
+    problems = commit(accounts, *changes)
+    assert [problem.key for problem in problems] == ["p1", "p3"]
+    assert problems[1].reason == "there is no account p3"
+    assert "xxx" not in problems[0].reason
+    assert [len(stdin.splitlines()) for _, stdin, _ in runs] == [4, 1, 1, 1]
+    for name in ("p0", "p2"):
+        assert fields(accounts, "shadow", name)[1].startswith("$"), name
+    for name in ("p1", "p3"):
+        assert fields(accounts, "shadow", name)[1] == "*", name
+
+
 def test_B6_at_a_clock_of_1970_no_password_must_be_changed_at_login(
     accounts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

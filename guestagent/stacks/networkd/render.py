@@ -57,6 +57,7 @@ def render(interfaces: Sequence[Interface], problems: Problems) -> list[Rendered
     Note what networkd cannot do as problems.  Raises FieldError for a value that does not fit.
     """
     files = []
+    stacked = [interface for interface in interfaces if interface.stacked]
     for interface in interfaces:
         start = defs.NETWORK_STACK_FILES["networkd"]
         if interface.unnamed:
@@ -65,7 +66,7 @@ def render(interfaces: Sequence[Interface], problems: Problems) -> list[Rendered
         if interface.stacked:
             text = _netdev_file(interface, problems)
             files.append(RenderedFile(f"{stem}.netdev", text, _MODE, interface.origin))
-        text = _network_file(interface, interfaces)
+        text = _network_file(interface, stacked)
         files.append(RenderedFile(f"{stem}.network", text, _MODE, interface.origin))
     return files
 
@@ -101,11 +102,11 @@ def _bond_value(name: str, value: str) -> str:
     return value.replace(",", " ")
 
 
-def _network_file(interface: Interface, others: Sequence[Interface]) -> str:
+def _network_file(interface: Interface, stacked: Sequence[Interface]) -> str:
     sections = [
         section("Match", _match(interface)),
         section("Link", _link(interface)),
-        section("Network", [*_network(interface), *_stacking(interface, others)]),
+        section("Network", [*_network(interface), *_stacking(interface, stacked)]),
     ]
     for route in interface.routes:
         sections.append(section("Route", _route(route)))
@@ -158,10 +159,10 @@ def _dhcp(interface: Interface) -> str:
     return "ipv4" if interface.dhcp4 else "no"
 
 
-def _stacking(interface: Interface, others: Sequence[Interface]) -> Pairs:
+def _stacking(interface: Interface, stacked: Sequence[Interface]) -> Pairs:
     """Name the bond that the interface is a member of, and the VLANs on it."""
     pairs = []
-    for other in others:
+    for other in stacked:
         if other.bond and interface.id in other.bond.members:
             pairs.append(("Bond", other.name))
             if ("primary", interface.id) in other.bond.options:
