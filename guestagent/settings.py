@@ -5,15 +5,17 @@ A value of a drop-in replaces an earlier one.  ``parse.settings_file`` reads a f
 
 from __future__ import annotations
 
-from guestagent import defs
-from guestagent.errors import GuestagentError, Origin
+from guestagent import VERSION, defs
+from guestagent.errors import GuestagentError, Origin, Problems
 from guestagent.record import NamedTuple
+from guestagent.system.digest import digest
+from guestagent.system.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
-    from guestagent.errors import Problems
     from guestagent.system.root import Root
 
 
@@ -64,35 +66,72 @@ class Settings(NamedTuple):
     scripts_late_limit: float = defs.SCRIPTS_LATE_LIMIT
 
 
+class Known(NamedTuple):
+    """What settings files mean: values by the fields of ``Settings``.
+
+    The digest is that of the files, of the values and of this version of guestagent; it is empty
+    where something in the files cannot be used, which each run has to report.
+    """
+
+    values: dict[str, Any] = {}  # noqa: RUF012 - a record's default, never changed
+    digest: str = ""
+
+
 def load(root: Root, problems: Problems) -> Settings:
     """Read the settings of a guest: the main file, then the drop-ins in the order of their names.
 
     Raises nothing: what cannot be read or used is reported, and its default applies.
     """
-    names = [name for name in root.listdir(defs.SETTINGS_DROPINS) if name.endswith(".toml")]
-    paths = [defs.SETTINGS_FILE, *(f"{defs.SETTINGS_DROPINS}/{name}" for name in names)]
+    return load_known(root, problems, Known())[0]
+
+
+def load_known(root: Root, problems: Problems, known: Known) -> tuple[Settings, Known]:
+    """Do the same, and parse only files that are not ``known``; return what is known then too.
+
+    To import tomllib takes twice as long as the interpreter's start.
+    """
+    contents = _read_files(root, problems)
+    if not contents:
+        return Settings(), Known()
+    if known.digest and known.digest == _digest(contents, known.values):
+        return Settings(**known.values), known
+    from guestagent.parse.settings_file import parse_settings
+
+    wrong = Problems()
     found: dict[str, Any] = {}
-    for path in paths:
+    for path, content in contents.items():
+        found |= parse_settings(content, _origin(path), wrong)
+    # Everywhere else the empty name means the stack that is in use.
+    if found.get("network_backend") == "auto":
+        found["network_backend"] = ""
+    problems.add_all(wrong)
+    return Settings(**found), Known(found, "" if wrong.problems else _digest(contents, found))
+
+
+def _read_files(root: Root, problems: Problems) -> dict[str, bytes]:
+    """Return the files that say something, by their paths in the order in which they count."""
+    names = [name for name in root.listdir(defs.SETTINGS_DROPINS) if name.endswith(".toml")]
+    contents = {}
+    for path in (defs.SETTINGS_FILE, *(f"{defs.SETTINGS_DROPINS}/{name}" for name in names)):
         try:
             content = root.read(path)
         except (GuestagentError, OSError) as error:
             problems.error(_origin(path), str(error))
             continue
         if content is not None and _says_something(content):
-            from guestagent.parse.settings_file import parse_settings
+            contents[path] = content
+    return contents
 
-            found |= parse_settings(content, _origin(path), problems)
-    # Everywhere else the empty name means the stack that is in use.
-    if found.get("network_backend") == "auto":
-        found["network_backend"] = ""
-    return Settings(**found)
+
+def _digest(contents: Mapping[str, bytes], values: Mapping[str, Any]) -> str:
+    said = f"{VERSION}\n{dumps(values)}\n".encode()
+    for path, content in contents.items():
+        said += f"{path}\0{len(content)}\n".encode("utf-8", "surrogateescape") + content
+    return digest(said)
 
 
 def _says_something(content: bytes) -> bool:
-    """Tell whether a file has a line that is neither empty nor a comment.
-
-    The shipped file has none, and to import tomllib takes twice as long as the interpreter's start.
-    """
+    """Tell whether a file has a line that is neither empty nor a comment: the shipped has none."""
     lines = (line.strip() for line in content.splitlines())
     return any(line and not line.startswith(b"#") for line in lines)
 

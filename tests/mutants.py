@@ -1651,6 +1651,20 @@ MUTANTS = (
             "test_D3_copies_of_the_skeleton_that_a_power_cut_spoilt_are_made_again",
         ),
     ),
+    Mutant(
+        "settings that are known are not parsed again",
+        "verbs/change.py",
+        "        settings_digest=run.known.digest,\n",
+        "",
+        ("unit/test_imports.py::test_an_unchanged_run_does_not_parse_settings_again",),
+    ),
+    Mutant(
+        "settings that the state has are those that the files mean",
+        "settings.py",
+        'said = f"{VERSION}\\n{dumps(values)}\\n".encode()',
+        "said = b''",
+        ("unit/test_settings.py",),
+    ),
     # Read-only and full places
     Mutant(
         "where /var cannot be written, the rest is applied",

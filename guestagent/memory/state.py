@@ -48,6 +48,8 @@ class State(NamedTuple):
     of it; until one can, a metadata service is trusted as at the first.  ``machine`` is the UUID
     that the hypervisor gave the machine that was configured, empty if none.
 
+    ``settings`` are what the settings files meant, with their digest (``settings.Known``).
+
     ``rejected`` is the digest of a network that was not confirmed in time
     (``applied.network_digest``): it is not applied until it is asked for again.
     """
@@ -69,6 +71,8 @@ class State(NamedTuple):
     rejected: str = ""
     unfinished: bool = False
     machine: str = ""
+    settings: dict[str, Any] = {}  # noqa: RUF012 - a record's default, never changed
+    settings_digest: str = ""
 
 
 def load(root: Root) -> State:
@@ -120,6 +124,8 @@ def _decode(value: dict[str, Any]) -> State:
         rejected=_text(value["rejected"]),
         unfinished=value["unfinished"] is True,
         machine=_text(value["machine"]),
+        settings={_text(key): _setting(item) for key, item in value["settings"].items()},
+        settings_digest=_text(value["settings_digest"]),
     )
 
 
@@ -129,6 +135,13 @@ def _text(value: Any) -> str:
     if not value.isascii():
         value.encode("utf-8", "surrogateescape")  # what stands for no byte raises ValueError
     return value
+
+
+def _setting(value: Any) -> Any:
+    """Return the value of a setting: a text, texts, a number, or true or false."""
+    if isinstance(value, list):
+        return _texts(value)
+    return value if isinstance(value, int | float) else _text(value)
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from guestagent import defs, log
 from guestagent.errors import GuestagentError, NoPermission, Problems, UsageError, internal
 from guestagent.memory import state
 from guestagent.report.run import Report, read, read_boot_id, tell, units_to_come, write
-from guestagent.settings import load as load_settings
+from guestagent.settings import Known, load_known
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
 from guestagent.verbs.source import describe_age, open_source, remove_fetched
@@ -159,7 +159,8 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
     if lost is not None:
         found.add(lost)
     root.watched.clear()  # what was looked at so far changes in every run
-    settings = load_settings(root, found)
+    known = Known(before.settings, before.settings_digest)
+    settings, known = load_known(root, found, known)
     settings_files = tuple(root.watched)
     if options.boot:
         from guestagent.report.cloud_init import prepare
@@ -178,7 +179,7 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
         if opened.asked and not before.configured:
             from guestagent.verbs.change import Run, fall_back
 
-            run = Run(options, root, settings, settings_files)
+            run = Run(options, root, settings, settings_files, known=known)
             yield from fall_back(run, before, report=report)
         if options.refresh and opened.asked:
             from guestagent.live.daemons import ask_again
@@ -188,7 +189,7 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
         elif options.refresh and before.configured and not options.poll:
             from guestagent.verbs.change import Run, add_nics
 
-            run = Run(options, root, settings, settings_files)
+            run = Run(options, root, settings, settings_files, known=known)
             yield from add_nics(run, before, report=report)
         return
 
@@ -202,7 +203,7 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
 
     from guestagent.verbs.change import Run, change
 
-    run = Run(options, root, settings, settings_files)
+    run = Run(options, root, settings, settings_files, known=known)
     yield from change(run, opened.bundle, before, report=report.after("compare"))
 
 

@@ -12,6 +12,7 @@ from guestagent.errors import GuestagentError, Origin, Problems, Refused, TryAga
 from guestagent.memory import applied, note, state
 from guestagent.memory.state import State
 from guestagent.record import NamedTuple
+from guestagent.settings import Known
 from guestagent.system.accounts import find_exposed, read_homes
 from guestagent.verbs import planning
 from guestagent.verbs.new_instance import check_while_running, of_this_instance
@@ -41,13 +42,15 @@ _THIS_RUN = Origin("guestagent", "", "")
 class Run(NamedTuple):
     """What a run has from its beginning on.
 
-    ``settings_files`` are the paths that were looked at for the settings.
+    ``settings_files`` are the paths that were looked at for the settings, and ``known`` is what was
+    found there.
     """
 
     options: Options
     root: Root
     settings: Settings
     settings_files: tuple[str, ...]
+    known: Known = Known()
 
 
 class Done(NamedTuple):
@@ -330,6 +333,8 @@ def _remember(
         time=int(time.time()),
         rejected=before.rejected,
         machine=_machine(root),
+        settings=run.known.values,
+        settings_digest=run.known.digest,
     )
     held = planned.intent.held or planned.withheld
     if not held and (data.config or data.scripts):

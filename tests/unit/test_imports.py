@@ -42,6 +42,23 @@ def runs(guest: Path, drive: Path) -> tuple[set[str], set[str]]:
     return first, second
 
 
+@pytest.mark.parametrize("text", ["[hosts]\nmanage = false\n", '[ssh]\nkeys_for = ["root"]\n'])
+def test_an_unchanged_run_does_not_parse_settings_again(
+    guest: Path, drive: Path, text: str
+) -> None:
+    settings = guest / f"{defs.SETTINGS_DROPINS[1:]}/image.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(text)
+    first, second = (modules("--source", drive, "--root", guest) for _ in range(2))
+    assert "tomllib" in first
+    assert second & DEAR == set(), sorted(second)
+    assert "guestagent.parse.settings_file" not in second
+    # Another comment is another file, but nothing that a run has to do.
+    settings.write_text(f"# Of the image.\n{text}")
+    assert "tomllib" in modules("--source", drive, "--root", guest)
+    assert "tomllib" not in modules("--source", drive, "--root", guest)
+
+
 def test_no_dear_module_is_imported(runs: tuple[set[str], set[str]]) -> None:
     for loaded in runs:
         assert loaded & DEAR == set(), sorted(loaded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import rig
 from rig import collected
 
 from guestagent import defs
-from guestagent.errors import Problem
+from guestagent import settings as settings_module
+from guestagent.errors import Problem, Problems
+from guestagent.parse import settings_file
 from guestagent.parse.settings_file import CHECKS
-from guestagent.settings import Settings, load
+from guestagent.settings import Known, Settings, load, load_known
 from guestagent.system.root import Root
 
 
@@ -257,3 +260,61 @@ def test_a_file_of_comments_does_not_cost_tomllib(files: Files, text: str, impor
     argv = [sys.executable, "-IBS", "-c", code, str(rig.REPOSITORY), str(files.tree)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert done.stdout == f"{imported}\n"
+
+
+_ALL_KINDS = (
+    '[user]\nname = "ada"\ngroups = ["a", "b"]\n[hosts]\nmanage = false\n[drive]\nwait = 3\n'
+)
+
+
+def test_known_settings_are_not_parsed_again(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.put(_ALL_KINDS)
+    root = Root(str(files.tree))
+    settings, known = load_known(root, Problems(), Known())
+    assert (settings.user_groups, settings.drive_wait) == (("a", "b"), 3.0)
+    monkeypatch.setattr(settings_file, "parse_settings", None)
+    assert load_known(root, Problems(), known) == (settings, known)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda known: known._replace(values={**known.values, "user_name": "a\nb"}),
+        lambda known: known._replace(values={}),
+        lambda known: known._replace(values={**known.values, "none": 1}),
+        lambda known: known._replace(digest="0f"),
+    ],
+)
+def test_damaged_ones_are_parsed_again(files: Files, change: Callable[[Known], Known]) -> None:
+    files.put(_ALL_KINDS)
+    root = Root(str(files.tree))
+    settings, known = load_known(root, Problems(), Known())
+    assert load_known(root, Problems(), change(known)) == (settings, known)
+
+
+def test_settings_of_another_version_or_file_are_parsed_again(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.put(_ALL_KINDS)
+    root = Root(str(files.tree))
+    _, known = load_known(root, Problems(), Known())
+    files.put(_ALL_KINDS.replace("ada", "bob"))
+    settings, changed = load_known(root, Problems(), known)
+    assert settings.user_name == "bob"
+    assert changed.digest != known.digest
+    files.put("")
+    assert load_known(root, Problems(), known) == (Settings(), Known())
+    files.put(_ALL_KINDS)
+    monkeypatch.setattr(settings_module, "VERSION", "9.9")
+    assert load_known(root, Problems(), known)[1].digest != known.digest
+
+
+def test_what_is_wrong_in_settings_is_told_each_time(files: Files) -> None:
+    files.put("[hosts]\nmanage = false\nnone = 1\n")
+    root, known = Root(str(files.tree)), Known()
+    for _ in range(2):
+        problems = Problems()
+        settings, known = load_known(root, problems, known)
+        assert not settings.hosts_manage
+        assert [problem.key for problem in problems.problems] == ["hosts.none"]
+        assert known.digest == ""

@@ -31,6 +31,8 @@ STATES = [
         time=1700000000,
         user_data="ef",
         user_data_salt="12",
+        settings={"user_name": "ada", "user_groups": ("a", "b"), "drive_wait": 2.5, "x": True},
+        settings_digest="34",
     ),
 ]
 
@@ -78,7 +80,9 @@ def damaged() -> list[Any]:
     whole = {"version": 1, **STATES[0]._asdict()}
     found: list[Any] = [None, [], "x", 7, {}]
     found += [{key: whole[key] for key in whole if key != gone} for gone in whole]
-    found += [{**whole, key: 7} for key in ("record", "documents", "seen", "watched")]
+    found += [{**whole, key: 7} for key in ("record", "documents", "seen", "watched", "settings")]
+    settings: tuple[Any, ...] = (None, {}, [7], "a\0b")
+    found += [{**whole, "settings": {"user_name": value}} for value in settings]
     times: tuple[Any, ...] = (None, [], "x", 1e400, 10**30, 1e308)
     found += [{**whole, "time": value} for value in times]
     return [*found, {**whole, "version": 2}]
