@@ -170,7 +170,8 @@ def read_boot_id(root: Root) -> str:
 def units_to_come(root: Root) -> tuple[str, ...]:
     """Return the units that have something to do in this boot after its first run.
 
-    What is looked at is what their conditions in systemd/ are about.
+    What is looked at is what their conditions in systemd/ are about.  One that an administrator has
+    masked does not come.
     """
     scripts = (f"{defs.STATE_DIR}/early", f"{defs.STATE_DIR}/late")
     found = {
@@ -179,7 +180,12 @@ def units_to_come(root: Root) -> tuple[str, ...]:
         defs.EARLY_UNIT: any(_has_visible_names(root, path) for path in scripts),
         defs.HOST_KEYS_UNIT: root.exists(defs.HOST_KEYS_FILE),
     }
-    return tuple(unit for unit, comes in found.items() if comes)
+    names = [unit for unit, comes in found.items() if comes]
+    if not names:
+        return ()
+    from guestagent.stacks import is_masked
+
+    return tuple(unit for unit in names if not is_masked(root, unit))
 
 
 def _has_visible_names(root: Root, path: str) -> bool:

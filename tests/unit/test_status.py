@@ -207,6 +207,17 @@ class TestUnitsToCome:
         assert units_to_come(root) == (unit,)
         root.close()
 
+    def test_a_masked_unit_does_not_come(self, tree: Path) -> None:
+        for path in (defs.HOST_KEYS_FILE, defs.RELOAD_FILE):
+            (tree / path[1:]).parent.mkdir(parents=True)
+            (tree / path[1:]).touch()
+        mask = tree / defs.UNIT_DIRS[0][1:] / defs.HOST_KEYS_UNIT
+        mask.parent.mkdir(parents=True)
+        mask.symlink_to("/dev/null")
+        root = Root(str(tree))
+        assert units_to_come(root) == (defs.RELOAD_UNIT,)
+        root.close()
+
     def test_hidden_names_do_not_count(self, tree: Path) -> None:
         folder = tree / defs.STATE_DIR[1:] / "late"
         folder.mkdir(parents=True)
