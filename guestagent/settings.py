@@ -110,7 +110,11 @@ def load_known(root: Root, problems: Problems, known: Known) -> tuple[Settings, 
 
 def _read_files(root: Root, problems: Problems) -> dict[str, bytes]:
     """Return the files that say something, by their paths in the order in which they count."""
-    names = [name for name in root.listdir(defs.SETTINGS_DROPINS) if name.endswith(".toml")]
+    try:
+        names = [name for name in root.listdir(defs.SETTINGS_DROPINS) if name.endswith(".toml")]
+    except (GuestagentError, OSError) as error:
+        problems.error(_origin(defs.SETTINGS_DROPINS), str(error))
+        names = []
     contents = {}
     for path in (defs.SETTINGS_FILE, *(f"{defs.SETTINGS_DROPINS}/{name}" for name in names)):
         try:

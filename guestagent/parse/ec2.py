@@ -236,10 +236,12 @@ class _Reader:
         try:
             value, _ = loads_of_source(content)
         except FieldError as error:
-            self.problems.error(self._origin(name), str(error))
+            self.problems.error(self._origin(name), f"{error}; {fields.NOTHING_OF_IT}")
             return {}
         if not isinstance(value, dict):
-            self.problems.error(self._origin(name), "must be a JSON object")
+            self.problems.error(
+                self._origin(name), f"must be a JSON object; {fields.NOTHING_OF_IT}"
+            )
             return {}
         return value
 

@@ -164,11 +164,16 @@ class _Reader:
         try:
             content = self.bundle.get(f"{self.where}/{name}", defs.JSON_LIMIT)
             value, odd_name = ({}, False) if content is None else loads_of_source(content)
-        except (FieldError, Unreadable) as error:
+        except FieldError as error:
+            self.problems.error(self._origin(name), f"{error}; {fields.NOTHING_OF_IT}")
+            return None
+        except Unreadable as error:
             self.problems.error(self._origin(name), str(error))
             return None
         if not isinstance(value, dict):
-            self.problems.error(self._origin(name), "must be a JSON object")
+            self.problems.error(
+                self._origin(name), f"must be a JSON object; {fields.NOTHING_OF_IT}"
+            )
             return None
         if odd_name:
             self.problems.error(self._origin(name), _ODD_NAME)
@@ -392,7 +397,7 @@ class _Reader:
         try:
             return loads_of_source(content)[0]
         except FieldError as error:
-            self.problems.error(self._origin(name), str(error))
+            self.problems.error(self._origin(name), f"{error}; {fields.NOTHING_OF_IT}")
             return None
 
 

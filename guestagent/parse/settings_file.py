@@ -156,10 +156,10 @@ def parse_settings(content: bytes, file: Origin, problems: Problems) -> dict[str
     try:
         tables = tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
-        problems.error(file, f"not UTF-8 at byte {error.start}")
+        problems.error(file, f"not UTF-8 at byte {error.start}; {_NOTHING_OF_IT}")
         return {}
     except tomllib.TOMLDecodeError as error:
-        problems.error(file, f"not TOML: {error}")
+        problems.error(file, f"not TOML: {error}; {_NOTHING_OF_IT}")
         return {}
     except RecursionError:
         problems.error(file, f"not used: nested too deep; {_NOTHING_OF_IT}")

@@ -239,6 +239,7 @@ def test_a_broken_network_document_leaves_the_older_one(made: Drive) -> None:
     made.put("content/0009", eni).meta(network_config={"content_path": "/content/0009"})
     data, problems = made.put("latest/network_data.json", b"{").parse()
     assert [problem.document for problem in problems] == ["network_data.json"]
+    assert problems[0].reason.endswith("; nothing of this document is applied: correct it")
     assert data.network is not None
     assert data.network.interfaces[0].addresses == ("192.0.2.5/24",)
 

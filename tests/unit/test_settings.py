@@ -226,6 +226,7 @@ def test_a_file_that_is_not_toml_is_an_error_and_the_others_count(
 ) -> None:
     found, problems = files.put(text).put("[drive]\nwait = 1\n", "a.toml").load()
     assert [problem.document for problem in problems] == [defs.SETTINGS_FILE]
+    assert problems[0].reason.endswith("; the settings of this file have no effect: correct it")
     assert found == Settings(drive_wait=1.0)
 
 
@@ -235,6 +236,16 @@ def test_later_dropins_win_key_by_key(files: Files) -> None:
     files.put("[drive]\nwait = 4\n", "99.conf").put("", "95.toml")
     found, problems = files.load()
     assert (found.drive_wait, found.hosts_manage, problems) == (3.0, False, [])
+
+
+def test_a_folder_of_dropins_that_cannot_be_read_is_a_problem(files: Files) -> None:
+    files.put("[drive]\nwait = 1\n")
+    place = files.tree / defs.SETTINGS_DROPINS[1:]
+    place.rmdir()
+    place.symlink_to(place.name)
+    found, problems = files.load()
+    assert found == Settings(drive_wait=1.0)
+    assert [problem.document for problem in problems] == [defs.SETTINGS_DROPINS]
 
 
 def test_files_that_cannot_be_read_are_problems(files: Files) -> None:
