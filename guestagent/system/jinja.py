@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_MOST_MISSING = 100
 _MOST_OF_REASON = 200  # characters
 _HEAD_LIMIT = 64 << 10
 _NAME_OF_TEMPLATE = "<template>"  # Jinja2's, in tracebacks
@@ -63,7 +62,7 @@ def render(text: str, variables: Mapping[str, Any], *, prefix: str) -> Outcome |
 
         def __str__(self) -> str:
             name = str(self._undefined_name)
-            if len(missing) < _MOST_MISSING:
+            if len(missing) < defs.MAX_PROBLEMS:
                 missing[name[: defs.NAME_LIMIT]] = None
             return f"{prefix}{name}"
 
@@ -106,7 +105,7 @@ def _read_answer(answer: bytes, *, end: str) -> Outcome:
         return Outcome(reason=printable(told["reason"][:_MOST_OF_REASON]), line=told["line"])
     if not has_form(told, {"missing": list, "size": int}) or len(content) != told["size"]:
         return Outcome(given_up=True)
-    names = [name for name in told["missing"][:_MOST_MISSING] if isinstance(name, str)]
+    names = [name for name in told["missing"][: defs.MAX_PROBLEMS] if isinstance(name, str)]
     return Outcome(text + end, tuple(names))
 
 

@@ -113,7 +113,7 @@ def test_a_bad_item_is_left_out_and_those_after_it_keep_their_places() -> None:
     assert setting.at(1, "gecos").key == "users[2].gecos (line 6, column 3)"
 
 
-def test_a_wrong_field_that_stands_alone_costs_only_itself() -> None:
+def test_a_wrong_field_on_which_no_other_depends_costs_only_itself() -> None:
     text = "users:\n- name: ada\n  uid: [1]\n  groups: {adm: x}\n  sudo: a\n  gecos: x\n"
     (setting,), problems = checked(text)
     assert setting.value == [{"name": "ada", "groups": ["adm"], "sudo": ["a"], "gecos": "x"}]

@@ -236,6 +236,15 @@ def test_a_missing_variable_is_shown_as_cloud_init_does_and_told_with_its_line()
     ]
 
 
+@pytest.mark.parametrize("more", ["", "{{ text|upper }}"])
+def test_names_of_missing_variables_flood_no_log(more: str) -> None:
+    names = " ".join(f"{{{{ v{number} }}}}" for number in range(500))
+    found, warnings = rendered(f"{more}{{{{ {'v' * 9999} }}}}{names}")
+    assert found.count("CI_MISSING_JINJA_VAR/v") == 501
+    assert len(warnings) == defs.MAX_PROBLEMS
+    assert max(map(len, warnings)) < 200
+
+
 @pytest.mark.parametrize("with_jinja2", [False, True])
 def test_what_is_inside_of_a_missing_variable_spoils_the_part(
     mocker: MockerFixture, with_jinja2: bool

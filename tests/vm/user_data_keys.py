@@ -49,7 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 http.server.HTTPServer(("127.0.0.1", 8000), Handler).handle_request()
 """
-# Stands in for the program with which a node joins a cluster, and keeps what it is told.
+# In place of the program with which a node joins a cluster: it keeps what it is told.
 _KUBEADM = '#!/bin/sh\necho "$@" >>/root/kubeadm\ncat "$3" >>/root/kubeadm\n'
 _JOIN = """\
 kind: JoinConfiguration

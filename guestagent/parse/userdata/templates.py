@@ -108,7 +108,7 @@ def render(content: bytes, variables: Callable[[], Mapping[str, Any]]) -> tuple[
     first, _, body = bare.partition(b"\n")
     header = _HEADER.match(first.decode("utf-8", "replace"))
     if header is None:  # its media type alone says that it is one
-        first, body = b"", bare
+        body = bare
     elif header[1].strip().lower() != "jinja":
         raise FieldError(_OTHER_LANGUAGE)
     above = content[: len(content) - len(body)].count(b"\n")
@@ -182,8 +182,8 @@ class _Lookup(NamedTuple):
 
     def path(self, length: int) -> str:
         """Return the variable and the first steps, as people write them."""
-        names = (str(step) for _, step in self.steps[:length])
-        return ".".join((self.name, *(name if is_plain(name) else "?" for name in names)))
+        names = (self.name, *(str(step) for _, step in self.steps[:length]))
+        return ".".join(name if is_plain(name) else "?" for name in names)
 
 
 class _Default(NamedTuple):
@@ -204,7 +204,7 @@ class _Condition(NamedTuple):
 
 
 class _If(NamedTuple):
-    """Conditions with what they stand for; ``else`` has None."""
+    """Conditions, each with what is written if it holds; ``else`` has None."""
 
     branches: list[tuple[_Condition | None, list[Node]]]
 
@@ -429,7 +429,8 @@ class _Writer:
 
     def _put(self, value: Any) -> None:
         if isinstance(value, _Undefined):
-            self.missing.append((value.lookup.line, value.path()))
+            if len(self.missing) < defs.MAX_PROBLEMS:
+                self.missing.append((value.lookup.line, value.path()))
             value = f"{MISSING}{value.name}"
         self._add(str(value))
 
