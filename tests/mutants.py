@@ -195,8 +195,8 @@ MUTANTS = (
     Mutant(
         "a file of sshd's that cannot be read keeps no key away",
         "facts/sshd.py",
-        "yield SshdLine(UNREADABLE, path, match)",
-        "raise",
+        "    except (Refused, OSError):\n        yield SshdLine(UNREADABLE, path, match, path)",
+        "    except (Refused, OSError):\n        raise",
         ("cases/test_logins.py",),
     ),
     Mutant(
@@ -209,15 +209,15 @@ MUTANTS = (
     Mutant(
         "passwords go only where sshd reads one of the files of keys",
         "live/sshd.py",
-        "if change.switches_off and no_file and",
-        "if False and",
+        "if useless.keys() >= set(change.key_files) else",
+        "if False else",
         ("cases/test_logins.py",),
     ),
     Mutant(
         "a setting of sshd that keeps a key out is a warning",
         "desired/accounts/reach.py",
-        '        wanted.warn(why, f"maybe lets',
-        '        str(f"maybe lets',
+        "wanted.warn(why, KEPT_OUT.format(user=name, reason=reason))",
+        "pass",
         ("cases/test_logins.py",),
     ),
     Mutant(
@@ -1284,8 +1284,8 @@ MUTANTS = (
     Mutant(
         "the command that is shown is the one that runs",
         "commit/account.py",
-        "run([path, *arguments], stdin)",
-        'run([path, "-q", *arguments], stdin)',
+        "_run([path, *arguments], stdin, root)",
+        '_run([path, "-q", *arguments], stdin, root)',
         ("unit/test_apply_accounts.py",),
     ),
     Mutant(

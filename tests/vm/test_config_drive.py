@@ -21,6 +21,7 @@ from .scenario import (
     Instance,
     card,
     holding,
+    journal,
     listing,
     new_instance,
     report,
@@ -334,3 +335,25 @@ class TestNewInstance:
         assert guest.ssh("debian", password=new.password).check()
         assert guest.ssh("debian", key=old.key).status == 255
         assert guest.ssh("debian", password=old.password).status == 255
+
+
+class TestTwoDrives:
+    def test_A1_two_drives_that_differ_change_nothing(
+        self, guest_image: GuestImage, tmp_path: Path
+    ) -> None:
+        """The machine's uuid is that of neither."""
+        found = [new_instance(tmp_path / f"keys{number}") for number in (1, 2)]
+        drives = [one.drive(tmp_path / f"drive{number}") for number, one in enumerate(found)]
+        other = new_instance(tmp_path / "keys3")
+        with Guest(guest_image, drives=drives, nics=[NIC], smbios=other.smbios) as guest:
+            guest.boot()
+            assert guest.check(f"systemctl show -p ExecMainStatus --value {UNIT}") == "6\n"
+            assert guest.settle() == "degraded"  # the unit has failed, and the boot went on
+            said = journal(guest)
+            for device in guest.check("blkid -t LABEL=config-2 -o device").split():
+                assert device in said
+            words = [word for one in found for word in (one.uuid, one.public_key.split()[1])]
+            where = ["/etc", "/home", "/root", "/srv", "/var/lib/guestagent"]
+            for word in (*words, "web-1"):
+                assert not guest.run(["grep", "-rl", "--", word, *where]).out, word
+            assert not guest.exists("/var/lib/guestagent/state.json")
