@@ -310,8 +310,7 @@ class Machine:
 
     def boot(self, **limits: Any) -> list[Run]:
         """What the units do at boot, in their order, as far as they have something to do."""
-        for path in (self.tree / "run").glob("guestagent/*"):
-            path.unlink()
+        shutil.rmtree(self.tree / "run/guestagent", ignore_errors=True)
         runs = [self.lab.guest.agent("apply", "--boot", limits=limits)]
         request = "/run/guestagent/request.json"
         if self.path(request).exists():
