@@ -1284,8 +1284,8 @@ MUTANTS = (
     Mutant(
         "the command that is shown is the one that runs",
         "commit/account.py",
-        "_run([path, *arguments], stdin, root)",
-        '_run([path, "-q", *arguments], stdin, root)',
+        "_run([path, *arguments], stdin",
+        '_run([path, "-q", *arguments], stdin',
         ("unit/test_apply_accounts.py",),
     ),
     Mutant(
