@@ -89,10 +89,12 @@ class _Count:
 class Problems:
     """A collector of problems: a reader reports a bad value to it, and reads on.
 
-    Of each document, ``defs.MAX_PROBLEMS`` are kept; the others are counted.
+    Of each document, ``defs.MAX_PROBLEMS`` are kept; the others are counted.  ``passing``: one of
+    them may not be there at the next look, although nothing that was looked at has changed.
     """
 
     def __init__(self) -> None:
+        self.passing = False
         self._kept: list[Problem] = []
         self._documents: dict[tuple[str, str], _Count] = {}
 
@@ -120,6 +122,7 @@ class Problems:
 
     def add_all(self, other: Problems) -> None:
         """Keep or count all that another collector has kept or counted."""
+        self.passing |= other.passing
         self.add(*other._kept)
         for (source, document), count in other._documents.items():
             if count.left_out:
@@ -164,6 +167,10 @@ class Problems:
 
 class FieldError(ValueError):
     """A value that does not fit the syntax that it goes into.  The text is the reason alone."""
+
+
+class PassingError(FieldError):
+    """A value that cannot be used for a reason that is not in the value, and may pass."""
 
 
 class GuestagentError(Exception):

@@ -23,6 +23,7 @@ _FIRST_DRIVES = "service/test_drives.py::test_A1_A2_drives_at_a_first_boot"
 _LATER_DRIVES = "service/test_drives.py::test_A1_A2_drives_at_a_later_boot"
 _CHECKERS = "cases/test_own_checkers.py::"
 _AT_REST = "service/test_at_rest.py"
+_LATER = "userdata/test_later_boots.py"
 _ONE_PLACE = (
     "faults/test_places.py::test_D2_one_place_that_cannot_be_written_costs_what_belongs_there"
 )
@@ -1657,6 +1658,27 @@ MUTANTS = (
         "        settings_digest=run.known.digest,\n",
         "",
         ("unit/test_imports.py::test_an_unchanged_run_does_not_parse_settings_again",),
+    ),
+    Mutant(
+        "what is wrong in user data is told by an unchanged run too",
+        "verbs/apply.py",
+        'report.after("compare", before.problems)',
+        'report.after("compare")',
+        (f"{_LATER}::test_what_is_wrong_in_user_data_is_told_again_and_not_parsed_again",),
+    ),
+    Mutant(
+        "what was refused is tried again by each run",
+        "verbs/planning.py",
+        "    lasting = not wanted.passing and not crashed and not refused",
+        "    lasting = True",
+        (f"{_LATER}::test_what_could_not_be_written_is_tried_again_by_each_run",),
+    ),
+    Mutant(
+        "what may pass is looked at again",
+        "verbs/planning.py",
+        "    lasting = not wrong or not (found.passing",
+        "    lasting = not wrong or not (False",
+        (f"{_LATER}::test_what_may_pass_is_looked_at_again",),
     ),
     Mutant(
         "settings that the state has are those that the files mean",

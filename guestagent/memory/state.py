@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import gmtime
 
 from guestagent import VERSION, defs
-from guestagent.errors import Origin
+from guestagent.errors import Origin, Problem
 from guestagent.record import NamedTuple
 from guestagent.system import ownfiles
 
@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from guestagent.errors import Problem
     from guestagent.sources.bundle import Bundle
     from guestagent.system.root import Root
 
@@ -48,6 +47,8 @@ class State(NamedTuple):
     of it; until one can, a metadata service is trusted as at the first.  ``machine`` is the UUID
     that the hypervisor gave the machine that was configured, empty if none.
 
+    ``problems`` are those of the source, if a part of it cannot be used while all of this stays.
+
     ``settings`` are what the settings files meant, with their digest (``settings.Known``).
 
     ``rejected`` is the digest of a network that was not confirmed in time
@@ -73,6 +74,7 @@ class State(NamedTuple):
     machine: str = ""
     settings: dict[str, Any] = {}  # noqa: RUF012 - a record's default, never changed
     settings_digest: str = ""
+    problems: tuple[Problem, ...] = ()
 
 
 def load(root: Root) -> State:
@@ -126,6 +128,7 @@ def _decode(value: dict[str, Any]) -> State:
         machine=_text(value["machine"]),
         settings={_text(key): _setting(item) for key, item in value["settings"].items()},
         settings_digest=_text(value["settings_digest"]),
+        problems=tuple(_problem(*item) for item in value["problems"]),
     )
 
 
@@ -135,6 +138,14 @@ def _text(value: Any) -> str:
     if not value.isascii():
         value.encode("utf-8", "surrogateescape")  # what stands for no byte raises ValueError
     return value
+
+
+def _problem(severity: Any, *parts: Any) -> Problem:
+    """Return a problem.  Raises TypeError, ValueError for a value that is none."""
+    source, document, key, reason = map(_text, parts)
+    if severity not in ("error", "warning"):
+        raise ValueError
+    return Problem(severity, source, document, key, reason)
 
 
 def _setting(value: Any) -> Any:

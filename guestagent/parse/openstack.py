@@ -347,6 +347,7 @@ class _Reader:
         except Exception as error:  # without user data one can still log in, and look
             reason = f"{internal(error)}; nothing of it is applied"
             self.problems.error(self._origin("user_data"), reason)
+            self.problems.passing = True
             return data
         return data._replace(config=config, scripts=scripts)
 

@@ -198,7 +198,7 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
         _wait_for_nics_of(before)
         report = report.after("nics")
     if state.is_unchanged(before, opened.bundle, root):
-        yield report.after("compare")._replace(unchanged=True)
+        yield report.after("compare", before.problems)._replace(unchanged=True)
         return
 
     from guestagent.verbs.change import Run, change

@@ -102,19 +102,25 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
     # What is looked at from here on is what the next run compares.
     root.start_over()
     wrong: dict[str, Problem] = {}
+    # What of the source cannot be used now cannot be used by the next run either; what failed may.
+    settled = said.lasting and planned.lasting and not _errors(done.problems)
     # Where something failed, of course something differs.
-    if not report.errors:
+    if settled:
         wrong = planning.verify(planned, root, done.record)
         done = _forget(done, wrong)
         problems = Problems()
         problems.add(*wrong.values())
+        settled = not wrong
         report = report.after("verify", problems.problems)
         yield report
     watched = tuple(root.watched)
     # Only now: daemons and scripts may change what was written.
-    report = report.after("tell", _tell_daemons(run, done.changes))
+    told = _tell_daemons(run, done.changes)
+    report = report.after("tell", told)
     yield report
-    after = _remember(run, said, planned, done=done, before=before, report=report, watched=watched)
+    after = _remember(run, said, planned, done=done, before=before, report=report)
+    if settled and not _errors(told):
+        after = _settle(after, run, said, planned, before=before, watched=watched)
     undone = _is_undone(bundle, (*done.problems, *wrong.values()))
     after = after._replace(unfinished=undone and (before.unfinished or not before.configured))
     _save(root, after)
@@ -292,10 +298,14 @@ def _tell_daemons(run: Run, changes: Sequence[Change]) -> Sequence[Problem]:
     return problems.problems
 
 
+def _errors(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(problem for problem in problems if problem.severity == "error")
+
+
 def _is_undone(bundle: Bundle, problems: Sequence[Problem]) -> bool:
     """Tell whether a document could not be read, or a change could not be made."""
     any_name = ("",)
-    return bundle.has_unread(any_name) or any(item.severity == "error" for item in problems)
+    return bundle.has_unread(any_name) or bool(_errors(problems))
 
 
 def _machine(root: Root) -> str:
@@ -315,12 +325,8 @@ def _remember(
     done: Done,
     before: State,
     report: Report,
-    watched: tuple[str, ...],
 ) -> State:
-    """Return what the next run must know of this one.
-
-    ``watched`` are the paths whose changes a later run must notice.
-    """
+    """Return what the next run must know of this one, whatever became of it."""
     root, bundle, data = run.root, said.bundle, said.data
     after = State(
         configured=True,
@@ -342,9 +348,29 @@ def _remember(
         after = after._replace(user_data=bundle.user_data(salt), user_data_salt=salt)
     elif held or bundle.unchanged:
         after = after._replace(user_data=before.user_data, user_data_salt=before.user_data_salt)
-    if report.errors:
-        # Without a fingerprint the next run tries again, even if nothing changes until then.
-        return after
+    return after
+
+
+def _settle(
+    after: State,
+    run: Run,
+    said: Said,
+    planned: Planned,
+    *,
+    before: State,
+    watched: tuple[str, ...],
+) -> State:
+    """Return the state with what tells the next run that it would find nothing else to do.
+
+    Without it, that tries again even if nothing changes until then.  ``watched`` are the paths
+    whose changes it must notice.
+    """
+    root, bundle, data = run.root, said.bundle, said.data
+    problems = (*said.problems, *planned.problems)
+    if bundle.unchanged:
+        # The service was not asked for what the problems before were found in.
+        problems = tuple(dict.fromkeys((*before.problems, *problems)))
+    wrong = bool(_errors(problems))
     if planned.withheld and not bundle.service:
         # The next boot must find a difference, and that the drive is still the one it knows.
         return after._replace(
@@ -352,15 +378,17 @@ def _remember(
             seen=before.seen,
             watched=before.watched,
             fingerprint=before.fingerprint,
+            problems=before.problems,
         )
     after = after._replace(
         salt=os.urandom(16).hex(),
         seen=tuple(bundle.seen),
         watched=(*run.settings_files, *watched),
+        problems=problems if wrong else (),
     )
     if bundle.service and not planned.withheld:
-        # The service is asked for user data again only if plans depend on them: scripts alone
-        # were staged by this run.
-        documents = bundle.digests(after.salt, with_user_data=bool(data.config))
+        # The service is asked for user data again only if plans depend on them, or may when they
+        # are corrected: scripts alone were staged by this run.
+        documents = bundle.digests(after.salt, with_user_data=wrong or bool(data.config))
         after = after._replace(documents=documents)
     return after._replace(fingerprint=state.fingerprint(after, bundle, root))

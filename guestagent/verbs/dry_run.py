@@ -70,8 +70,10 @@ def show(options: Options, root: Root) -> int:
     opened = open_source(options, settings, root, before=before)
     problems = [*found.problems, *opened.problems]
     plan = Plan()
-    if opened.bundle is not None and not state.is_unchanged(before, opened.bundle, root):
-        said = planning.read(opened.bundle, root)
+    bundle = opened.bundle
+    # Where there were errors, they are what somebody looks for.
+    if bundle is not None and (before.problems or not state.is_unchanged(before, bundle, root)):
+        said = planning.read(bundle, root)
         before = of_this_instance(before, said, root, named=is_named(options))
         planned = planning.make_plan(said, settings, root, before=before)
         problems += (*said.problems, *planned.problems)

@@ -46,11 +46,15 @@ _NOT_CONFIRMED = "the network (this change was not confirmed)"
 
 
 class Said(NamedTuple):
-    """What the documents of a source say, and what of it cannot be used."""
+    """What the documents of a source say, and what of it cannot be used.
+
+    ``lasting``: what is wrong stays so while the documents stay as they are.
+    """
 
     bundle: Bundle
     data: InstanceData
     problems: tuple[Problem, ...]
+    lasting: bool = True
 
     @property
     def complete(self) -> bool:
@@ -105,13 +109,15 @@ class Intent(NamedTuple):
 class Planned(NamedTuple):
     """The plan that was made for an intent, and all that cannot be planned.
 
-    ``withheld``: the source asks for changes with which it is not trusted.
+    ``withheld``: the source asks for changes with which it is not trusted.  ``lasting``: what is
+    wrong stays so while the documents, and what was looked at of the guest, stay as they are.
     """
 
     intent: Intent
     plan: Plan
     problems: tuple[Problem, ...] = ()
     withheld: bool = False
+    lasting: bool = True
 
 
 def read(bundle: Bundle, root: Root) -> Said:
@@ -128,7 +134,9 @@ def read(bundle: Bundle, root: Root) -> Said:
         usable = usable_keys(data.ssh_keys, found)
         if len(usable) < len(data.ssh_keys):
             data = data._replace(ssh_keys=usable or None, partial_keys=bool(usable))
-    return Said(bundle, data, tuple(found.problems))
+    wrong = any(problem.severity == "error" for problem in found.problems)
+    lasting = not wrong or not (found.passing or bundle.has_unread(("",)))
+    return Said(bundle, data, tuple(found.problems), lasting=lasting)
 
 
 def _names_of(root: Root) -> dict[str, str]:
@@ -163,7 +171,9 @@ def make_plan(
         return planned
     # The last good configuration stays: half of the user data may be what lets people in.
     held = compare(intent._replace(held=True), root, before.record)
-    return held._replace(problems=(*planned.problems, lost))
+    return held._replace(
+        problems=(*planned.problems, lost), lasting=planned.lasting and held.lasting
+    )
 
 
 def _is_for_access(said: Said, settings: Settings, before: State) -> bool:
@@ -276,7 +286,10 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
         plan = _difference(_without(scope, of_network), root, found, first=first)
         plan = plan._replace(kept=(*plan.kept, _NOT_CONFIRMED))
     problems = (*wanted.problems, *plan.problems, *withheld)
-    return Planned(intent, plan, problems, withheld=bool(withheld))
+    # The directories on the way to a file that is refused are not looked at by the next run.
+    refused = any(problem.severity == "error" for problem in plan.problems)
+    lasting = not wanted.passing and not crashed and not refused
+    return Planned(intent, plan, problems, withheld=bool(withheld), lasting=lasting)
 
 
 def _gather(data: InstanceData, root: Root) -> Facts:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from guestagent import defs
+from guestagent.errors import Problem
 from guestagent.memory import state
 from guestagent.memory.state import State
 from guestagent.sources.path import open_path
@@ -33,6 +34,7 @@ STATES = [
         user_data_salt="12",
         settings={"user_name": "ada", "user_groups": ("a", "b"), "drive_wait": 2.5, "x": True},
         settings_digest="34",
+        problems=(Problem("error", "drive", "user_data", "a", "is wrong"),),
     ),
 ]
 
@@ -80,7 +82,12 @@ def damaged() -> list[Any]:
     whole = {"version": 1, **STATES[0]._asdict()}
     found: list[Any] = [None, [], "x", 7, {}]
     found += [{key: whole[key] for key in whole if key != gone} for gone in whole]
-    found += [{**whole, key: 7} for key in ("record", "documents", "seen", "watched", "settings")]
+    found += [
+        {**whole, key: 7}
+        for key in ("record", "documents", "seen", "watched", "settings", "problems")
+    ]
+    errors: tuple[Any, ...] = ([7], [[]], [["x", "a", "b", "c", "d"]], [["error", "a"]])
+    found += [{**whole, "problems": value} for value in errors]
     settings: tuple[Any, ...] = (None, {}, [7], "a\0b")
     found += [{**whole, "settings": {"user_name": value}} for value in settings]
     times: tuple[Any, ...] = (None, [], "x", 1e400, 10**30, 1e308)

@@ -11,6 +11,11 @@ import pytest
 import rig
 
 from guestagent import cli, defs
+from guestagent.errors import Origin, Problems
+from guestagent.facts import keycheck
+from guestagent.model import Text
+from guestagent.parse.userdata import read as user_data
+from guestagent.system import jinja, tools
 
 from .planning import apply_twice, dry_run, make_drive
 from .test_plan_users import lines_of, real_accounts
@@ -264,3 +269,72 @@ runcmd: [echo a]
     apply_twice(make_drive(tmp_path, text, **META), guest)
     assert (guest / home[1:] / "conf").stat().st_uid == 0
     assert (guest / f"{defs.STATE_DIR[1:]}/late/50-instance-runcmd").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["timezone: [3]\nhostname: good\n", "chpasswd: {list: ['nobody9:x']}\n", "\t{\n"]
+)
+def test_what_is_wrong_in_user_data_is_told_again_and_not_parsed_again(
+    guest: Path, tmp_path: Path, text: str
+) -> None:
+    drive = make_drive(tmp_path, text, **META)
+    first = agent(drive, guest)
+    assert first.status == 1
+    again = agent(drive, guest)
+    assert again.status == 1
+    problems = [line for line in first.err.splitlines() if "error: " in line or "warning: " in line]
+    for line in problems:
+        assert line in again.err
+    assert "unchanged, 1 error, " in again.err
+    report = json.loads((guest / defs.REPORT_FILE[1:]).read_text())
+    assert report["unchanged"]
+    assert report["exit_status"] == 1
+    assert len(report["problems"]) == len(problems)
+    told = rig.agent("apply", "--source", drive, "--root", guest, "--dry-run")
+    assert told.status == 1
+    make_drive(tmp_path, "hostname: better\n", **META)
+    assert agent(drive, guest).status == 0
+    assert (guest / "etc/hostname").read_text() == "better\n"
+    assert "0 errors" in agent(drive, guest).err
+
+
+def test_what_could_not_be_written_is_tried_again_by_each_run(guest: Path, tmp_path: Path) -> None:
+    """The mode of a directory on the way is nothing that a run compares."""
+    rig.need_root()
+    (guest / "srv/open").mkdir(parents=True)
+    (guest / "srv/open").chmod(0o777)
+    drive = make_drive(tmp_path, "write_files: [{path: /srv/open/a, content: x}]\n", **META)
+    for _ in range(2):
+        done = agent(drive, guest)
+        assert done.status == 1
+        assert "unchanged" not in done.err.splitlines()[-1]
+    (guest / "srv/open").chmod(0o755)
+    assert agent(drive, guest).status == 0
+    assert (guest / "srv/open/a").exists()
+
+
+@pytest.mark.parametrize("fails", ["jinja", "parser"])
+def test_what_may_pass_is_looked_at_again(
+    guest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """A template that took too long, and an error of the program."""
+    text = b"## template: jinja\n#cloud-config\nhostname: {{ 'good'|center(4) }}\n"
+    drive = make_drive(tmp_path, text, **META)
+    arguments = ["--source", str(drive), "--root", str(guest)]
+    with monkeypatch.context() as broken:
+        if fails == "jinja":
+            broken.setattr(jinja, "render", lambda *_, **__: jinja.Outcome(given_up=True))
+        else:
+            broken.setattr(user_data, "read", None)
+        assert cli.main(arguments) == 1
+    assert cli.main(arguments) == 0
+    assert (guest / "etc/hostname").read_text() == "good\n"
+
+
+def test_a_tool_that_does_not_answer_may_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = tools.Result(tools.TIMED_OUT, b"", b"")
+    monkeypatch.setattr(keycheck, "run", lambda *_: result)
+    problems = Problems()
+    key = Text(rig.KEY, Origin("drive", "meta_data.json", "public_keys"))
+    assert keycheck.usable_keys((key,), problems) == ()
+    assert problems.passing

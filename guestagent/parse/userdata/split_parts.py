@@ -9,11 +9,11 @@ never taken for a MIME message.
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Origin, Problems
+from guestagent.errors import FieldError, Origin, PassingError, Problems
 from guestagent.model import Part
 from guestagent.parse.userdata import part_types
 from guestagent.parse.userdata.part_types import Item
-from guestagent.parse.userdata.unpack import TooMuch, Unpacker
+from guestagent.parse.userdata.unpack import TookTooLong, TooMuch, Unpacker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def split(
         splitter.split_document(content)
     except TooMuch as error:
         problems.error(origin, str(error))
+        problems.passing |= isinstance(error, TookTooLong)
         return []
     splitter.leave_out_heat()
     problems.add_all(splitter.problems)
@@ -110,7 +111,9 @@ class _Splitter:
         self.parts = [part for part in self.parts if part.origin.key not in files]
         used = {part.origin.key for part in self.parts}
         told = [problem for problem in self.problems.problems if problem.key not in self.heat]
+        passing = self.problems.passing
         self.problems = Problems()
+        self.problems.passing = passing
         self.problems.add(*told)
         for key in self.heat:
             if key not in used:
@@ -214,6 +217,7 @@ class _Splitter:
             part = self._part(part_type, item, label)
         except FieldError as error:
             self._error(label, str(error))
+            self.problems.passing |= isinstance(error, PassingError)
             return
         if "launch-index" in item.headers:
             self._warn(label, _LAUNCH_INDEX)

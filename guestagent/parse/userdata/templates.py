@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 
 from guestagent import defs
-from guestagent.errors import FieldError
+from guestagent.errors import FieldError, PassingError
 from guestagent.parse.userdata.places import is_plain
-from guestagent.parse.userdata.unpack import TooMuch
+from guestagent.parse.userdata.unpack import TookTooLong
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -153,9 +153,9 @@ def _render_with_jinja2(
     outcome = jinja.render(text, variables, prefix=MISSING)
     if outcome is None:
         reason = f"line {why.line}: {why.what} takes Jinja2, which is not installed"
-        raise FieldError(f"{_CANNOT}: {reason}: add the package python3-jinja2 to the image")
+        raise PassingError(f"{_CANNOT}: {reason}: add the package python3-jinja2 to the image")
     if outcome.given_up:  # other parts of the document could take as much again
-        raise TooMuch(_GIVEN_UP)
+        raise TookTooLong(_GIVEN_UP)
     if outcome.reason:
         place = f"line {outcome.line + above}: " if outcome.line else ""
         raise FieldError(f"{_CANNOT}: {place}{outcome.reason}")

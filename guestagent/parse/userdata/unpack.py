@@ -18,6 +18,10 @@ class TooMuch(Exception):
     """A document exceeds a limit, so that none of it is used; the text names the limit."""
 
 
+class TookTooLong(TooMuch):
+    """A document took more than it may; on another day it may take less."""
+
+
 class Unpacker:
     """Unpacks the parts of one document, of at most ``defs.UNPACKED_LIMIT`` bytes together."""
 
