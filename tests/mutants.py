@@ -1301,13 +1301,6 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "a run with errors is tried again",
-        "verbs/change.py",
-        "    if report.errors:\n        # Without",
-        "    if False:\n        # Without",
-        ("unit/test_change.py::test_what_failed_is_tried_again_although_nothing_has_changed",),
-    ),
-    Mutant(
         "a run that finds nothing new does nothing",
         "memory/state.py",
         "return can_compare(run, bundle) and",
