@@ -200,6 +200,13 @@ def snapshot(tree: Path) -> dict[str, Entry]:
     return found
 
 
+def snapshot_of_others(tree: Path) -> dict[str, Entry]:
+    """Every name below a directory, without files of the agent itself and of its boot's end."""
+    own = ("/guestagent", "/run/cloud-init", "/var/lib/cloud")
+    found = snapshot(tree)
+    return {name: entry for name, entry in found.items() if not any(part in name for part in own)}
+
+
 def differences(before: dict[str, Entry], after: dict[str, Entry]) -> set[str]:
     """The names that are new, gone or different."""
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}

@@ -176,8 +176,7 @@ class Scene:
 
     def files(self) -> dict[str, rig.Entry]:
         """The guest's files, without those of the agent itself."""
-        found = rig.snapshot(self.machine.tree)
-        return {name: entry for name, entry in found.items() if "/guestagent" not in name}
+        return rig.snapshot_of_others(self.machine.tree)
 
 
 @pytest.fixture

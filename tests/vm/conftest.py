@@ -91,7 +91,9 @@ def guest_image_plain(vm_host: None) -> GuestImage:
 @pytest.fixture(scope="session")
 def live_guest(guest_image: GuestImage) -> Iterator[Guest]:
     """A booted guest that looks for no configuration, for all tests: leave it as it was."""
-    none = settings_argument('[drive]\nwait = 0\n[metadata]\nservice = "none"\n')
+    # The daemon would read the drives that tests attach.
+    daemon = "[daemon]\nnics = false\ndrives = false\n"
+    none = settings_argument(f'[drive]\nwait = 0\n[metadata]\nservice = "none"\n{daemon}')
     with Guest(guest_image, nics=[Nic()], cmdline_extra=none) as guest:
         yield guest.boot()
 
