@@ -42,7 +42,6 @@ KERNEL_COMMAND_LINE = "/proc/cmdline"
 KERNEL_HOSTNAME = "/proc/sys/kernel/hostname"  # the units may write to it
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MOUNT_TABLE = "/proc/self/mountinfo"
-OWN_DESCRIPTORS = "/proc/self/fd"
 DMI_DIR = "/sys/class/dmi/id"
 HYPERVISOR_UUID = "/sys/hypervisor/uuid"
 FIRST_PROCESS = "/proc/1/environ"

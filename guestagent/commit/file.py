@@ -18,7 +18,7 @@ from guestagent.system.accounts import find_account, find_group, read_accounts
 from guestagent.system.libc import sync_tree
 from guestagent.system.ownfiles import NEW_FILE, make_alike, replace, write_all
 from guestagent.system.privsep import run_all_as_user
-from guestagent.system.root import read_at
+from guestagent.system.root import read_at, stat_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class Staging:
     def _stage_one(self, change: WriteFile | StageScript, temporary: str) -> _Staged:
         folder = self._folders.make(change.path)
         name = change.path.rpartition("/")[2]
-        found = _status(folder.fd, name)
+        found = stat_at(folder.fd, name)
         if found is not None and S_ISDIR(found.st_mode):
             raise Refused("is a directory")
         with self.root.labelled(folder.fd, name):
@@ -345,13 +345,6 @@ def _find_ids(root: Root, owner: str) -> tuple[int, int]:
     name, _, group = owner.partition(":")
     uid = find_account(root, name).uid if name else 0
     return uid, find_group(root, group) if group else 0
-
-
-def _status(folder: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def _unlink(folder: int, name: str) -> None:

@@ -13,7 +13,7 @@ from guestagent.system.digest import digest
 from guestagent.system.libc import sync_tree
 from guestagent.system.ownfiles import replace
 from guestagent.system.privsep import run_as_user
-from guestagent.system.root import path_of, read_at
+from guestagent.system.root import path_of, read_at, stat_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,9 +168,8 @@ def _copy_folder(
 
 def _exists(folder: int, name: str, *, empty: bool = True) -> bool:
     """Tell whether an entry exists; a blank file counts only if it is meant to be ``empty``."""
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
+    found = stat_at(folder, name)
+    if found is None:
         return False
     if empty or not S_ISREG(found.st_mode) or found.st_size > defs.GUEST_FILE_LIMIT:
         return True

@@ -82,21 +82,26 @@ def _has_no_answer() -> bool:
 
 
 def _has_changed(wants: Wants) -> bool:
-    """Tell whether NICs or a drive came or went after the last run, before this process listened.
-
-    The state names the files of NICs that the run has looked at.
-    """
+    """Tell whether NICs or a drive came or went between the last run and this process."""
     state = resident.content(defs.STATE_FILE)
     if not state:
         return False
-    start, end = f'"{defs.NET_DIR}/'.encode(), b"/address"
-    paths = [part.partition(b'"')[0] for part in state.split(start)[1:]]
-    watched = {path.removesuffix(end) for path in paths if path.endswith(end)}
+    watched = _nics_in(state)
     present = {_as_json(name) for name in resident.listing(defs.NET_DIR) if _is_nic(name)}
     # A run with errors remembers no paths.
     if wants.nics and watched and present != watched:
         return True
     return wants.drives and _has_drive() and _FROM_DRIVE not in resident.content(defs.REPORT_FILE)
+
+
+def _nics_in(state: bytes) -> set[bytes]:
+    """Return the names of the NICs that a run has looked at: their files are in its state.
+
+    To read all of that as JSON would take more than the daemon's start.
+    """
+    start, end = f'"{defs.NET_DIR}/'.encode(), b"/address"
+    paths = [part.partition(b'"')[0] for part in state.split(start)[1:]]
+    return {path.removesuffix(end) for path in paths if path.endswith(end)}
 
 
 def _as_json(name: str) -> bytes:

@@ -13,6 +13,7 @@ import time
 from guestagent import VERSION, defs, log
 from guestagent.errors import Problem, Refused
 from guestagent.record import NamedTuple
+from guestagent.report.run import has_failed_scripts
 from guestagent.system import ownfiles
 
 TYPE_CHECKING = False
@@ -95,10 +96,9 @@ def publish(root: Root, report: dict[str, Any]) -> None:
         return
     result = {"datasource": source, "errors": words.errors}
     ownfiles.write(root, _RESULT, {"v1": result}, 0o644)
-    now = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime())
     up = time.clock_gettime(time.CLOCK_BOOTTIME)
     with root.place(_FINISHED) as place:
-        text = f"{up:.2f} - {now} - v. guestagent {VERSION}\n"
+        text = f"{up:.2f} - {date()} - v. guestagent {VERSION}\n"
         with root.labelled(place.fd, place.name):
             ownfiles.replace(place.fd, place.name, text.encode(), 0o644, durable=False)
 
@@ -112,7 +112,7 @@ def describe(report: dict[str, Any], reasons: Sequence[str] = ()) -> Words:
     """
     problems = [Problem(**problem) for problem in report["problems"]]
     errors = tuple(problem.text() for problem in problems if problem.severity == "error")
-    failed = any(script["status"] != 0 for script in report.get("scripts", []))
+    failed = has_failed_scripts(report)
     if not reasons and not failed and report["exit_status"] in (defs.EXIT_OK, defs.EXIT_ERRORS):
         errors, recoverable = (), errors
     else:
@@ -132,6 +132,11 @@ def describe(report: dict[str, Any], reasons: Sequence[str] = ()) -> Words:
     if recoverable:
         stages["modules-final"]["recoverable_errors"] = {"ERROR": recoverable}
     return Words(errors, recoverable, stages, stage)
+
+
+def date(seconds: float | None = None) -> str:
+    """Return a time in seconds since 1970, or that of now, as cloud-init writes it, in UTC."""
+    return time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(seconds))
 
 
 def datasource(report: dict[str, Any]) -> str:

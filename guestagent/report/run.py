@@ -29,6 +29,8 @@ _FORMS: dict[str, dict[str, Any]] = {
 }
 _NAMES = ("kept", "pending")  # lists of names
 
+NO_REPORT = "there is no report of a run since this system started"
+
 
 class Report(NamedTuple):
     """What a run found, did, and could not do.
@@ -157,6 +159,11 @@ def read(root: Root) -> dict[str, Any]:
         return {}
     # A unit with ProcSubset=pid cannot know in which boot it is.
     return found if read_boot_id(root) in (found["boot_id"], "") else {}
+
+
+def has_failed_scripts(report: dict[str, Any]) -> bool:
+    """Tell whether a script ended otherwise than with exit status 0."""
+    return any(script["status"] != 0 for script in report.get("scripts", []))
 
 
 def read_boot_id(root: Root) -> str:

@@ -73,7 +73,7 @@ def leave_programs_out(path: str, tree: int) -> str:
     if not os.path.samestat(os.fstat(view), os.fstat(tree)):
         raise Refused(f"{path} was exchanged meanwhile")
     _set(view, "", _EMPTY_PATH | _RECURSIVE, NOSUID | NODEV | NOEXEC)
-    return f"{defs.OWN_DESCRIPTORS}/{view}"
+    return f"{defs.OWN_FILES}/{view}"
 
 
 def _set(folder: int, path: str, flags: int, attributes: int) -> None:

@@ -86,10 +86,7 @@ class Place:
 
     def stat(self) -> os.stat_result | None:
         """Return lstat(2) of the place; None where nothing has that name."""
-        try:
-            return os.stat(self.name, dir_fd=self.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+        return stat_at(self.fd, self.name)
 
 
 class Making:
@@ -141,11 +138,8 @@ class _Walk:
         Raises Refused for a link that someone other than root made or could exchange.
         """
         here = os.fstat(self.fds[-1])
-        try:
-            found = os.stat(name, dir_fd=self.fds[-1], follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        if not S_ISLNK(found.st_mode):
+        found = stat_at(self.fds[-1], name)
+        if found is None or not S_ISLNK(found.st_mode):
             return None
         # In a sticky directory, only the owner of a link can exchange it.
         writable = here.st_mode & 0o022 and not here.st_mode & S_ISVTX
@@ -162,11 +156,8 @@ class _Walk:
         """
         if self.owners[-1] is not None or any(self.shared):
             return False
-        try:
-            found = os.stat(name, dir_fd=self.fds[-1], follow_symlinks=False)
-        except FileNotFoundError:
-            return True
-        return found.st_uid in self.trusted and not found.st_mode & 0o022
+        found = stat_at(self.fds[-1], name)
+        return found is None or (found.st_uid in self.trusted and not found.st_mode & 0o022)
 
     def close(self) -> None:
         """Close every directory."""
@@ -538,11 +529,17 @@ def _has_acl(fd: int) -> bool:
         os.close(readable)
 
 
-def _is_link(name: str, folder: int) -> bool:
+def stat_at(folder: int, name: str) -> os.stat_result | None:
+    """Return lstat(2) of a name in an open directory; None for none.  Raises OSError."""
     try:
-        return S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        return False
+        return None
+
+
+def _is_link(name: str, folder: int) -> bool:
+    found = stat_at(folder, name)
+    return found is not None and S_ISLNK(found.st_mode)
 
 
 def _read_place(place: Place) -> bytes:

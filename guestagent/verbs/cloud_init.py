@@ -8,13 +8,13 @@ other commands are called for has an answer, too.
 from __future__ import annotations
 
 import sys
-import time
 from math import inf
 
 from guestagent import VERSION, defs, log
 from guestagent.errors import UsageError
 from guestagent.live.boot import look, wait
-from guestagent.report.cloud_init import datasource, describe
+from guestagent.report.cloud_init import datasource, date, describe
+from guestagent.report.run import NO_REPORT
 from guestagent.system.jsontext import dumps
 from guestagent.system.machine import why_disabled
 from guestagent.system.root import Root
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from guestagent.options import Options
 
 _USAGE = "usage: cloud-init status [--wait] [--long] [--format tabular|json|yaml]"
-_NO_REPORT = "there is no report of a run since this system started"
 _ERRORS, _RECOVERABLE = 1, 2  # exit statuses of cloud-init
 _FORMATS = ("tabular", "json", "yaml")
 _SHORT = {"-w": "--wait", "-l": "--long", "-v": "--version", "-h": "--help"}
@@ -118,7 +117,7 @@ def tell(boot: Boot) -> dict[str, Any]:
         case "running", False:
             return {**nothing, "status": "not started", "extended_status": "not started"}
         case _, False:
-            reasons = list(boot.reasons) or [_NO_REPORT]
+            reasons = list(boot.reasons) or [NO_REPORT]
             lost = {"errors": reasons, "detail": reasons[0]}
             return {**nothing, **lost, "status": "error", "extended_status": "error - done"}
     words = describe(boot.report, boot.reasons)
@@ -138,9 +137,7 @@ def tell(boot: Boot) -> dict[str, Any]:
         "detail": source,
         "errors": words.errors,
         "recoverable_errors": {"ERROR": words.recoverable} if words.recoverable else {},
-        "last_update": time.strftime(
-            "%a, %d %b %Y %H:%M:%S +0000", time.gmtime(boot.report["time"])
-        ),
+        "last_update": date(boot.report["time"]),
         "stage": words.stage,
     }
 

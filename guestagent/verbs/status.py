@@ -9,6 +9,7 @@ from guestagent.errors import Problem
 from guestagent.live.boot import look, wait
 from guestagent.live.observe import observe
 from guestagent.options import WITHOUT_LIMIT
+from guestagent.report.run import NO_REPORT, has_failed_scripts
 from guestagent.system.jsontext import dumps
 from guestagent.system.root import Root
 
@@ -24,7 +25,6 @@ _SPOILED = (
     "is damaged, or of another version or boot: what the last run did is not known from it; "
     "look at journalctl -t guestagent, or run guestagent apply, which writes a new one"
 )
-_NO_REPORT = "there is no report of a run since this system started"
 
 
 def run(options: Options) -> int:
@@ -62,8 +62,7 @@ def run(options: Options) -> int:
 
 def has_errors(report: dict[str, Any]) -> bool:
     """Tell whether a report is that of a run, or of scripts, in which something went wrong."""
-    failed = any(script["status"] != 0 for script in report.get("scripts", []))
-    return failed or report.get("exit_status") != defs.EXIT_OK
+    return has_failed_scripts(report) or report.get("exit_status") != defs.EXIT_OK
 
 
 def _reasons(boot: Boot, root: Root, *, waited: bool) -> list[str]:
@@ -75,7 +74,7 @@ def _reasons(boot: Boot, root: Root, *, waited: bool) -> list[str]:
     if boot.report or boot.state == "running":
         return list(boot.reasons)
     spoiled = root.exists(defs.REPORT_FILE)
-    return [*boot.reasons, f"{defs.REPORT_FILE} {_SPOILED}" if spoiled else _NO_REPORT]
+    return [*boot.reasons, f"{defs.REPORT_FILE} {_SPOILED}" if spoiled else NO_REPORT]
 
 
 def _waiting(boot: Boot) -> str:

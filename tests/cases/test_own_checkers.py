@@ -68,17 +68,6 @@ def scene(guest: Path, tmp_path: Path) -> Scene:
 # /etc/hosts
 
 
-def _resolve(file: Path, *names: str) -> list[str]:
-    """What getent(1) finds of names with this file as /etc/hosts, and no other source."""
-    rig.need_root()
-    rig.need_tools("getent", "unshare", "mount")
-    ask = 'for name; do getent -s files hosts "$name" || echo; done'
-    script = f'mount --bind "$1" /etc/hosts; shift; {ask}'
-    argv = ["unshare", "--mount", "sh", "-ec", script, "sh", str(file), *names]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()
-
-
 def test_E2_no_host_name_makes_another_line_or_name(scene: Scene) -> None:
     hosts = scene.path(defs.HOSTS_FILE)
     for name in ("web", *(f"web{text}web" for text in HOSTILE), "localhost", "127.0.0.1", "web.1"):
@@ -94,8 +83,7 @@ def test_E2_no_host_name_makes_another_line_or_name(scene: Scene) -> None:
         assert len(own) <= 1
         for line in own:
             assert re.fullmatch(r"127\.0\.1\.1( [A-Za-z0-9.-]+){1,2} # guestagent", line)
-    found = _resolve(hosts, "evil", "localhost", "db", "192.0.2.66", "x")
-    assert [line.split() for line in found] == [
+    assert rig.resolve(hosts, "evil", "localhost", "db", "192.0.2.66", "x") == [
         *([], ["127.0.0.1", "localhost"], ["192.0.2.7", "db"], [], []),
     ]
 

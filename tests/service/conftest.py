@@ -11,7 +11,7 @@ import rig
 from guestagent import defs
 
 from . import documents
-from .lab import Guest, Lab, Machine, Service
+from .lab import Guest, Lab, Machine, Scene, Service
 
 
 @pytest.fixture
@@ -51,6 +51,19 @@ def machine(lab: Lab, tmp_path: Path) -> Machine:
     """A guest of OpenStack that was not configured yet, with a root file system of its own."""
     lab.space.dmi(product_name="OpenStack Nova", product_uuid=documents.UUID)
     return Machine(lab, rig.copy_root(rig.SAMPLES / "nova" / "root", tmp_path / "tree"))
+
+
+@pytest.fixture
+def scene(machine: Machine, lab: Lab) -> Scene:
+    """A machine with a link to its service."""
+    return Scene(machine, lab.serve(lab.link()))
+
+
+@pytest.fixture
+def configured(scene: Scene) -> Scene:
+    """The same after a first boot."""
+    assert scene.boot() == [0, 0, 0], scene.runs[-1].err
+    return scene
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import rig
 
+from guestagent import defs
 from guestagent.sources.cloud import Cloud
 from guestagent.sources.handover import Answer, Request, decode_answer, request_as_json
 from guestagent.sources.remote import answer_to
@@ -336,3 +337,34 @@ EC2 = Cloud("ec2", "a test", tokens=True)
 def ask(service: Service, cloud: Cloud = OPENSTACK, **more: Any) -> Answer:
     """The same as ``fetch``, in this process, from a service on loopback."""
     return answer_to(Request(cloud, **{"urls": (service.url,), "wait": 20.0, **more}))
+
+
+class Scene:
+    """A machine and its service."""
+
+    def __init__(self, machine: Machine, service: Service) -> None:
+        self.machine, self.service = machine, service
+
+    def boot(self) -> list[int]:
+        """Exit statuses of what ran at a boot, with an empty log before."""
+        self.service.forget()
+        self.runs: list[Run] = self.machine.boot()
+        return [run.status for run in self.runs]
+
+    def text(self, path: str) -> str:
+        """A file of the guest."""
+        return self.machine.path(path).read_text()
+
+    def say(self, changed: dict[str, str | None]) -> None:
+        """Let the service say something else from now on."""
+        self.service.say({"documents": documents_and(changed)})
+
+    def hurry(self) -> None:
+        """Wait a second for the service, no longer."""
+        self.machine.path(defs.SETTINGS_FILE).write_text(
+            "[drive]\nwait = 0\n[metadata]\nwait = 1\n"
+        )
+
+    def snapshot(self) -> dict[str, rig.Entry]:
+        """The guest's files, without those of the agent itself."""
+        return rig.snapshot_of_others(self.machine.tree)

@@ -11,53 +11,12 @@ from guestagent import defs
 
 from . import documents
 from .documents import FIVE, KEY, META, NETWORK, USER, VENDOR2
-from .lab import Lab, Machine, Run, Service, documents_and
+from .lab import Lab, Machine, Scene, documents_and
 
 NIC = "/etc/systemd/network/10-guestagent-nic525400000101.network"
 KEYS = "/home/debian/.ssh/authorized_keys"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBnXGPTYVDg0mLdLYgdTFrcN7pSYKlXwWmDlj3cNdXZ5 other"
-SHORT = "[drive]\nwait = 0\n[metadata]\nwait = 1\n"
 _DAY = 86400
-
-
-class Scene:
-    """A machine and its service."""
-
-    def __init__(self, machine: Machine, service: Service) -> None:
-        self.machine, self.service = machine, service
-
-    def boot(self) -> list[int]:
-        """Exit statuses of what ran at a boot, with an empty log before."""
-        self.service.forget()
-        self.runs: list[Run] = self.machine.boot()
-        return [run.status for run in self.runs]
-
-    def text(self, path: str) -> str:
-        """A file of the guest."""
-        return self.machine.path(path).read_text()
-
-    def say(self, changed: dict[str, str | None]) -> None:
-        """Let the service say something else from now on."""
-        self.service.say({"documents": documents_and(changed)})
-
-    def hurry(self) -> None:
-        """Wait a second for the service, no longer."""
-        self.machine.path(defs.SETTINGS_FILE).write_text(SHORT)
-
-    def snapshot(self) -> dict[str, rig.Entry]:
-        """The guest's files, without those of the agent itself."""
-        return rig.snapshot_of_others(self.machine.tree)
-
-
-@pytest.fixture
-def scene(machine: Machine, lab: Lab) -> Scene:
-    return Scene(machine, lab.serve(lab.link()))
-
-
-@pytest.fixture
-def configured(scene: Scene) -> Scene:
-    assert scene.boot() == [0, 0, 0], scene.runs[-1].err
-    return scene
 
 
 def test_a_first_boot_ends_configured(configured: Scene) -> None:

@@ -13,21 +13,10 @@ from guestagent import defs
 
 from . import documents
 from .documents import FIVE, KEY, META, NETWORK, USER
-from .lab import Lab, Machine, Run
-from .test_boot import KEYS, NIC, OTHER, Scene
+from .lab import Lab, Machine, Run, Scene
+from .test_boot import KEYS, NIC, OTHER
 
 SECOND = "/etc/systemd/network/zz-guestagent-nic525400000102.network"
-
-
-@pytest.fixture
-def scene(machine: Machine, lab: Lab) -> Scene:
-    return Scene(machine, lab.serve(lab.link()))
-
-
-@pytest.fixture
-def configured(scene: Scene) -> Scene:
-    assert scene.boot() == [0, 0, 0], scene.runs[-1].err
-    return scene
 
 
 def refresh(scene: Scene, *options: str) -> Run:

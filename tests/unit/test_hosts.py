@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 
@@ -48,22 +47,11 @@ def there(guest: Path) -> Guest:
     return Guest(guest)
 
 
-def resolve(file: Path, *names: str) -> list[list[str]]:
-    """What getent(1) says of names with this file as /etc/hosts, and no other source."""
-    rig.need_root()
-    rig.need_tools("getent", "unshare", "mount")
-    ask = 'for name; do getent -s files hosts "$name" || echo; done'
-    script = f'mount --bind "$1" /etc/hosts; shift; {ask}'
-    argv = ["unshare", "--mount", "sh", "-ec", script, "sh", str(file), *names]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    return [line.split() for line in done.stdout.splitlines()]
-
-
 def test_E2_the_own_name_resolves_after_the_first_run(there: Guest) -> None:
     there.file.write_text("127.0.0.1 localhost\n127.0.1.1 debian\n")
     there.apply(HOSTS, first=True)
     assert there.lines() == ["127.0.0.1 localhost", "127.0.1.1 debian", OWN]
-    assert resolve(there.file, "web", "web.example.org", "debian", "localhost") == [
+    assert rig.resolve(there.file, "web", "web.example.org", "debian", "localhost") == [
         ["127.0.1.1", "web.example.org", "web"],
         ["127.0.1.1", "web.example.org", "web"],
         ["127.0.1.1", "debian"],
@@ -79,7 +67,7 @@ def test_localhost_resolves_where_no_line_has_it(there: Guest, content: str | No
     there.apply(HOSTS, first=True)
     assert there.lines() == [*(content or "").splitlines(), *LOCAL, OWN]
     assert there.file.stat().st_mode & 0o777 == 0o644
-    assert resolve(there.file, "web", "localhost") == [
+    assert rig.resolve(there.file, "web", "localhost") == [
         ["127.0.1.1", "web.example.org", "web"],
         ["::1", "localhost", "ip6-localhost", "ip6-loopback"],
     ]
