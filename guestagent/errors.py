@@ -166,11 +166,12 @@ class Problems:
 
 
 class FieldError(ValueError):
-    """A value that does not fit the syntax that it goes into.  The text is the reason alone."""
+    """A value that does not fit the syntax that it goes into.  The text is the reason alone.
 
+    ``passing``: the reason is not in the value, and may pass.
+    """
 
-class PassingError(FieldError):
-    """A value that cannot be used for a reason that is not in the value, and may pass."""
+    passing = False
 
 
 class GuestagentError(Exception):
@@ -197,12 +198,6 @@ class WrongSource(GuestagentError):
     status = defs.EXIT_WRONG_SOURCE
 
 
-class AccountsLocked(GuestagentError):
-    """The user database is locked by another program."""
-
-    status = defs.EXIT_ACCOUNTS_LOCKED
-
-
 class TryAgain(GuestagentError):
     """Another run of guestagent holds the lock."""
 
@@ -223,14 +218,6 @@ class NoPermission(GuestagentError):
 
 class Refused(GuestagentError):
     """A file that cannot be reached or written safely."""
-
-
-class PartFailed(Refused):
-    """A part of a change failed: its resources by the keys ``keys``; the others were made."""
-
-    def __init__(self, reason: str, keys: tuple[str, ...]) -> None:
-        super().__init__(reason)
-        self.keys = keys
 
 
 def internal(error: BaseException) -> str:

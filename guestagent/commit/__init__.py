@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.commit import file
-from guestagent.errors import AccountsLocked, PartFailed, Refused
+from guestagent.errors import GuestagentError, Refused
 from guestagent.memory import note
 from guestagent.system.digest import digest
 
@@ -41,6 +41,20 @@ _OF_ACCOUNTS = (
     "expire_password",
     "lock_password",
 )
+
+
+class AccountsLocked(GuestagentError):
+    """The user database is locked by another program."""
+
+    status = defs.EXIT_ACCOUNTS_LOCKED
+
+
+class PartFailed(Refused):
+    """A part of a change failed: its resources by the keys ``keys``; the others were made."""
+
+    def __init__(self, reason: str, keys: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.keys = keys
 
 
 def commit(

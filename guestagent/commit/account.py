@@ -7,7 +7,8 @@ import time
 from errno import EDQUOT, EIO, ENOSPC, ENOSYS, EPERM, EROFS
 
 from guestagent import defs, log
-from guestagent.errors import AccountsLocked, Refused
+from guestagent.commit import AccountsLocked
+from guestagent.errors import Refused
 from guestagent.system.accounts import find_account
 from guestagent.system.ownfiles import write_all
 from guestagent.system.root import read_at

@@ -7,7 +7,8 @@ import time
 from stat import S_IFDIR
 
 from guestagent import defs
-from guestagent.errors import PartFailed, Refused
+from guestagent.commit import PartFailed
+from guestagent.errors import Refused
 from guestagent.memory import applied
 from guestagent.plan.kinds import host_keys
 from guestagent.system import ownfiles

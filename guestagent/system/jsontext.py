@@ -43,12 +43,6 @@ class _Rules:
         return found
 
 
-class _LenientRules(_Rules):
-    """Rules that take a control character in a string for what its escape would be."""
-
-    strict = False
-
-
 _scan: Any = make_scanner(_Rules())  # type: ignore[arg-type, unused-ignore]
 
 
@@ -56,7 +50,8 @@ def loads(content: bytes, limit: int = defs.JSON_LIMIT, *, own: bool = False) ->
     """Decode one JSON document of at most ``limit`` bytes.
 
     ``own``: guestagent wrote it, and paths in it that are not UTF-8 are what ``dumps`` made of
-    them, lone surrogates.
+    them, lone surrogates.  Who reads it checks its form, so that how deep it is nested is limited
+    by the decoder alone.
 
     Raises FieldError, whose text names the place by byte or character, never the content:
     not UTF-8, truncated or malformed, nested too deep, a duplicate key, NaN.
@@ -64,7 +59,8 @@ def loads(content: bytes, limit: int = defs.JSON_LIMIT, *, own: bool = False) ->
     text = _text(content, limit)
     try:
         value, end = _scan(text, _skip_space(text, 0))
-        _check(value, 0, own=own)
+        if not own:
+            _check(value, 0)
     except StopIteration as stop:
         raise FieldError(f"not JSON: no value at character {stop.value}") from None
     except RecursionError:
@@ -128,7 +124,9 @@ def _is_usual(value: object) -> bool:
 def _load_leniently(content: bytes) -> object:
     """Raise one of several exceptions where a document is not JSON."""
     text = content.removeprefix(_BYTE_ORDER_MARK).decode("utf-8", "surrogateescape")
-    scan: Any = make_scanner(_LenientRules())  # type: ignore[arg-type, unused-ignore]
+    rules = _Rules()
+    rules.strict = False  # a control character in a string counts as its escape does
+    scan: Any = make_scanner(rules)  # type: ignore[arg-type, unused-ignore]
     value, end = scan(text, _skip_space(text, 0))
     if _skip_space(text, end) != len(text):
         raise FieldError("not JSON")
@@ -202,20 +200,20 @@ def _skip_space(text: str, index: int) -> int:
     return index
 
 
-def _check(value: object, depth: int, *, own: bool) -> None:
+def _check(value: object, depth: int) -> None:
     """Refuse what cannot be encoded again (lone surrogates) or is nested too deep."""
     if depth > defs.JSON_DEPTH:
         raise FieldError("not JSON: nested too deep")
     if isinstance(value, str):
-        if not value.isascii() and not own:
+        if not value.isascii():
             _encodable(value)
     elif isinstance(value, list):
         for item in value:
-            _check(item, depth + 1, own=own)
+            _check(item, depth + 1)
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check(key, depth + 1, own=own)
-            _check(item, depth + 1, own=own)
+            _check(key, depth + 1)
+            _check(item, depth + 1)
 
 
 def _encodable(text: str) -> None:

@@ -9,7 +9,7 @@ never taken for a MIME message.
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Origin, PassingError, Problems
+from guestagent.errors import FieldError, Origin, Problems
 from guestagent.model import Part
 from guestagent.parse.userdata import part_types
 from guestagent.parse.userdata.part_types import Item
@@ -217,7 +217,7 @@ class _Splitter:
             part = self._part(part_type, item, label)
         except FieldError as error:
             self._error(label, str(error))
-            self.problems.passing |= isinstance(error, PassingError)
+            self.problems.passing |= error.passing
             return
         if "launch-index" in item.headers:
             self._warn(label, _LAUNCH_INDEX)

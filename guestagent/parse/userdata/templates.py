@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from guestagent import defs
-from guestagent.errors import FieldError, PassingError
+from guestagent.errors import FieldError
 from guestagent.parse.userdata.places import is_plain
 from guestagent.parse.userdata.unpack import TookTooLong
 from guestagent.record import NamedTuple
@@ -84,6 +84,12 @@ class TooHard(Exception):
         super().__init__(what)
         self.line = line
         self.what = what
+
+
+class PassingError(FieldError):
+    """A template that cannot be rendered for a reason that is not in it, and may pass."""
+
+    passing = True
 
 
 class Rendered(NamedTuple):
