@@ -1788,8 +1788,8 @@ MUTANTS = (
     Mutant(
         "paths that are not UTF-8 leave the state readable",
         "system/jsontext.py",
-        "if not value.isascii() and not own:",
-        "if not value.isascii():",
+        "        if not own:\n            _check(value, 0)",
+        "        _check(value, 0)",
         ("unit/test_floods.py::test_D5_a_path_that_is_not_utf_8_does_not_spoil_the_state",),
     ),
     Mutant(
