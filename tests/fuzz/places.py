@@ -95,16 +95,17 @@ def programs(printed: dict[str, Path] | None = None) -> Iterator[list[list[str]]
 
 
 class Server:
-    """An HTTP server on the loopback, to which every connection of this process leads.
+    """An HTTP server on the loopback, to which every connection of one input leads.
+
+    What a client of an input before may still send is none of its: each input has its own.
 
     ``answers`` are whole answers, by "METHOD PATH"; ``closes`` ends a connection after each.
     ``asked`` has "METHOD PATH" of each request, and
     ``wrong`` says what of the requests no server would take.
     """
 
-    def __init__(self) -> None:
-        self.answers: dict[str, bytes] = {}
-        self.closes = False
+    def __init__(self, answers: dict[str, bytes], *, closes: bool) -> None:
+        self.answers, self.closes = answers, closes
         self.asked: list[str] = []
         self.wrong: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -114,7 +115,10 @@ class Server:
 
     def _serve(self) -> None:
         while True:
-            sock, _ = self._listener.accept()
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return  # hung up
             self._open.append(sock)
             threading.Thread(target=self._talk, args=(sock,), daemon=True).start()
 
@@ -149,16 +153,15 @@ class Server:
             sock.shutdown(socket.SHUT_RDWR)
 
     def hang_up(self) -> None:
-        """Close the connections that are left of an input."""
-        for sock in self._open:
+        """Take no more connections, and close those that are left."""
+        for sock in (self._listener, *self._open):
             try:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-        self._open.clear()
+        self._listener.close()
 
 
-_SERVERS: list[Server] = []
 _QUICK = {
     "BACK_OFF_FIRST": 0.001,
     "BACK_OFF_MOST": 0.002,
@@ -179,10 +182,7 @@ def server(answers: dict[str, bytes], *, closes: bool) -> Iterator[Server]:
 
     Errors of threads that the agent starts are among what is ``wrong``.
     """
-    if not _SERVERS:
-        _SERVERS.append(Server())
-    found = _SERVERS[0]
-    found.answers, found.closes, found.asked, found.wrong = answers, closes, [], []
+    found = Server(answers, closes=closes)
 
     def addresses(host: str | None, port: object, *_: object, **__: object) -> list[Any]:
         if isinstance(host, str):
