@@ -14,6 +14,7 @@ from .scenario import NIC, REPORT, UNIT, holding, report
 from .user_data import PATIENCE, PLACES, failed_units, larger_disk, lines, machine, results
 from .user_data_keys import (
     ADA,
+    DAILY,
     DATA,
     DEBIAN,
     FILES,
@@ -208,6 +209,15 @@ class TestSystem:
         assert "file:/srv/repository" in guest.check("apt-cache policy hello-test")
 
 
+    @pytest.mark.parametrize("name", DAILY)
+    def test_a_daily_run_of_apt_that_is_due_waits_for_the_scripts(
+        self, guest: Guest, name: str
+    ) -> None:
+        waiting = guest.check("systemctl list-jobs --no-legend").split()
+        assert f"{name}.service" in waiting
+        assert guest.check(f"systemctl show -P ExecMainStartTimestampMonotonic {name}") == "0\n"
+
+
 def assert_disks_are_in_use(guest: Guest) -> None:
     assert guest.check("findmnt -no SOURCE,FSTYPE /srv/data").split() == [DATA, "ext4"]
     swaps = guest.check("swapon --show=NAME,SIZE --bytes --noheadings").split()
@@ -261,6 +271,14 @@ class TestSecondBoot:
         guest, _ = again
         assert_disks_are_in_use(guest)
         assert lines(guest, "/srv/data/kept") == ["from the first boot"]
+
+    @pytest.mark.parametrize("name", DAILY)
+    def test_the_daily_runs_of_apt_come_after_the_scripts(self, again: Booted, name: str) -> None:
+        guest, _ = again
+        began = f"systemctl show -P ExecMainStartTimestampMonotonic {name}.service"
+        guest.wait_for(f"[ $({began}) -gt 0 ]", PATIENCE)
+        ended = "systemctl show -P ExecMainExitTimestampMonotonic guestagent-late.service"
+        assert int(guest.check(began)) > int(guest.check(ended)) > 0
 
     def test_the_final_message_is_there_again(self, again: Booted) -> None:
         assert again[0].console.count(MESSAGE) == 2

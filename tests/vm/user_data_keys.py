@@ -24,6 +24,15 @@ FILES = {
     "etc/apt/sources.list": "",
     "etc/ca-certificates.conf": "mozilla/ISRG_Root_X1.crt\n",
 }
+# The image masks apt's own timers: these stand for them, and both are due as soon as they start.
+DAILY = ("apt-daily", "apt-daily-upgrade")
+for _name in DAILY:
+    FILES[f"etc/systemd/system/due-{_name}.timer"] = (
+        f"[Timer]\nOnBootSec=1s\nAccuracySec=1s\nUnit={_name}.service\n"
+    )
+FILES["etc/systemd/system/timers.target.d/due.conf"] = "[Unit]\nWants=" + " ".join(
+    f"due-{_name}.timer" for _name in DAILY
+)
 ADA, DEBIAN, GRACE = "ada's own words", "the default user's words", "grace's words"
 TIME_SERVER = "192.0.2.99"
 # Where each script leaves a line when it runs, and what others leave.
