@@ -208,7 +208,6 @@ class TestSystem:
         assert {"Types: deb", "URIs: file:/srv/repository", "Suites: ./"} <= set(found)
         assert "file:/srv/repository" in guest.check("apt-cache policy hello-test")
 
-
     @pytest.mark.parametrize("name", DAILY)
     def test_a_daily_run_of_apt_that_is_due_waits_for_the_scripts(
         self, guest: Guest, name: str
