@@ -16,7 +16,7 @@ IN_VENV := $(VENV)/bin/python -m
 
 RUN_PACKAGES := openssh-client passwd python3-yaml xorriso
 DEB_PACKAGES := debhelper dh-python dpkg-dev python3
-TEST_PACKAGES := $(RUN_PACKAGES) $(DEB_PACKAGES) acl attr ca-certificates debootstrap dnsmasq-base dosfstools \
+TEST_PACKAGES := $(RUN_PACKAGES) $(DEB_PACKAGES) acl attr ca-certificates debootstrap dnsmasq-base dosfstools fdisk \
 	e2fsprogs gcc gir1.2-nm-1.0 gpg gpg-agent iproute2 libc6-dev libcap2-bin libfaketime locales mandoc mtools openssl python3-gi qemu-system-x86 sshpass \
 	strace systemd util-linux
 

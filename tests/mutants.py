@@ -43,6 +43,28 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = (
+    # Disks
+    Mutant(
+        "a device that holds something is left alone unless overwriting is asked for",
+        "desired/disks.py",
+        '    [ "$1" != overwrite ] || return 0\n    fail "holds',
+        '    return 0\n    fail "holds',
+        ("userdata/test_plan_disks.py",),
+    ),
+    Mutant(
+        "a device in use is left alone even where overwriting is asked for",
+        "desired/disks.py",
+        '{{ fail "is in use at" $used; return 1; }}',
+        '{{ fail "is in use at" $used; }}',
+        ("userdata/test_plan_disks.py",),
+    ),
+    Mutant(
+        "what was written to a disk after an interruption is kept",
+        "desired/disks.py",
+        'if [ "$state" = begun ] && [ "$before" != "$(fingerprint)" ]; then',
+        "if false; then",
+        ("userdata/test_plan_disks.py",),
+    ),
     # Who gets in
     Mutant(
         "no account is locked by default that may be the only way in",

@@ -5,8 +5,8 @@ what else the source says.  A planner's module is imported only where one of its
 
 Scripts of a stage run in the order of their numbers, then of their names:
 
-early: 10 boothooks; 20 bootcmd; 30 grow; 40 mounts; 50 swap; 60 locale and keyboard; 70 what reads
-its configuration again: certificates, time client, resolver.
+early: 10 boothooks; 20 bootcmd; 30 grow; 35 disks; 40 mounts; 50 swap; 60 locale and
+keyboard; 70 what reads its configuration again: certificates, time client, resolver.
 
 late: 10 apt, an ntp client to install, packages; 20 mounts of the network, a look for the locale;
 40 the vendor's scripts; 41 to 43 those of the kinds per-once, per-boot and per-instance; 50 the
@@ -29,7 +29,11 @@ PLANNERS: dict[str, tuple[str, ...]] = {
     "resolv_conf": ("manage_resolv_conf",),
     "ca_certs": ("ca_certs",),
     # In an offline tree, where the size of the disk is not known, any key of disks makes it grow.
-    "grow": ("growpart", "resize_rootfs", "mounts", "mount_default_fields", "swap"),
+    "grow": (
+        *("growpart", "resize_rootfs", "mounts", "mount_default_fields", "swap"),
+        *("disk_setup", "fs_setup"),
+    ),
+    "disks": ("disk_setup", "fs_setup"),
     "mounts": ("mounts", "swap"),
     "packages.apt": ("apt",),
     "packages.yum": ("yum_repos",),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.desired import fstab
+from guestagent.desired.devices import device_path, find_alias, partition_path, split_partition
+from guestagent.desired.disks import makes_partitions
 from guestagent.desired.fstab import NO_MOUNT_POINT, Entry
 from guestagent.desired.shell_quoting import quote
 from guestagent.desired.swap import plan_swap
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 _DEFAULTS = Entry("", "", "auto", "defaults,nofail", "0", "2")
 _WORD = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-,+:=/@%~"')
 _MAPPED_NAMES = ("ephemeral", "ebs", "ami", "root")
-_KERNEL_NAMES = ("sd", "vd", "xvd", "hd", "nvme", "mmcblk", "md", "dm-", "loop")
 _NETWORK_KINDS = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.ceph", "fuse.glusterfs")
 )
@@ -72,7 +73,7 @@ def _read_rows(mounts: Setting, ask: Ask, wanted: Wanted) -> list[Entry]:
     for index, row in enumerate(mounts.value):
         why = mounts.at(index)
         try:
-            entry = _read_row(row, defaults)
+            entry = _read_row(row, defaults, ask)
         except FieldError as error:
             wanted.error(why, str(error))
             continue
@@ -113,7 +114,7 @@ def _read_defaults(setting: Setting | None, wanted: Wanted) -> Entry:
     return defaults
 
 
-def _read_row(row: Row, defaults: Entry) -> Entry | None:
+def _read_row(row: Row, defaults: Entry, ask: Ask) -> Entry | None:
     """Return the entry of a row.  Raise FieldError if a field cannot be in fstab(5).
 
     Return None for a row without a mount point.  In cloud-init it takes a mount of its own away;
@@ -126,7 +127,7 @@ def _read_row(row: Row, defaults: Entry) -> Entry | None:
     for given, default in zip(padded, defaults, strict=True):
         values.append(str(default if given is None else given))
     entry = Entry(*values)
-    device = _full_device(entry.device)
+    device = _full_device(entry.device, ask)
     options = _without_cloud_init(entry.options)
     entry = entry._replace(device=device, options=options)
     if entry.kind == "swap":
@@ -136,18 +137,36 @@ def _read_row(row: Row, defaults: Entry) -> Entry | None:
     return _check(entry)
 
 
-def _full_device(name: str) -> str:
-    """Return the name in fstab(5) of a device that cloud-config may give by its short name.
+def _full_device(name: str, ask: Ask) -> str:
+    """Return the name in fstab(5) of a device that cloud-config may give by another name.
 
-    Raise FieldError for the names of a block device mapping.
+    A disk on which ``disk_setup`` makes partitions means the first of them.  Raise FieldError for
+    the names of a block device mapping.
     """
-    if "/" in name or "=" in name or ":" in name:
-        return name
-    if name.startswith(_MAPPED_NAMES) or name == "swap":
-        raise FieldError(_NO_MAPPING)
-    if name.startswith(_KERNEL_NAMES):
-        return f"/dev/{name}"
-    return name  # tmpfs, proc…
+    disk, number = split_partition(name)
+    is_alias = find_alias(disk, ask) is not None
+    if not is_alias:
+        if "=" in name or ":" in name or ("/" in name and not name.startswith("/dev/")):
+            return name
+        if name.startswith(_MAPPED_NAMES) or name == "swap":
+            raise FieldError(_NO_MAPPING)
+    try:
+        path = device_path(disk, ask)
+    except FieldError:
+        if is_alias:
+            raise
+        return name  # tmpfs, proc…
+    if number is not None:
+        return partition_path(path, number)
+    tables = ask.data.setting("disk_setup")
+    for disk_name, value in (tables.value if tables else {}).items():
+        try:
+            is_same = device_path(disk_name, ask) == path
+        except FieldError:  # an error that is reported there
+            continue
+        if is_same and makes_partitions(value):
+            return partition_path(path, 1)
+    return path
 
 
 def _needs_network(entry: Entry) -> bool:

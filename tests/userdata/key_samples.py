@@ -112,6 +112,29 @@ VALID: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("growpart: {mode: off}", {"growpart": {"mode": "off"}}),
+    ("device_aliases: {data: /dev/vdb}", {"device_aliases": {"data": "/dev/vdb"}}),
+    (
+        "disk_setup:\n  vdb: {table_type: dos, layout: [50, [50, 82]], overwrite: 'no'}",
+        {
+            "disk_setup": {
+                "vdb": {"table_type": "mbr", "layout": [50, [50, 82]], "overwrite": False}
+            }
+        },
+    ),
+    ("disk_setup: {vdb: {layout: auto}}", {"disk_setup": {"vdb": {"layout": "auto"}}}),
+    ("disk_setup: {vdb: {layout: true}}", {"disk_setup": {"vdb": {"layout": True}}}),
+    (
+        "fs_setup:\n- {device: data.1, filesystem: xfs, label: null, extra_opts: [-K]}",
+        {"fs_setup": [{"device": "data.1", "filesystem": "xfs", "extra_opts": ["-K"]}]},
+    ),
+    (
+        "fs_setup:\n- {device: vdb, partition: auto, cmd: mkfs %(device)s, overwrite: true}",
+        {
+            "fs_setup": [
+                {"device": "vdb", "partition": "auto", "cmd": "mkfs %(device)s", "overwrite": True}
+            ]
+        },
+    ),
     (
         "growpart: {mode: auto, devices: [/, /srv], ignore_growroot_disabled: false}",
         {"growpart": {"mode": "auto", "devices": ["/", "/srv"], "ignore_growroot_disabled": False}},

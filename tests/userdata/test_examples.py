@@ -16,6 +16,9 @@ CONFIGS = [name for name, content in ALL.items() if content.startswith(b"#cloud-
 
 # Parts that may be left out without a difference, and why.
 ALLOWED = {
+    ("cloud-config-disk-setup.txt", "disk_setup.ephemeral0.table_type"): "mbr is the default",
+    ("cloud-config-disk-setup.txt", "disk_setup./dev/xvdh.table_type"): "mbr is the default",
+    ("cloud-config-disk-setup.txt", "fs_setup[1].filesystem"): "ext4 is the default",
     ("cloud-config-gluster.txt", "mounts[0][5]"): "2 is the default",
     ("cloud-config-mount-points.txt", "mount_default_fields"): "all six are the default",
     ("cloud-config-mount-points.txt", "swap.filename"): "/swap.img is the default",

@@ -62,6 +62,17 @@ WRONG = [
         "mount_default_fields (line 1, column 1)",
         "must have 6 items",
     ),
+    (
+        "device_aliases: [vdb]",
+        "device_aliases (line 1, column 1)",
+        "must be a mapping",
+    ),
+    (
+        "disk_setup:\n  vdb: {layout: [-1]}",
+        "disk_setup.vdb.layout[0] (line 2, column 18)",
+        "must be at least 1",
+    ),
+    ("fs_setup:\n- {label: x}", "fs_setup[0].device (line 2, column 3)", "is missing"),
     ("swap:\n  size: true", "swap.size (line 2, column 3)", "must be a whole number or a string"),
     ("swap:\n  size: -1", "swap.size (line 2, column 3)", "must be at least 0"),
     (

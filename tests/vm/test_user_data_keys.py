@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -39,6 +40,7 @@ AT_EACH_BOOT = {
     "late/90-boot-final_message",
 }
 ONCE = {
+    "early/35-resumed-disks",
     "early/40-instance-mounts",
     "early/50-instance-swap",
     "early/60-instance-keyboard",
@@ -218,10 +220,12 @@ class TestSystem:
 
 
 def assert_disks_are_in_use(guest: Guest) -> None:
-    assert guest.check("findmnt -no SOURCE,FSTYPE /srv/data").split() == [DATA, "ext4"]
-    swaps = guest.check("swapon --show=NAME,SIZE --bytes --noheadings").split()
-    assert swaps[0] == "/swap.img"
-    assert 31 << 20 < int(swaps[1]) <= 32 << 20
+    assert guest.check("findmnt -no SOURCE,FSTYPE /srv/data").split() == [f"{DATA}1", "ext4"]
+    swaps = guest.check("swapon --show=NAME,SIZE --bytes --noheadings").splitlines()
+    sizes = {name: int(size) for name, size in (line.split() for line in swaps)}
+    assert set(sizes) == {"/swap.img", f"{DATA}2"}
+    assert 31 << 20 < sizes["/swap.img"] <= 32 << 20
+    assert guest.check(f"blkid -s LABEL -o value {DATA}1 {DATA}2").split() == ["data", "more"]
 
 
 class TestDisks:
@@ -274,10 +278,9 @@ class TestSecondBoot:
     @pytest.mark.parametrize("name", DAILY)
     def test_the_daily_runs_of_apt_come_after_the_scripts(self, again: Booted, name: str) -> None:
         guest, _ = again
-        began = f"systemctl show -P ExecMainStartTimestampMonotonic {name}.service"
-        guest.wait_for(f"[ $({began}) -gt 0 ]", PATIENCE)
-        ended = "systemctl show -P ExecMainExitTimestampMonotonic guestagent-late.service"
-        assert int(guest.check(began)) > int(guest.check(ended)) > 0
+        guest.wait_for(f"[ -s /run/report-at-{name} ]", PATIENCE)
+        found = json.loads(guest.check(f"cat /run/report-at-{name}"))
+        assert {f"{one['stage']}/{one['name']}" for one in found["scripts"]} == AT_EACH_BOOT
 
     def test_the_final_message_is_there_again(self, again: Booted) -> None:
         assert again[0].console.count(MESSAGE) == 2

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .machine import Drive
-from .scenario import Instance, new_instance
+from .scenario import REPORT, Instance, new_instance
 from .user_data import multipart
 
 # What the keys need besides the ordinary image.
@@ -29,6 +29,10 @@ DAILY = ("apt-daily", "apt-daily-upgrade")
 for _name in DAILY:
     FILES[f"etc/systemd/system/due-{_name}.timer"] = (
         f"[Timer]\nOnBootSec=1s\nAccuracySec=1s\nUnit={_name}.service\n"
+    )
+    # What the report says when the daily run begins.
+    FILES[f"etc/systemd/system/{_name}.service.d/report.conf"] = (
+        f"[Service]\nExecStartPre=cp {REPORT} /run/report-at-{_name}\n"
     )
 FILES["etc/systemd/system/timers.target.d/due.conf"] = "[Unit]\nWants=" + " ".join(
     f"due-{_name}.timer" for _name in DAILY
@@ -117,7 +121,6 @@ write_files:
   - {path: /run/cluster-api/placeholder, owner: "root:root", content: "for its directory"}
 bootcmd:
   - mkdir -p @RAN@; echo "$INSTANCE_ID" >>@RAN@/bootcmd
-  - [sh, -c, "blkid @DATA@ || mkfs.ext4 -q -L data @DATA@"]
   - "[ -b @ROOM@1 ] || echo ',16M' | sfdisk -q @ROOM@"
 runcmd:
   - mkdir -p @RAN@; echo "$INSTANCE_ID" >>@RAN@/runcmd
@@ -132,7 +135,14 @@ keyboard: {layout: de, variant: nodeadkeys}
 ntp: {servers: [@TIME@], pools: []}
 growpart: {devices: [/, @ROOM@1]}
 resize_rootfs: true
-mounts: [[LABEL=data, /srv/data, ext4, "defaults,nofail", "0", "2"]]
+device_aliases: {data: @DATA@}
+disk_setup: {data: {table_type: gpt, layout: [50, [50, 82]]}}
+fs_setup:
+  - {device: data.1, filesystem: ext4, label: data}
+  - {device: data, partition: 2, filesystem: swap, label: more}
+mounts:
+  - [data, /srv/data, ext4, "defaults,nofail", "0", "2"]
+  - [data.2, none, swap, "sw,nofail", "0", "0"]
 swap: {filename: /swap.img, size: 32M, maxsize: 32M}
 ca_certs: {trusted: [@CA@]}
 apt: {sources: {local: {source: "deb [trusted=yes] file:/srv/repository ./"}}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 _SCRIPT = "use a script, or packages and runcmd"
 _PRO = "use runcmd with pro attach"
-_DISK = "use bootcmd with sfdisk and mkfs"
 _CONSOLE = "only concerns what cloud-init prints on the console; ignored"
 
 FOR_CLOUD_INIT = "only concerns cloud-init itself; ignored"
@@ -16,12 +15,9 @@ UNSUPPORTED = {
     "autoinstall": "it is for Ubuntu's installer; use its user-data part",
     "chef": _SCRIPT,
     "debconf_selections": "it belongs below apt",
-    "device_aliases": _DISK,
     "disable_ec2_metadata": "use runcmd with ip route",
-    "disk_setup": _DISK,
     "drivers": "use packages, or runcmd with ubuntu-drivers",
     "fan": _SCRIPT,
-    "fs_setup": _DISK,
     "grub-dpkg": "use runcmd with debconf-set-selections",
     "grub_dpkg": "use runcmd with debconf-set-selections",
     "landscape": _SCRIPT,
