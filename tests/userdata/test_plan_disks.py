@@ -147,7 +147,7 @@ def test_a_file_system_is_made_once(disk: Disk, tmp_path: Path, kind: str) -> No
     assert bytes_of(device) == before
 
 
-USED = {
+USED: dict[str, Callable[[str], object]] = {
     "ext4": lambda device: tool("mkfs.ext4", "-q", device),
     "swap": lambda device: tool("mkswap", device),
     "gpt": lambda device: subprocess.run(
