@@ -182,8 +182,15 @@ def _links_up() -> list[str]:
         names = sorted(os.listdir(defs.NET_DIR))
     except OSError:
         return []
-    # A name that is not UTF-8 cannot be handed over, nor shown in a message.
-    return [name for name in names if name != "lo" and name.isprintable() and _is_up(name)]
+    return [name for name in names if name != "lo" and _may_be_zone(name) and _is_up(name)]
+
+
+def _may_be_zone(name: str) -> bool:
+    """Tell whether a URL can hold the name of a link: the kernel allows others, as "eth[0".
+
+    RFC 6874 has other characters quoted, which urllib.parse refuses in the brackets of IPv6.
+    """
+    return all(mark.isalnum() or mark in "-._~" for mark in name)
 
 
 def _is_up(name: str) -> bool:

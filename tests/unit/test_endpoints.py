@@ -294,6 +294,15 @@ def test_C1_a_container_asks_over_the_link_of_its_route_alone(links: Links) -> N
     assert links.found() == []  # hardware that was handed to the container goes before
 
 
+@pytest.mark.parametrize("name", ["e[*th0", "eth0]", "eth%0", "a@b", "eth#", "et?h", "\u2100"])
+def test_C1_a_link_that_no_url_can_name_spoils_itself_alone(links: Links, name: str) -> None:
+    for each in (name, "enp0s3"):
+        links.add(each)
+        links.address(each)
+    links.route("enp0s3")
+    assert links.found() == [NIC, SIX.format("enp0s3")]
+
+
 def test_C1_a_name_that_is_not_utf_8_spoils_its_own_link_alone(links: Links) -> None:
     """The kernel takes any bytes in a name but white space, "/" and ":"."""
     links.add("enp0s3")
