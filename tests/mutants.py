@@ -389,6 +389,20 @@ MUTANTS = (
         "False",
         ("unit/test_ec2.py",),
     ),
+    Mutant(
+        "NoCloud: good keys beside a bad one are not all",
+        "parse/nocloud.py",
+        "return tuple(found[: defs.MAX_KEYS]), lost",
+        "return tuple(found[: defs.MAX_KEYS]), False",
+        ("unit/test_nocloud.py",),
+    ),
+    Mutant(
+        "NoCloud: other user data with errors are not applied",
+        "sources/bundle.py",
+        'if f"/{name}".endswith(USER_DATA):',
+        "if name.endswith(USER_DATA):",
+        ("unit/test_nocloud.py",),
+    ),
     # Secrets
     Mutant(
         "a secret does not print itself",

@@ -1,4 +1,4 @@
-"""Chooses the layout of a source: OpenStack's, or EC2's where a source has only that."""
+"""Chooses the layout of a source: OpenStack's, else EC2's, else NoCloud's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from guestagent.parse import openstack
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Literal
 
     from guestagent.errors import Problems
     from guestagent.model import InstanceData
@@ -18,10 +19,15 @@ def read_instance_id(bundle: Bundle) -> str | None:
 
     Raises SourceBroken.
     """
-    if _is_ec2(bundle):
+    layout = _find_layout(bundle)
+    if layout == "ec2":
         from guestagent.parse import ec2
 
         return ec2.read_instance_id(bundle)
+    if layout == "nocloud":
+        from guestagent.parse import nocloud
+
+        return nocloud.read_instance_id(bundle)
     return openstack.read_instance_id(bundle)
 
 
@@ -35,12 +41,24 @@ def parse(
 
     Raises SourceBroken where the source fails while it is read, and nothing else.
     """
-    if _is_ec2(bundle):
+    layout = _find_layout(bundle)
+    if layout == "ec2":
         from guestagent.parse import ec2
 
         return ec2.parse(bundle, problems, guest)
+    if layout == "nocloud":
+        from guestagent.parse import nocloud
+
+        return nocloud.parse(bundle, problems, guest)
     return openstack.parse(bundle, problems, guest)
 
 
-def _is_ec2(bundle: Bundle) -> bool:
-    return openstack.find_folder(bundle) is None and bool(bundle.names("ec2"))
+def _find_layout(bundle: Bundle) -> Literal["openstack", "ec2", "nocloud"]:
+    """Return the layout to read; OpenStack's too for a source without any, to say what it lacks."""
+    if openstack.find_folder(bundle) is not None:
+        return "openstack"
+    if bundle.names("ec2"):
+        return "ec2"
+    if "meta-data" in bundle.names(""):
+        return "nocloud"
+    return "openstack"

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from guestagent.sources.bundle import Bundle
 
 _META = "meta_data.json"
-_NO_CLOUD = ("meta-data", "user-data", "network-config")
+_NO_CLOUD = ("user-data", "vendor-data", "network-config")
 _LAYOUT = f"openstack/latest/{_META}"
 _MOST = 64  # folders that are looked into
 
@@ -29,8 +29,7 @@ def explain(bundle: Bundle) -> str:
         advice = "make the image with Rock Ridge or Joliet (genisoimage -R -J), or long VFAT names"
         return f"{reason}; {advice}"
     if any(name in names for name in _NO_CLOUD):
-        reason = "is a seed of the NoCloud data source (cidata), which guestagent does not read"
-        return f"{reason}; give the same data as a config drive, in {_LAYOUT}"
+        return "is a seed of NoCloud without meta-data; add that, with an instance-id"
     if _META in names:
         return "is a version folder of a config drive; give the folder two levels above it"
     folders = [name for name in names[:_MOST] if _META in bundle.names(name)]

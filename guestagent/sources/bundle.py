@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 
 # The ends of names of documents that can change in an instance's life; the others are given once.
-CHANGING = ("/meta_data.json", "/network_data.json")
-USER_DATA = ("/user_data", "/user-data", "/vendor_data.json", "/vendor_data2.json")
+# NoCloud's are at the top of the source: a name is compared with a slash before it.
+CHANGING = ("/meta_data.json", "/network_data.json", "/meta-data")
+USER_DATA = ("/user_data", "/user-data", "/vendor_data.json", "/vendor_data2.json", "/vendor-data")
 _DIGITS = frozenset("0123456789")
 
 
@@ -114,7 +115,7 @@ class Bundle:
 
     def has_unread(self, endings: tuple[str, ...]) -> bool:
         """Tell whether one of the documents with these endings could not be read."""
-        return any(name.endswith(endings) for name in self._broken)
+        return any(f"/{name}".endswith(endings) for name in self._broken)
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder, sorted; an empty list if it is missing.
@@ -161,14 +162,14 @@ class Bundle:
         return {
             name: digest_document(content, salt)
             for name, content in self.seen.items()
-            if content is not None and name.endswith(wanted)
+            if content is not None and f"/{name}".endswith(wanted)
         }
 
     def user_data(self, salt: str) -> str:
         """Return the keyed digest of user and vendor data as they were read."""
         said = bytearray()
         for name, content in sorted(self.seen.items()):
-            if name.endswith(USER_DATA):
+            if f"/{name}".endswith(USER_DATA):
                 content = content or b""
                 said += f"{name}\0{len(content)}\n".encode()
                 said += content

@@ -17,7 +17,7 @@ from guestagent.sources.path import open_path
 LEVEL_1 = ("-iso-level", "1")
 EMPTY = "is empty"
 SHORT = "its file names are cut short or in capitals"
-SEED = "is a seed of the NoCloud data source (cidata)"
+SEED = "is a seed of NoCloud without meta-data"
 DEEP = "is a version folder of a config drive; give the folder two levels above it"
 DEEPER = "is the folder openstack of a config drive; give the folder that contains it"
 HIGH = "has the config drive in a folder below it; give that folder"
@@ -46,7 +46,7 @@ def _tree(top: Path, *files: str) -> Path:
 
 TREES: dict[str, tuple[tuple[str, ...], str]] = {
     "empty": ((), EMPTY),
-    "a seed": (("meta-data", "user-data"), SEED),
+    "a seed": (("user-data", "vendor-data"), SEED),
     "a seed with a network": (("user-data", "network-config"), SEED),
     "a version folder": (("meta_data.json", "user_data"), DEEP),
     "the folder openstack": (("latest/meta_data.json",), DEEPER),

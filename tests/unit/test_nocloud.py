@@ -1,0 +1,201 @@
+"""NoCloud's layout: documents at the top of a drive or folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import rig
+
+from guestagent import defs
+from guestagent.errors import Problem
+from guestagent.model import InstanceData
+from guestagent.parse import layouts
+from guestagent.sources.path import open_path
+
+META = f"instance-id: iid-1\nlocal-hostname: web-1.example.org\npublic-keys: [{rig.KEY}]\n"
+CONFIG = "#cloud-config\nwrite_files: [{path: /etc/given, content: given}]\n"
+
+
+def seed(top: Path, **documents: str | bytes) -> Path:
+    """Make a seed; the names of its documents have ``_`` for ``-``."""
+    top.mkdir(exist_ok=True)
+    for name, text in documents.items():
+        content = text.encode() if isinstance(text, str) else text
+        (top / name.replace("_", "-")).write_bytes(content)
+    return top
+
+
+def read(top: Path, **documents: str | bytes) -> tuple[InstanceData, list[Problem]]:
+    """Return what a seed says, and the problems."""
+    return rig.collected(layouts.parse, open_path(str(seed(top / "seed", **documents))))
+
+
+def places(problems: list[Problem]) -> list[tuple[str, str]]:
+    """Where there are errors: document and key."""
+    return [(p.document, p.key) for p in problems if p.severity == "error"]
+
+
+def test_all_values_are_read(tmp_path: Path) -> None:
+    vendor = "#cloud-config\ntimezone: Etc/UTC\n"
+    data, problems = read(tmp_path, meta_data=META, user_data=CONFIG, vendor_data=vendor)
+    assert problems == []
+    assert data.instance_id is not None
+    assert data.instance_id.value == "iid-1"
+    assert data.hostname is not None
+    assert data.hostname.value == "web-1.example.org"
+    assert data.ssh_keys is not None
+    assert [key.value for key in data.ssh_keys] == [rig.KEY]
+    assert not data.partial_keys
+    assert data.network is None
+    written, timezone = data.setting("write_files"), data.setting("timezone")
+    assert written is not None
+    assert timezone is not None
+    assert (written.origin.document, timezone.origin.document) == ("user-data", "vendor-data")
+
+
+def test_the_instance_id_is_read_alone(tmp_path: Path) -> None:
+    top = seed(tmp_path / "seed", meta_data="instance-id: IID-Upper\n")
+    assert layouts.read_instance_id(open_path(str(top))) == "iid-upper"
+
+
+def test_an_id_of_digits_needs_no_quotes(tmp_path: Path) -> None:
+    data, problems = read(tmp_path, meta_data="instance-id: 12345\n")
+    assert problems == []
+    assert data.instance_id is not None
+    assert data.instance_id.value == "12345"
+
+
+def test_metadata_may_be_json(tmp_path: Path) -> None:
+    data, problems = read(tmp_path, meta_data=json.dumps({"instance-id": "i", "dsmode": "net"}))
+    assert problems == []
+    assert data.instance_id is not None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"\n  - {rig.KEY}\n",
+        f" {rig.KEY}\n",
+        f" |\n  # of a file\n  {rig.KEY}\n",
+        f"\n  mine: {rig.KEY}\n",
+        f"\n  0: {{openssh-key: {rig.KEY}}}\n",
+    ],
+    ids=["list", "text", "lines", "mapping", "EC2"],
+)
+def test_keys_are_read_in_each_form(tmp_path: Path, given: str) -> None:
+    data, problems = read(tmp_path, meta_data=f"instance-id: i\npublic-keys:{given}")
+    assert problems == []
+    assert data.ssh_keys is not None
+    assert [key.value for key in data.ssh_keys] == [rig.KEY]
+
+
+def test_good_keys_beside_a_bad_one_are_not_all(tmp_path: Path) -> None:
+    meta = f"instance-id: i\npublic-keys: [{rig.KEY}, ssh-dss AAAA]\n"
+    data, problems = read(tmp_path, meta_data=meta)
+    assert places(problems) == [("meta-data", "public-keys[1]")]
+    assert data.ssh_keys is not None
+    assert data.partial_keys
+
+
+def test_an_empty_list_of_keys_is_given_and_bad_ones_are_not(tmp_path: Path) -> None:
+    assert read(tmp_path, meta_data="instance-id: i\npublic-keys: []\n")[0].ssh_keys == ()
+    assert read(tmp_path, meta_data="instance-id: i\npublic-keys: [x]\n")[0].ssh_keys is None
+
+
+@pytest.mark.parametrize("meta", ["", "a: [", "- list\n", "\0", b"\xff\xfe", "local-hostname: x\n"])
+def test_metadata_that_cannot_be_used_are_no_reason_to_lose_user_data(
+    tmp_path: Path, meta: str | bytes
+) -> None:
+    data, problems = read(tmp_path, meta_data=meta, user_data=CONFIG)
+    assert {document for document, _ in places(problems)} == {"meta-data"}
+    assert ("meta-data", "instance-id") in places(problems)
+    assert data.instance_id is None
+    assert data.setting("write_files") is not None
+
+
+def test_interfaces_text_is_read(tmp_path: Path) -> None:
+    lines = ("auto eth0", "iface eth0 inet static", "address 192.0.2.5/24")
+    text = "".join(f"  {line}\n" for line in lines)
+    data, problems = read(tmp_path, meta_data=f"instance-id: i\nnetwork-interfaces: |\n{text}")
+    assert problems == []
+    assert data.network is not None
+    assert data.network.interfaces[0].addresses == ("192.0.2.5/24",)
+
+
+def test_a_network_config_is_refused_loudly(tmp_path: Path) -> None:
+    data, problems = read(tmp_path, meta_data=META, network_config="version: 2\n")
+    assert places(problems) == [("network-config", "")]
+    assert "is not supported" in problems[0].reason
+    assert data.network is None
+    assert data.hostname is not None
+
+
+def test_a_drive_with_both_layouts_is_openstack_s(tmp_path: Path, drive: Path) -> None:
+    seed(drive, meta_data=META)
+    of_openstack = open_path(str(drive))
+    assert layouts.read_instance_id(of_openstack) not in (None, "iid-1")
+
+
+def run(source: Path, guest: Path) -> tuple[int, str]:
+    """Apply a source to a tree; return the exit status and the messages."""
+    found = rig.agent("apply", "--source", source, "--root", guest)
+    return found.status, found.err
+
+
+def test_each_layout_gives_the_same_guest(guest: Path, tmp_path: Path) -> None:
+    openstack = tmp_path / "openstack-drive/openstack/latest"
+    ec2 = tmp_path / "ec2-drive/ec2/latest"
+    for folder in (openstack, ec2):
+        folder.mkdir(parents=True)
+    name = "web-1.example.org"
+    (openstack / "meta_data.json").write_text(
+        json.dumps({"uuid": "iid-1", "hostname": name, "public_keys": {"k": rig.KEY}})
+    )
+    (openstack / "user_data").write_text(CONFIG)
+    (ec2 / "meta-data.json").write_text(
+        json.dumps({"instance-id": "iid-1", "local-hostname": name, "public-keys": {"0": rig.KEY}})
+    )
+    (ec2 / "user-data").write_text(CONFIG)
+    nocloud = seed(tmp_path / "nocloud-drive", meta_data=META, user_data=CONFIG)
+
+    before = rig.snapshot(guest / "etc")
+    trees = []
+    for source in (openstack.parents[1], ec2.parents[1], nocloud):
+        root = rig.copy_root(guest, tmp_path / f"root-of-{source.name}")
+        assert run(source, root)[0] == defs.EXIT_OK
+        trees.append((root, rig.snapshot(root / "etc")))
+    assert (trees[-1][0] / "etc/given").read_text() == "given"
+    assert rig.differences(before, trees[0][1])
+    for _, tree in trees[1:]:
+        changed = rig.differences(trees[0][1], tree)
+        assert {path for path in changed if "ssh_host" not in path} == set()
+
+
+def test_a_second_run_changes_nothing_and_lost_user_data_stay_applied(
+    guest: Path, tmp_path: Path
+) -> None:
+    top = seed(tmp_path / "seed", meta_data=META, user_data=CONFIG)
+    assert run(top, guest)[0] == defs.EXIT_OK
+    before = rig.snapshot(guest / "etc")
+    assert run(top, guest)[0] == defs.EXIT_OK
+    (top / "user-data").unlink()
+    assert "is no longer in the source" in run(top, guest)[1]
+    assert rig.differences(before, rig.snapshot(guest / "etc")) == set()
+
+
+@pytest.mark.parametrize("name", ["user-data", "vendor-data"])
+def test_other_user_data_with_errors_are_not_applied(
+    guest: Path, tmp_path: Path, name: str
+) -> None:
+    top = seed(tmp_path / "seed", meta_data=META)
+    (top / name).write_text(CONFIG)
+    assert run(top, guest)[0] == defs.EXIT_OK
+    wrong = "#cloud-config\nwrite_files: [{path: /etc/other, content: x}, {path: relative}]\n"
+    (top / name).write_text(wrong)
+    status, messages = run(top, guest)
+    assert status == defs.EXIT_ERRORS
+    assert "differs from what was applied, and has errors" in messages
+    assert (guest / "etc/given").exists()
+    assert not (guest / "etc/other").exists()
