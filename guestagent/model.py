@@ -244,7 +244,9 @@ class InstanceData(NamedTuple):
     ``partial_keys`` tells that ``ssh_keys`` are not all, as others cannot be used.
     ``password_url`` is where a metadata service takes the instance's encrypted password.
     ``config`` is cloud-config, merged from user data and vendor data; ``scripts`` are their other
-    parts, in the order in which they run.  The documents of the origins tell both data apart.
+    parts, in the order in which they run.  ``disks`` are the paths of devices by the
+    names that the source's block device mapping has for them: "ephemeral0", "swap".  The documents
+    of the origins tell both data apart.
     """
 
     instance_id: Text | None = None
@@ -261,6 +263,7 @@ class InstanceData(NamedTuple):
     scripts: tuple[Part, ...] = ()
     fqdn: Text | None = None
     partial_keys: bool = False
+    disks: tuple[tuple[str, Text], ...] = ()
 
     def setting(self, key: str) -> Setting | None:
         """Return the setting of a key of cloud-config; None if it is not given."""

@@ -20,7 +20,8 @@ def desired(ask: Ask, wanted: Wanted) -> None:
     """Plan everything that is asked for, in the order of each phase of a commit."""
     # What others depend on is planned first, and put in its place in the order below.
     by_config, logins, names, network = Wanted(), Wanted(), Wanted(), Wanted()
-    if ask.data.config or ask.data.scripts or (ask.facts.room and ask.settings.disk_grow):
+    has_disks = bool(ask.data.disks or (ask.facts.room and ask.settings.disk_grow))
+    if ask.data.config or ask.data.scripts or has_disks:
         from guestagent.desired import cloud_config
 
         ask = hostname.overridden(ask, by_config)

@@ -50,6 +50,8 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     given = {setting.key for setting in ask.data.config}
     if ask.facts.room and ask.settings.disk_grow:
         given.add("growpart")  # as if it were asked for
+    if ask.data.disks:
+        given.add("mounts")
     for name, keys in PLANNERS.items():
         has_scripts = name == "user_scripts" and bool(ask.data.scripts)
         if has_scripts or given.intersection(keys):

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.desired import fstab
-from guestagent.desired.devices import device_path, find_alias, partition_path, split_partition
+from guestagent.desired.devices import (
+    device_path,
+    find_alias,
+    is_disk,
+    partition_path,
+    split_partition,
+)
 from guestagent.desired.disks import makes_partitions
 from guestagent.desired.fstab import NO_MOUNT_POINT, Entry
 from guestagent.desired.shell_quoting import quote
@@ -29,15 +35,14 @@ if TYPE_CHECKING:
 # With nofail, a guest whose disk is missing boots all the same.
 _DEFAULTS = Entry("", "", "auto", "defaults,nofail", "0", "2")
 _WORD = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-,+:=/@%~"')
-_MAPPED_NAMES = ("ephemeral", "ebs", "ami", "root")
 _NETWORK_KINDS = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.ceph", "fuse.glusterfs")
 )
 # systemd mounts these trees itself, with options of its own.
 _API_TREES = ("/dev/", "/proc/", "/run/", "/sys/")
+_EPHEMERAL_PLACE = "/mnt"
 _REPLACED = "has no effect: a later item has the same mount point"
 _TAKEN = f"is in {defs.FSTAB} already; the line there stays as it is"
-_NO_MAPPING = "names a disk of a block device mapping, which no source of guestagent has"
 _CLOUD_INIT_OPTION = (
     "has an option that waits for a unit of cloud-init, which does not run here: it is left out"
 )
@@ -48,20 +53,49 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     mounts = ask.data.setting("mounts")
     swap = ask.data.setting("swap")
     entries: list[Entry] = []
+    why = mounts.at() if mounts else None
     if mounts is not None:
         entries = _read_rows(mounts, ask, wanted)
-        _plan_scripts(entries, mounts.at(), wanted)
+    if ask.data.disks:
+        entries += _flavor_entries(ask, entries)
+        why = why or ask.data.disks[0][1].origin
+    if why is not None:
+        _plan_scripts(entries, why, wanted)
     if swap is not None:
         swap_entry = plan_swap(swap, wanted)
         if swap_entry is not None:
             entries.append(swap_entry)
-    source = mounts or swap
-    if entries and source is not None:
+    why = why or (swap.at() if swap else None)
+    if entries and why is not None:
         lines = tuple(entry.text() for entry in entries)
-        why = source.at()
         wanted.want(
             Block("block", defs.FSTAB, lines, style="block", user="root", mode=0o644, why=why)
         )
+
+
+def _flavor_entries(ask: Ask, given: list[Entry]) -> list[Entry]:
+    """Return what cloud-init mounts by default: ``ephemeral0`` at /mnt, and the swap disk.
+
+    A row of ``mounts`` with the disk, also one without a mount point, is in place of it, and so is
+    a line of the image for /mnt.
+    """
+    mounts = ask.data.setting("mounts")
+    named = {row[0] for row in mounts.value} if mounts else set()
+    named |= {"ephemeral0"} if "ephemeral" in named else set()
+    devices = {entry.device for entry in given}
+    places = {entry.mount_point for entry in given}
+    places |= fstab.foreign_mount_points(ask.facts.texts.get(defs.FSTAB, ""))
+    found = []
+    for name, path in ask.data.disks:
+        device = _full_device(name, ask)
+        names = {name, path.value, path.value.removeprefix("/dev/")}
+        if names & named or {device, path.value} & devices:
+            continue
+        if name == "swap":
+            found.append(Entry(device, NO_MOUNT_POINT, "swap", "sw,nofail", "0", "0"))
+        elif name == "ephemeral0" and _EPHEMERAL_PLACE not in places:
+            found.append(_DEFAULTS._replace(device=device, mount_point=_EPHEMERAL_PLACE))
+    return found
 
 
 def _read_rows(mounts: Setting, ask: Ask, wanted: Wanted) -> list[Entry]:
@@ -145,17 +179,10 @@ def _full_device(name: str, ask: Ask) -> str:
     """
     disk, number = split_partition(name)
     is_alias = find_alias(disk, ask) is not None
-    if not is_alias:
-        if "=" in name or ":" in name or ("/" in name and not name.startswith("/dev/")):
-            return name
-        if name.startswith(_MAPPED_NAMES) or name == "swap":
-            raise FieldError(_NO_MAPPING)
-    try:
-        path = device_path(disk, ask)
-    except FieldError:
-        if is_alias:
-            raise
-        return name  # tmpfs, proc…
+    # What is left is of the network, UUID=…, an image file, or tmpfs, proc…
+    if not is_alias and ("=" in name or ":" in name or not is_disk(disk)):
+        return name
+    path = device_path(disk, ask)
     if number is not None:
         return partition_path(path, number)
     tables = ask.data.setting("disk_setup")

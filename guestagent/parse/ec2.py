@@ -11,6 +11,7 @@ from guestagent import defs
 from guestagent.errors import FieldError, Origin, Problems, internal
 from guestagent.model import InstanceData, Text
 from guestagent.parse import fields
+from guestagent.parse.block_devices import read_disks
 from guestagent.sources.bundle import Unreadable
 from guestagent.system.jsontext import loads_of_source
 
@@ -66,6 +67,7 @@ class _Reader:
         self.bundle = bundle
         self.guest = guest
         self.problems = problems
+        self.disks: tuple[tuple[str, Text], ...] = ()
         self.lost_keys = False  # whether one is listed and cannot be read
         versions = bundle.names("ec2")
         # Their names are dates but for the first, 1.0: the newest is the last as text, too.
@@ -85,6 +87,7 @@ class _Reader:
             ssh_keys=ssh_keys,
             partial_keys=partial_keys,
             availability_zone=self._read_availability_zone(),
+            disks=self.disks,
         )
         return self._add_user_data(data)
 
@@ -209,6 +212,8 @@ class _Reader:
     def _read_file(self) -> dict[str, str]:
         given = self._read_json_object(_FILE)
         found = {name: given[name] for name in _NAMES if isinstance(given.get(name), str)}
+        mapping = given.get("block-device-mapping")
+        self.disks = read_disks(mapping, self._origin(_FILE), self.problems)
         keys = given.get("public-keys")
         if not isinstance(keys, dict):
             return found

@@ -295,3 +295,14 @@ def instance_id(text: str) -> str:
         reason = "letters, digits, dots, hyphens and underscores"
         raise FieldError(f"must have 1 to {_WORD_LIMIT} {reason}")
     return text.lower()
+
+
+def disk(text: object) -> str:
+    """Return the path of a disk of a block device mapping, such as vdb or /dev/vdb.
+
+    Raise FieldError for anything else.
+    """
+    name = text.removeprefix("/dev/") if isinstance(text, str) else ""
+    if not name or not name.isascii() or not name.isalnum():
+        raise FieldError("must be the kernel's name of a disk, such as vdb")
+    return f"/dev/{name}"

@@ -143,6 +143,7 @@ class _Reader:
             availability_zone=self._read_text("availability_zone", fields.plain),
             project_id=self._read_text("project_id", fields.plain),
             password_url=self._find_password_url(),
+            disks=self._read_disks(),
         )
         return self._add_user_data(data)
 
@@ -374,6 +375,23 @@ class _Reader:
             else f"config-disk ({bundle.label})",
             guest=self.guest(),
         )
+
+    def _read_disks(self) -> tuple[tuple[str, Text], ...]:
+        """Return the disks of a flavor, which a drive names in its documents for EC2's layout."""
+        if self.bundle.service:
+            return ()
+        try:
+            content = self.bundle.get(_EC2_META, defs.JSON_LIMIT) or b""
+        except Unreadable as error:
+            self.problems.warn(Origin(self.bundle.label, _EC2_META, ""), str(error))
+            return ()
+        # Most flavors have none; their document need not be decoded.
+        if b'"ephemeral' not in content and b'"swap"' not in content:
+            return ()
+        from guestagent.parse.block_devices import read_disks
+
+        mapping = self._read_ec2_metadata().get("block-device-mapping")
+        return read_disks(mapping, Origin(self.bundle.label, _EC2_META, ""), self.problems)
 
     def _read_ec2_metadata(self) -> dict[str, Any]:
         """Return the JSON object that a drive has for EC2's layout; empty if it has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,8 +14,22 @@ import pytest
 import rig
 
 from guestagent import defs
+from guestagent.desired import desired
+from guestagent.errors import Origin, Problems
+from guestagent.model import Text
+from guestagent.parse.block_devices import read_disks
+from guestagent.plan.wanted import Ask, Wanted
 
-from .planning import clean_plan, plan_of, steps
+from .planning import (
+    EMPTY,
+    FACTS,
+    SETTINGS,
+    apply_twice,
+    clean_plan,
+    make_drive,
+    plan_of,
+    steps,
+)
 
 Disk = Callable[[], str]
 NAME = "early/35-resumed-disks"
@@ -72,6 +87,78 @@ def test_mounts_know_aliases_and_the_first_partition_of_a_disk() -> None:
     assert [line.split()[0] for line in block.lines] == [
         *("/dev/vdb1", "/dev/vdb2", "/dev/disk/by-id/x-part1", "/dev/nvme0n1p1", "/dev/vdc"),
     ]
+
+
+FLAVOR = EMPTY._replace(
+    disks=(
+        ("ephemeral0", Text("/dev/vdb", Origin("drive", "ec2", "ephemeral0"))),
+        ("swap", Text("/dev/vdc", Origin("drive", "ec2", "swap"))),
+    )
+)
+SCRATCH = "/dev/vdb /mnt auto defaults,nofail 0 2"
+SWAP = "/dev/vdc none swap sw,nofail 0 0"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("timezone: UTC", [SCRATCH, SWAP]),
+        ("mounts: [[ephemeral0, null], [swap, null]]", []),
+        ("mounts: [[ephemeral0, /scratch]]", ["/dev/vdb /scratch auto defaults,nofail 0 2", SWAP]),
+        ("mounts: [[vdd, /mnt]]", ["/dev/vdd /mnt auto defaults,nofail 0 2", SWAP]),
+        (
+            "mounts: [[/dev/vdb, /a], [vdc, none, swap, sw]]",
+            ["/dev/vdb /a auto defaults,nofail 0 2", "/dev/vdc none swap sw 0 2"],
+        ),
+        (
+            "disk_setup: {ephemeral0: {layout: true}}",
+            ["/dev/vdb1 /mnt auto defaults,nofail 0 2", SWAP],
+        ),
+    ],
+)
+def test_the_disks_of_a_flavor_are_used_as_cloud_init_does(text: str, lines: list[str]) -> None:
+    found = [item for item in clean_plan(text, data=FLAVOR) if item.kind == "block"]
+    assert [line for block in found for line in block.lines] == lines
+
+
+def test_the_disks_of_a_flavor_are_used_without_user_data() -> None:
+    wanted = Wanted()
+    desired(Ask(FLAVOR, FACTS, SETTINGS, first=True), wanted)
+    (block,) = (item for item in wanted.resources if item.kind == "block")
+    assert block.lines == (SCRATCH, SWAP)
+    assert (
+        "swapon -- '/dev/vdc'"
+        in steps(wanted.resources)["early/40-instance-mounts"].content.decode()
+    )
+
+
+def test_the_images_own_line_for_mnt_stays() -> None:
+    facts = FACTS._replace(texts={defs.FSTAB: "LABEL=x /mnt ext4 defaults 0 0\n"})
+    found = clean_plan("timezone: UTC", data=FLAVOR, facts=facts)
+    assert [item.lines for item in found if item.kind == "block"] == [(SWAP,)]
+
+
+@pytest.mark.parametrize("layouts", [("openstack", "ec2"), ("ec2",)])
+def test_a_drive_names_the_disks_of_a_flavor(tmp_path: Path, layouts: tuple[str, ...]) -> None:
+    mapping = {"ami": "vda", "root": "/dev/vda", "ebs0": "vdx", "ephemeral0": "/dev/vdb"}
+    meta = {"instance-id": "i-1", "block-device-mapping": mapping | {"swap": "vdc"}}
+    (tmp_path / "drive/ec2/latest").mkdir(parents=True)
+    (tmp_path / "drive/ec2/latest/meta-data.json").write_text(json.dumps(meta))
+    if "openstack" in layouts:
+        make_drive(tmp_path, b"")
+    guest = tmp_path / "guest"
+    (guest / "etc").mkdir(parents=True)
+    apply_twice(tmp_path / "drive", guest)
+    lines = (guest / "etc/fstab").read_text().splitlines()
+    assert lines[1:-1] == [SCRATCH, SWAP]
+
+
+@pytest.mark.parametrize("path", ["/dev/../etc/shadow", "vdb /x", "", 5, None, "vdb\n/"])
+def test_a_disk_with_a_name_that_no_disk_has_is_an_error(path: object) -> None:
+    problems = Problems()
+    mapping = {"ephemeral0": path}
+    assert read_disks(mapping, Origin("drive", "ec2", ""), problems) == ()
+    assert [problem.severity for problem in problems.problems] == ["error"]
 
 
 @pytest.fixture

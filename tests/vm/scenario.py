@@ -55,6 +55,8 @@ class Instance:
     ipv6: str = "2001:db8:c0de::10"
     network: Literal["static", "none"] = "static"
     user_data: bytes = b""
+    # Disks of the flavor, by their names in EC2's block device mapping.
+    disks: tuple[tuple[str, str], ...] = ()
 
     @property
     def smbios(self) -> dict[str, str]:
@@ -116,6 +118,10 @@ class Instance:
             for version in ("2018-08-27", "latest")
             for name, text in documents.items()
         }
+        if self.disks:
+            mapping = {"ami": "vda", "root": "/dev/vda", **dict(self.disks)}
+            ec2 = {"instance-id": "i-00000001", "block-device-mapping": mapping}
+            files["ec2/latest/meta-data.json"] = json.dumps(ec2)
         for number, (_, content) in enumerate(self.files):
             files[f"openstack/content/{number:04}"] = content
         return make_tree(where, files)

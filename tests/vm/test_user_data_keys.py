@@ -18,6 +18,7 @@ from .user_data_keys import (
     DAILY,
     DATA,
     DEBIAN,
+    EPHEMERAL,
     FILES,
     GO_ON,
     GRACE,
@@ -221,6 +222,8 @@ class TestSystem:
 
 def assert_disks_are_in_use(guest: Guest) -> None:
     assert guest.check("findmnt -no SOURCE,FSTYPE /srv/data").split() == [f"{DATA}1", "ext4"]
+    # The disk of the flavor, of which the user data say nothing.
+    assert guest.check("findmnt -no SOURCE,FSTYPE /mnt").split() == [EPHEMERAL, "ext4"]
     swaps = guest.check("swapon --show=NAME,SIZE --bytes --noheadings").splitlines()
     sizes = {name: int(size) for name, size in (line.split() for line in swaps)}
     assert set(sizes) == {"/swap.img", f"{DATA}2"}

@@ -42,7 +42,7 @@ TIME_SERVER = "192.0.2.99"
 # Where each script leaves a line when it runs, and what others leave.
 RAN = "/root/ran"
 GO_ON = "/run/go-on"
-DATA, ROOM = "/dev/vdc", "/dev/vdd"
+DATA, ROOM, EPHEMERAL = "/dev/vdc", "/dev/vdd", "/dev/vde"
 _MARK = f"#!/bin/sh\nmkdir -p {RAN}\necho $INSTANCE_ID >>{RAN}/"
 SCRIPTS = {
     "hook": "cloud-boothook",
@@ -164,7 +164,7 @@ class Everything:
     """The instance, its further disks, and what of it a guest shall show."""
 
     instance: Instance
-    drives: tuple[Drive, Drive]
+    drives: tuple[Drive, ...]
     host_key: str
     authority: str
 
@@ -246,5 +246,9 @@ def everything(where: Path) -> Everything:
         config = config.replace(f"@{name}@", text)
     scripts = [(kind, name, f"{_MARK}{name}\n") for name, kind in SCRIPTS.items()]
     packed = gzip.compress(multipart([("cloud-config", "all.yaml", config), *scripts]))
-    disks = _blank(where / "data.raw", 64 << 20), _blank(where / "room.raw", 64 << 20)
-    return Everything(replace(instance, user_data=packed), disks, host_public, authority)
+    names = ("data.raw", "room.raw", "ephemeral.raw")
+    disks = tuple(_blank(where / name, 64 << 20) for name in names)
+    # As Nova makes it, on the host.
+    _run("mkfs.ext4", "-q", "-L", "ephemeral0", disks[2].path)
+    instance = replace(instance, user_data=packed, disks=(("ephemeral0", EPHEMERAL),))
+    return Everything(instance, disks, host_public, authority)
