@@ -49,6 +49,7 @@ class Settings(NamedTuple):
     random_seed_manage: bool = True
     drive_wait: float = defs.DRIVE_WAIT
     disk_grow: bool = True
+    disk_grow_volumes: bool = False
     metadata_service: str = "auto"
     metadata_urls: tuple[str, ...] = ()
     metadata_wait: float = defs.METADATA_WAIT

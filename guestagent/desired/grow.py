@@ -37,7 +37,8 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     file_system = _file_system_calls(resize)
     if not partitions and not file_system:
         return
-    lines = [f"wanted={int(asked is not None)}", *partitions, *file_system, "exit $failed"]
+    flags = f"wanted={int(asked is not None)} volumes={int(ask.settings.disk_grow_volumes)}"
+    lines = [flags, *partitions, *file_system, "exit $failed"]
     content = (_SCRIPT + "\n".join(lines) + "\n").encode()
     if asked is not None:
         why = asked.at()
@@ -80,6 +81,7 @@ def _check_place(text: str) -> str:
     return fields.plain(text)
 
 
+# A logical volume grows by setting only: who left room in its volume group may have plans for it.
 # growpart(1) is used where it is installed, else sfdisk(8); resize2fs(8), xfs_growfs(8), btrfs(8).
 _SCRIPT = """\
 #!/bin/sh
@@ -97,7 +99,15 @@ have() {
 partition() {
     device=$1
     [ -b "$device" ] || device=$(findmnt -nvo SOURCE "$1") || { failed=1; return; }
-    name=$(basename "$(readlink -f "$device")")
+    grow_device "$device"
+}
+
+# Give a partition the free space behind it, also the one below a volume.
+grow_device() {
+    name=$(basename "$(readlink -f "$1")")
+    case $name in
+    dm-*) grow_below "$name" "$1"; return ;;
+    esac
     [ -e "/sys/class/block/$name/partition" ] || return 0
     number=$(cat "/sys/class/block/$name/partition")
     disk=/dev/$(basename "$(dirname "$(readlink -f "/sys/class/block/$name")")")
@@ -108,6 +118,36 @@ partition() {
         echo ', +' | sfdisk --quiet --no-reread --no-tell-kernel -N "$number" "$disk" &&
             partx --update --nr "$number" "$disk" || failed=1
     fi
+}
+
+# grow_below NAME DEVICE: what is below LVM or LUKS grows, and what does not is said.
+grow_below() {
+    uuid=$(cat "/sys/class/block/$1/dm/uuid")
+    count=$(ls "/sys/class/block/$1/slaves" | wc -l)
+    if [ "$count" -ne 1 ]; then
+        echo "$2 is on $count devices; nothing of it grows: use lvextend"
+        return
+    fi
+    case $uuid in
+    LVM-*)
+        grow_device "/dev/$(ls "/sys/class/block/$1/slaves")"
+        below=/dev/$(ls "/sys/class/block/$1/slaves")
+        have pvresize || return
+        pvresize "$below" || { failed=1; return; }
+        if [ $volumes -eq 0 ]; then
+            echo "$2 does not grow, its volume group has: use lvextend -r -l +100%FREE $2," \
+                "or the setting disk.grow_volumes"
+        elif [ "$(lvs --noheadings -o vg_free_count "$2" | tr -d ' ')" != 0 ]; then
+            lvextend -l +100%FREE "$2" || failed=1
+        fi
+        ;;
+    CRYPT-*)
+        grow_device "/dev/$(ls "/sys/class/block/$1/slaves")"
+        echo "$2 does not grow, only the partition below it has: use cryptsetup resize," \
+            "which may ask for the key"
+        ;;
+    *) echo "$2 is a device of a kind that cannot grow" ;;
+    esac
 }
 
 # Grow the file system of / to the size of its device.

@@ -131,7 +131,7 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
     },
     "random_seed": {"manage": _boolean},
     "drive": {"wait": _seconds(600)},
-    "disk": {"grow": _boolean},
+    "disk": {"grow": _boolean, "grow_volumes": _boolean},
     "metadata": {
         "service": _choice("auto", "none", *defs.CLOUDS),
         "urls": _list(_url),

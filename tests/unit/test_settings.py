@@ -89,6 +89,7 @@ manage = false
 wait = 5
 [disk]
 grow = false
+grow_volumes = true
 [metadata]
 service = "ec2"
 urls = ["http://192.0.2.1"]
@@ -141,6 +142,7 @@ def test_all_settings_are_read(files: Files) -> None:
         random_seed_manage=False,
         drive_wait=5.0,
         disk_grow=False,
+        disk_grow_volumes=True,
         metadata_service="ec2",
         metadata_urls=("http://192.0.2.1",),
         metadata_wait=6.0,

@@ -9,7 +9,7 @@ import pytest
 
 from guestagent.plan.kinds.script import Script
 
-from .planning import FACTS, plan_of
+from .planning import FACTS, SETTINGS, plan_of
 from .test_plan_mounts import GROWS, steps
 
 
@@ -66,3 +66,57 @@ def test_a_tool_that_is_missing_matters_only_to_who_asks_to_grow(
     done = subprocess.run(argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == status, done.stderr
     assert "resize2fs is not installed" in done.stdout + done.stderr
+
+
+TOOLS = ("growpart", "pvresize", "lvextend", "lvs", "resize2fs", "findmnt")
+
+
+def grow_volume(where: Path, uuid: str, below: int, volumes: bool = False) -> tuple[str, str]:
+    """Run the script where / is on a volume: what it says, and which tools it calls."""
+    programs, devices = where / "bin", where / "block"
+    programs.mkdir()
+    for name in TOOLS:
+        (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{where}/calls\n')
+        (programs / name).chmod(0o755)
+    (programs / "lvs").write_text("#!/bin/sh\necho 4\n")
+    volume = where / "dm-0"
+    volume.touch()
+    (programs / "findmnt").write_text(f"#!/bin/sh\n[ $1 = -no ] && echo ext4 || echo {volume}\n")
+    (devices / "dm-0/dm").mkdir(parents=True)
+    (devices / "dm-0/dm/uuid").write_text(f"{uuid}\n")
+    for number in range(3, 3 + below):
+        (devices / f"dm-0/slaves/xyz{number}").mkdir(parents=True)
+        (devices / f"xyz/xyz{number}").mkdir(parents=True)
+        (devices / f"xyz/xyz{number}/partition").write_text(f"{number}\n")
+        (devices / f"xyz{number}").symlink_to(f"xyz/xyz{number}")
+    resources, _ = plan_of("growpart: {}", settings=SETTINGS._replace(disk_grow_volumes=volumes))
+    (script,) = (item for item in resources if isinstance(item, Script))
+    text = script.content.decode().replace("/sys/class/block", str(devices))
+    environment = {"PATH": f"{programs}:/usr/bin:/bin"}
+    done = subprocess.run(["/bin/sh", "-c", text], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    calls = where / "calls"
+    return done.stdout, calls.read_text() if calls.exists() else ""
+
+
+@pytest.mark.parametrize("volumes", [False, True])
+def test_below_a_logical_volume_all_grows_and_itself_by_setting(
+    tmp_path: Path, volumes: bool
+) -> None:
+    said, calls = grow_volume(tmp_path, "LVM-abc", 1, volumes=volumes)
+    assert calls.splitlines()[:2] == ["growpart /dev/xyz 3", "pvresize /dev/xyz3"]
+    assert (f"lvextend -l +100%FREE {tmp_path}/dm-0" in calls) == volumes
+    assert ("use lvextend -r -l +100%FREE" in said) != volumes
+
+
+def test_below_luks_the_partition_grows_and_the_rest_is_told(tmp_path: Path) -> None:
+    said, calls = grow_volume(tmp_path, "CRYPT-LUKS2-abc", 1)
+    assert calls.splitlines()[0] == "growpart /dev/xyz 3"
+    assert "use cryptsetup resize" in said
+
+
+def test_a_volume_on_several_devices_is_left_alone_and_that_is_told(tmp_path: Path) -> None:
+    said, calls = grow_volume(tmp_path, "LVM-abc", 2, volumes=True)
+    assert "is on 2 devices; nothing of it grows" in said
+    assert "growpart" not in calls
+    assert "lvextend" not in calls
