@@ -4,7 +4,8 @@
 #   make run    show the main job on a sample config drive, on a scratch tree
 #   make check  lint, types, and the tests that need no guest and no further package: the inner loop
 #   make test   all tests, those in booted guests too
-#   make test-all  what takes too long for every change: 50 power cuts in a first boot (an hour or more)
+#   make test-all  what takes too long for every change: 50 power cuts in a first boot, the daemon on every
+#                  network stack, seeds of NoCloud and signed user data in guests (an hour or more)
 #   make mutants [MUTANTS="WORD..."]  take behaviours away one by one: tests must catch each
 #   make fuzz [SECONDS=60] [SEED=N]  mutants of the samples through every reader and planner
 #   make compare [USER_DATA="FILE..."]  what differs from cloud-init, in two booted guests
@@ -27,7 +28,7 @@ UNPACKED := $(CURDIR)/$(VENV)/sshd/usr/sbin:$(CURDIR)/$(VENV)/ifupdown/sbin:$(CU
 TEST_ENVIRONMENT := GUESTAGENT_REQUIRE_ALL=1 PYTHONDONTWRITEBYTECODE=1 \
 	HYPOTHESIS_STORAGE_DIRECTORY=$$(mktemp -d) \
 	PATH="$(UNPACKED):$$PATH:/usr/sbin:/sbin"
-PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
+PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_SUITE,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H --preserve-env=$(PASSED_ON))
 
 .PHONY: run check test test-all tools mutants fuzz compare lint types bench load deb clean
@@ -40,9 +41,12 @@ test: $(VENV)/ready tools
 	$(AS_ROOT) env $(TEST_ENVIRONMENT) PYTEST="$(IN_VENV) pytest -p no:cacheprovider" \
 		tests/run.sh $(PYTEST_ARGUMENTS)
 
+# All cases of the first one; the others are what make test leaves out.
+LONG_TESTS := $(addprefix tests/vm/,test_network_lab.py $(shell cat tests/vm/long_tests))
+
 test-all: $(VENV)/ready tools
 	$(AS_ROOT) env $(TEST_ENVIRONMENT) GUESTAGENT_POWER_CUTS=50 $(IN_VENV) pytest -p no:cacheprovider \
-		tests/vm/test_power_cut.py
+		$(or $(PYTEST_ARGUMENTS),$(LONG_TESTS))
 
 mutants: $(VENV)/ready tools
 	$(AS_ROOT) env $(TEST_ENVIRONMENT) $(IN_VENV) tests.mutants $(MUTANTS)

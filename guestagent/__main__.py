@@ -11,4 +11,7 @@ if __name__ == "__main__":
     if not sys.flags.utf8_mode:  # names of files are UTF-8, whatever the locale is
         again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
         os.execv(sys.executable, again)  # noqa: S606 - the same program, without a shell
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    # At its own end Python would try to write again what nobody reads, and return 120.
+    os._exit(status)

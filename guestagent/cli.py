@@ -108,10 +108,18 @@ def _run(options: Options) -> int:
             from guestagent.verbs import rollback
 
             return rollback.run(options)
+        case "download":
+            from guestagent.verbs import download
+
+            return download.run(options)
         case "fetch":
             from guestagent.verbs import fetch
 
             return fetch.run(options)
+        case "fetch-later":
+            from guestagent.verbs import fetch_later
+
+            return fetch_later.run(options)
         case "make-host-keys":
             from guestagent.verbs import make_host_keys
 
@@ -120,6 +128,10 @@ def _run(options: Options) -> int:
             from guestagent.verbs import network
 
             return network.run(options)
+        case "note-failed":
+            from guestagent.verbs import note_failed
+
+            return note_failed.run(options)
         case "phone-home":
             from guestagent.scripts import phone_home
 
@@ -144,6 +156,10 @@ def _run(options: Options) -> int:
             from guestagent.verbs import schema
 
             return schema.run(options)
+        case "sign":
+            from guestagent.verbs import sign
+
+            return sign.run(options)
         case "status":
             from guestagent.verbs import status
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 # The agent's own files.
 SETTINGS_FILE = "/etc/guestagent/guestagent.toml"
 SETTINGS_DROPINS = "/etc/guestagent/guestagent.toml.d"
+SIGNERS_FILE = "/etc/guestagent/allowed_signers"
+# Settings that count where it is not clear which signatures the builder of the image wants.
+STRICTEST_SIGNATURES = {"signatures_policy": "required", "signatures_vendor_policy": "required"}
 OFF_SWITCH = "/etc/guestagent/disabled"
 STATE_DIR = "/var/lib/guestagent"
 STATE_FILE = "/var/lib/guestagent/state.json"
@@ -26,12 +29,17 @@ REPORT_FILE = "/run/guestagent/report.json"
 LOCK_FILE = "/run/guestagent/lock"
 # What the local unit leaves for the unit that asks the metadata service, and the answer.
 REQUEST_FILE = "/run/guestagent/request.json"
+LATER_REQUEST_FILE = "/run/guestagent/later.json"  # where sshd does not wait for the answer
 ANSWER_FILE = "/run/guestagent/answer.json"
+DOWNLOAD_REQUEST = "/run/guestagent/download.json"
+DOWNLOAD_ANSWER = "/run/guestagent/downloaded.json"
+CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 RELOAD_FILE = "/run/guestagent/reload.json"
 POST_FILE = "/run/guestagent/password"
 # Scripts that wait in the state directory's "early" and "late", and what is kept of them.
 LEDGER_FILE = "/var/lib/guestagent/ledger.json"
 SCRIPTS_LOCK_FILE = "/run/guestagent/scripts.lock"
+COMMANDS_FILE = "/var/lib/guestagent/commands"
 SCRIPTS_LOG = "/var/log/guestagent-scripts.log"
 # Scripts that later units run lie in STATE_DIR/early and STATE_DIR/late.
 STEP_MODE = 0o700
@@ -60,6 +68,7 @@ SCSI_DEVICES = "/sys/bus/scsi/devices"
 BY_LABEL_DIR = "/dev/disk/by-label"
 UDEV_DATA_DIR = "/run/udev/data"
 UDEV_LINKS_DIR = "/run/udev/links"
+UDEV_CONTROL = "/run/udev/control"  # there from udev's start, before it has seen to any device
 UDEV_QUEUE = "/run/udev/queue"  # there while udev is at work
 
 # What is read or written of the guest.
@@ -79,6 +88,7 @@ OWN_TREES = ("/usr/local/",)
 # What cloud-init reads, and user data write for it.
 CLOUD_CONFIG_DIR = "/etc/cloud"
 CLOUD_SCRIPTS_DIR = "/var/lib/cloud/scripts"
+HEAT_DIR = "/var/lib/heat-cfntools"  # where heat-cfntools and os-collect-config read
 # Where tools that know only cloud-init are led, and by what cloud-init itself is known.
 CLOUD_INIT_DIR = "/run/guestagent/cloud-init"
 CLOUD_INIT_INSTANCE = "/var/lib/cloud/instance"
@@ -106,6 +116,7 @@ SSHD_VENDOR_CONFIG = "/usr/etc/ssh/sshd_config"  # openSUSE's, used where the ot
 SSHD_DROPINS = "/etc/ssh/sshd_config.d"
 SSHD_RUN_DIR = "/run/sshd"
 SSHD_DROPIN = "/etc/ssh/sshd_config.d/10-guestagent.conf"
+SSHD_CLOSED = "/etc/ssh/sshd_config.d/00-guestagent-closed.conf"  # there until it is configured
 NETWORKD_UNITS = ("systemd-networkd.service", "systemd-networkd-wait-online.service")
 NETWORKD_DIR = "/etc/systemd/network"
 NETPLAN_DIRS = ("/etc/netplan", "/run/netplan", "/usr/lib/netplan")
@@ -166,13 +177,17 @@ NETPLAN_FILE = "/etc/netplan/90-guestagent.yaml"
 NETWORK_STACK_FILES = {
     "networkd": f"{NETWORKD_DIR}/10-guestagent-",
     "networkmanager": f"{NETWORKMANAGER_DIR}/guestagent-",
-    "netplan": NETPLAN_FILE,
+    "netplan": "/etc/netplan/90-guestagent",
     "ifupdown": f"{IFUPDOWN_DIR}/50-guestagent",
 }
 # Files of networkd for NICs that the source does not name: the first file that matches wins, so
 # that any of the image's own does.
 NETWORKD_LAST_FILES = f"{NETWORKD_DIR}/zz-guestagent-"
-ONE_NETWORK_FILE = (NETPLAN_FILE, f"{IFUPDOWN_DIR}/50-guestagent")  # for all NICs
+# A file for all NICs, and one for a NIC that came later, while there was no source.
+ONE_NETWORK_FILE = {
+    NETPLAN_FILE: "/etc/netplan/90-guestagent-{id}.yaml",
+    f"{IFUPDOWN_DIR}/50-guestagent": f"{IFUPDOWN_DIR}/50-guestagent-{{id}}",
+}
 NETWORK_STACKS = tuple(NETWORK_STACK_FILES)
 NETWORK_FILES = (
     *NETWORK_STACK_FILES.values(),
@@ -194,9 +209,15 @@ PROGRAM_PATH = ":".join(PROGRAM_DIRS)
 PROGRAM = "/usr/bin/guestagent"
 LOCAL_UNIT = "guestagent-local.service"
 APPLY_UNIT = "guestagent-apply.service"
+LOCKDOWN_UNIT = "guestagent-lockdown.service"
+LATER_UNIT = "guestagent-later.service"
+DAEMON_UNIT = "guestagentd.service"
+AGAIN_TIMER = "guestagent-again.timer"
+LATE_TIMER = "guestagent-late.timer"
 RELOAD_UNIT = "guestagent-reload.service"
 EARLY_UNIT = "guestagent-early.service"
 LATE_UNIT = "guestagent-late.service"
+DOWNLOAD_UNIT = "guestagent-download.service"
 REFRESH_UNIT = "guestagent-refresh.service"
 POLL_UNIT = "guestagent-poll.service"
 RELOAD_UNIT = "guestagent-reload.service"
@@ -211,10 +232,35 @@ SCRIPT_PATH = f"{SCRIPT_PROGRAMS_DIR}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/
 SCRIPT_HOME = "/root"
 NETPLAN_GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate")
 
-# Where a config drive may come from.
-LABEL = "config-2"
+# Where a config drive may come from: labels in small letters, the one that is preferred first.
+LABELS = ("config-2", "cidata")
 FILE_SYSTEMS = ("iso9660", "vfat")
+# Seeds of NoCloud that the image's builder has put there; the first that has meta-data is read.
+SEED_DIRS = (
+    "/var/lib/guestagent/seed",
+    "/var/lib/cloud/seed/nocloud",
+    "/var/lib/cloud/seed/nocloud-net",
+)
+# The guest API of LXD and Incus, and where it is; each instance is given one of the sockets.
+LXD_API = "1.0"
+LXD_SOCKETS = ("/dev/lxd/sock", "/dev/incus/sock")
+# Documents of the OVF environment, and of Alt Cloud: the first that is there is read.
+OVF_NAMES = frozenset(("ovf-env.xml", "ovf_env.xml", "OVF-ENV.XML", "OVF_ENV.XML"))
+ALT_CLOUD_NAMES = ("deltacloud-user-data.txt", "user-data.txt")
+CLOUD_INFO = "/etc/sysconfig/cloud-info"  # which cloud an image is for: Image Factory
+FLOPPY = "/dev/fd0"
+DEVICES_DIR = "/dev"
+RHEV, VSPHERE = "RHEV", "VMWARE"  # how the DMI names of products begin there, in capitals
+MAX_PROPERTIES = 1024  # of an OVF environment
+XML_DEPTH = 16
+SEED_VALUES = "ds=nocloud"  # the document that stands for what the kernel or the firmware say
 SOURCE_ARGUMENT = "guestagent.source="
+# What is searched for a source, in this order; see ``verbs.source``.
+SOURCES = ("credentials", "drive", "lxd", "seed", "guestinfo", "media", "service")
+# systemd's system credentials: where guestagent's units have them, and where systemd has.
+CREDENTIAL_DIRS = ("/run/guestagent/credentials", "/run/credentials/@system")
+CREDENTIAL_PREFIX = "guestagent."
+SOURCE_CREDENTIAL = "guestagent.source"
 OFF_ARGUMENT = "guestagent=disabled"
 OPENSTACK_PRODUCTS = ("OpenStack Nova", "OpenStack Compute")
 OPENSTACK_ASSET_TAGS = (
@@ -231,6 +277,10 @@ CLOUDS = ("openstack", "ec2")
 METADATA_ADDRESSES = ("169.254.169.254", "fe80::a9fe:a9fe", "fd00:ec2::254")
 METADATA_WAIT = 120.0
 METADATA_WAIT_KNOWN = 30.0
+# Of a first answer, where sshd waits for it; after a lease; and after the first refusal.
+METADATA_PATIENCE = 4.0
+METADATA_AFTER_LEASE = 2.0
+METADATA_AFTER_REFUSAL = 2.0
 CONNECT_TIMEOUT = 2.0
 READ_TIMEOUT = 5.0
 DOCUMENT_TIMEOUT = 10.0
@@ -245,6 +295,16 @@ POST_LIMIT = 1020
 PHONE_HOME_TIMEOUT = 10.0
 PHONE_HOME_PAUSE = 3.0
 PHONE_HOME_REDIRECTS = 5
+PHONE_HOME_TRY = 23.0  # times the number of tries: for all of them
+FETCH_WAIT = 300  # for all documents that user data name by URLs
+FETCH_TIMEOUT = 60.0  # for one, with all tries and redirects
+FETCH_CONNECT = 10.0
+FETCH_TRIES = 3
+FETCH_AGAIN = 4  # further runs for what cannot be reached
+FETCH_PAUSE = 2.0
+FETCH_REDIRECTS = 5
+FETCH_COUNT = 64  # documents that are fetched
+FETCH_MEMORY = 96 << 20  # for what servers send without an end; LimitDATA= of the unit
 
 # Limits.
 JSON_LIMIT = 1 << 20
@@ -260,6 +320,7 @@ UNPACKED_LIMIT = 4 << 20  # all that a document's gzip data and archives hold
 MAX_PARTS = 64  # a Magnum master has about 20
 PART_DEPTH = 3
 MIME_HEADER_LIMIT = 8 << 10
+SIGNATURE_LIMIT = 16 << 10  # of RSA with 16384 bits, the longest key that OpenSSH takes: 7 KiB
 YAML_LIMIT = 256 << 10
 YAML_DEPTH = 20
 YAML_NODES = 10_000
@@ -274,10 +335,13 @@ HOSTNAME_LIMIT = 64
 FQDN_LIMIT = 253
 DRIVE_WAIT = 30.0
 UDEV_WAIT = 5.0
+UDEV_BUSY_WAIT = 30.0  # for a driver, while udev is at work
 UDEV_IDLE = 2.0
+UDEV_BRIEFLY_IDLE = 1.0  # where the rest of that time passes while a service is asked
 READ_TRIES = 3
 READ_PAUSE = 1.0
 PROGRAM_TIMEOUT = 20.0
+GUESTINFO_TIMEOUT = 5.0
 PASSWORD_TIMEOUT_MORE = 1.0  # for each further password that one run of a program sets
 CHILD_TIMEOUT = 10.0  # of a process that writes as a user
 CHILD_TIMEOUT_MORE = 0.5  # for each further file that it writes

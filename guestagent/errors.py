@@ -7,6 +7,7 @@ wrong with it.
 from __future__ import annotations
 
 from guestagent import defs
+from guestagent.log import printable
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -47,16 +48,13 @@ class Origin(NamedTuple):
 
     def under(self, step: str | int) -> Origin:
         """Return the origin of a part of the value: of an object's key, or of a list's index."""
-        # A name of 1 MiB would be in every problem below it.
-        if isinstance(step, str) and len(step) > _STEP_LIMIT:
-            step = f"{step[:_STEP_LIMIT]}..."
         if isinstance(step, int):
-            key = f"{self.key}[{step}]"
-        elif self.key:
-            key = f"{self.key}.{step}"
-        else:
-            key = step
-        return Origin(self.source, self.document, key)
+            return Origin(self.source, self.document, f"{self.key}[{step}]")
+        # A name of 1 MiB would be in every problem below it.
+        if len(step) > _STEP_LIMIT:
+            step = f"{step[:_STEP_LIMIT]}..."
+        name = printable(step)
+        return Origin(self.source, self.document, f"{self.key}.{name}" if self.key else name)
 
     def error(self, reason: str) -> Problem:
         """Return the problem that the value at this origin cannot be used."""

@@ -75,14 +75,26 @@ class Part(NamedTuple):
 
     ``name`` is a file name of letters, digits, ``.``, ``_`` and ``-``, unique in its document.
     The key of the origin names the part to users; it is empty if the document is a single part.
-    ``merge_type`` is how a header asks to merge cloud-config, as it was written.
+    Of the kind "heat" are files for the tools of OpenStack's Heat; an "include" is a list of URLs.
+    ``merge_type`` is how a header asks to merge cloud-config, as it was written.  ``unsigned``: the
+    image demands signatures, and this part has none.
     """
 
-    kind: Literal["cloud-config", "script", "boothook", "per-boot", "per-instance", "per-once"]
+    kind: Literal[
+        "cloud-config",
+        "script",
+        "boothook",
+        "per-boot",
+        "per-instance",
+        "per-once",
+        "heat",
+        "include",
+    ]
     name: str
     content: bytes
     origin: Origin
     merge_type: str = ""
+    unsigned: bool = False
 
 
 class Setting(NamedTuple):
@@ -173,7 +185,8 @@ class Interface(NamedTuple):
     """The configuration of one interface: a NIC of the guest, or a bond or VLAN on top of NICs.
 
     ``mac`` is in lower case, with colons: six octets, or 20 for InfiniBand.  A NIC is identified
-    by it; a source may leave it empty, and give ``name``, the kernel's name, instead.  For a bond
+    by it; a source may leave it empty, and give ``name``, the kernel's name, instead.  Beside an
+    address, ``name`` is one that the source wants, and that the NIC does not get.  For a bond
     or VLAN it is the address to set, or empty for the kernel's choice, and ``name`` is its new
     name.
 
@@ -245,8 +258,9 @@ class InstanceData(NamedTuple):
     ``password_url`` is where a metadata service takes the instance's encrypted password.
     ``config`` is cloud-config, merged from user data and vendor data; ``scripts`` are their other
     parts, in the order in which they run.  ``disks`` are the paths of devices by the
-    names that the source's block device mapping has for them: "ephemeral0", "swap".  The documents
-    of the origins tell both data apart.
+    names that the source's block device mapping has for them: "ephemeral0", "swap".
+    The documents of the origins tell both data apart.  ``imported_keys`` are accounts, and SSH keys
+    that were fetched for them (``ssh_import_id``).
     """
 
     instance_id: Text | None = None
@@ -264,6 +278,7 @@ class InstanceData(NamedTuple):
     fqdn: Text | None = None
     partial_keys: bool = False
     disks: tuple[tuple[str, Text], ...] = ()
+    imported_keys: tuple[tuple[str, Text], ...] = ()
 
     def setting(self, key: str) -> Setting | None:
         """Return the setting of a key of cloud-config; None if it is not given."""
@@ -332,6 +347,7 @@ class Facts(NamedTuple):
     and ``enabling`` are path and target of the links that would have systemd-networkd start.
     ``interfaces_words`` are the words of the image's own interfaces(5) files, where ifupdown is in
     use.
+    ``netplan_for_networkmanager``: the stack is netplan, and writes for NetworkManager.
     ``resolver`` is what writes resolv.conf(5); "file" means that no service does.
     ``memberships`` are the supplementary groups of users, as "group:user".
     ``texts`` are the contents of small files that cloud-config needs, by their paths; that of a
@@ -374,6 +390,7 @@ class Facts(NamedTuple):
     idle: tuple[str, ...] = ()
     enabling: tuple[tuple[str, str], ...] = ()
     interfaces_words: frozenset[str] = frozenset()
+    netplan_for_networkmanager: bool = False
     systemd: bool = False
 
     def account(self, name: str) -> Account | None:

@@ -13,7 +13,8 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
        guestagent confirm | rollback
        guestagent network --render BACKEND [--source PATH] [--json]
        guestagent status [--wait [SECONDS]] [--json] [--root DIR]
-       guestagent validate FILE... [--json] [--os ID]
+       guestagent validate FILE... [--json] [--os ID] [--signers FILE]
+       guestagent sign --key FILE [--detached] [--output FILE] DOCUMENT
        guestagent schema
        guestagent --help | --version
 
@@ -25,6 +26,7 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
   status          show the report of the last run
   validate        print what user data (a file, or - for standard input) would do,
                   and what is wrong with it; needs no special machine and no root
+  sign            print user data (a file, or -) with a signature by an SSH key
   schema          print the JSON Schema of cloud-config, for editors
   --dry-run       print what would change, and why; change nothing
   --json          print the plan or the report as JSON
@@ -43,6 +45,11 @@ usage: guestagent [apply] [--dry-run] [--json] [--source PATH] [--root DIR] [--b
                   networkd, networkmanager, ifupdown or netplan
   --wait [SECONDS]
                   return when this boot's stages and scripts are over, or after this time
+  --key FILE      the SSH key to sign with, or the public one if an agent has the other
+  --detached      print the signature alone, to be put beside the document
+  --output FILE   write what is signed, or the signature, to a file
+  --signers FILE  demand signatures by keys that this file admits (ssh-keygen(1),
+                  ALLOWED SIGNERS)
   --os ID         the system that validate assumes: debian (the default), ubuntu,
                   fedora, rhel, centos, rocky, almalinux, ol or amzn
 
@@ -56,7 +63,7 @@ WITHOUT_LIMIT = -1
 
 
 class Options(NamedTuple):
-    """The parsed command line: the verb, the options by their names, and ``files`` to validate.
+    """The parsed command line: the verb, the options by their names, and ``files`` to read.
 
     For ``cloud-init``, ``files`` are all its arguments.
     ``wait`` is a number of seconds, or WITHOUT_LIMIT; 0 is not to wait at all.
@@ -78,6 +85,10 @@ class Options(NamedTuple):
     os: str = ""
     confined: bool = False
     poll: bool = False
+    key: str = ""
+    output: str = ""
+    detached: bool = False
+    signers: str = ""
 
     @property
     def refresh(self) -> bool:
@@ -90,12 +101,23 @@ _FLAGS = (
     "--json",
     "--boot",
     "--confined",
+    "--detached",
     "--fetched",
     "--help",
     "--poll",
     "--version",
 )
-_WITH_VALUE = ("--confirm", "--os", "--render", "--root", "--source")
+_WITH_VALUE = (
+    "--confirm",
+    "--key",
+    "--os",
+    "--output",
+    "--render",
+    "--root",
+    "--signers",
+    "--source",
+)
+_WITH_FILES = ("sign", "validate")
 
 # The verbs, and the fields of Options that each accepts besides --help and --version.
 _ACCEPTED = {
@@ -106,10 +128,14 @@ _ACCEPTED = {
     "rollback": (),
     "schema": (),
     "status": ("json", "root", "wait"),
-    "validate": ("files", "json", "os"),
+    "sign": ("files", "key", "output", "detached"),
+    "validate": ("files", "json", "os", "signers"),
     # For units, and for scripts that guestagent itself stages:
+    "download": ("source",),
     "fetch": ("source",),
+    "fetch-later": (),
     "make-host-keys": (),
+    "note-failed": (),
     "phone-home": (),
     "post": ("source",),
     "reload": (),
@@ -158,7 +184,7 @@ def parse(arguments: list[str]) -> Options:
             _set(found, word, True)
         elif word in _ACCEPTED and "verb" not in found:
             found["verb"] = word
-        elif found.get("verb") == "validate" and _is_file(word):
+        elif found.get("verb") in _WITH_FILES and _is_file(word):
             files.append(word)
         else:
             raise UsageError(f"unknown argument {word!r}")
@@ -168,7 +194,7 @@ def parse(arguments: list[str]) -> Options:
 
 
 def _is_file(word: str) -> bool:
-    """Tell whether a word may be a file to validate: "-" is standard input."""
+    """Tell whether a word may be a file to read: "-" is standard input."""
     return word == "-" or not word.startswith("-")
 
 
@@ -216,5 +242,7 @@ def _check_needs(options: Options) -> None:
         raise UsageError(f"network needs --render with one of: {', '.join(defs.NETWORK_STACKS)}")
     if options.verb == "validate" and not options.files:
         raise UsageError("validate needs a file")
-    if options.verb in ("fetch", "post") and not options.source:
+    if options.verb == "sign" and not (options.key and len(options.files) == 1):
+        raise UsageError("sign needs --key and one document")
+    if options.verb in ("download", "fetch", "post") and not options.source:
         raise UsageError(f"{options.verb} needs --source")

@@ -6,7 +6,7 @@ A value of a drop-in replaces an earlier one.  ``parse.settings_file`` reads a f
 from __future__ import annotations
 
 from guestagent import VERSION, defs
-from guestagent.errors import GuestagentError, Origin, Problems
+from guestagent.errors import GuestagentError, Origin, Problems, Refused
 from guestagent.record import NamedTuple
 from guestagent.system.digest import digest
 from guestagent.system.jsontext import dumps
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from guestagent.system.root import Root
+
+_LEADS_NOWHERE = "its symbolic link leads to nothing; make that, or remove the link"
+# What a file counts as that cannot be read: it may say that user data must be signed.
+_UNREADABLE = b'[signatures]\npolicy = "required"\nvendor_policy = "required"\n'
 
 
 class Settings(NamedTuple):
@@ -47,7 +51,10 @@ class Settings(NamedTuple):
     network_enable: bool = True
     network_other_nics: bool = True
     random_seed_manage: bool = True
+    source_order: tuple[str, ...] = defs.SOURCES
     drive_wait: float = defs.DRIVE_WAIT
+    drive_labels: tuple[str, ...] = defs.LABELS
+    drive_expected: bool = False
     disk_grow: bool = True
     disk_grow_volumes: bool = False
     metadata_service: str = "auto"
@@ -62,9 +69,27 @@ class Settings(NamedTuple):
     daemon_drives: bool = True
     daemon_poll: float = 0.0
     daemon_new_instance: bool = False
+    fetch_enable: bool = False
+    fetch_http: bool = False
+    signatures_policy: str = "off"
+    signatures_vendor_policy: str = "same"
+    signatures_signers: str = defs.SIGNERS_FILE
     cloud_init_files: bool = True
     scripts_early_limit: float = defs.SCRIPTS_EARLY_LIMIT
     scripts_late_limit: float = defs.SCRIPTS_LATE_LIMIT
+    scripts_stop_at_failure: bool = False
+    scripts_bootcmd: str = "early"
+
+    @property
+    def signature_policies(self) -> tuple[Any, Any]:
+        """The policies for signatures of user data and of vendor data, each as it applies."""
+        own, vendor = self.signatures_policy, self.signatures_vendor_policy
+        return own, own if vendor == "same" else vendor
+
+    @property
+    def demands_signatures(self) -> bool:
+        """Tell whether anything must be signed."""
+        return self.signature_policies != ("off", "off")
 
 
 class Known(NamedTuple):
@@ -91,14 +116,14 @@ def load_known(root: Root, problems: Problems, known: Known) -> tuple[Settings, 
 
     To import tomllib takes twice as long as the interpreter's start.
     """
-    contents = _read_files(root, problems)
+    wrong = Problems()
+    contents = _read_files(root, wrong)
     if not contents:
         return Settings(), Known()
-    if known.digest and known.digest == _digest(contents, known.values):
+    if known.digest and not wrong.problems and known.digest == _digest(contents, known.values):
         return Settings(**known.values), known
     from guestagent.parse.settings_file import parse_settings
 
-    wrong = Problems()
     found: dict[str, Any] = {}
     for path, content in contents.items():
         found |= parse_settings(content, _origin(path), wrong)
@@ -111,21 +136,26 @@ def load_known(root: Root, problems: Problems, known: Known) -> tuple[Settings, 
 
 def _read_files(root: Root, problems: Problems) -> dict[str, bytes]:
     """Return the files that say something, by their paths in the order in which they count."""
+    names: list[str] = []
+    unread = {}
     try:
         names = [name for name in root.listdir(defs.SETTINGS_DROPINS) if name.endswith(".toml")]
     except (GuestagentError, OSError) as error:
         problems.error(_origin(defs.SETTINGS_DROPINS), str(error))
-        names = []
+        unread[defs.SETTINGS_DROPINS] = _UNREADABLE
     contents = {}
     for path in (defs.SETTINGS_FILE, *(f"{defs.SETTINGS_DROPINS}/{name}" for name in names)):
         try:
             content = root.read(path)
+            if content is None and root.readlink(path) is not None:
+                raise Refused(_LEADS_NOWHERE)
         except (GuestagentError, OSError) as error:
             problems.error(_origin(path), str(error))
-            continue
+            root.exists(path.rpartition("/")[0])  # whose mode may be the reason, and change
+            content = _UNREADABLE
         if content is not None and _says_something(content):
             contents[path] = content
-    return contents
+    return contents | unread
 
 
 def _digest(contents: Mapping[str, bytes], values: Mapping[str, Any]) -> str:

@@ -26,12 +26,14 @@ SAMPLE = PROJECT / "tests/cases/samples/nova"
 PYTHON = os.environ.get("PYTHON") or sys.executable
 ROUNDS = int(os.environ.get("ROUNDS") or 60)
 # The last column; "second run" is an unchanged one, as are those with settings and with an error.
+# "no source" is a boot that finds none, which only root can try.
 AIMS = {
     "first boot": 2.5,
     "second run": 1.5,
     "with settings": 1.5,
     "with an error": 2,
     "daemon": 1.5,
+    "no source": 2,
 }
 _MOST_PSS = 12  # MiB, of the daemon
 MUCH = {"files": 500, "home": 500, "users": 100, "nics": 32}
@@ -49,6 +51,16 @@ _UNTIL_IT_LISTENS = """
 from guestagent.daemon.main import Daemon
 Daemon.step = lambda self: sys.exit()
 main()
+"""
+# A command on a machine whose own files are those of a tree, and which knows of no source.
+_ALONE = """
+for name in etc run var/lib; do mkdir -p "$1/$name"; mount --bind "$1/$name" "/$name"; done
+for name in /sys/class/dmi/id /dev/disk /dev/lxd /dev/incus; do
+    [ ! -d "$name" ] || mount -t tmpfs tmpfs "$name"
+done
+mount --bind /dev/null /proc/cmdline
+shift
+exec "$@"
 """
 
 
@@ -110,6 +122,8 @@ class Bench:
         # As the first line of packaging/bin/guestagent has it.
         self.agent = [PYTHON, "-BISXutf8", str(scratch / "guestagent"), *arguments]
         self.probe = [PYTHON, "-BISXutf8", str(scratch / "probe"), *arguments]
+        self.alone = ["unshare", "--mount", "--uts", "--propagation", "private"]
+        self.alone += ["sh", "-ec", _ALONE, "sh", str(self.tree)]
         self.faulty = scratch / "faulty"
         self.daemon = [PYTHON, "-BISXutf8", str(scratch / "guestagentd")]
         self.until_it_listens = [PYTHON, "-BISXutf8", str(scratch / "until-it-listens")]
@@ -155,11 +169,13 @@ class Bench:
 
     def rounds(self, number: int) -> dict[str, list[Cost]]:
         """Each of them once in each round, after one round that is not counted."""
-        found: dict[str, list[Cost]] = {"interpreter": [], **{name: [] for name in AIMS}}
+        names = [name for name in AIMS if name != "no source" or _root()]
+        found: dict[str, list[Cost]] = {"interpreter": [], **{name: [] for name in names}}
         for count in range(number + 1):
             self.fresh()
             round_ = [measure(_BARE), measure(self.agent), measure(self.agent)]
             round_ += [self._with_settings(), self._with_an_error(), measure(self.until_it_listens)]
+            round_ += [self._without_a_source()] if _root() else []
             for costs, cost in zip(found.values(), round_, strict=True):
                 if count:
                     costs.append(cost)
@@ -179,6 +195,13 @@ class Bench:
         command = [*self.agent[:-1], str(self.faulty)]
         measure(command, status=1)
         return measure(command, status=1)
+
+    def _without_a_source(self) -> Cost:
+        """A boot that finds no source; what the namespace for it costs is taken off."""
+        self.fresh()
+        boot = [*self.agent[:3], "apply", "--boot"]
+        bare, whole = (measure([*self.alone, *command]) for command in (["true"], boot))
+        return Cost(whole.cpu - bare.cpu, whole.wall - bare.wall)
 
     def version(self) -> str:
         """The interpreter's version."""

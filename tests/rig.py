@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+from xml.sax.saxutils import quoteattr
 
 import pytest
 
@@ -35,7 +36,7 @@ _START = (
 
 # What starts a program in namespaces, and verbs that change nothing.
 _ELSEWHERE = ("nsenter", "unshare")
-_HARMLESS = ("fetch", "network", "post", "schema", "status", "validate")
+_HARMLESS = ("fetch", "network", "post", "schema", "sign", "status", "validate")
 
 
 class Result(NamedTuple):
@@ -227,6 +228,21 @@ def make_drive(tree: Path, form: str, folder: Path) -> Path:
         names = sorted(str(path) for path in tree.iterdir())
         _quietly("mcopy", "-s", "-Q", "-i", str(image), *names, "::/")
     return image
+
+
+def ovf(properties: dict[str, str], more: str = "") -> str:
+    """An OVF environment as VMware writes it, with these properties of the machine."""
+    space = "http://schemas.dmtf.org/ovf/environment/1"
+    lines = [
+        f"<Property oe:key={quoteattr(key)} oe:value={quoteattr(value)}/>"
+        for key, value in properties.items()
+    ]
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<Environment xmlns="{space}" xmlns:oe="{space}" oe:id="a">'
+        f"<PlatformSection><Kind>VMware ESXi</Kind></PlatformSection>"
+        f"<PropertySection>{''.join(lines)}</PropertySection>{more}</Environment>\n"
+    )
 
 
 def _quietly(*argv: str) -> None:

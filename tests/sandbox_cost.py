@@ -28,7 +28,7 @@ NO_SANDBOX = {
 
 def read_sandbox(path: Path) -> list[tuple[str, str]]:
     """Return the key and the line of each directive of the sandbox, in order."""
-    _, service = path.read_text().split("[Service]\n", 1)
+    _, service = path.read_text().replace("\\\n", "").split("[Service]\n", 1)
     lines = [line for line in service.split("\n[", 1)[0].splitlines() if line[:1] not in ("", "#")]
     pairs = [(line.partition("=")[0], line) for line in lines]
     return [(key, line) for key, line in pairs if key not in NO_SANDBOX]

@@ -90,6 +90,7 @@ class _Commit:
         self._set_passwords()
         self._do_the_rest({change.path for change in own})
         self._tell_sshd()
+        self._open_sshd()
         return self.failed
 
     def _make_carriers(self) -> list[tuple[StageScript, list[WriteFile]]]:
@@ -250,7 +251,7 @@ class _Commit:
         for change in self.changes:
             if change.kind in (*_FILES, *_ACCOUNTS, "set_password", "set_sshd"):
                 continue
-            if change.kind == "remove" and change.path in written:
+            if change.kind == "remove" and change.path in (*written, defs.SSHD_CLOSED):
                 continue
             self._attempt(change, _effect(change), (Refused, OSError, AccountsLocked))
 
@@ -258,6 +259,12 @@ class _Commit:
         """Write what sshd is told, last: it may take a way in away that others had to open."""
         for change in self.changes:
             if change.kind == "set_sshd":
+                self._attempt(change, _effect(change), (Refused, OSError))
+
+    def _open_sshd(self) -> None:
+        """Let sshd let people in again: only now those are gone who may not."""
+        for change in self.changes:
+            if change.kind == "remove" and change.path == defs.SSHD_CLOSED:
                 self._attempt(change, _effect(change), (Refused, OSError))
 
     def _attempt(

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 # whether keys or host name have changed.
 REFRESH, CHECK, POLL = "refresh", "check", "poll"
 
-GATHER = 1.0  # from an event to its run, so that ten NICs are one
+# From the last event to their run, so that ten NICs are one, and from the first one at most.
+GATHER, GATHER_MOST = 1.0, 5.0
 SPACING = 5.0  # between the starts of two runs
 LATER = 20.0  # Nova's metadata service knows a new NIC only after its cache of 15 s
-# Longer than a question to a metadata service takes, so that no one is cut short.
-CHECK_FIRST, CHECK_MOST = 45.0, 300.0
+# Longer than a question takes to a metadata service that does not answer, so that no one is cut
+# short.  At a first boot nobody can log in before there is an answer.
+CHECK_FIRST, CHECK_MOST = 10.0, 300.0
 RETRY_FIRST = 10.0  # another run is over by then, as a rule
 _JITTER = 0.1  # of a wait that many machines begin at the same moment
 
@@ -32,15 +34,16 @@ _DRIVE_ACTIONS = ("add", "change", "remove")
 def concerns(event: Event, *, nics: bool, drives: bool) -> bool:
     """Tell whether an event may change what the machine is configured by.
 
-    NICs are devices of hardware, and drives those with a config drive's label; both are what udev
-    says of them.
+    NICs are devices of hardware, and drives those with a config drive's label that are no files by
+    losetup(8), as ``sources.find`` has it; both are what udev says of them.
     """
     if event.subsystem == "net":
         is_hardware = not event.devpath.startswith("/devices/virtual/")
         return nics and is_hardware and event.action in _NIC_ACTIONS
     if event.subsystem == "block":
-        is_drive = event.label.lower() == defs.LABEL and event.file_system in defs.FILE_SYSTEMS
-        return drives and is_drive and event.action in _DRIVE_ACTIONS
+        is_drive = event.label.lower() in defs.LABELS and event.file_system in defs.FILE_SYSTEMS
+        is_loop = event.devpath.startswith("/devices/virtual/block/loop")
+        return drives and is_drive and not is_loop and event.action in _DRIVE_ACTIONS
     return False
 
 
@@ -55,14 +58,28 @@ class Agenda:
         self.due: dict[str, float] = {}
         self._poll, self._chance = poll, chance
         self._started = now - SPACING
+        self._noticed = now  # the first event of those whose run is due
         self._pause, self._retry = CHECK_FIRST, RETRY_FIRST
         if poll:
             self.due[POLL] = now + self._spread(poll)
 
     def notice(self, now: float, *, delay: float = GATHER) -> None:
         """Have the source read again, because of an event: soon, and once for many events."""
+        if not self.gathers(now):
+            self._noticed = now
         when = max(now + delay, self._started + SPACING)
         self.due[REFRESH] = min(when, self.due.get(REFRESH, when))
+
+    def gathers(self, now: float) -> bool:
+        """Tell whether the source will be read so soon that further events need not be heard."""
+        return self.due.get(REFRESH, now + 2 * SPACING) <= now + SPACING
+
+    def put_off(self, now: float) -> bool:
+        """Put a run off that is due now, as more events have come; False if it has to be made."""
+        if now + GATHER > self._noticed + GATHER_MOST:
+            return False
+        self.due[REFRESH] = now + GATHER
+        return True
 
     def start(self, now: float) -> str:
         """Return what is due now, and count it as started; an empty string if nothing is."""

@@ -20,6 +20,12 @@ _UNITS = {REFRESH: defs.REFRESH_UNIT, CHECK: defs.REFRESH_UNIT, POLL: defs.POLL_
 _AWAKE = "WATCHDOG_USEC=60000000\nWATCHDOG=1"
 _ASLEEP = "WATCHDOG_USEC=0"
 _NO_ANSWER = f'"exit_status": {defs.EXIT_TRY_AGAIN},'.encode()
+_TO_APPLY = f'"{defs.APPLY_UNIT}"'.encode()  # among the units that are to come
+# Among the problems: at boot it was killed, maybe when it had taken the answer away.
+_NOT_APPLIED = b'"document": ' + _TO_APPLY
+_OWED = "another run was under way, or the last one was killed: it is made again"
+_LINKS = tuple(f"by-label\\x2f{label}" for label in defs.LABELS)
+_LOOP = "b7:"  # block devices of this major number
 _FROM_DRIVE = b'"source": "config drive'
 
 
@@ -34,7 +40,7 @@ class Wants(NamedTuple):
 def main() -> None:
     """Listen until a signal ends the process, or return where there is nothing to listen for."""
     wants = read_settings()
-    is_asked_again = _has_no_answer()
+    is_asked_again = _has_no_answer() or _awaits_answer() or resident.exists(defs.ANSWER_FILE)
     if not (wants.nics or wants.drives or wants.poll or is_asked_again):
         resident.notify("READY=1\nSTATUS=The settings want nothing to be watched")
         return
@@ -43,6 +49,8 @@ def main() -> None:
     daemon = Daemon(monitor, wants)
     if _has_changed(wants):
         daemon.agenda.notice(resident.now())
+        daemon.is_certain = _has_changed(wants._replace(nics=False))
+        daemon.has_nic = _has_changed(wants._replace(drives=False))
     if is_asked_again:
         daemon.agenda.check_later(resident.now())
     resident.notify("READY=1")
@@ -77,21 +85,53 @@ def _settings_as_words() -> str:
 
 
 def _has_no_answer() -> bool:
-    """Tell whether the last run ended without an answer of the metadata service."""
-    return _NO_ANSWER in resident.content(defs.REPORT_FILE)
+    """Tell whether the last run ended without an answer of the metadata service, or lost it."""
+    report = resident.content(defs.REPORT_FILE)
+    return _NO_ANSWER in report or _NOT_APPLIED in report
+
+
+def _awaits_answer() -> bool:
+    """Tell whether a unit of this boot is still to apply what the metadata service says."""
+    return _TO_APPLY in resident.content(defs.REPORT_FILE).replace(_NOT_APPLIED, b"")
 
 
 def _has_changed(wants: Wants) -> bool:
     """Tell whether NICs or a drive came or went between the last run and this process."""
+    if resident.exists(defs.RELOAD_FILE):
+        # A run was killed when it had changed files of the network: what it saw is not remembered.
+        return True
     state = resident.content(defs.STATE_FILE)
     if not state:
         return False
     watched = _nics_in(state)
-    present = {_as_json(name) for name in resident.listing(defs.NET_DIR) if _is_nic(name)}
-    # A run with errors remembers no paths.
-    if wants.nics and watched and present != watched:
+    if wants.nics and watched and {_as_json(name) for name in _present_nics()} != watched:
         return True
-    return wants.drives and _has_drive() and _FROM_DRIVE not in resident.content(defs.REPORT_FILE)
+    came = _when_drives_came() if wants.drives else []
+    if not came:
+        return False
+    if _FROM_DRIVE not in resident.content(defs.REPORT_FILE):
+        return True
+    # One that came later, or whose run was killed with the daemon.
+    return max(came) > resident.identity(defs.REPORT_FILE)[1]
+
+
+def _are_nics_known() -> bool:
+    """Tell whether the NICs that are there are those that the last run has configured.
+
+    Where files go by their names, the state has no MAC addresses.
+    """
+    state = resident.content(defs.STATE_FILE)
+    present = _present_nics()
+    for name in present:
+        mac = resident.content(f"{defs.NET_DIR}/{name}/address").strip().lower()
+        if not mac or b'"%s"' % mac not in state:
+            return False
+    return {_as_json(name) for name in present} == _nics_in(state)
+
+
+def _present_nics() -> list[str]:
+    """Return the names of the NICs that are there."""
+    return [name for name in resident.listing(defs.NET_DIR) if _is_nic(name)]
 
 
 def _nics_in(state: bytes) -> set[bytes]:
@@ -111,8 +151,25 @@ def _as_json(name: str) -> bytes:
 
 def _has_drive() -> bool:
     """Tell whether udev knows a drive with the label of a config drive."""
-    links = (f"{defs.BY_LABEL_DIR}/{label}" for label in (defs.LABEL, defs.LABEL.upper()))
-    return any(map(resident.exists, links))
+    return bool(_when_drives_came())
+
+
+def _when_drives_came() -> list[int]:
+    """Return the times of the changes by which drives with the label of a config drive came.
+
+    udev's folder of links has one for each label, and there an entry for each device that claims
+    it; the links themselves are in /dev, of which the unit shows this process nothing.
+    """
+    labels = [
+        name for name in resident.listing(defs.UDEV_LINKS_DIR) if name.lower().endswith(_LINKS)
+    ]
+    folders = [f"{defs.UDEV_LINKS_DIR}/{name}" for name in labels]
+    return [resident.identity(path)[1] for path in folders if _has_claim(path)]
+
+
+def _has_claim(folder: str) -> bool:
+    """Tell whether a device claims a link that is no loop device, which is no drive."""
+    return any(not name.startswith(_LOOP) for name in resident.listing(folder))
 
 
 def _is_nic(name: str) -> bool:
@@ -126,8 +183,10 @@ class Daemon:
         self.monitor, self.wants = monitor, wants
         self.agenda = Agenda(resident.now(), poll=wants.poll, chance=resident.chance)
         self._run: tuple[int, int] | None = None  # process ID, and a descriptor for its end
-        self._report = (0, 0)
-        self._has_nic = False
+        self._report = self._answer = resident.NOTHING
+        self.has_nic = False  # that one came or went, of which a service may know a little later
+        self.is_certain = False  # that something has come for the run that is due
+        self._is_owed = False  # a run that could not begin, or was killed
 
     def step(self) -> None:
         """Wait for the next thing to do, and do it."""
@@ -139,7 +198,7 @@ class Daemon:
             # Its end decides what comes next.  Events wait in the socket meanwhile.
             poller.register(self._run[1], POLLIN)
             wait = None
-        elif REFRESH not in self.agenda.due:
+        elif not self.agenda.gathers(now):
             # Once something has come, it is enough to look at the rest when the run is due: events
             # by the thousand wake this process no more often than one.
             poller.register(self.monitor.fd, POLLIN)
@@ -160,18 +219,34 @@ class Daemon:
                 event = self.monitor.receive()
             except Missed:
                 # Nobody knows what they said.
-                found = self._has_nic = True
+                found = self.has_nic = self.is_certain = True
                 continue
             if event is None:
                 return found
             if concerns(event, nics=self.wants.nics, drives=self.wants.drives):
                 found = True
-                self._has_nic |= event.subsystem == "net"
+                self.has_nic |= event.subsystem == "net"
+                self.is_certain |= event.subsystem != "net" or event.action != "add"
 
     def _start(self) -> None:
         """Start the unit of what is due."""
-        name = self.agenda.start(resident.now())
-        if name == CHECK and not _has_no_answer():
+        now = resident.now()
+        # What comes one after the other, as ten NICs do, is for one run; udev may still be at it.
+        is_due = self.agenda.due.get(REFRESH, now + 1) <= now
+        more = is_due and (self._drain() or resident.exists(defs.UDEV_QUEUE))
+        if more and self.agenda.put_off(now):
+            return
+        if is_due and not self.is_certain and not self._is_owed and _are_nics_known():
+            # udev has loaded the driver of a NIC when all else of the boot was over.
+            self.has_nic = False
+            del self.agenda.due[REFRESH]
+            return
+        name = self.agenda.start(now)
+        if name == CHECK and (_awaits_answer() or self._is_under_way()):
+            self.agenda.fail()
+            self.agenda.check_later(resident.now())
+            return
+        if name == CHECK and not _has_no_answer() and self._answer == resident.NOTHING:
             self.agenda.succeed()
             return
         if name == POLL and _has_no_answer():
@@ -182,13 +257,22 @@ class Daemon:
         if name == CHECK:
             self.agenda.fail()
         if name == REFRESH:
-            self._drain()  # the run sees what they tell
+            self._is_owed = self.is_certain = False
         self._report = resident.identity(defs.REPORT_FILE)
         try:
             self._run = resident.start("systemctl", ("start", _UNITS[name]))
         except OSError as error:
             resident.log(f"systemctl: {error.strerror}")
             self.agenda.check_later(resident.now())
+
+    def _is_under_way(self) -> bool:
+        """Tell whether a service has been asked, or has answered, since the last look.
+
+        A unit takes the answer away when it has applied it.  One that stays as it is was left by a
+        unit that was killed; one that still works is not cut short by the next run, which waits.
+        """
+        before, self._answer = self._answer, resident.identity(defs.ANSWER_FILE)
+        return self._answer not in (before, resident.NOTHING)
 
     def _finish(self) -> None:
         """Take note of how a run has ended."""
@@ -199,10 +283,13 @@ class Daemon:
         if status and self._report == resident.identity(defs.REPORT_FILE):
             # It could not even begin, because another run was going on, or it was killed.
             self.agenda.retry(now)
+            self._is_owed = True
             return
-        if self._has_nic and not _has_drive():
-            self.agenda.notice(now, delay=LATER)
-        self._has_nic = False
+        if REFRESH not in self.agenda.due:  # else this was a poll, and that run is still to come
+            if self.has_nic and not _has_drive():
+                self.agenda.notice(now, delay=LATER)
+                self.is_certain = True  # that the service may have more to say by then
+            self.has_nic = False
         self.agenda.check_later(now)
 
     def _tell(self, now: float) -> None:
@@ -212,6 +299,9 @@ class Daemon:
             text = "Waiting for the end of a run"
         elif wait is None:
             text = "Listening"
+        elif self._is_owed:
+            left = max(0.0, self.agenda.due[REFRESH] - now)
+            text = f"Listening; {_OWED} in {left:.0f} s"
         else:
             text = f"Listening; the next run or look at the last one is in {wait:.0f} s"
         resident.notify(f"{_ASLEEP}\nSTATUS={text}")

@@ -8,9 +8,10 @@ Scripts of a stage run in the order of their numbers, then of their names:
 early: 10 boothooks; 20 bootcmd; 30 grow; 35 disks; 40 mounts; 50 swap; 60 locale and
 keyboard; 70 what reads its configuration again: certificates, time client, resolver.
 
-late: 10 apt, an ntp client to install, packages; 20 mounts of the network, a look for the locale;
-40 the vendor's scripts; 41 to 43 those of the kinds per-once, per-boot and per-instance; 50 the
-user's scripts and runcmd; 80 phone_home; 90 final_message; 99 power_state.
+late: 05 keys of apt that are fetched; 10 apt, an ntp client to install, packages; 20 mounts of
+the network, a look for the locale; 25 what else is fetched; 30 deferred files; 40 the vendor's
+scripts; 41 to 43 those of the kinds per-once, per-boot and per-instance; 50 the user's scripts
+and runcmd; 80 phone_home; 90 final_message; 99 power_state.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # Module and its keys, in the order in which their resources are applied.
 PLANNERS: dict[str, tuple[str, ...]] = {
     "write_files": ("write_files",),
+    "fetching": ("write_files", "ssh_import_id", "users", "user", "system_info"),
     "timezone": ("timezone",),
     "locale": ("locale",),
     "keyboard": ("keyboard",),
@@ -53,7 +55,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     if ask.data.disks:
         given.add("mounts")
     for name, keys in PLANNERS.items():
-        has_scripts = name == "user_scripts" and bool(ask.data.scripts)
+        has_scripts = name in ("user_scripts", "fetching") and bool(ask.data.scripts)
         if has_scripts or given.intersection(keys):
             planner = __import__(f"guestagent.desired.{name}", fromlist=["plan"])
             planner.plan(ask, wanted)

@@ -10,12 +10,14 @@ from guestagent import defs
 from guestagent.desired.devices import device_path, partition_path, split_partition
 from guestagent.desired.shell_quoting import quote, quote_command
 from guestagent.errors import FieldError
+from guestagent.plan.commands import Command, join
 from guestagent.plan.kinds.script import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from guestagent.model import Setting
     from guestagent.plan.wanted import Ask, Wanted
 
 _MBR, _GPT = "dos", "gpt"  # as sfdisk(8) calls them
@@ -46,28 +48,44 @@ _MAKERS = {
 def plan(ask: Ask, wanted: Wanted) -> None:
     """Plan a script that makes what the keys ask for, tables first."""
     tables, systems = ask.data.setting("disk_setup"), ask.data.setting("fs_setup")
-    lines: list[str] = []
-    for name, value in (tables.value if tables else {}).items():
-        try:
-            line = _table_call(device_path(name, ask), value, len(lines))
-        except FieldError as error:
-            wanted.error(tables.at(name) if tables else ask.data.config[0].at(), str(error))
-            continue
-        if line:
-            lines.append(line)
-    for index, value in enumerate(systems.value if systems else ()):
-        try:
-            lines.append(_format_call(value, ask, len(lines)))
-        except FieldError as error:
-            wanted.error(systems.at(index) if systems else ask.data.config[0].at(), str(error))
+    steps: list[Command] = []
+    if tables:
+        for name, value in tables.value.items():
+            try:
+                line = _table_call(device_path(name, ask), value, len(steps))
+            except FieldError as error:
+                wanted.error(tables.at(name), str(error))
+                continue
+            if line:
+                steps.append(_step(line, tables, name))
+    if systems:
+        for index, value in enumerate(systems.value):
+            try:
+                line = _format_call(value, ask, len(steps))
+            except FieldError as error:
+                wanted.error(systems.at(index), str(error))
+                continue
+            steps.append(_step(line, systems, index))
     source = tables or systems
-    if not lines or source is None:
+    if not steps or source is None:
         return
-    content = (_SCRIPT + "\n".join((*lines, "exit $failed")) + "\n").encode()
+    place = _place(source)
+    content = join([Command(_SCRIPT, place, 0), *steps, Command("exit $failed", place, 0)])
     # "resumed": its steps are noted, and what is noted as done is not done again.
     wanted.want(
         Script("script", "early", 35, "resumed", name="disks", content=content, why=source.at())
     )
+
+
+def _step(text: str, setting: Setting, entry: str | int) -> Command:
+    """Return a command that fails where a device is left alone, which is a warning at its place."""
+    line, _ = setting.marks.get((entry,), (0, 0))
+    return Command(f"left=0\n{text}\n[ $left -eq 0 ]", _place(setting, entry), line)
+
+
+def _place(setting: Setting, *path: str | int) -> str:
+    origin = setting.at(*path)
+    return f"{origin.document}: {origin.key}"
 
 
 def makes_partitions(value: dict[str, Any]) -> bool:
@@ -89,14 +107,14 @@ def _table_call(disk: str, value: dict[str, Any], step: int) -> str:
     if len(parts) > _MOST_PARTITIONS[label]:
         raise FieldError(f"has more than {_MOST_PARTITIONS[label]} partitions")
     total = 0
-    for part in parts:
+    for number, part in enumerate(parts, 1):
         size, code = part if isinstance(part, list) else (part, "83")
         percent = _percent(size)
         total += percent
         if total > 100:
             raise FieldError("its partitions are more than 100 percent of the disk")
-        # The one that completes the disk takes what rounding has left.
-        words.append(f"{percent if total < 100 else 'rest'}:{_type(str(code), label)}")
+        # As with cloud-init, the last one takes all that is left.
+        words.append(f"{percent if number < len(parts) else 'rest'}:{_type(str(code), label)}")
     return quote_command(words)
 
 
@@ -167,7 +185,6 @@ def _make_command(value: dict[str, Any], kind: str, label: str) -> str:
 
 # wipefs(8) lists all that libblkid knows of, also where blkid(8) cannot decide.
 _SCRIPT = f"""\
-#!/bin/sh
 failed=0
 notes={defs.STATE_DIR}/disks
 
@@ -223,7 +240,8 @@ may_write() {{
         return 1
     fi
     [ "$1" != overwrite ] || return 0
-    fail "holds: $kinds- left as it is, as overwrite is not true"
+    echo "$device: holds: $kinds- left as it is, as overwrite is not true" >&2
+    left=1
     return 1
 }}
 
@@ -241,7 +259,8 @@ table() {{
     look || return 0
     if [ "$label" = remove ]; then
         [ -n "$found" ] || return 0
-        may_write "$consent" && begin && wipefs -q -a "$device" && note done || failed=1
+        may_write "$consent" || return 0
+        begin && wipefs -q -a "$device" && note done || failed=1
         return 0
     fi
     has=$(blkid -p -s PTTYPE -o value "$device")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.desired.hostname import names
-from guestagent.errors import FieldError
+from guestagent.parse import fields
 from guestagent.plan.kinds.script import Script
 from guestagent.system.jsontext import dumps
 
@@ -35,7 +35,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     setting = ask.data.setting("phone_home")
     if setting is None:
         return
-    url = wanted.take(setting.at("url"), _check_url, setting.value["url"])
+    url = wanted.take(setting.at("url"), fields.url, setting.value["url"])
     if url is None:
         return
     posted = setting.value.get("post", "all")
@@ -63,15 +63,3 @@ def plan(ask: Ask, wanted: Wanted) -> None:
             secret=may_hold_password,
         )
     )
-
-
-def _check_url(text: str) -> str:
-    """Return the text.  Raise FieldError if it is not an http or https URL with a host."""
-    if len(text) > defs.PATH_LIMIT or not text.isprintable() or " " in text:
-        raise FieldError("is not a URL: too long, or with a space or a control character")
-    scheme, separator, rest = text.partition("://")
-    authority = rest.replace("?", "/").replace("#", "/").partition("/")[0]
-    host = authority.rpartition("@")[2]
-    if scheme.lower() not in ("http", "https") or not separator or host[:1] in ("", ":"):
-        raise FieldError("must be an http:// or https:// URL with a host")
-    return text

@@ -55,7 +55,9 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     found: Found = {}
     room = defs.UNPACKED_LIMIT
     for index, item in enumerate(setting.value):
-        file = _read_item(setting, index, wanted, live=ask.facts.live)
+        if "source" in item and (ask.settings.fetch_enable or "content" not in item):
+            continue  # desired.fetching plans it
+        file = read_item(setting, index, wanted, live=ask.facts.live)
         if file is None:
             continue
         room -= len(file.content)
@@ -74,7 +76,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     wanted.want(*files, *_scripts_in(files))
 
 
-def _read_item(setting: Setting, index: int, wanted: Wanted, *, live: bool) -> File | None:
+def read_item(setting: Setting, index: int, wanted: Wanted, *, live: bool) -> File | None:
     """Return the file of one item; None if its path or its content cannot be used."""
     item: dict[str, Any] = setting.value[index]
     path = wanted.take(setting.at(index, "path"), fields.guest_path, item["path"])

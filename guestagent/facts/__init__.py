@@ -77,6 +77,11 @@ def gather(root: Root) -> Facts:
         from guestagent.facts import interfaces
 
         facts = facts._replace(interfaces_words=interfaces.own_words(root))
+    if facts.stack == "netplan":
+        from guestagent.stacks import netplan
+
+        chosen = netplan.writes_for_networkmanager(root)
+        facts = facts._replace(netplan_for_networkmanager=chosen)
     if not root.live:
         return facts
 
@@ -114,7 +119,8 @@ def _sshd(root: Root) -> tuple[SshdLine, ...]:
     """Return sshd's configuration, if something in it may decide whether a key lets someone in."""
     try:
         names = [name for name in root.listdir(defs.SSHD_DROPINS) if name.endswith(".conf")]
-        paths = (main_sshd_config(root), *(f"{defs.SSHD_DROPINS}/{name}" for name in names))
+        dropins = (f"{defs.SSHD_DROPINS}/{name}" for name in names)
+        paths = (main_sshd_config(root), *(path for path in dropins if path != defs.SSHD_CLOSED))
         if not _any_decides([line for path in paths for line in root.text(path).splitlines()]):
             return ()
     except (Refused, OSError):
@@ -179,14 +185,29 @@ def _other_host_keys(root: Root, facts: Facts) -> tuple[str, ...]:
 
 
 def _sshd_includes_dropins(root: Root) -> bool:
-    """Tell whether sshd_config(5) includes its drop-in directory."""
+    """Tell whether sshd_config(5) includes guestagent's drop-ins, and for all connections."""
     try:
         text = root.text(main_sshd_config(root))
     except (Refused, OSError):
         return False
+    own = (defs.SSHD_CLOSED, defs.SSHD_DROPIN)
+    included: set[str] = set()
+    for_all = True
     for line in text.splitlines():
-        words = line.replace("=", " ", 1).split()
-        is_include = words[:1] != [] and words[0].lower() == "include"
-        if is_include and any("sshd_config.d/" in path for path in words[1:]):
-            return True
-    return False
+        keyword, *values = line.replace("=", " ", 1).replace('"', "").split() or [""]
+        if keyword.lower() == "match":
+            for_all = [value.lower() for value in values] == ["all"]
+        elif keyword.lower() == "include" and for_all:
+            included |= {path for path in own for value in values if _includes(value, path)}
+    return len(included) == len(own)
+
+
+def _includes(pattern: str, path: str) -> bool:
+    """Tell whether a pattern of sshd's Include, a glob(7), is one of a drop-in."""
+    pattern = pattern if pattern.startswith("/") else f"{defs.SSH_DIR}/{pattern}"
+    folder, _, names = pattern.rpartition("/")
+    if folder != defs.SSHD_DROPINS or names in ("*.conf", "*"):
+        return folder == defs.SSHD_DROPINS
+    from fnmatch import fnmatchcase  # dear, and seldom needed
+
+    return fnmatchcase(path.rpartition("/")[2], names)

@@ -25,10 +25,10 @@ def own_words(root: Root) -> frozenset[str]:
     """
     words: set[str] = set()
     waiting = [defs.IFUPDOWN_MAIN, *_files_in(root, f"{defs.IFUPDOWN_DIR}/*")]
-    seen = {defs.NETWORK_STACK_FILES["ifupdown"]}
+    seen: set[str] = set()
     while waiting and len(seen) < _MOST_FILES:
         path = waiting.pop(0)
-        if path in seen:
+        if path in seen or path.startswith(defs.NETWORK_STACK_FILES["ifupdown"]):
             continue
         seen.add(path)
         for line in _text(root, path).splitlines():

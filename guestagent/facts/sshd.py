@@ -22,7 +22,8 @@ _MAX_DEPTH = 16  # of files that include others, as in sshd
 def read(root: Root) -> tuple[SshdLine, ...]:
     """Return the lines of sshd's configuration in sshd's order, those of included files in place.
 
-    What of it cannot be read is one line.
+    What of it cannot be read is one line.  What keeps everybody out until the guest is configured
+    is gone then, and does not count.
     """
     return tuple(_lines(root, main_sshd_config(root), "", depth=0))
 
@@ -50,6 +51,8 @@ def _lines(root: Root, path: str, match: str, depth: int) -> Iterator[SshdLine]:
         elif depth < _MAX_DEPTH:
             for pattern in words(value):
                 for name in _found(root, pattern):
+                    if name == defs.SSHD_CLOSED:
+                        continue
                     yield from _lines(root, name, match, depth + 1)
 
 

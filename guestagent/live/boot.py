@@ -1,8 +1,8 @@
 """Whether the stages and scripts of this boot are over, as every user may find out.
 
 The report names the units that are to come, and each of them takes itself from that list.  While
-the list is not empty, the service manager is asked too: a unit that was killed, masked or disabled
-takes itself from no list.
+the list is not empty, the service manager is asked too: a unit that was masked or disabled takes
+itself from no list, and one that was killed is taken from it by another one, a little later.
 """
 
 from __future__ import annotations
@@ -85,6 +85,23 @@ def look(root: Root) -> Boot:
             return Boot("over", report, reasons=tuple(filter(None, reasons)))
 
 
+def find_failed(root: Root) -> dict[str, str]:
+    """Return why units failed that the report still waits for, by their names.  Raises OSError."""
+    report = read(root)
+    units = report["pending"] if report else [defs.LOCAL_UNIT]
+    found = ask(_PROPERTIES, units) if units else {}
+    over = {unit: said for unit, said in found.items() if not _is_to_come(said)}
+    failed = {
+        unit: _trouble(unit, said)
+        for unit, said in over.items()
+        if said.get("ActiveState") == "failed"
+    }
+    if defs.LATER_UNIT in failed and defs.APPLY_UNIT in over:
+        # It was to start that one.
+        failed[defs.APPLY_UNIT] = f"{defs.APPLY_UNIT} was not started: {defs.LATER_UNIT} failed"
+    return failed
+
+
 def _why_no_run(root: Root) -> str:
     """Return why no run is made at this boot; an empty string if there is no reason."""
     reason = why_disabled()
@@ -122,11 +139,15 @@ def _is_to_come(said: dict[str, str] | None) -> bool:
     return said.get("Job", "0") not in ("", "0") or said.get("ActiveState") in _AT_WORK
 
 
+def trouble(unit: str, result: str) -> str:
+    """Return what is said of a unit that failed, with the result that systemd gives."""
+    return f"{unit} failed ({result}): see journalctl -u {unit}"
+
+
 def _trouble(unit: str, said: dict[str, str]) -> str:
     """Return what was wrong with a unit that is over; an empty string for nothing."""
     if said.get("ActiveState") == "failed":
-        how = said.get("Result", "")
-        return f"{unit} failed ({how}): see journalctl -u {unit}"
+        return trouble(unit, said.get("Result", ""))
     never = said.get("ConditionTimestampMonotonic", "0") == "0"
     if said.get("ActiveState") == "inactive" and never:
         return f"{unit} has work to do and was not started: is it masked, disabled or stopped?"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _NETWORK = Origin("network", "", "")
 _UNIT_DIR = f"{defs.UNIT_DIRS[0]}/"
-_SSHD = ("ssh.service", "sshd.service")  # one of them exists: Debian's name, and that of others
+_SSHD = ("ssh.service", "sshd.service")  # Debian's name, and that of others
 
 
 def tell_daemons(
@@ -32,7 +32,7 @@ def tell_daemons(
     # themselves.
     if not options.boot:
         if _changes_sshd(changes):
-            _systemctl("try-reload-or-restart", *_SSHD)
+            _reload_sshd()
         # After a fetch at boot these units start by themselves; they are asked for all the same,
         # because the answer may have come later.
         if "make_host_keys" in kinds:
@@ -51,9 +51,21 @@ def _changes_sshd(changes: Sequence[Change]) -> bool:
     for change in changes:
         if change.kind in ("make_host_keys", "set_sshd"):
             return True
-        if change.kind == "remove" and change.path == defs.SSHD_DROPIN:
+        if change.kind == "remove" and change.path in (defs.SSHD_DROPIN, defs.SSHD_CLOSED):
             return True
     return False
+
+
+def announce(changes: Sequence[Change], options: Options, root: Root) -> None:
+    """Leave word of changes of the network's files that are about to be made.
+
+    Where this run is killed between those and ``tell_daemons``, the next one finds no difference:
+    by this it has the network told all the same.  Raises OSError, Refused.
+    """
+    if _leaves_network_to_unit(options) and _changes_network(changes):
+        from guestagent.live import network
+
+        network.postpone(root, changes)
 
 
 def ask_again() -> None:
@@ -64,12 +76,17 @@ def ask_again() -> None:
     _systemctl("restart", *defs.SERVICE_UNITS)
 
 
+def start_timer() -> None:
+    """Have a metadata service asked again in a while.  Raises OSError."""
+    _systemctl("restart", defs.AGAIN_TIMER)
+
+
 def offer_new_host_keys() -> None:
     """Have sshd use host keys that were made after its start.  Raises OSError."""
     tool = find_program("systemctl")
     if tool is None:
         return
-    _systemctl("try-reload-or-restart", *_SSHD)
+    _reload_sshd()
     for unit in _SSHD:
         # Perhaps it had none at all, or sshd_config(5) names none but these.
         if run([tool, "is-failed", "--quiet", unit]).status == 0:
@@ -87,6 +104,27 @@ def _run_scripts() -> None:
     shown = run([tool, "show", "--property=SubState", "--value", defs.EARLY_UNIT])
     is_done = shown.output.strip() == b"exited"
     _systemctl("restart" if is_done else "start", defs.EARLY_UNIT)
+
+
+def _reload_sshd() -> None:
+    """Have sshd begin anew with its settings and keys, if it runs."""
+    tool = find_program("systemctl")
+    for unit in _SSHD if tool else ():
+        # For a moment it does not listen.  By both names of one unit, as Debian has them, it would
+        # begin anew twice.
+        if run([str(tool), "--no-block", _beginning_anew(str(tool), unit), unit]).status == 0:
+            return
+
+
+def _beginning_anew(tool: str, unit: str) -> str:
+    """Return systemctl's word for it.
+
+    An sshd that begins anew by itself does not find the socket that systemd gave it, and fails
+    (seen with OpenSSH 10.0 of Debian 13).
+    """
+    socket = unit.replace(".service", ".socket")
+    has_socket = run([tool, "is-active", "--quiet", socket]).status == 0
+    return "try-restart" if has_socket else "try-reload-or-restart"
 
 
 def _systemctl(verb: str, *units: str) -> None:
@@ -111,17 +149,25 @@ def _start_networkd(options: Options) -> None:
 def _tell_network(
     changes: Sequence[Change], options: Options, root: Root, problems: Problems
 ) -> None:
-    files = [change for change in changes if change.kind in ("write", "remove")]
-    if not any(change.path.startswith(defs.NETWORK_FILES) for change in files):
+    if _leaves_network_to_unit(options):
+        # The other one is started with the unit that fetches.
+        if options.confined and root.exists(defs.RELOAD_FILE):
+            _systemctl("restart", defs.RELOAD_UNIT)
+        return
+    if not _changes_network(changes):
         return
     from guestagent.live import network
 
-    if options.fetched or options.confined:
-        # These units are confined too tightly to change the network.
-        network.postpone(root, changes)
-        if options.confined:
-            _systemctl("restart", defs.RELOAD_UNIT)
-        return
     failures = network.at_boot(changes) if options.boot else network.reload(changes)
     for reason in failures:
         problems.error(_NETWORK, reason)
+
+
+def _changes_network(changes: Sequence[Change]) -> bool:
+    files = [change for change in changes if change.kind in ("write", "remove")]
+    return any(change.path.startswith(defs.NETWORK_FILES) for change in files)
+
+
+def _leaves_network_to_unit(options: Options) -> bool:
+    """Tell whether this run is that of a unit which is confined too tightly to tell the network."""
+    return options.fetched or options.confined

@@ -40,10 +40,11 @@ def network_changes(changes: Sequence[Change]) -> list[WriteFile | RemoveFile]:
 def at_boot(changes: Sequence[Change]) -> list[str]:
     """Do what is needed where the network stack has not started yet; return what failed.
 
-    At boot a generator makes the files of netplan's renderer from netplan's file.  It ran before
+    At boot a generator makes the files of netplan's renderer from netplan's files.  It ran before
     guestagent, so it runs again.
     """
-    if not any(change.path == defs.NETPLAN_FILE for change in network_changes(changes)):
+    start = defs.NETWORK_STACK_FILES["netplan"]
+    if not any(change.path.startswith(start) for change in network_changes(changes)):
         return []
     from guestagent.stacks.netplan.reload import generate
 
@@ -122,7 +123,7 @@ def reload_postponed(root: Root) -> list[str]:
     changes = []
     for path, old in kept.items():
         new = root.read(path, follow=False)
-        if new is not None or old is not None:
+        if new != old:  # else it came and went, or the run was killed before it changed this
             changes.append(FileChange(path, _decode(old), _decode(new)))
     return _reload(changes)
 

@@ -1,7 +1,7 @@
 """What runs on this machine now, beside what the report says: for ``status`` alone.
 
-Every user may see it.  psutil, which costs more to import than three starts of the interpreter, is
-imported nowhere else.
+Every user may see it.  psutil and pyudev, each of which costs as much to import as three starts of
+the interpreter, serve here, where nobody waits for a boot.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 
 from guestagent import defs
-from guestagent.live.boot import ask
+from guestagent.live.boot import ask, trouble
 from guestagent.record import NamedTuple
+from guestagent.sources.find import rank
 from guestagent.system.libc import packed_address
 
 TYPE_CHECKING = False
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _OWN = ("guestagent", "guestagentd")  # names of processes
-_PROPERTIES = "Id,ActiveState,CPUUsageNSec,MemoryPeak"
+_PROPERTIES = "Id,ActiveState,Result,CPUUsageNSec,MemoryPeak"
+_TOLD = ("", "success", "exit-code")  # one that ends by itself says why
 _NANO = 1_000_000_000
 
 
@@ -42,12 +44,24 @@ class Running(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """A unit of guestagent; None is what systemd does not count."""
+    """A unit of guestagent; None is what systemd does not count.
+
+    ``result`` says how the last start ended, systemd.exec(5): "success", "exit-code", "timeout", …
+    """
 
     name: str
     state: str
     cpu_seconds: float | None
     memory_peak: int | None
+    result: str = ""
+
+
+class Device(NamedTuple):
+    """A block device with a file system: its type and label as udev found them."""
+
+    node: str
+    type: str
+    label: str
 
 
 class Mount(NamedTuple):
@@ -65,17 +79,24 @@ class Observed(NamedTuple):
     sshd: tuple[Running, ...]
     processes: tuple[Running, ...]
     units: tuple[Unit, ...]
+    devices: tuple[Device, ...]
     mounts: tuple[Mount, ...]
 
 
 def observe(source: str) -> Observed | None:
-    """Look at this machine; ``source`` is that of the report.  Return None without psutil."""
+    """Look at this machine; ``source`` is that of the report.
+
+    Return None where psutil or pyudev is not installed.
+    """
     try:
         import psutil
+        import pyudev
     except ImportError:
         return None
     sshd, own = _processes(psutil)
-    return Observed(_interfaces(psutil), sshd, own, _units(), _mounts(psutil, source))
+    devices = _devices(pyudev)
+    mounts = _mounts(psutil, source, devices)
+    return Observed(_interfaces(psutil), sshd, own, _units(), devices, mounts)
 
 
 def _interfaces(psutil: ModuleType) -> tuple[Interface, ...]:
@@ -134,8 +155,17 @@ def _units() -> tuple[Unit, ...]:
         cpu, peak = (_number(said.get(key, "")) for key in ("CPUUsageNSec", "MemoryPeak"))
         if cpu or state != "inactive":  # else it has not run in this boot
             seconds = None if cpu is None else round(cpu / _NANO, 2)
-            found.append(Unit(name, state, seconds, peak))
+            found.append(Unit(name, state, seconds, peak, said.get("Result", "")))
     return tuple(sorted(found))
+
+
+def killed_units(observed: Observed) -> list[str]:
+    """Return what is wrong with units that were killed: a run that was has left no report."""
+    return [
+        trouble(unit.name, unit.result)
+        for unit in observed.units
+        if unit.state == "failed" and unit.result not in _TOLD
+    ]
 
 
 def _number(text: str) -> int | None:
@@ -143,10 +173,21 @@ def _number(text: str) -> int | None:
     return int(text) if text.isdigit() and int(text) < (1 << 64) - 1 else None
 
 
-def _mounts(psutil: ModuleType, source: str) -> tuple[Mount, ...]:
+def _devices(pyudev: ModuleType) -> tuple[Device, ...]:
+    """Return the block devices in which udev has found a file system: a drive is one of them."""
+    found = []
+    for device in pyudev.Context().list_devices(subsystem="block"):
+        known = device.properties
+        kind = known.get("ID_FS_TYPE")
+        if kind:
+            found.append(Device(device.device_node, kind, known.get("ID_FS_LABEL", "")))
+    return tuple(sorted(found))
+
+
+def _mounts(psutil: ModuleType, source: str, devices: tuple[Device, ...]) -> tuple[Mount, ...]:
     """Return where the drive that is the source, or is labelled as one, is mounted."""
-    labelled = os.path.realpath(f"{defs.BY_LABEL_DIR}/{defs.LABEL}")
-    drives = {source, labelled}
+    labelled = (device for device in devices if rank(device.label, defs.LABELS) is not None)
+    drives = {source, *(device.node for device in labelled)}
     return tuple(
         Mount(entry.device, entry.mountpoint, entry.fstype)
         for entry in psutil.disk_partitions(all=True)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 HOSTNAME = "hostname"
 HOST_KEYS = "host_keys"
 ENTROPY = "entropy"
+SSHD_CLOSED = "sshd_closed"
 
+_AHEAD = "ahead of the instance, for "
 
 # The module below plan/kinds for each kind of key.
 _KINDS = {
@@ -39,6 +41,7 @@ _KINDS = {
     "hostname": "hostname",
     "host_keys": "host_keys",
     "entropy": "entropy",
+    "sshd_closed": "sshd",
 }
 
 
@@ -68,6 +71,16 @@ def place(key: str) -> str:
 def origin(key: str) -> Origin:
     """Return the origin of a change that undoes what the state has and the source has not."""
     return Origin("guestagent", defs.STATE_FILE, key)
+
+
+def ahead(machine: str) -> str:
+    """Return what is kept of host keys that a machine made before it knew its instance."""
+    return f"{_AHEAD}{machine}"
+
+
+def is_ahead(value: str) -> bool:
+    """Tell whether a value is one that ``ahead`` returns."""
+    return value.startswith(_AHEAD)
 
 
 def host_key(kind: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 _SERVICE = "service"  # the part of a fingerprint that is about a metadata service
+_OF_NICS = f"{defs.NET_DIR}/"
 _LOST = (
     "is damaged, or of another version: what was applied before is not known, so this run is taken "
     "for the first, applies everything and writes a new one; if it happens again, check the disk"
@@ -32,8 +33,8 @@ class State(NamedTuple):
 
     ``configured`` tells whether this was for an instance; a guest that is not configured has at
     most the means to ask a metadata service.  ``instance_id``, ``availability_zone`` and
-    ``project_id`` are the instance's, empty where its source gives none.  ``record`` maps
-    resources to digests of what was applied.
+    ``project_id`` are the instance's, empty where its source gives none.  ``layout`` is the name of
+    its source's (``parse.layouts``).  ``record`` maps resources to digests of what was applied.
 
     ``seen`` and ``watched`` are the documents and paths that the run looked at; while their
     ``fingerprint``, made with ``salt``, stays the same, another run would find nothing to do.
@@ -45,9 +46,15 @@ class State(NamedTuple):
 
     ``unfinished``: the first boot of the instance could not read all that it needs, or not do all
     of it; until one can, a metadata service is trusted as at the first.  ``machine`` is the UUID
-    that the hypervisor gave the machine that was configured, empty if none.
+    that the hypervisor gave the machine that was configured, empty if none; of one that is not
+    configured, only where it has started and its users can write to a source (``new_instance``).
 
     ``problems`` are those of the source, if a part of it cannot be used while all of this stays.
+
+    ``imported_keys`` are accounts and the SSH keys that were fetched for them.
+
+    ``macs`` are the MAC addresses of the NICs, if what was applied is the same whatever these are
+    named, and the daemon sees to it when one is missing; otherwise empty.
 
     ``settings`` are what the settings files meant, with their digest (``settings.Known``).
 
@@ -74,7 +81,10 @@ class State(NamedTuple):
     machine: str = ""
     settings: dict[str, Any] = {}  # noqa: RUF012 - a record's default, never changed
     settings_digest: str = ""
+    layout: str = ""
     problems: tuple[Problem, ...] = ()
+    imported_keys: tuple[tuple[str, str], ...] = ()
+    macs: tuple[str, ...] = ()
 
 
 def load(root: Root) -> State:
@@ -128,7 +138,10 @@ def _decode(value: dict[str, Any]) -> State:
         machine=_text(value["machine"]),
         settings={_text(key): _setting(item) for key, item in value["settings"].items()},
         settings_digest=_text(value["settings_digest"]),
+        layout=_text(value["layout"]),
         problems=tuple(_problem(*item) for item in value["problems"]),
+        imported_keys=tuple((_text(name), _text(key)) for name, key in value["imported_keys"]),
+        macs=_texts(value["macs"]),
     )
 
 
@@ -185,17 +198,22 @@ def can_compare(run: State, bundle: Bundle) -> bool:
     return bool(run.fingerprint) and (bundle.unchanged or not bundle.service)
 
 
-def is_unchanged(run: State, bundle: Bundle, root: Root) -> bool:
-    """Tell whether source and tree are as a run left them.  Raises SourceBroken."""
-    return can_compare(run, bundle) and fingerprint(run, bundle, root) == run.fingerprint
+def is_unchanged(run: State, bundle: Bundle, root: Root, *, nics: bool = True) -> bool:
+    """Tell whether source and tree are as a run left them.  Raises SourceBroken.
+
+    Without ``nics``, which of those there are and what they are named makes no difference.
+    """
+    if not can_compare(run, bundle):
+        return False
+    known, present = run.fingerprint.split(), fingerprint(run, bundle, root).split()
+    return known == present if nics else known[:-1] == present[:-1]
 
 
 def is_tree_unchanged(run: State, root: Root) -> bool:
     """Tell whether the tree is as a run left it whose source was a metadata service."""
     if not run.fingerprint or not run.documents:
         return False
-    tree = root.fingerprint(run.watched, bytes.fromhex(run.salt))
-    return run.fingerprint == f"{VERSION} {_SERVICE} {tree}"
+    return run.fingerprint == f"{VERSION} {_SERVICE} {_tree(run, root)}"
 
 
 def is_same_source(run: State, bundle: Bundle) -> bool:
@@ -208,13 +226,30 @@ def is_same_source(run: State, bundle: Bundle) -> bool:
     return bundle.service or [_source(run, bundle)] == run.fingerprint.split()[1:2]
 
 
+def with_source(run: State, bundle: Bundle, salt: str) -> State:
+    """Return the state of a run that could not do all, with what ``is_same_source`` goes by.
+
+    The next run finds a difference all the same, because nothing of the tree is in the fingerprint.
+    Raises SourceBroken.
+    """
+    run = run._replace(salt=salt, seen=tuple(bundle.seen))
+    return run._replace(fingerprint=f"{VERSION} {_source(run, bundle)}")
+
+
 def fingerprint(run: State, bundle: Bundle, root: Root) -> str:
     """Return the present state of all that a run looked at, as keyed digests.
 
     It holds the version of guestagent too: another one may plan differently.  Raises SourceBroken.
     """
-    tree = root.fingerprint(run.watched, bytes.fromhex(run.salt))
-    return f"{VERSION} {_source(run, bundle)} {tree}"
+    return f"{VERSION} {_source(run, bundle)} {_tree(run, root)}"
+
+
+def _tree(run: State, root: Root) -> str:
+    """Return the part of a fingerprint that is the tree's: two words, the second of the NICs."""
+    salt = bytes.fromhex(run.salt)
+    others = [path for path in run.watched if not path.startswith(_OF_NICS)]
+    nics = [path for path in run.watched if path.startswith(_OF_NICS)]
+    return f"{root.fingerprint(others, salt)} {root.fingerprint(nics, salt)}"
 
 
 def _source(run: State, bundle: Bundle) -> str:

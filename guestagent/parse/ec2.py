@@ -8,7 +8,7 @@ The tree is ``ec2/VERSION/meta-data/…``, the document ``ec2/VERSION/meta-data.
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Origin, Problems, internal
+from guestagent.errors import FieldError, Origin, Problems
 from guestagent.model import InstanceData, Text
 from guestagent.parse import fields
 from guestagent.parse.block_devices import read_disks
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from guestagent.parse.userdata.signatures import Signatures
     from guestagent.sources.bundle import Bundle
 
 _LATEST = "latest"
@@ -29,6 +30,8 @@ _IDENTITY = "dynamic/instance-identity/document"
 _NAMES = ("instance-id", "local-hostname")
 # What only templates use; of a service it is the first.
 _FOR_TEMPLATES = ("local-ipv4", "hostname", "public-hostname", "public-ipv4", "instance-type")
+
+_NO_STRING = "must be a string"
 
 
 def read_instance_id(bundle: Bundle) -> str | None:
@@ -41,14 +44,22 @@ def read_instance_id(bundle: Bundle) -> str | None:
 
 
 def parse(
-    bundle: Bundle, problems: Problems, guest: Callable[[], Mapping[str, str]] = dict
+    bundle: Bundle,
+    problems: Problems,
+    guest: Callable[[], Mapping[str, str]] = dict,
+    signatures: Signatures | None = None,
 ) -> InstanceData:
     """Return what a source of this layout says; values that cannot be used are reported.
 
-    ``guest`` is as for ``layouts.parse``.
+    ``guest`` and ``signatures`` are as for ``layouts.parse``.
     Raises SourceBroken, and nothing else.
     """
-    return _Reader(bundle, problems, guest).read()
+    return _Reader(bundle, problems, guest, signatures).read()
+
+
+def read_metadata(bundle: Bundle, problems: Problems) -> InstanceData:
+    """Return what a source says besides user data, as ``parse`` does.  Raises SourceBroken."""
+    return _Reader(bundle, problems).read_metadata()
 
 
 class _Reader:
@@ -63,8 +74,10 @@ class _Reader:
         bundle: Bundle,
         problems: Problems,
         guest: Callable[[], Mapping[str, str]] = dict,
+        signatures: Signatures | None = None,
     ) -> None:
         self.bundle = bundle
+        self.signatures = signatures
         self.guest = guest
         self.problems = problems
         self.disks: tuple[tuple[str, Text], ...] = ()
@@ -80,8 +93,12 @@ class _Reader:
 
     def read(self) -> InstanceData:
         """Return what all documents say."""
+        return self._add_user_data(self.read_metadata())
+
+    def read_metadata(self) -> InstanceData:
+        """Return what all documents but the user data say."""
         ssh_keys, partial_keys = self._read_ssh_keys()
-        data = InstanceData(
+        return InstanceData(
             instance_id=self.read_instance_id(),
             hostname=self._read_hostname(),
             ssh_keys=ssh_keys,
@@ -89,7 +106,6 @@ class _Reader:
             availability_zone=self._read_availability_zone(),
             disks=self.disks,
         )
-        return self._add_user_data(data)
 
     def read_instance_id(self) -> Text | None:
         """Return the instance id."""
@@ -151,24 +167,17 @@ class _Reader:
         content = self._read_bytes("user-data") or b""
         if not content.strip():
             return data
-        from guestagent.parse.userdata.read import read
+        from guestagent.parse.userdata.read import add
 
-        try:
-            config, scripts = read(
-                content,
-                None,
-                None,
-                source=self.bundle.label,
-                problems=self.problems,
-                documents=("user-data", "", ""),
-                variables=lambda: self._read_variables(data),
-            )
-        except Exception as error:  # without user data one can still log in, and look
-            reason = f"{internal(error)}; nothing of it is applied"
-            self.problems.error(self._origin("user-data"), reason)
-            self.problems.passing = True
-            return data
-        return data._replace(config=config, scripts=scripts)
+        return add(
+            data,
+            content,
+            source=self.bundle.label,
+            problems=self.problems,
+            documents=("user-data", "", ""),
+            variables=lambda: self._read_variables(data),
+            signatures=self.signatures,
+        )
 
     def _read_variables(self, data: InstanceData) -> dict[str, Any]:
         """Return the variables of templates in user data."""
@@ -212,18 +221,22 @@ class _Reader:
     def _read_file(self) -> dict[str, str]:
         given = self._read_json_object(_FILE)
         found = {name: given[name] for name in _NAMES if isinstance(given.get(name), str)}
+        if "local-hostname" not in found and given.get("local-hostname") is not None:
+            self.problems.error(self._origin(_FILE, "local-hostname"), _NO_STRING)
         mapping = given.get("block-device-mapping")
         self.disks = read_disks(mapping, self._origin(_FILE), self.problems)
         keys = given.get("public-keys")
         if not isinstance(keys, dict):
             return found
         for number, entry in keys.items():
+            name = f"public-keys/{number}/openssh-key"
             # Nova wraps each key in an object; elsewhere it is given as it is.
             line = entry.get("openssh-key") if isinstance(entry, dict) else entry
             if isinstance(line, str):
-                found[f"public-keys/{number}/openssh-key"] = line
+                found[name] = line
             else:
                 self.lost_keys = True
+                self.problems.error(self._origin(_FILE).under(name), _NO_STRING)
         return found
 
     def _read_bytes(self, name: str) -> bytes | None:

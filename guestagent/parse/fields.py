@@ -64,6 +64,24 @@ def plain(text: str) -> str:
     return text
 
 
+def url(text: str) -> str:
+    """Return a URL of http or https that has a host."""
+    if len(text) > defs.PATH_LIMIT or not text.isprintable() or " " in text:
+        raise FieldError("is not a URL: too long, or with a space or a control character")
+    scheme, separator, rest = text.partition("://")
+    authority = rest.replace("?", "/").replace("#", "/").partition("/")[0]
+    host = authority.rpartition("@")[2]
+    if scheme.lower() not in ("http", "https") or not separator or host[:1] in ("", ":"):
+        raise FieldError("must be an http:// or https:// URL with a host")
+    # Also where a password has a "/" in it: its second half would be shown as a path.
+    port = host.rpartition("]")[2].partition(":")[2]
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 1 << 16):
+        raise FieldError(
+            "has a port that is not a number from 1 to 65535; write a / in its password as %2F"
+        )
+    return text
+
+
 def host_name(text: str) -> str:
     """Return a host name or FQDN (RFC 952, RFC 1123): labels of letters, digits, inner hyphens.
 

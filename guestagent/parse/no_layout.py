@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from guestagent.errors import Origin
+from guestagent.model import InstanceData
 from guestagent.sources.bundle import is_dated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from guestagent.errors import Problems
+    from guestagent.parse.userdata.signatures import Signatures
     from guestagent.sources.bundle import Bundle
 
 _META = "meta_data.json"
 _NO_CLOUD = ("user-data", "vendor-data", "network-config")
 _LAYOUT = f"openstack/latest/{_META}"
+_MANGLED = ("openstac", "openstack", "meta_dat", "meta_data", "meta-dat", "meta-data")
 _MOST = 64  # folders that are looked into
+
+
+def read_instance_id(_: Bundle) -> str | None:
+    """Return None: such a source is for no instance."""
+    return None
+
+
+def parse(
+    bundle: Bundle,
+    problems: Problems,
+    _guest: Callable[[], Mapping[str, str]] = dict,
+    _signatures: Signatures | None = None,
+) -> InstanceData:
+    """Return nothing, and report why.  Raises SourceBroken."""
+    problems.error(Origin(bundle.label, "", ""), explain(bundle))
+    return InstanceData()
 
 
 def explain(bundle: Bundle) -> str:
@@ -25,7 +48,8 @@ def explain(bundle: Bundle) -> str:
     if "openstack" in names:
         return f"has no version folder with {_META} in its folder openstack; add {_LAYOUT}"
     if any(_is_mangled(name) for name in names):
-        reason = f"its file names are cut short or in capitals, so that {_LAYOUT} is not found"
+        reason = "its file names are cut short or in capitals"
+        reason += f", so that neither {_LAYOUT} nor meta-data is found"
         advice = "make the image with Rock Ridge or Joliet (genisoimage -R -J), or long VFAT names"
         return f"{reason}; {advice}"
     if any(name in names for name in _NO_CLOUD):
@@ -41,9 +65,10 @@ def explain(bundle: Bundle) -> str:
 
 
 def _is_mangled(name: str) -> bool:
-    """Tell whether a name is what is left of "openstack" without long names.
+    """Tell whether a name is what is left of "openstack", or "meta-data", without long names.
 
-    That is ``openstac`` in ISO 9660 at level 1, ``OPENSTACK`` above it, and ``openst~1`` in VFAT.
+    That is ``openstac`` in ISO 9660 at level 1, ``OPENSTACK`` above it, and ``openst~1`` in VFAT;
+    ISO 9660 has no hyphens either.
     """
-    short = name.lower()
-    return short in ("openstac", "openstack") or short.startswith("openst~")
+    short = name.lower().removesuffix(";1").removesuffix(".")
+    return short in _MANGLED or short.startswith(("openst~", "meta-d~"))

@@ -6,7 +6,7 @@ Sources: Nova's ``api/metadata/base.py`` and the metadata page of its user guide
 from __future__ import annotations
 
 from guestagent import defs
-from guestagent.errors import FieldError, Origin, Problems, internal
+from guestagent.errors import FieldError, Origin, Problems
 from guestagent.model import Blob, InjectedFile, InstanceData, Network, Password, Secret, Text
 from guestagent.parse import fields
 from guestagent.parse.items import Item, quote_type
@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
+    from guestagent.parse.userdata.signatures import Signatures
     from guestagent.sources.bundle import Bundle
 
 _META = "meta_data.json"
 _NETWORK = "network_data.json"
 _EC2_META = "ec2/latest/meta-data.json"
+_EC2_ADDRESS = "ec2/latest/meta-data/local-ipv4"  # of a metadata service
+_CLOUDSTACK_PASSWORD = "cloudstack/password/vm_password.txt"  # noqa: S105 - a name
+# The signature of user data, as a file of the folder or as a key of the metadata.
+_SIGNATURE_FILE, _SIGNATURE_KEY = "user_data.sig", "user_data_signature"
 _VENDORS = ("vendor_data.json", "vendor_data2.json")
 # Keys of other producers (Ironic, Metal3, small tools), which write what cloud-init reads.
 _IDS = ("uuid", "instance-id", "instance_id")
@@ -30,6 +35,10 @@ _HOST_NAMES = ("hostname", "local-hostname", "local_hostname")
 _ODD_NAME = (
     "has a name with a bad character (not UTF-8, a lone surrogate or a control character): what it "
     "names may be left out; correct the name"
+)
+_READ_FROM_EC2 = (
+    "host name, SSH keys and disks are read from the folder ec2 instead, at a first boot alone: "
+    "the source does not say for which instance it is"
 )
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 # PEM (RFC 7468) and the format of RFC 4716.
@@ -84,28 +93,29 @@ def read_instance_id(bundle: Bundle) -> str | None:
     Raises SourceBroken.
     """
     where = find_folder(bundle)
-    if where is None:
-        return None
+    assert where  # the layout was recognised by it
     found = _Reader(bundle, where, Problems()).read_instance_id()
     return found.value if found else None
 
 
 def parse(
-    bundle: Bundle, problems: Problems, guest: Callable[[], Mapping[str, str]] = dict
+    bundle: Bundle,
+    problems: Problems,
+    guest: Callable[[], Mapping[str, str]] = dict,
+    signatures: Signatures | None = None,
 ) -> InstanceData:
     """Return what a source of this layout says; values that cannot be used are reported.
 
-    ``guest`` is as for ``layouts.parse``.
+    ``guest`` and ``signatures`` are as for ``layouts.parse``.
     Raises SourceBroken where the source fails while it is read, and nothing else.
     """
     where = find_folder(bundle)
-    if where is None:
-        from guestagent.parse.no_layout import explain
-
-        problems.error(Origin(bundle.label, "", ""), explain(bundle))
-        return InstanceData()
+    assert where  # the layout was recognised by it
     _warn_of_skipped(bundle, where, problems)
-    return _Reader(bundle, where, problems, guest).read()
+    reader = _Reader(bundle, where, problems, guest, signatures)
+    if reader.damaged and not bundle.service and bundle.names("ec2"):
+        return reader.read_beside_ec2()
+    return reader.read()
 
 
 class _Reader:
@@ -117,14 +127,18 @@ class _Reader:
         where: str,
         problems: Problems,
         guest: Callable[[], Mapping[str, str]] = dict,
+        signatures: Signatures | None = None,
     ) -> None:
         self.bundle = bundle
+        self.signatures = signatures
         self.guest = guest
         self.where = where
         self.problems = problems
         self.odd_names: set[str] = set()  # documents in which a name cannot be read
         self.network: dict[str, Any] | None = None  # network_data.json
-        self.meta = Item(self._read_json_object(_META) or {}, self._origin(_META), problems)
+        meta = self._read_json_object(_META)
+        self.damaged = meta is None
+        self.meta = Item(meta or {}, self._origin(_META), problems)
 
     def read(self) -> InstanceData:
         """Return what all documents say."""
@@ -147,6 +161,24 @@ class _Reader:
         )
         return self._add_user_data(data)
 
+    def read_beside_ec2(self) -> InstanceData:
+        """Return what all documents say where ``meta_data.json`` cannot be used.
+
+        A drive has most of that in its documents for EC2's layout, too.
+        """
+        from guestagent.parse import ec2
+
+        self.problems.warn(self._origin(_META), _READ_FROM_EC2)
+        data = ec2.read_metadata(self.bundle, self.problems)
+        # EC2's id is another one than the uuid: what cannot be read is never a new instance.
+        # Which keys there are besides is not known either.
+        data = data._replace(
+            instance_id=None,
+            network=self._read_network(),
+            partial_keys=data.ssh_keys is not None,
+        )
+        return self._add_user_data(data)
+
     def read_instance_id(self) -> Text | None:
         """Return the instance id: Nova gives a uuid, and any plain word is taken."""
         given = [name for name in _IDS if self.meta.get(name) is not None]
@@ -164,13 +196,16 @@ class _Reader:
         """Return the JSON object of a document: empty if it is missing, None if it is bad."""
         try:
             content = self.bundle.get(f"{self.where}/{name}", defs.JSON_LIMIT)
-            value, odd_name = ({}, False) if content is None else loads_of_source(content)
-        except FieldError as error:
-            self.problems.error(self._origin(name), f"{error}; {fields.NOTHING_OF_IT}")
-            return None
         except Unreadable as error:
             self.problems.error(self._origin(name), str(error))
             return None
+        try:
+            value, odd_name = ({}, False) if content is None else loads_of_source(content)
+        except FieldError as error:
+            found = _load_yaml(content or b"") if name == _META else None
+            if found is None:
+                self.problems.error(self._origin(name), f"{error}; {fields.NOTHING_OF_IT}")
+            return found
         if not isinstance(value, dict):
             self.problems.error(
                 self._origin(name), f"must be a JSON object; {fields.NOTHING_OF_IT}"
@@ -271,11 +306,32 @@ class _Reader:
         return found[: defs.MAX_KEYS], lost
 
     def _read_admin_pass(self) -> Password | None:
-        """Return the password that Nova made for the instance; only drives have it."""
+        """Return the password that Nova or CloudStack made; only drives have it."""
+        if self.meta.get("admin_pass") is None:
+            return self._read_cloudstack_password()
         value = self.meta.take_text("admin_pass", fields.password)
         if value is None:
             return None
         return Password(Secret(value), self.meta.origin.under("admin_pass"))
+
+    def _read_cloudstack_password(self) -> Password | None:
+        """Return the password that CloudStack has in a document of its own, beside OpenStack's."""
+        if self.bundle.service:
+            return None
+        origin = Origin(self.bundle.label, _CLOUDSTACK_PASSWORD, "")
+        try:
+            content = self.bundle.get(_CLOUDSTACK_PASSWORD, defs.NAME_LIMIT) or b""
+            text = content.decode().strip("\r\n")
+        except Unreadable as error:
+            self.problems.error(origin, str(error))
+            return None
+        except UnicodeDecodeError:
+            self.problems.error(origin, f"is not UTF-8 text; {fields.NOTHING_OF_IT}")
+            return None
+        if not text:
+            return None
+        value = self.problems.take(origin, fields.password, text)
+        return None if value is None else Password(Secret(value), origin)
 
     def _read_files(self) -> Iterator[InjectedFile]:
         """Yield the injected files of which both path and content can be used."""
@@ -334,23 +390,34 @@ class _Reader:
         vendor, vendor2 = (self._read_vendor_data(name) for name in _VENDORS)
         if not user.strip() and vendor is None and vendor2 is None:
             return data
-        from guestagent.parse.userdata.read import read
+        from guestagent.parse.userdata.read import add
 
-        try:
-            config, scripts = read(
-                user,
-                vendor,
-                vendor2,
-                source=self.bundle.label,
-                problems=self.problems,
-                variables=lambda: self._read_variables(data),
-            )
-        except Exception as error:  # without user data one can still log in, and look
-            reason = f"{internal(error)}; nothing of it is applied"
-            self.problems.error(self._origin("user_data"), reason)
-            self.problems.passing = True
-            return data
-        return data._replace(config=config, scripts=scripts)
+        return add(
+            data,
+            user,
+            vendor,
+            vendor2,
+            source=self.bundle.label,
+            problems=self.problems,
+            variables=lambda: self._read_variables(data),
+            signatures=self.signatures,
+            signature=self._read_signature(),
+        )
+
+    def _read_signature(self) -> bytes | None:
+        """Return the signature beside the user data, if there is one and signatures are demanded.
+
+        Drives that people make themselves may have a file of it.  OpenStack hands over no files of
+        its users, but their metadata, of at most 255 characters each.
+        """
+        if self.signatures is None or self.signatures.user_data == "off":
+            return None
+        found = self._read_bytes(_SIGNATURE_FILE)
+        meta = self.meta.get("meta")
+        text = meta.get(_SIGNATURE_KEY) if isinstance(meta, dict) else None
+        if found is None and isinstance(text, str):
+            return text.encode("utf-8", "replace")
+        return found
 
     def _read_variables(self, data: InstanceData) -> dict[str, Any]:
         """Return the variables of templates in user data."""
@@ -363,17 +430,15 @@ class _Reader:
                 meta[name] = meta[given]
         ds = {"meta_data": meta, "network_json": self.network or {}}
         bundle = self.bundle
-        if not bundle.service:
+        # cloud-init has one source for drives and another for services, with names of their own.
+        if bundle.service:
+            cloud, subplatform = "openstack", f"metadata ({bundle.url})"
+            ds["ec2_metadata"] = self._read_ec2_address()
+        else:
+            cloud, subplatform = "configdrive", f"config-disk ({bundle.place})"
             ds["ec2_metadata"] = self._read_ec2_metadata()
         return variables(
-            data,
-            ds,
-            cloud="openstack",
-            platform="openstack",
-            subplatform=f"metadata ({bundle.url})"
-            if bundle.service
-            else f"config-disk ({bundle.label})",
-            guest=self.guest(),
+            data, ds, cloud=cloud, platform=cloud, subplatform=subplatform, guest=self.guest()
         )
 
     def _read_disks(self) -> tuple[tuple[str, Text], ...]:
@@ -402,12 +467,20 @@ class _Reader:
             return {}
         return value if isinstance(value, dict) else {}
 
+    def _read_ec2_address(self) -> dict[str, Any]:
+        """Return what was read of a service's EC2 metadata: the address, if a template has it."""
+        try:
+            content = self.bundle.get(_EC2_ADDRESS, defs.JSON_LIMIT)
+        except Unreadable:
+            return {}
+        return {} if content is None else {"local-ipv4": content.decode(errors="replace").strip()}
+
     def _read_vendor_data(self, name: str) -> object:
         """Return the JSON value of vendor data that may be of use; None for other ones."""
         content = (self._read_bytes(name) or b"").strip()
         # Of use are a string, a list, and an object with the key "cloud-init".  Most clouds give
         # an object without it, which need not be decoded.
-        is_object = content[:1] == b"{"
+        is_object = content[:1] == b"{" and content[-1:] == b"}"
         if not content or (is_object and b"cloud-init" not in content):
             if b"#cloud-config" in content or b"#!" in content:
                 reason = 'has no key "cloud-init": the user data in it are not read'
@@ -418,6 +491,22 @@ class _Reader:
         except FieldError as error:
             self.problems.error(self._origin(name), f"{error}; {fields.NOTHING_OF_IT}")
             return None
+
+
+def _load_yaml(content: bytes) -> dict[str, Any] | None:
+    """Return the mapping of YAML that is not meant as JSON; None for everything else.
+
+    Nutanix has ``meta_data.json`` as its users write it, and lets them write either.
+    """
+    if content.lstrip()[:1] in (b"", b"{", b"["):
+        return None
+    from guestagent.parse.userdata import yamltree
+
+    try:
+        value = yamltree.load(content).value
+    except FieldError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 class _KeyReader:

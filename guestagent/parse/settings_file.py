@@ -60,7 +60,7 @@ def _user(value: object) -> str:
     return fields.user_name(_string(value))
 
 
-def _shell(value: object) -> str:
+def _path(value: object) -> str:
     return fields.guest_path(_string(value))
 
 
@@ -81,13 +81,14 @@ def _mode(value: object) -> int:
     return mode
 
 
-def _seconds(most: int) -> Callable[[object], float]:
-    """Return a validator of a number of seconds up to ``most``."""
+def _seconds(most: int, least: int = 0) -> Callable[[object], float]:
+    """Return a validator of a number of seconds from ``least`` to ``most``."""
 
     def check(value: object) -> float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most:
-            return float(value)
-        raise FieldError(f"must be a number of seconds from 0 to {most}")
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+        if least <= number <= most:
+            return float(number)
+        raise FieldError(f"must be a number of seconds from {least} to {most}")
 
     return check
 
@@ -100,12 +101,13 @@ def _url(value: object) -> str:
 
 
 _YES_NO = _choice("yes", "no")
+_POLICIES = ("off", "limited", "required")
 
 CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
     "user": {
         "name": _user,
         "gecos": _gecos,
-        "shell": _shell,
+        "shell": _path,
         "groups": _list(_user),
         "sudo": _boolean,
     },
@@ -130,12 +132,17 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "other_nics": _boolean,
     },
     "random_seed": {"manage": _boolean},
-    "drive": {"wait": _seconds(600)},
+    "source": {"order": _list(_choice(*defs.SOURCES))},
+    "drive": {
+        "wait": _seconds(600),
+        "labels": _list(_choice(*defs.LABELS)),
+        "expected": _boolean,
+    },
     "disk": {"grow": _boolean, "grow_volumes": _boolean},
     "metadata": {
         "service": _choice("auto", "none", *defs.CLOUDS),
         "urls": _list(_url),
-        "wait": _seconds(300),
+        "wait": _seconds(300, least=1),  # in less no service could answer
         "imds_v1": _boolean,
         "refresh": _choice("access", "full"),
         "link_local_ipv4": _boolean,
@@ -146,27 +153,53 @@ CHECKS: dict[str, dict[str, Callable[[object], Any]]] = {
         "poll": _seconds(86400),
         "new_instance": _boolean,
     },
+    "fetch": {"enable": _boolean, "http": _boolean},
+    "signatures": {
+        "policy": _choice(*_POLICIES),
+        "vendor_policy": _choice("same", *_POLICIES),
+        "signers": _path,
+    },
     "cloud_init": {"files": _boolean},
-    "scripts": {"early_limit": _seconds(604800), "late_limit": _seconds(604800)},
+    "scripts": {
+        "early_limit": _seconds(604800),
+        "late_limit": _seconds(604800),
+        "stop_at_failure": _boolean,
+        "bootcmd": _choice("early", "late"),
+    },
 }
 
 
 def parse_settings(content: bytes, file: Origin, problems: Problems) -> dict[str, Any]:
-    """Return the settings of a file that can be used, by the fields of Settings."""
+    """Return the settings of a file that can be used, by the fields of Settings.
+
+    Where something that cannot be used may be about signatures, these are required.
+    """
+    try:
+        return _parse(content, file, problems)
+    except _Lost as lost:
+        problems.error(file, f"{lost}; {_NOTHING_OF_IT}")
+    # Without NUL, UTF-16 can be read well enough.
+    lines = (line.strip() for line in content.replace(b"\0", b"").splitlines())
+    names_them = any(b"sign" in line.lower() and not line.startswith(b"#") for line in lines)
+    return dict(defs.STRICTEST_SIGNATURES) if names_them else {}
+
+
+class _Lost(Exception):
+    """A file of which nothing can be used; the text says why."""
+
+
+def _parse(content: bytes, file: Origin, problems: Problems) -> dict[str, Any]:
+    """Return the settings of a file that can be used.  Raises _Lost."""
     try:
         tables = tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
-        problems.error(file, f"not UTF-8 at byte {error.start}; {_NOTHING_OF_IT}")
-        return {}
+        raise _Lost(f"not UTF-8 at byte {error.start}") from None
     except tomllib.TOMLDecodeError as error:
-        problems.error(file, f"not TOML: {error}; {_NOTHING_OF_IT}")
-        return {}
+        raise _Lost(f"not TOML: {error}") from None
     except RecursionError:
-        problems.error(file, f"not used: nested too deep; {_NOTHING_OF_IT}")
-        return {}
+        raise _Lost("not used: nested too deep") from None
     except ValueError:  # of int(), from 4300 digits on
-        problems.error(file, f"not used: a number in it has too many digits; {_NOTHING_OF_IT}")
-        return {}
+        raise _Lost("not used: a number in it has too many digits") from None
     found: dict[str, Any] = {}
     for table, values in tables.items():
         origin = file.under(table)
@@ -176,7 +209,22 @@ def parse_settings(content: bytes, file: Origin, problems: Problems) -> dict[str
             problems.error(origin, f"must be a table: [{table}]")
         else:
             found |= _check_table(table, values, origin, problems)
+    if _may_demand_signatures(tables, found):
+        found |= defs.STRICTEST_SIGNATURES
     return found
+
+
+def _may_demand_signatures(tables: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Tell whether something of a file that is not ``found`` usable may be about signatures.
+
+    As ``[signature]`` may be, or ``policy`` elsewhere, where the line above is still a comment.
+    """
+    given = tables.get("signatures", {})
+    if not isinstance(given, dict) or any(f"signatures_{key}" not in found for key in given):
+        return True
+    others = {table: values for table, values in tables.items() if table != "signatures"}
+    keys = [key for values in others.values() if isinstance(values, dict) for key in values]
+    return any("sign" in name.lower() or name in CHECKS["signatures"] for name in (*others, *keys))
 
 
 def _check_table(

@@ -33,6 +33,7 @@ _STAGES = {
     "modules-config": (defs.EARLY_UNIT, defs.HOST_KEYS_UNIT),
     "modules-final": (defs.LATE_UNIT,),
 }
+_UNITS = tuple(unit for units in _STAGES.values() for unit in units)
 
 
 class Words(NamedTuple):
@@ -108,11 +109,13 @@ def describe(report: dict[str, Any], reasons: Sequence[str] = ()) -> Words:
 
     ``reasons`` say what is wrong besides that.  A value that could not be used is an error that
     cloud-init would call recoverable: everything else was done.  It is none any more where the run
-    did nothing, or a script failed.
+    did nothing, a script failed or a unit was cut short.
     """
     problems = [Problem(**problem) for problem in report["problems"]]
     errors = tuple(problem.text() for problem in problems if problem.severity == "error")
-    failed = has_failed_scripts(report)
+    of_units = [problem for problem in problems if problem.source == "guestagent"]
+    cut_short = any(problem.document in _UNITS for problem in of_units)
+    failed = cut_short or has_failed_scripts(report)
     if not reasons and not failed and report["exit_status"] in (defs.EXIT_OK, defs.EXIT_ERRORS):
         errors, recoverable = (), errors
     else:
@@ -144,7 +147,9 @@ def datasource(report: dict[str, Any]) -> str:
     source = report["source"]
     if not source:
         return "DataSourceNone"
-    kind = "ConfigDrive"
-    if source.startswith("metadata service"):
-        kind = "Ec2Local" if report["instance_id"].startswith("i-") else "OpenStackLocal"
+    from guestagent.parse.layouts import LAYOUTS
+
+    is_service = source.startswith("metadata service")
+    names = {layout.name: layout.cloud_init[is_service] for layout in LAYOUTS}
+    kind = names.get(report["layout"], "None")
     return f"DataSource{kind} [source={log.printable(source)}]"

@@ -22,9 +22,10 @@ _SHELL_SAFE = frozenset("%+,-./:=@_") | frozenset(
 )
 
 
-def text(plan: Plan, problems: Sequence[Problem]) -> str:
-    """Return the whole plan for people."""
+def text(plan: Plan, problems: Sequence[Problem], signatures: Sequence[str] = ()) -> str:
+    """Return the whole plan for people; ``signatures`` are those of the source that hold."""
     lines = [f"{problem.severity}: {problem.text()}" for problem in problems]
+    lines += [f"signed: {signature}" for signature in signatures]
     lines += [f"left alone, changed by an administrator: {name}" for name in plan.kept]
     for change in plan.changes:
         lines += _change_lines(change)

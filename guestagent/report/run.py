@@ -25,9 +25,16 @@ if TYPE_CHECKING:
 _FORMS: dict[str, dict[str, Any]] = {
     "problems": dict.fromkeys(Problem._fields, str),
     "changes": {"what": str, "why": str},
-    "scripts": {"stage": str, "name": str, "status": (int, str), "seconds": (int, float)},
+    "scripts": {
+        "stage": str,
+        "name": str,
+        "status": (int, str),
+        "seconds": (int, float),
+        "failed_commands": (list, tuple),
+    },
+    "fetched": {"url": str, "size": int, "sha256": str},
 }
-_NAMES = ("kept", "pending")  # lists of names
+_TEXTS = ("kept", "pending", "signatures")  # lists of texts
 
 NO_REPORT = "there is no report of a run since this system started"
 
@@ -40,7 +47,8 @@ class Report(NamedTuple):
     the start to the end of the last one.  ``kept`` names what an administrator changed, which was
     left alone.  ``boot_id`` is that of the system's start in which the run was made, random(4).
     ``pending`` names the units of this boot that have something to do after the run; None is those
-    of the run before.
+    of the run before.  ``layout`` is the name of the source's layout (``parse.layouts``).
+    ``signatures`` are those of user data and vendor data that hold.
     """
 
     started: float = 0.0
@@ -58,6 +66,8 @@ class Report(NamedTuple):
     total_ms: float = 0.0
     boot_id: str = ""
     pending: tuple[str, ...] | None = None
+    layout: str = ""
+    signatures: tuple[str, ...] = ()
 
     def after(self, step: str, problems: Sequence[Problem] = ()) -> Report:
         """Return the report after a step that ends now, with the problems that it found."""
@@ -87,6 +97,8 @@ def tell(report: Report) -> None:
     """Write a line for each problem and each change, and one for the whole run."""
     for problem in report.problems:
         log.problem(problem)
+    for signature in report.signatures:
+        log.info(f"signed: {signature}")
     for name in report.kept:
         log.info(f"left alone, changed by an administrator: {name}")
     for change in report.changes:
@@ -105,10 +117,9 @@ def write(root: Root, report: Report) -> None:
     found = as_json(report)
     # What the run did is done, and is in the journal: this is no reason to fail.
     try:
-        # Scripts that ran since the system started stay in the report of a later run.
+        # What ran and was fetched since the system started stays in the report of a later run.
         last = read(root)
-        if last.get("scripts"):
-            found["scripts"] = last["scripts"]
+        found |= {key: last[key] for key in ("scripts", "fetched") if last.get(key)}
         if report.pending is None:
             found["pending"] = last.get("pending", [])
         ownfiles.write(root, defs.REPORT_FILE, found, 0o644)
@@ -134,6 +145,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "time": int(time.time()),
         "exit_status": report.exit_status,
         "source": report.source,
+        "layout": report.layout,
         "instance_id": report.instance_id,
         "availability_zone": report.availability_zone,
         "project_id": report.project_id,
@@ -146,6 +158,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "total_ms": round(report.total_ms, 1),
         "boot_id": report.boot_id,
         "pending": report.pending or (),
+        "signatures": report.signatures,
     }
 
 
@@ -181,8 +194,11 @@ def units_to_come(root: Root) -> tuple[str, ...]:
     masked does not come.
     """
     scripts = (f"{defs.STATE_DIR}/early", f"{defs.STATE_DIR}/late")
+    later = root.exists(defs.LATER_REQUEST_FILE)
     found = {
-        defs.APPLY_UNIT: root.exists(defs.REQUEST_FILE),
+        # In this order they are asked about: when the first is over, the other one has begun.
+        defs.LATER_UNIT: later,
+        defs.APPLY_UNIT: later or root.exists(defs.REQUEST_FILE),
         defs.RELOAD_UNIT: root.exists(defs.RELOAD_FILE),
         defs.EARLY_UNIT: any(_has_visible_names(root, path) for path in scripts),
         defs.HOST_KEYS_UNIT: root.exists(defs.HOST_KEYS_FILE),
@@ -205,15 +221,15 @@ def _has_visible_names(root: Root, path: str) -> bool:
 
 def _is_sound(found: dict[str, Any]) -> bool:
     """Tell whether a report has all that ``as_json`` and ``report.additions`` put into one."""
-    given = {"scripts": [], **found}
-    for key, value in {**as_json(Report()), "scripts": []}.items():
+    given = {"scripts": [], "fetched": [], **found}
+    for key, value in {**as_json(Report()), "scripts": [], "fetched": []}.items():
         types = list if isinstance(value, tuple) else (int, float) if value == 0.0 else type(value)
         if not has_form({key: given.get(key)}, {key: types}):
             return False
     for name, form in _FORMS.items():
         if not all(has_form(entry, form) for entry in given[name]):
             return False
-    if not all(isinstance(name, str) for key in _NAMES for name in given[key]):
+    if not all(isinstance(name, str) for key in _TEXTS for name in given[key]):
         return False
     steps = given["steps_ms"]
     return has_form(steps, dict.fromkeys(steps, (int, float)))

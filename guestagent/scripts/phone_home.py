@@ -13,7 +13,7 @@ import sys
 import time
 
 from guestagent import VERSION, defs, log
-from guestagent.errors import FieldError, UsageError
+from guestagent.errors import FieldError, UsageError, internal
 from guestagent.system.jsontext import has_form, loads
 from guestagent.system.root import Root
 
@@ -72,12 +72,39 @@ def _host_key(root: Root, name: str) -> str:
 
 
 def post_form(url: str, form: dict[str, str], tries: int) -> str:
+    """Post a form until a try succeeds; return why the last one failed, or an empty string.
+
+    There is one try at least.  All of them have a time together: the timeouts of the library are
+    for each read, and it waits for name servers as long as it likes.  No signal ends that; a
+    thread can be left.
+    """
+    from threading import Thread
+
+    tries = max(tries, 1)  # cloud-init takes 0 so
+    limit = tries * defs.PHONE_HOME_TRY
+    reasons: list[str] = []
+
+    def post() -> None:
+        try:
+            reasons.append(_try_often(url, form, tries))
+        except Exception as error:
+            reasons.append(internal(error))
+
+    thread = Thread(target=post, daemon=True)
+    thread.start()
+    thread.join(limit)
+    return reasons[0] if reasons else f"took longer than {limit:.0f} s"
+
+
+def _try_often(url: str, form: dict[str, str], tries: int) -> str:
     """Post a form until a try succeeds; return why the last one failed, or an empty string."""
     import requests
 
     reason = ""
     with requests.Session() as session:
         session.trust_env = False  # no proxies, no .netrc, no other certificates
+        # Else requests would read all of the body that a redirect has, to tell what comes next.
+        session.get_redirect_target = lambda _: None  # type: ignore[assignment,method-assign]
         session.headers["User-Agent"] = f"guestagent/{VERSION}"
         for number in range(tries):
             if number:
@@ -104,7 +131,8 @@ def _try(session: Session, url: str, form: dict[str, str]) -> str:
         with session.post(
             url, data=form, timeout=defs.PHONE_HOME_TIMEOUT, allow_redirects=False, stream=True
         ) as response:
-            status, target = response.status_code, response.headers.get("Location")
+            status = response.status_code
+            target = response.headers.get("Location", "").encode("latin-1").decode()
         if 200 <= status < 300 or status == _SEE_OTHER:
             return ""
         if status not in _REDIRECTS or not target:

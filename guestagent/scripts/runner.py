@@ -13,8 +13,10 @@ import time
 from guestagent import defs, log
 from guestagent.errors import FieldError, GuestagentError, NoPermission, Origin, Problems, Refused
 from guestagent.memory import note, state
-from guestagent.record import NamedTuple
+from guestagent.plan.commands import split
+from guestagent.scripts.commands import Watch, forget, forget_notes, last_noted
 from guestagent.scripts.ledger import Entry, Ledger
+from guestagent.scripts.outcome import Outcome
 from guestagent.scripts.output import ScriptLog
 from guestagent.scripts.process import (
     CutShort,
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from guestagent.report.additions import ScriptResult, Unit
     from guestagent.scripts.staged import Script, Stage
 
+_UNFINISHED = "not all of it could be done; the rest is tried in some minutes, or at the next boot"
+
 
 def run_verb(options: Options) -> int:
     """Carry out ``run-early`` or ``run-late``; return the exit status.
@@ -51,30 +55,33 @@ def run_verb(options: Options) -> int:
     root = Root("/")
     # The run that staged the scripts has reported what is wrong with the settings.
     settings = load(root, Problems())
+    stop = settings.scripts_stop_at_failure
     if options.verb == "run-late":
-        return run_unit(root, "late", settings.scripts_late_limit)
-    return run_unit(root, "early", settings.scripts_early_limit)
+        return run_unit(root, "late", settings.scripts_late_limit, stop=stop)
+    return run_unit(root, "early", settings.scripts_early_limit, stop=stop)
 
 
-def run_unit(root: Root, stage: Stage, limit: float) -> int:
+def run_unit(root: Root, stage: Stage, limit: float, *, stop: bool = False) -> int:
     """Do the work of a stage's unit, ``run_stage``; the report says when it is over."""
     from guestagent.report.additions import Unit
 
     with Unit(root, defs.EARLY_UNIT if stage == "early" else defs.LATE_UNIT) as unit:
-        return run_stage(root, stage, limit, unit)
+        return run_stage(root, stage, limit, unit, stop=stop)
 
 
-def run_stage(root: Root, stage: Stage, limit: float, unit: Unit | None = None) -> int:
+def run_stage(
+    root: Root, stage: Stage, limit: float, unit: Unit | None = None, *, stop: bool = False
+) -> int:
     """Run what waits in a stage, each script for at most ``limit`` seconds (0: any time).
 
     Where the early stage has had the late one started, ``unit`` is told that this is to come.
-    Returns the exit status: 1 if a script failed or had been interrupted.  Changes the working
-    directory and the umask of this process, and keeps SIGTERM from ending it.  Raises
-    GuestagentError, OSError.
+    ``stop``: the commands of runcmd or bootcmd end at the first one that fails.  Returns the exit
+    status: 1 if a script failed or had been interrupted.  Changes the working directory and the
+    umask of this process, and keeps SIGTERM from ending it.  Raises GuestagentError, OSError.
     """
     os.chdir("/")
     os.umask(0o022)
-    runner = Runner(root, stage, limit, catch_termination())
+    runner = Runner(root, stage, limit, catch_termination(), stop=stop)
     held = lock(root, defs.SCRIPTS_LOCK_FILE, defs.LOCK_WAIT_LATE)
     try:
         runner.run()
@@ -86,26 +93,28 @@ def run_stage(root: Root, stage: Stage, limit: float, unit: Unit | None = None) 
     return defs.EXIT_ERRORS if runner.failed else defs.EXIT_OK
 
 
-class Outcome(NamedTuple):
-    """How a script ended: its status (see ``Entry``), its time, and why it could not start."""
-
-    status: int | str
-    seconds: float = 0.0
-    reason: str = ""
-
-
 class Runner:
     """One stage, script by script.
 
-    ``failed`` says that something went wrong, ``stopped`` that the system is about to stop.
+    ``failed`` says that something went wrong, ``stopped`` that the system is about to stop, and
+    ``unfinished`` that a script wants to be run again in a while.
     """
 
-    def __init__(self, root: Root, stage: Stage, limit: float, termination: Termination) -> None:
+    def __init__(
+        self,
+        root: Root,
+        stage: Stage,
+        limit: float,
+        termination: Termination,
+        *,
+        stop: bool = False,
+    ) -> None:
         self.root, self.stage, self.limit = root, stage, limit
-        self.termination = termination
+        self.termination, self.stop = termination, stop
         self.systemd = root.live and os.path.isdir(defs.SYSTEMD_DIR)
-        self.stopped = self.failed = False
+        self.stopped = self.failed = self.unfinished = False
         self.scopes = 0
+        self.told: set[str] = set()  # interrupted scripts that are reported already
         # A run that could not remember all it did has staged its scripts for this one.
         self.instance = note.read(root).instance or state.load(root).instance_id
         self.ledger = Ledger(root, self.instance)
@@ -126,6 +135,8 @@ class Runner:
             self._run_waiting(folder)
         finally:
             os.close(folder)
+        if self.unfinished and self.systemd and not self.is_stopped():
+            self._start_late_timer()
 
     def start_late_unit(self) -> bool:
         """Have the service manager start the late stage in its turn, if scripts wait for it.
@@ -145,6 +156,14 @@ class Runner:
             self._report_error(defs.LATE_UNIT, result.reason())
         return result.status == 0
 
+    def _start_late_timer(self) -> None:
+        """Have the late stage run again in a while."""
+        systemctl = find_program("systemctl")
+        if systemctl:
+            result = run([systemctl, "--no-block", "restart", defs.LATE_TIMER])
+            if result.status:
+                self._report_error(defs.LATE_TIMER, result.reason())
+
     def _read_ledger(self) -> None:
         """Read the ledger, and report the scripts that were running when their runner died."""
         try:
@@ -157,7 +176,26 @@ class Runner:
             self._write_down(self.ledger.write)
         for entry in interrupted:
             if entry.script.frequency != "resumed":
-                self._report_outcome(entry.script.name, Outcome("interrupted"))
+                outcome = Outcome("interrupted", reason=self._where(entry.script))
+                self._report_outcome(entry.script.name, outcome)
+                self.told.add(entry.script.name)
+        if interrupted:
+            forget_notes(self.root)
+
+    def _where(self, script: Script) -> str:
+        """Return the place of the command that ran when the system stopped, if that is known."""
+        try:
+            folder = open_folder(self.root, self.stage)
+            if folder is None:
+                return ""
+            try:
+                found, content = read_script(self.root, folder, self.stage, script.name)
+            finally:
+                os.close(folder)
+        except (Refused, OSError):
+            return ""
+        commands = split(content) if found == script else []
+        return last_noted(self.root, _title(script), commands) if commands else ""
 
     def _open_folder(self, stage: Stage) -> int | None:
         """Return a descriptor of a stage's directory; None if no script in it can be run."""
@@ -200,6 +238,8 @@ class Runner:
         if entry is None:
             if not self._run(script, content):
                 return
+        elif name in self.told:
+            pass
         elif script.frequency != "boot" and entry.instance == self.instance:
             # Its runner was killed before it removed the file, and perhaps before it reported.
             self._report_outcome(name, Outcome(entry.status or 0, entry.seconds))
@@ -207,6 +247,7 @@ class Runner:
             self._remove(folder, name)
 
     def _remove(self, folder: int, name: str) -> None:
+        forget(self.root, name)
         try:
             os.unlink(name, dir_fd=folder)
         except FileNotFoundError:
@@ -236,12 +277,27 @@ class Runner:
             if entry is not None:
                 self._write_down(self.ledger.forget, entry)
             return False
+        if script.frequency == "resumed" and outcome.status != 0 and self._may_have_been_stopped():
+            outcome = outcome._replace(status="interrupted")
         if entry is not None:
             self._write_down(self.ledger.end, entry, outcome.status, outcome.seconds)
         if outcome.status == "interrupted" and script.frequency == "resumed":
             return False
+        late = script.stage == "late" and script.frequency == "resumed"
+        if late and outcome.status == defs.EXIT_TRY_AGAIN:
+            # It has put another script in its own place, for what is left.
+            self.unfinished = True
+            self._report_outcome(script.name, outcome._replace(reason=_UNFINISHED))
+            return False
         self._report_outcome(script.name, outcome)
         return True
+
+    def _may_have_been_stopped(self) -> bool:
+        """Tell whether a script may have failed because the system is about to stop.
+
+        The service manager ends scripts, and what they have started, before it tells the runner.
+        """
+        return self.is_stopped() or self._is_system_stopping()
 
     def _write_down(self, write: Callable[..., None], *arguments: object) -> None:
         """Have the ledger write what has happened; a failure is reported and changes nothing."""
@@ -253,23 +309,48 @@ class Runner:
     def _execute(self, script: Script, content: bytes) -> Outcome:
         """Run a script to its end.  Raises NeverBegan."""
         start = time.monotonic()
-        reason = ""
         status: int | str
+        reason = ""
+        watch = self._watch(script, content)
         try:
-            status = self._exit_status(script, content)
-        except CutShort as error:
-            status = error.how
-        except (OSError, ValueError) as error:
-            status, reason = "not started", _text(error)
-        return Outcome(status, round(time.monotonic() - start, 1), reason)
+            try:
+                status = self._exit_status(script, content, watch)
+            except CutShort as error:
+                status = error.how
+            except (OSError, ValueError) as error:
+                status, reason = "not started", _text(error)
+            failures = watch.failures(status) if watch else []
+        finally:
+            if watch:
+                watch.close()
+        return Outcome(status, round(time.monotonic() - start, 1), reason, tuple(failures))
 
-    def _exit_status(self, script: Script, content: bytes) -> int:
+    def _watch(self, script: Script, content: bytes) -> Watch | None:
+        """Return what tells how each command of runcmd or bootcmd ends; None for other scripts."""
+        commands = split(content)
+        if not commands:
+            return None
+        log_fd = self.log.fd if self.log else None
+        try:
+            # Steps for disks, which are resumed, do not build on each other.
+            stop = self.stop and script.frequency != "resumed"
+            title = _title(script)
+            return Watch(self.root, script.name, commands, log_fd, stop=stop, title=title)
+        except (OSError, Refused) as error:
+            # It runs all the same: on a full disk it may be what makes room.
+            log.warning(f"{script.name}: not known which commands fail: {_text(error)}")
+            return None
+
+    def _exit_status(self, script: Script, content: bytes, watch: Watch | None) -> int:
         """Run a script, in a scope if one can be made, and return its exit status.
 
         Raises CutShort, NeverBegan, OSError, ValueError.
         """
-        path = self.root.outside(f"{folder_of(self.stage)}/{script.name}")
-        argv = command_line(content, path)
+        if watch:
+            argv = [defs.SHELL, watch.path]
+        else:
+            path = self.root.outside(f"{folder_of(self.stage)}/{script.name}")
+            argv = command_line(content, path)
         if self.log:
             self.log.begin(f"{self.stage}/{script.name}")
         scope = self._new_scope()
@@ -316,21 +397,20 @@ class Runner:
         """Write how a script ended to the report, and to the journal if it failed."""
         from guestagent.report.additions import ScriptResult
 
-        reason = _failure(outcome, self.limit)
-        problem = Origin("scripts", self.stage, name).error(reason) if reason else None
-        self._report(ScriptResult(self.stage, name, outcome.status, outcome.seconds), problem)
+        commands = [failure.as_json() for failure in outcome.listed]
+        result = ScriptResult(self.stage, name, outcome.status, outcome.seconds, commands)
+        self._report(result, list(outcome.problems(self.stage, name, self.limit)))
 
     def _report_error(self, where: str, reason: str) -> None:
         """Write to report and journal that a file or unit cannot be used; the scripts go on."""
-        self._report(None, Origin("scripts", self.stage, where).error(reason))
+        self._report(None, [Origin("scripts", self.stage, where).error(reason)])
 
-    def _report(self, result: ScriptResult | None, problem: Problem | None) -> None:
+    def _report(self, result: ScriptResult | None, problems: list[Problem]) -> None:
         from guestagent.report.additions import add_problems, add_script
 
-        if problem:
-            self.failed = True
-            log.error(problem.text())
-        problems = [problem] if problem else []
+        for problem in problems:
+            log.problem(problem)
+            self.failed |= problem.severity == "error"
         try:
             held = lock(self.root)
             try:
@@ -344,20 +424,9 @@ class Runner:
             log.warning(f"{defs.REPORT_FILE}: cannot be written: {_text(error)}")
 
 
-def _failure(outcome: Outcome, limit: float) -> str:
-    """Return what was wrong with a script; an empty string for one that succeeded."""
-    status = outcome.status
-    if status == 0:
-        return ""
-    if status == "interrupted":
-        return "interrupted: the system stopped while it ran; it is not run again"
-    if status == "timeout":
-        return f"took longer than {limit:.0f} s"
-    if status == "not started":
-        return f"cannot be run: {outcome.reason}"
-    if isinstance(status, int) and status < 0:
-        return f"killed by signal {-status}"
-    return f"exit status {status}"
+def _title(script: Script) -> str:
+    """Return what the notes of a script's commands are called: no other script has the same."""
+    return f"{script.stage}/{script.name} {script.digest}"
 
 
 def _text(error: Exception) -> str:

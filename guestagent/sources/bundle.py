@@ -9,7 +9,7 @@ from guestagent.system.jsontext import dumps, loads_of_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Protocol
 
     class Transport(Protocol):
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
             """Give back what the transport holds open."""
 
 
-# The ends of names of documents that can change in an instance's life; the others are given once.
-# NoCloud's are at the top of the source: a name is compared with a slash before it.
-CHANGING = ("/meta_data.json", "/network_data.json", "/meta-data")
-USER_DATA = ("/user_data", "/user-data", "/vendor_data.json", "/vendor_data2.json", "/vendor-data")
 _DIGITS = frozenset("0123456789")
 
 
@@ -42,6 +38,11 @@ def is_dated(name: str) -> bool:
     """Tell whether a name is a dated version of OpenStack's layout, such as 2018-08-27."""
     parts = name.split("-")
     return [len(part) for part in parts] == [4, 2, 2] and _DIGITS.issuperset("".join(parts))
+
+
+def is_one_of(name: str, documents: tuple[str, ...]) -> bool:
+    """Tell whether a name is that of one of the documents, with any folders before it."""
+    return f"/{name}".endswith(tuple(f"/{document}" for document in documents))
 
 
 def digest_document(content: bytes, salt: str) -> str:
@@ -68,28 +69,44 @@ class Unreadable(GuestagentError):
     """A document exists and cannot be used: too large, a symbolic link, not a file."""
 
 
+DRIVE = "config drive "  # before a device's name
+
+
 class Bundle:
     """The documents of one source; ``label`` names it in messages.
 
     ``seen`` has what was read, in order: ``name`` for a document, ``name/`` for the names in a
     folder.  ``unchanged`` says that the source was asked only for what can change in an
     instance's life, and that nothing of it has.  ``url`` is that of a metadata service, empty for
-    other sources.
+    other sources.  ``drive`` says that it is a block device, and ``named`` that root chose it, and
+    no search has found it.  ``own`` says that the hypervisor hands it to this machine, and nobody
+    else can: another instance id in it is that of a new instance.  ``writable`` says
+    that every user of the guest can change it, so that it counts at a first boot alone.
     """
 
     def __init__(
         self, label: str, transport: Transport, url: str = "", *, unchanged: bool = False
     ) -> None:
         self.label, self.url, self.unchanged = label, url, unchanged
+        self.drive = self.named = self.own = self.writable = False
         self.seen: dict[str, bytes | None] = {}
         self._transport = transport
         self._broken: dict[str, Unreadable] = {}
         self._left = defs.TOTAL_LIMIT
 
     @property
+    def place(self) -> str:
+        """Return where the source is, such as a device, without saying what it is."""
+        return self.label.removeprefix(DRIVE)
+
+    @property
     def service(self) -> bool:
         """Whether the source is a metadata service."""
         return bool(self.url)
+
+    def overlay(self, wrap: Callable[[Transport], Transport]) -> None:
+        """Put a transport before that of the source, of which nothing was read yet."""
+        self._transport = wrap(self._transport)
 
     def get(self, name: str, limit: int) -> bytes | None:
         """Return a document of at most ``limit`` bytes; None if it is missing.
@@ -113,9 +130,10 @@ class Bundle:
         self._left -= len(content or b"")
         return content
 
-    def has_unread(self, endings: tuple[str, ...]) -> bool:
-        """Tell whether one of the documents with these endings could not be read."""
-        return any(f"/{name}".endswith(endings) for name in self._broken)
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The names of documents that could not be read."""
+        return tuple(self._broken)
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder, sorted; an empty list if it is missing.
@@ -152,24 +170,19 @@ class Bundle:
                 return str(error).encode()
         return self.seen[name]
 
-    def digests(self, salt: str, *, with_user_data: bool) -> dict[str, str]:
-        """Return the keyed digests of the documents that can change in an instance's life.
-
-        With cloud-config, user and vendor data are among them: what they say of names, keys and
-        files counts at each boot.
-        """
-        wanted = (*CHANGING, *USER_DATA) if with_user_data else CHANGING
+    def digests(self, salt: str, documents: tuple[str, ...]) -> dict[str, str]:
+        """Return the keyed digests of those of the documents that were read, by their names."""
         return {
             name: digest_document(content, salt)
             for name, content in self.seen.items()
-            if content is not None and f"/{name}".endswith(wanted)
+            if content is not None and is_one_of(name, documents)
         }
 
-    def user_data(self, salt: str) -> str:
-        """Return the keyed digest of user and vendor data as they were read."""
+    def digest(self, salt: str, documents: tuple[str, ...]) -> str:
+        """Return one keyed digest of all of the documents as they were read."""
         said = bytearray()
         for name, content in sorted(self.seen.items()):
-            if f"/{name}".endswith(USER_DATA):
+            if is_one_of(name, documents):
                 content = content or b""
                 said += f"{name}\0{len(content)}\n".encode()
                 said += content

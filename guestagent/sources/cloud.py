@@ -21,11 +21,13 @@ _AMAZON = "Amazon EC2"
 class Cloud(NamedTuple):
     """A kind of metadata service, empty for none, and the evidence for it.
 
+    A seed of NoCloud is one where it is at a URL.
+
     ``tokens``: the service must be asked with session tokens (IMDSv2).  ``own_uuid``: the
     hypervisor gives the machine the instance's UUID.
     """
 
-    name: Literal["openstack", "ec2", ""]
+    name: Literal["openstack", "ec2", "nocloud", ""]
     evidence: str
     tokens: bool = False
     own_uuid: bool = False
@@ -45,6 +47,8 @@ def identify(setting: str = "auto") -> Cloud:
             return Cloud("", f"{where} says so")
         if word in defs.CLOUDS:
             return _named(word, f"{where} says {word}")
+        if word.partition(";")[0] in ("nocloud", "nocloud-net"):
+            return Cloud("", f"{where} says nocloud")
     return _openstack() or _ec2() or NO_CLOUD
 
 

@@ -28,7 +28,7 @@ class Documents:
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder; see ``Transport``."""
-        start = f"{folder}/"
+        start = f"{folder}/" if folder else ""
         names = (*self._documents, *self._failed)
         inside = (name[len(start) :] for name in names if name.startswith(start))
         return sorted({name.partition("/")[0] for name in inside})

@@ -276,11 +276,16 @@ def _read_ipv6_addresses() -> tuple[set[str], set[str]]:
 
 
 class Connecting:
-    """Sockets that are being connected, all at once."""
+    """Sockets that are being connected, all at once.
+
+    ``refused`` says of the first that failed why it did: that is an answer too, of the address or
+    of a router before it.
+    """
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self._poller = poll()
         self._waiting: dict[int, tuple[Endpoint, socket.socket]] = {}
+        self.refused = ""
         for endpoint in endpoints:
             try:
                 sock = endpoint.start_connecting()
@@ -298,8 +303,10 @@ class Connecting:
         for fd, event in self._poller.poll(seconds * 1000):
             endpoint, sock = self._waiting.pop(fd)
             self._poller.unregister(fd)
-            failed = event & (POLLERR | POLLHUP)
-            if failed or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                self.refused = self.refused or f"{endpoint.url}: {os.strerror(error)}"
+            if error or event & (POLLERR | POLLHUP):
                 sock.close()
             else:
                 found.append((endpoint, sock))

@@ -13,7 +13,7 @@ from guestagent import defs
 from guestagent.errors import NoPermission, Origin, SourceBroken, WrongSource
 from guestagent.record import NamedTuple
 from guestagent.sources.path import marked_file_system, open_device
-from guestagent.system.machine import dmi, product_uuid, read_text
+from guestagent.system.machine import dmi, has_udev, product_uuid, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,23 +25,36 @@ if TYPE_CHECKING:
     Identify = Callable[[Bundle], str | None]
     Read = Callable[[Bundle], object]
 
+_PAUSE = 0.1  # seconds
 _CDROM = "5"  # the peripheral device type of CD and DVD drives in SCSI
 _DIFFER = "two config drives differ, and the machine's UUID does not tell which one is its own"
 _DIFFER_DO = "not applied; detach one, or name one on the kernel command line: guestagent.source="
 # Block devices that never are a drive of the hypervisor.
-_VIRTUAL = ("loop", "ram", "zram", "dm-", "md")
+_LOOP = "loop"
+_VIRTUAL = (_LOOP, "ram", "zram", "dm-", "md")
+
+
+class Drive(NamedTuple):
+    """A block device with the label of a drive: the place of that among those looked for."""
+
+    rank: int
+    device: str
 
 
 class Search(NamedTuple):
     """What a search starts from: ``wait`` is how many seconds it may wait for a drive.
 
-    ``expected`` says that the instance configured last had a drive.  ``has_service`` tells whether
-    a metadata service will be asked if there is no drive.
+    ``expected`` says that the instance configured last had a drive, or that the settings expect
+    one.  ``has_service`` tells whether a metadata service will be asked if there is no drive.
+    ``labels`` are those looked for, in small letters, the one that is preferred first.  ``brief``
+    tells whether ``came_late`` will be asked before a service is believed.
     """
 
     wait: float
     expected: bool
     has_service: Callable[[], bool] = lambda: False
+    labels: tuple[str, ...] = defs.LABELS
+    brief: Callable[[], bool] = lambda: False
 
 
 def find_drive(search: Search, identify: Identify, read: Read, problems: Problems) -> Bundle | None:
@@ -50,39 +63,67 @@ def find_drive(search: Search, identify: Identify, read: Read, problems: Problem
     If there are several, ``identify`` returns the instance ID of one, and ``read`` has a bundle
     read all that a run would.  Raises SourceBroken, NoPermission, WrongSource.
     """
-    devices = _find_devices(search)
-    if not devices:
+    drives = _find_drives(search)
+    if not drives:
         return None
-    if len(devices) == 1:
-        return open_device(devices[0])
-    return _choose(devices, identify, read, problems=problems)
+    if len(drives) == 1:
+        return open_device(drives[0].device)
+    return _choose(drives, search.labels, identify, read, problems=problems)
 
 
-def _find_devices(search: Search) -> list[str]:
-    """Return the block devices with the label, by the cheapest way that is certain."""
-    linked = _linked_devices()
-    # Where several devices claim the link, udev gives it to one, not always the same.
-    if len(linked) == 1 and _has_one_claim():
-        return linked
-    if not linked and not _is_expected(search) and not _is_udev_behind():
+def rank(label: str, labels: tuple[str, ...]) -> int | None:
+    """Return the place of a label among those looked for, in whatever case; None if it is none."""
+    small = label.lower()
+    return labels.index(small) if small in labels else None
+
+
+def is_loop(device: str) -> bool:
+    """Tell whether a device is a file by losetup(8), and so no drive of the hypervisor.
+
+    In some systems whoever sits at the console may make one (udisks2).
+    """
+    return os.path.basename(device).startswith(_LOOP)
+
+
+def linked_drives(labels: tuple[str, ...]) -> list[Drive]:
+    """Return the drives that udev's links name for the labels."""
+    return [drive for drive in _links(labels) if not is_loop(drive.device)]
+
+
+def _links(labels: tuple[str, ...]) -> list[Drive]:
+    """Return the devices that udev's links name for the labels."""
+    try:
+        names = os.listdir(defs.BY_LABEL_DIR)
+    except OSError:
         return []
-    # Only now, because importing pyudev costs as much CPU time as 3 starts of the interpreter.
-    from guestagent.sources.udev import wait_for_drive
-
-    _load_cdrom_driver()
-    return wait_for_drive(_patience(search)) or linked
-
-
-def _linked_devices() -> list[str]:
-    """Return the devices that udev's links name for the label, in lower or upper case."""
     found = set()
-    for label in (defs.LABEL, defs.LABEL.upper()):
-        link = f"{defs.BY_LABEL_DIR}/{label}"
-        if os.path.exists(link):
-            device = os.path.realpath(link)
-            if not _has_other_file_system(device):
-                found.add(device)
+    for name in names:
+        place = rank(name, labels)
+        if place is not None:
+            device = os.path.realpath(f"{defs.BY_LABEL_DIR}/{name}")
+            if os.path.exists(device) and not _has_other_file_system(device):
+                found.add(Drive(place, device))
     return sorted(found)
+
+
+def _find_drives(search: Search) -> list[Drive]:
+    """Return the drives with a label, preferred ones first, by the cheapest way that is certain."""
+    if not search.labels:
+        return []
+    links = _links(search.labels)
+    linked = [drive for drive in links if not is_loop(drive.device)]
+    # Where several devices claim a link, udev gives it to one, not always the same; and one that it
+    # has still to see to may be another drive, or this machine's own.
+    if len(linked) == 1 and _has_one_claim(search.labels) and not _is_udev_behind():
+        return linked
+    if not links and not _is_expected(search) and not _is_udev_behind():
+        return []
+    # Only now: on most boots none of that is needed.
+    from guestagent.sources.udev import wait_for_drives
+
+    if _lacks_cdrom_driver():
+        _load_cdrom_driver()
+    return wait_for_drives(search.labels, _patience(search)) or linked
 
 
 def _has_other_file_system(device: str) -> bool:
@@ -96,16 +137,16 @@ def _has_other_file_system(device: str) -> bool:
         return False
 
 
-def _has_one_claim() -> bool:
-    """Tell whether udev knows only one device that claims the link.
+def _has_one_claim(labels: tuple[str, ...]) -> bool:
+    """Tell whether udev knows only one device that claims a link by one of the labels.
 
     Its directory of links has a folder for each link, with an entry for each claim.
     """
-    suffix = f"by-label\\x2f{defs.LABEL}"
+    endings = tuple(f"by-label\\x2f{label}" for label in labels)
     claims = 0
     try:
         for name in os.listdir(defs.UDEV_LINKS_DIR):
-            if name.lower().endswith(suffix):
+            if name.lower().endswith(endings):
                 claims += len(os.listdir(f"{defs.UDEV_LINKS_DIR}/{name}"))
     except OSError:
         return False
@@ -120,8 +161,11 @@ def _is_expected(search: Search) -> bool:
 
 
 def _is_udev_behind() -> bool:
-    """Tell whether udev has not processed a block device yet, which may be the drive."""
-    if not os.path.isdir(defs.UDEV_DATA_DIR):
+    """Tell whether udev has not seen yet to a device that may be the drive.
+
+    That is a block device, or a CD-ROM drive, which is none until udev has loaded its driver.
+    """
+    if not has_udev():
         return False
     try:
         names = os.listdir(defs.BLOCK_DIR)
@@ -132,73 +176,142 @@ def _is_udev_behind() -> bool:
             number = read_text(f"{defs.BLOCK_DIR}/{name}/dev")
             if not os.path.exists(f"{defs.UDEV_DATA_DIR}/b{number}"):
                 return True
-    return False
+    # Where udev is idle and the driver is not there, it never comes.
+    return os.path.exists(defs.UDEV_QUEUE) and _lacks_cdrom_driver()
 
 
-def _patience(search: Search) -> Callable[[], float]:
-    """Return a function that tells, whenever it is called, how many seconds to wait in all."""
+def _patience_with_udev() -> float:
+    """Return how many seconds to wait in all for udev: none where it is not behind."""
+    if not _is_udev_behind():
+        return 0.0
+    return defs.UDEV_BUSY_WAIT if os.path.exists(defs.UDEV_QUEUE) else defs.UDEV_WAIT
+
+
+def _patience(search: Search) -> Callable[[list[Drive]], float]:
+    """Return a function that tells how many seconds to wait in all, by the drives that are known.
+
+    A drive that is known ends the wait, but for those that udev has still to see to: which one is
+    used must not depend on which one comes first.
+    """
+    without_any = _patience_without_any(search)
+
+    def seconds(drives: list[Drive]) -> float:
+        if drives:
+            return _patience_with_udev()
+        return without_any()
+
+    return seconds
+
+
+def _patience_without_any(search: Search) -> Callable[[], float]:
+    """Return a function that tells how many seconds to wait in all while no drive is known."""
     if not _is_expected(search):
-        return lambda: defs.UDEV_WAIT if _is_udev_behind() else 0.0
+        return _patience_with_udev
     if search.expected or not search.has_service():
         return lambda: search.wait
     # A service can be asked instead, and this machine never had a drive.  So it is enough that udev
     # has been idle for a while: it knows every drive that exists by then.
+    idle = defs.UDEV_BRIEFLY_IDLE if search.brief() else defs.UDEV_IDLE
     start = last_busy = time.monotonic()
 
     def until_idle() -> float:
         nonlocal last_busy
-        if os.path.exists(defs.UDEV_QUEUE) or _is_udev_behind():
+        if is_udev_busy():
             last_busy = time.monotonic()
-        return min(search.wait, last_busy - start + defs.UDEV_IDLE)
+        return min(search.wait, last_busy - start + idle)
 
     return until_idle
 
 
-def _load_cdrom_driver() -> None:
-    """Have systemd load the driver sr_mod if a CD-ROM has none."""
+def came_late(labels: tuple[str, ...], since: float) -> bool:
+    """Tell whether there is a drive after all, where udev was idle briefly and none was there.
+
+    ``since`` is when that was, in seconds of the monotonic clock.  This waits until udev was idle
+    for as long as where nobody looks again, but not for ever.  Raises OSError.
+    """
+    from guestagent.sources.udev import list_drives
+    from guestagent.system.udev_monitor import Database
+
+    database = Database()
+    end, last_busy = time.monotonic() + defs.UDEV_WAIT, since
+    while not list_drives(database, labels):
+        now = time.monotonic()
+        if is_udev_busy():
+            last_busy = now
+        if now >= min(last_busy + defs.UDEV_IDLE, end):
+            return False
+        time.sleep(_PAUSE)
+    return True
+
+
+def is_udev_busy() -> bool:
+    """Tell whether udev is at work, or has not seen to a device that may be the drive."""
+    return os.path.exists(defs.UDEV_QUEUE) or _is_udev_behind()
+
+
+def _lacks_cdrom_driver() -> bool:
+    """Tell whether a CD-ROM drive has no driver yet."""
     try:
         devices = os.listdir(defs.SCSI_DEVICES)
     except OSError:
-        return
-    for device in devices:
-        place = f"{defs.SCSI_DEVICES}/{device}"
-        if read_text(f"{place}/type") == _CDROM and not os.path.exists(f"{place}/driver"):
-            from guestagent.system.tools import find_program, run
-
-            systemctl = find_program("systemctl")
-            if systemctl:
-                run([systemctl, "--no-block", "start", "modprobe@sr_mod.service"])
-            return
+        return False
+    places = [f"{defs.SCSI_DEVICES}/{device}" for device in devices]
+    drives = [place for place in places if read_text(f"{place}/type") == _CDROM]
+    return not all(os.path.exists(f"{place}/driver") for place in drives)
 
 
-def _choose(devices: list[str], identify: Identify, read: Read, problems: Problems) -> Bundle:
+def _load_cdrom_driver() -> None:
+    """Have systemd load the driver sr_mod."""
+    from guestagent.system.tools import find_program, run
+
+    systemctl = find_program("systemctl")
+    if systemctl:
+        run([systemctl, "--no-block", "start", "modprobe@sr_mod.service"])
+
+
+def _choose(
+    drives: list[Drive],
+    labels: tuple[str, ...],
+    identify: Identify,
+    read: Read,
+    *,
+    problems: Problems,
+) -> Bundle:
     """Return the drive of this machine, and name the others in warnings.
 
     The one with the machine's UUID is it, in whatever state the others are.  Where the UUID tells
-    none apart, they must all say the same.  Raises WrongSource if they do not, and SourceBroken if
-    one that may be the machine's own cannot be read.
+    none apart, the preferred label does, and all that have it must say the same.  Raises
+    WrongSource if they do not, and SourceBroken if one that may be the machine's own cannot be
+    read.
     """
-    bundles: list[Bundle] = []
-    mine: list[Bundle] = []
-    broken: list[tuple[str, SourceBroken]] = []
+    opened: list[tuple[Drive, Bundle]] = []
+    mine: list[tuple[Drive, Bundle]] = []
+    broken: list[tuple[Drive, SourceBroken]] = []
     own = product_uuid()
-    for device in devices:
+    for drive in drives:
         try:
-            bundle = open_device(device)
-            bundles.append(bundle)
+            bundle = open_device(drive.device)
+            opened.append((drive, bundle))
             if own and identify(bundle) == own:
-                mine.append(bundle)
+                mine.append((drive, bundle))
         except SourceBroken as error:
-            broken.append((device, error))
+            broken.append((drive, error))
     if broken and not mine:
         raise broken[0][1]
-    chosen = _only_one(mine or bundles, read)
-    for device, problem in broken:
+    candidates = mine or opened
+    best = candidates[0][0].rank
+    equals = [bundle for drive, bundle in candidates if drive.rank == best]
+    chosen = _only_one(equals, read)
+    why = "has the machine's UUID" if mine else f"has the label {labels[best]}, which comes first"
+    for drive, problem in broken:
         reason = f"{problem}; not used, because {chosen.label} has the machine's UUID"
-        problems.warn(Origin(f"config drive {device}", "", ""), reason)
-    for bundle in bundles:
+        problems.warn(Origin(f"config drive {drive.device}", "", ""), reason)
+    for drive, bundle in opened:
         if bundle is not chosen:
-            reason = f"also has the label of a config drive; not used, because {chosen.label} is"
+            because = "says the same" if bundle in equals else why
+            reason = (
+                f"has the label {labels[drive.rank]}; not used, because {chosen.label} {because}"
+            )
             problems.warn(Origin(bundle.label, "", ""), reason)
             bundle.close()
     return chosen

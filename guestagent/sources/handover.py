@@ -28,12 +28,14 @@ _INVALID = "the answer that was fetched from the metadata service is not valid"
 class Request(NamedTuple):
     """What to ask a metadata service for.
 
-    ``urls`` replace the addresses of the link.  ``wait`` is the time for everything, in seconds.
+    ``urls`` replace the addresses of the link.  ``wait`` is the time for everything, in seconds,
+    ``patience`` that for a first answer.
     ``digests`` are those of the documents that an earlier run applied, made with ``salt`` (see
     ``Bundle.digests``).  ``old_protocol`` allows EC2 without session tokens on a platform that has
     them.  ``password`` asks whether the service has a password of the instance already.  ``uuid``
     is the machine's, where the hypervisor gives it that of its instance.  ``brief``: if the first
-    document is the one that was applied, no other is asked for.
+    document is the one that was applied, no other is asked for.  ``since`` is the moment since when
+    no drive may have come before the answer is believed, on the monotonic clock; 0 is none.
     """
 
     cloud: Cloud
@@ -45,6 +47,8 @@ class Request(NamedTuple):
     password: bool = False
     uuid: str = ""
     brief: bool = False
+    patience: float = defs.METADATA_WAIT
+    since: float = 0.0
 
 
 class Answer(NamedTuple):
@@ -74,7 +78,14 @@ def _types(record: type[Request | Cloud]) -> dict[str, Any]:
 
 
 _CLOUD = {**_types(Cloud), "name": str, "evidence": str}
-_REQUEST = {**_types(Request), "cloud": dict, "urls": list, "wait": (int, float)}
+_REQUEST = {
+    **_types(Request),
+    "cloud": dict,
+    "urls": list,
+    "wait": (int, float),
+    "patience": (int, float),
+    "since": (int, float),
+}
 
 
 def request_as_json(request: Request) -> dict[str, Any]:

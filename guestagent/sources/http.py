@@ -169,7 +169,8 @@ class Client:
                 content, whole = self._read(response, limit)
         except _TooLarge:
             raise SourceBroken(f"{self.endpoint.url}{path}: larger than {limit} bytes") from None
-        except (HTTPException, OSError) as error:
+        # http.client has no check against chunks of a negative length, and reads them: ValueError.
+        except (HTTPException, OSError, ValueError) as error:
             raise Transient(_reason(error)) from None
         finally:
             if not whole:
@@ -262,7 +263,7 @@ def _seconds(value: str) -> float:
     return float(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0
 
 
-def _reason(error: HTTPException | OSError) -> str:
+def _reason(error: HTTPException | OSError | ValueError) -> str:
     """Return what went wrong, in words that hold nothing of what the server sent."""
     if isinstance(error, TimeoutError):
         return _TOO_LONG if _TOO_LONG in str(error) else "no answer in time"
@@ -270,6 +271,6 @@ def _reason(error: HTTPException | OSError) -> str:
         return "the connection was closed without an answer"
     if isinstance(error, IncompleteRead):
         return _CUT_OFF
-    if isinstance(error, HTTPException):
-        return f"not a valid HTTP answer ({type(error).__name__})"
-    return error.strerror or type(error).__name__
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return f"not a valid HTTP answer ({type(error).__name__})"

@@ -6,7 +6,7 @@ import os
 from stat import S_ISBLK, S_ISDIR, S_ISREG
 
 from guestagent.errors import NoPermission, SourceBroken, UsageError
-from guestagent.sources.bundle import Bundle
+from guestagent.sources.bundle import DRIVE, Bundle
 from guestagent.sources.directory import Directory, open_directory
 
 _SECTOR = 2048
@@ -44,18 +44,20 @@ def open_device(device: str) -> Bundle:
     """
     from guestagent.sources.mount import mount, mounted_at
 
-    label = f"config drive {device}"
+    label = f"{DRIVE}{device}"
     try:
         # Where it is mounted read-write, the kernel refuses to mount it read-only a second time.
         point = mounted_at(device)
         if point is not None:
-            return Bundle(label, open_directory(point))
-        kind = file_system(device)
-        return Bundle(label, Directory(mount(device, kind)))
+            bundle = Bundle(label, open_directory(point))
+        else:
+            bundle = Bundle(label, Directory(mount(device, file_system(device))))
     except NoPermission:
-        return _open_image(device)
+        bundle = _open_image(device)
     except OSError as error:
         raise SourceBroken(f"{device}: {error.strerror}") from None
+    bundle.drive = True
+    return bundle
 
 
 def file_system(path: str) -> str:

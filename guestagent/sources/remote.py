@@ -10,6 +10,7 @@ from guestagent import defs
 from guestagent.errors import (
     FieldError,
     GuestagentError,
+    Refused,
     SourceBroken,
     Unreachable,
     UsageError,
@@ -28,7 +29,6 @@ from guestagent.sources.handover import (
 )
 from guestagent.system import ownfiles
 from guestagent.system.machine import product_uuid
-from guestagent.system.privsep import ask_as_nobody
 from guestagent.system.root import read_at
 
 TYPE_CHECKING = False
@@ -45,12 +45,17 @@ _NOTHING = (
 _GRACE = 5.0  # seconds that the child has beyond the time of its request
 
 
-def request_for(settings: Settings, url: str, before: State) -> Request | None:
+def request_for(
+    settings: Settings, url: str, before: State, *, seed: bool = False
+) -> Request | None:
     """Return what to ask a metadata service for; None if nothing says that there is one.
 
-    ``url`` is that of a service which was named by hand, or empty.
+    ``url`` is that of a service which was named by hand, or empty; ``seed`` says that it is one of
+    a seed of NoCloud.
     """
     found = cloud.identify(settings.metadata_service)
+    if seed:
+        found = cloud.Cloud("nocloud", "ds=nocloud")
     if not found.name and url:
         found = cloud.Cloud("openstack", "a URL was given")
     if not found.name:
@@ -71,9 +76,13 @@ def request_for(settings: Settings, url: str, before: State) -> Request | None:
     )
 
 
-def leave_request(root: Root, request: Request) -> None:
-    """Leave a request for the unit that fetches.  Raises OSError, Refused."""
-    ownfiles.write(root, defs.REQUEST_FILE, request_as_json(request), 0o600)
+def leave_request(root: Root, request: Request, *, later: bool = False) -> None:
+    """Leave a request for the unit that fetches, or for one that starts it when the boot is over.
+
+    Raises OSError, Refused.
+    """
+    path = defs.LATER_REQUEST_FILE if later else defs.REQUEST_FILE
+    ownfiles.write(root, path, request_as_json(request), 0o600)
 
 
 def read_request(path: str) -> Request:
@@ -85,6 +94,22 @@ def read_request(path: str) -> Request:
         raise UsageError(f"{path}: {error.strerror}") from None
     except FieldError as error:
         raise UsageError(f"{path}: {error}") from None
+
+
+def has_drive_come(root: Root, labels: tuple[str, ...]) -> bool:
+    """Tell whether a drive has come after the unit that looks for one has left its request.
+
+    Raises OSError.
+    """
+    try:
+        since = decode_request(root.read(defs.REQUEST_FILE) or b"").since
+    except (FieldError, Refused):
+        return False
+    if not since:
+        return False
+    from guestagent.sources.find import came_late
+
+    return came_late(labels, since)
 
 
 def answer_to(request: Request) -> Answer:
@@ -104,6 +129,7 @@ def ask_now(request: Request) -> Bundle:
     Raises SourceBroken, Unreachable, UsageError.
     """
     from guestagent.sources.endpoints import parse_url
+    from guestagent.system.privsep import ask_as_nobody
 
     for url in request.urls:
         parse_url(url)  # a wrong URL is an error of the caller, which the child could not raise

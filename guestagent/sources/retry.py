@@ -36,6 +36,7 @@ _REFUSALS = 3  # rounds in which a service refused, until that is believed
 _EMPTY_ROUNDS = 6
 _NO_LINK = "no link is up that may be asked: hardware, or a bond, VLAN or bridge over it"
 _UNREACHED = "no address of it can be reached"
+_NOBODY = "no metadata service answered"
 _DIFFER = "two metadata services say different things"
 _DIFFER_DO = "not applied; name the right one in metadata.urls, as http://ADDRESS%LINK"
 
@@ -167,9 +168,9 @@ class _Round:
     """What comes of asking all endpoints once.
 
     ``ready`` are connections on which nothing was asked yet, ``asked`` counts those from which an
-    answer is to come.  ``connected`` says that a service took a connection.  ``pauses`` are what
-    services asked to wait, in seconds.  ``refusal`` is the answer of a service that will not give
-    documents, ``empty`` that of one which has none.
+    answer is to come.  ``connected`` says that a service took a connection, ``refused`` why an
+    address took none.  ``pauses`` are what services asked to wait, in seconds.  ``refusal`` is the
+    answer of a service that will not give documents, ``empty`` that of one which has none.
 
     The routed endpoint has the word until it fails, or for a moment if it does not connect.  Then
     the others are asked one after the other.  Once somebody gave a sound answer, all that connect
@@ -181,7 +182,9 @@ class _Round:
         self.ready: list[tuple[Endpoint, socket.socket]] = []
         self.found: list[Found] = []
         self.asked = 0
+        self.began = time.monotonic()
         self.connected = False
+        self.refused = ""
         self.pauses: list[float] = []
         self.refusal: SourceBroken | None = None
         self.empty: Unreachable | None = None
@@ -238,15 +241,19 @@ class _Round:
 class Race:
     """All endpoints asked, again and again, until one gives a sound answer.
 
-    ``end`` is a time of the monotonic clock.  ``ask`` asks one endpoint over a connection, in one
+    ``end`` is a time of the monotonic clock; it is earlier where the request has less patience, or
+    where nobody is there.  ``ask`` asks one endpoint over a connection, in one
     try: it raises Transient, FieldError for an answer that is not sound, SourceBroken if it is
     refused, and Unreachable if the service has no document, and closes the connection then.
     ``reason`` says why none has answered.
     """
 
     def __init__(self, request: Request, end: float, ask: Ask) -> None:
-        self.request, self.end, self.ask = request, end, ask
+        self.request, self.ask = request, ask
         self.reason = _NO_LINK
+        self._last, self._is_leased, self._has_connected = end, False, False
+        self._refused_since = 0.0  # of all endpoints that answered at all
+        self.end = min(end, time.monotonic() + request.patience)
 
     def winner(self) -> Found:
         """Return the service that answers.
@@ -257,6 +264,9 @@ class Race:
         tries = refusals = empty_rounds = 0
         while True:
             endpoints = set_by_hand or list_candidates(ec2=self.request.cloud.name == "ec2")
+            if not self._is_leased and any(endpoint.routed for endpoint in endpoints):
+                self._is_leased = True
+                self._wait_for(defs.METADATA_AFTER_LEASE)
             this = _Round(endpoints)
             self._ask_all(endpoints, this)
             if this.found:
@@ -270,6 +280,7 @@ class Race:
                 empty_rounds += 1
                 if empty_rounds == _EMPTY_ROUNDS:
                     raise this.empty
+            self._end_if_refused(this)
             if this.connected:
                 pause = back_off(tries, min(this.pauses, default=0.0))
                 tries += 1
@@ -277,8 +288,27 @@ class Race:
                 # Tries that reach no service burden none, and a lease may come at any moment.
                 pause = defs.RACE_PAUSE
             if time.monotonic() + pause >= self.end:
-                raise Unreachable(f"no metadata service answered: {self.reason}")
+                raise Unreachable(f"{_NOBODY}: {self.reason}")
             time.sleep(pause)
+
+    def _wait_for(self, seconds: float) -> None:
+        """Wait at least so long from now on, if the request has as much time."""
+        self.end = max(self.end, min(self._last, time.monotonic() + seconds))
+
+    def _end_if_refused(self, this: _Round) -> None:
+        """Take it for an answer if for a while nobody has taken a connection, and some refused.
+
+        A service may come up together with its network.  Raises Unreachable.
+        """
+        now = time.monotonic()
+        if this.connected or not this.refused:
+            self._refused_since = 0.0
+            return
+        if self.reason == _UNREACHED:
+            self.reason = this.refused
+        self._refused_since = self._refused_since or this.began
+        if now - self._refused_since >= defs.METADATA_AFTER_REFUSAL:
+            raise Unreachable(f"{_NOBODY}: {self.reason}")
 
     def _ask_all(self, endpoints: list[Endpoint], this: _Round) -> None:
         """Connect to all endpoints, and ask those that connect, until the round is over."""
@@ -290,15 +320,22 @@ class Race:
             while not this.over(connecting):
                 this.ready += connecting.take_connected(_POLL if connecting else 0)
                 this.connected |= bool(this.ready)
+                if this.connected and not self._has_connected:
+                    self._has_connected = True
+                    self._wait_for(defs.READ_TIMEOUT)
                 for endpoint, sock in this.take_next():
                     arguments = (endpoint, sock, this)
                     threading.Thread(target=self._ask, args=arguments, daemon=True).start()
                 this.wait(0.001 if connecting else _POLL)
+                if connecting.refused:
+                    # Asked again soon: others than the one that refuses have had their moment.
+                    give_up = min(give_up, this.began + 2 * defs.RACE_PAUSE)
                 if time.monotonic() >= give_up:
                     connecting.close()
                 if time.monotonic() >= self.end:
                     break
         finally:
+            this.refused = connecting.refused
             connecting.close()
             this.close()
 

@@ -1,7 +1,8 @@
 """Read a metadata service: find it, tell its layout, and get its documents.
 
 Layouts: OpenStack's (Nova's ``api/metadata/handler.py``), and EC2's (instance metadata in the EC2
-User Guide), which Nova serves too.  Credentials are never asked for.
+User Guide), which Nova serves too, and NoCloud's, a seed at a URL.  Credentials are never asked
+for.
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ _META, _NETWORK = "meta_data.json", "network_data.json"
 _LASTING = ("vendor_data.json", "vendor_data2.json", "user_data")
 _LIMIT = defs.JSON_LIMIT
 _NO_LAYOUT = "answers, but has neither OpenStack's nor EC2's layout"
+_NO_SEED = "answers, but has no meta-data, without which it is no seed of NoCloud"
+_SEED_META, _SEED = "meta-data", ("user-data", "vendor-data", "network-config")
 _EC2_META = "/latest/meta-data"
 _EC2_ADDRESS = f"{_EC2_META}/local-ipv4"  # for templates of user data
+_GZIP = b"\x1f\x8b"
 _EC2_KEYS = f"{_EC2_META}/public-keys"
 _KEY_LIST = "the list of keys"  # a name of our own, of no document in an answer
 # Of the versions that a service lists, the newest are asked for; OpenStack has had a dozen.
@@ -57,6 +61,10 @@ def fetch(request: Request) -> Answer:
         reading = Reading(client)
         if service.folder.startswith("openstack/"):
             unchanged = _read_openstack(service, request, reading)
+        elif service.folder == _SEED_META:
+            unchanged = False
+            reading.documents[_SEED_META] = service.first
+            reading.read(*(Wanted(f"/{name}", name, _LIMIT) for name in _SEED))
         else:
             unchanged = False
             _read_ec2(service, reading)
@@ -102,7 +110,17 @@ def _read_openstack(service: Found, request: Request, reading: Reading) -> bool:
         for place in _injected_files(service.first)
     )
     reading.read(*map(wanted, rest), *files)
+    if any(_may_name_address(documents.get(f"{folder}/{name}", b"")) for name in _LASTING):
+        reading.read(Wanted(_EC2_ADDRESS, f"ec2{_EC2_ADDRESS}", _LIMIT))
     return False
+
+
+def _may_name_address(content: bytes) -> bool:
+    """Tell whether a template in user data or vendor data may have the variable local_ipv4.
+
+    OpenStack's documents have no address of a NIC with DHCP.
+    """
+    return b"local_ipv4" in content or content.startswith(_GZIP) or b"base64" in content
 
 
 def _injected_files(meta_data: bytes) -> list[str]:
@@ -164,6 +182,11 @@ def _ask_for_first(client: Client, request: Request) -> Found:
     Raises Transient, SourceBroken, FieldError for an answer that is not sound, and Unreachable for
     a service that has neither.
     """
+    if request.cloud.name == "nocloud":
+        content = client.ask(f"/{_SEED_META}", _LIMIT)
+        if content is None:
+            raise Unreachable(f"{client.endpoint.url}: {_NO_SEED}")
+        return Found(client, _SEED_META, content)
     if request.cloud.name != "ec2":
         found = _ask_openstack(client)
         if found is not None:

@@ -51,8 +51,11 @@ def in_use(root: Root) -> Literal["networkd", "networkmanager", "ifupdown", "net
     return ""
 
 
-def renderer(stack: str) -> Render:
-    """Return the function that renders interfaces for a stack."""
+def renderer(stack: str, *, for_networkmanager: bool = False) -> Render:
+    """Return the function that renders interfaces for a stack.
+
+    ``for_networkmanager``: if that is netplan, it writes for NetworkManager.
+    """
     match stack:
         case "networkd":
             from guestagent.stacks.networkd import render as networkd
@@ -69,7 +72,7 @@ def renderer(stack: str) -> Render:
         case "netplan":
             from guestagent.stacks.netplan import render as netplan
 
-            return netplan.render
+            return netplan.render_for_networkmanager if for_networkmanager else netplan.render
     raise AssertionError(stack)
 
 

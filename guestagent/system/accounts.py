@@ -23,7 +23,18 @@ def _accounts(lines: Iterable[str]) -> Iterator[Account]:
         parts = line.split(":")
         if len(parts) == 7 and _is_number(parts[2]) and _is_number(parts[3]):
             name, _, uid, gid, _, home, shell = parts
-            yield Account(name, int(uid), int(gid), home, shell)
+            yield Account(name, int(uid), int(gid), _tidy(home), shell)
+
+
+def _tidy(home: str) -> str:
+    """Return a home directory without what means nothing in a path; empty if it is none.
+
+    passwd(5) says that it is a directory of the tree; a path from elsewhere, or with "..", is not.
+    """
+    names = home.split("/")
+    if names[0] or len(names) < 2 or ".." in names or not home.isprintable():
+        return ""
+    return "/" + "/".join(name for name in names if name not in ("", "."))
 
 
 def find_account(root: Root, name: str) -> Account:

@@ -9,6 +9,10 @@ import os
 
 from guestagent import defs
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.system.root import Root
+
 # The UUID of every board whose maker did not set one in AMI's firmware.
 _PLACEHOLDER = "03000200-0400-0500-0006-000700080009"
 
@@ -20,6 +24,11 @@ def read_text(path: str) -> str:
             return file.read(defs.PATH_LIMIT).strip()
     except OSError:
         return ""
+
+
+def has_udev() -> bool:
+    """Tell whether udev(7) runs, as libudev does: in a container it need not."""
+    return os.path.exists(defs.UDEV_CONTROL)
 
 
 def dmi(name: str) -> str:
@@ -40,11 +49,39 @@ def product_uuid() -> str:
     return "" if found == _PLACEHOLDER else found
 
 
+def is_vmware() -> bool:
+    """Tell whether the machine is one of VMware's hypervisor."""
+    return dmi("product_name").upper().startswith(defs.VSPHERE)
+
+
+def machine_with_writers(root: Root) -> str:
+    """Return the UUID of a machine whose users can write to a source of it; empty for others.
+
+    Once it has started, they may have: ``verbs.new_instance``.
+    """
+    return product_uuid() if root.live and is_vmware() else ""
+
+
 def kernel_argument(start: str) -> str | None:
-    """Return the rest of the last word of the kernel command line with that start, or None."""
-    words = read_text(defs.KERNEL_COMMAND_LINE).split()
+    """Return the rest of the last word of the kernel command line with that start, or None.
+
+    Quotes around a word or a value are not part of it.
+    """
+    words = read_text(defs.KERNEL_COMMAND_LINE).replace('"', "").split()
     values = [word.removeprefix(start) for word in words if word.startswith(start)]
     return values[-1] if values else None
+
+
+def credentials_folder() -> str:
+    """Return the folder of system credentials that has some for guestagent; empty if none has."""
+    for folder in defs.CREDENTIAL_DIRS:
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue  # nobody gave the system any, or the caller may not see them
+        if any(name.startswith(defs.CREDENTIAL_PREFIX) for name in names):
+            return folder
+    return ""
 
 
 def why_disabled() -> str:

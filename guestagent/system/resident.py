@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _CHUNK = 1 << 16
+NOTHING = (0, 0)  # the identity of a file that is not there
 _ENVIRONMENT = {"PATH": defs.PROGRAM_PATH, "LANG": "C.UTF-8"}
 
 
@@ -72,7 +73,7 @@ def identity(path: str) -> tuple[int, int]:
     try:
         found = posix.stat(path)
     except OSError:
-        return (0, 0)
+        return NOTHING
     return (found.st_ino, found.st_mtime_ns)
 
 

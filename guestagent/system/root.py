@@ -43,6 +43,8 @@ _NOT_ONLY_ROOTS = (
     "let it lead to a file of root's, in directories to which only root can write"
 )
 
+_NOT_ROOTS_OWN = "others than root can write to it, or to a directory on the way: correct the modes"
+
 
 class Entry(NamedTuple):
     """What a path leads to, a last link not followed.
@@ -406,6 +408,24 @@ class Root:
                 return _read_place(place)
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def read_roots_own(self, path: str) -> bytes | None:
+        """Return the content of a file that no one but root can change; None where it is missing.
+
+        Raises Refused for one that others can write or exchange, and as ``read`` does; OSError.
+        """
+        here = self.follow(path)
+        self._watch(here)
+        walk = _Walk(self.fd, self.trusted)
+        try:
+            with self._walk(walk, here, make=False, follow=False) as place:
+                if not walk.is_roots(place.name):
+                    raise Refused(_NOT_ROOTS_OWN)
+                return _read_place(place)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        finally:
+            walk.close()
 
     def text(self, path: str) -> str:
         """Return a file's text with undecodable bytes replaced; empty where it is missing."""

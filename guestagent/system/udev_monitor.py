@@ -1,19 +1,22 @@
-"""Listen to udev's events, by the functions of libudev(3).
+"""Listen to udev's events and ask its database, by the functions of libudev(3).
 
-A stand-in for ``pyudev``, a binding of the same library: its import takes the CPU time of three
-starts of the interpreter and 5 MiB, which a resident process would keep.
+Boots and the daemon use it in place of ``pyudev``, a binding of the same library: its import takes
+the CPU time of three starts of the interpreter, which every boot would pay, and 5 MiB, which a
+resident process would keep.
 """
 
 from __future__ import annotations
 
 import _ctypes
 from errno import EAGAIN, EINTR, ENOBUFS
-from posix import strerror
+from posix import listdir, strerror
 
+from guestagent import defs
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _LIBRARY = "libudev.so.1"
@@ -39,29 +42,67 @@ _FUNCTIONS: dict[str, tuple[type, tuple[type, ...]]] = {
     "udev_monitor_enable_receiving": (_Int, (_Pointer,)),
     "udev_monitor_get_fd": (_Int, (_Pointer,)),
     "udev_monitor_receive_device": (_Pointer, (_Pointer,)),
+    "udev_device_new_from_subsystem_sysname": (_Pointer, (_Pointer, _Text, _Text)),
     "udev_device_get_property_value": (_Text, (_Pointer, _Text)),
     "udev_device_unref": (_Pointer, (_Pointer,)),
 }
 
 
 class Event(NamedTuple):
-    """What udev has done with one device, from its properties; one that it lacks is empty."""
+    """A device as udev knows it, and what it has done with it last; what it lacks is empty."""
 
     subsystem: str
-    action: str
+    action: str  # none where it was asked for
     devpath: str  # below /sys
     label: str = ""  # of its file system
     file_system: str = ""
+    node: str = ""  # in /dev
 
 
-_PROPERTIES = (b"SUBSYSTEM", b"ACTION", b"DEVPATH", b"ID_FS_LABEL", b"ID_FS_TYPE")
+_PROPERTIES = (b"SUBSYSTEM", b"ACTION", b"DEVPATH", b"ID_FS_LABEL", b"ID_FS_TYPE", b"DEVNAME")
 
 
 class Missed(Exception):
     """More events came than the kernel keeps for a listener: what they said is not known."""
 
 
-class Monitor:
+class Database:
+    """What udev knows of devices."""
+
+    def __init__(self) -> None:
+        """Load the library.  Raises OSError."""
+        self._functions = _load()
+        self._udev = self._call("udev_new")
+
+    def block_devices(self) -> Iterator[Event]:
+        """Yield the block devices that there are now, with what udev's database has of each."""
+        make = self._functions["udev_device_new_from_subsystem_sysname"]
+        try:
+            names = listdir(defs.BLOCK_DIR)
+        except OSError:  # a container without sysfs
+            return
+        for name in names:
+            device = make(self._udev, b"block", name.encode("utf-8", "surrogateescape"))
+            if device:  # else it has gone meanwhile
+                yield self._read(device)
+
+    def _read(self, device: int) -> Event:
+        """Return what is known of a device of the library, and give that back."""
+        get = self._functions["udev_device_get_property_value"]
+        found = [get(device, name) or b"" for name in _PROPERTIES]
+        self._functions["udev_device_unref"](device)
+        return Event(*(value.decode("utf-8", "replace") for value in found))
+
+    def _call(self, name: str, *arguments: bytes | int | None) -> int:
+        """Call a function that returns a pointer, or a number that is negative where it fails."""
+        result = self._functions[name](*arguments)
+        if result is None or result < 0:
+            error = _ctypes.get_errno() or -(result or 0)
+            raise OSError(error, strerror(error), name)
+        return int(result)
+
+
+class Monitor(Database):
     """The events of some subsystems that udev has processed, since the monitor was made.
 
     ``fd`` can be read when there are some.  libudev drops what others than udev have sent.
@@ -69,8 +110,8 @@ class Monitor:
 
     def __init__(self, *subsystems: str) -> None:
         """Listen.  Raises OSError."""
-        self._functions = _load()
-        self._monitor = self._call("udev_monitor_new_from_netlink", self._call("udev_new"), b"udev")
+        super().__init__()
+        self._monitor = self._call("udev_monitor_new_from_netlink", self._udev, b"udev")
         for subsystem in subsystems:
             # The kernel filters, so that events of other devices do not wake this process.
             name = "udev_monitor_filter_add_match_subsystem_devtype"
@@ -89,18 +130,7 @@ class Monitor:
             if error in (0, EAGAIN, EINTR):
                 return None
             raise OSError(error, strerror(error), "udev")
-        get = self._functions["udev_device_get_property_value"]
-        found = [get(device, name) or b"" for name in _PROPERTIES]
-        self._functions["udev_device_unref"](device)
-        return Event(*(value.decode("utf-8", "replace") for value in found))
-
-    def _call(self, name: str, *arguments: bytes | int | None) -> int:
-        """Call a function that returns a pointer, or a number that is negative where it fails."""
-        result = self._functions[name](*arguments)
-        if result is None or result < 0:
-            error = _ctypes.get_errno() or -(result or 0)
-            raise OSError(error, strerror(error), name)
-        return int(result)
+        return self._read(device)
 
 
 def _load() -> dict[str, Any]:

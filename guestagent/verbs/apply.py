@@ -80,6 +80,7 @@ def _apply(options: Options, root: Root) -> int:
         instance_id=before.instance_id,
         availability_zone=before.availability_zone,
         project_id=before.project_id,
+        layout=before.layout,
         boot_id=read_boot_id(root),
     )
     # What is known when a step fails is in the report that the step before has yielded.
@@ -89,9 +90,7 @@ def _apply(options: Options, root: Root) -> int:
         status = defs.EXIT_ERRORS if report.errors else defs.EXIT_OK
         report = report._replace(exit_status=status)
     except GuestagentError as error:
-        reason = str(error)
-        if options.fetched:
-            reason += f"; {describe_age(before)}"
+        reason = f"{error}; {describe_age(before)}" if options.fetched else str(error)
         report = report.failed(error.status, reason)
     except OSError as error:
         reason = f"{error.filename or 'system'}: {error.strerror}"
@@ -108,7 +107,30 @@ def _apply(options: Options, root: Root) -> int:
         tell(report)
         if not _says_nothing_new(options, root, report):
             write(root, report)
+    if options.fetched:
+        _ask_again_later(report.exit_status, root)
     return report.exit_status
+
+
+def _ask_again_later(status: int, root: Root) -> None:
+    """Have a service asked again that gave no answer, where no daemon does so.
+
+    While sshd lets nobody in, that holds for one that gave a wrong answer too, which may be that of
+    a neighbour: nobody could log in and ask it again, and the daemon does not.
+    """
+    if not root.live or status == defs.EXIT_OK:
+        return
+    from guestagent.stacks import starts_at_boot
+    from guestagent.verbs.new_instance import is_closed
+
+    if status == defs.EXIT_TRY_AGAIN:
+        is_due = not starts_at_boot(root, defs.DAEMON_UNIT)
+    else:
+        is_due = is_closed(state.load(root))
+    if is_due:
+        from guestagent.live.daemons import start_timer
+
+        start_timer()
 
 
 def _units_to_come(options: Options, root: Root) -> tuple[str, ...] | None:
@@ -129,7 +151,9 @@ def _says_nothing_new(options: Options, root: Root, report: Report) -> bool:
     if not options.refresh and not options.fetched:
         return False
     if any(name == _ASKED for name, _ in report.steps):
-        return True  # the unit that applies the answer writes the report
+        # The unit that applies the answer writes the report.  But a run that fails and leaves none
+        # is taken by the daemon for one that could not begin, and repeated for ever.
+        return not report.errors
     if report.changes or report.problems or (report.source and not report.unchanged):
         return False
     last = read(root)
@@ -145,7 +169,29 @@ def _load(options: Options, root: Root) -> State:
 
 
 def _steps(options: Options, root: Root, before: State, *, report: Report) -> Iterator[Report]:
-    """Take the steps of a run, and yield the report after each: a later one may fail."""
+    """Take the steps of a run, and yield the report after each: a later one may fail.
+
+    Where a metadata service has not said who this machine is, sshd starts all the same, and not
+    with the host keys of its image.
+    """
+    latest = report
+    try:
+        for latest in _attempt(options, root, before, report=report):
+            yield latest
+    except (GuestagentError, OSError):
+        if options.fetched and not before.configured:
+            from guestagent.verbs.change import Run, make_host_keys_ahead
+            from guestagent.verbs.new_instance import is_closed
+
+            if is_closed(before):
+                settings, _ = load_known(root, Problems(), Known())
+                run = Run(options, root, settings, ())
+                yield from make_host_keys_ahead(run, before, report=latest)
+        raise
+
+
+def _attempt(options: Options, root: Root, before: State, *, report: Report) -> Iterator[Report]:
+    """Take the steps of a run as far as nothing ends it; yield the report after each."""
     if root.exists(defs.ROLLBACK_FILE):
         from guestagent.verbs.change import roll_back
 
@@ -176,28 +222,35 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
     yield report
 
     if opened.bundle is None:
-        if opened.asked and not before.configured:
+        if options.boot and not before.configured:
+            before = _note_start(before, root)
+        if opened.asked and (opened.stranger if options.boot else not before.configured):
             from guestagent.verbs.change import Run, fall_back
 
             run = Run(options, root, settings, settings_files, known=known)
             yield from fall_back(run, before, report=report)
+        if options.boot and not opened.asked and root.exists(defs.SSHD_CLOSED):
+            from guestagent.verbs.change import Run, let_in
+
+            run = Run(options, root, settings, settings_files, known=known)
+            yield from let_in(run, before, report=report)
         if options.refresh and opened.asked:
             from guestagent.live.daemons import ask_again
 
             ask_again()
             yield report.after(_ASKED)
-        elif options.refresh and before.configured and not options.poll:
+        elif _are_nics_due(options, root, before, asked=opened.asked):
             from guestagent.verbs.change import Run, add_nics
 
             run = Run(options, root, settings, settings_files, known=known)
             yield from add_nics(run, before, report=report)
         return
 
-    # A NIC that has no name yet would look like a change.
+    nics = True
     if options.boot and root.live and state.can_compare(before, opened.bundle):
-        _wait_for_nics_of(before)
+        nics = not _is_by_mac(before)
         report = report.after("nics")
-    if state.is_unchanged(before, opened.bundle, root):
+    if state.is_unchanged(before, opened.bundle, root, nics=nics) and not _is_copy(before, root):
         yield report.after("compare", before.problems)._replace(unchanged=True)
         return
 
@@ -207,10 +260,65 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
     yield from change(run, opened.bundle, before, report=report.after("compare"))
 
 
-def _wait_for_nics_of(before: State) -> None:
-    """Wait until udev has named the NICs that the last run looked at."""
-    from guestagent.system.wait_for_nics import nics_of_last_run, wait_for_nics
+def _note_start(before: State, root: Root) -> State:
+    """Remember that a machine whose users can write to a source has started without any.
 
+    Raises OSError.
+    """
+    from guestagent.system.machine import machine_with_writers
+
+    own = machine_with_writers(root)
+    if not own or own == before.machine:
+        return before
+    after = before._replace(machine=own)
+    state.save(root, after)
+    return after
+
+
+def _is_copy(before: State, root: Root) -> bool:
+    """Tell whether this is a copy of a machine whose source did not say which instance it is.
+
+    Where it does, the source of a copy says something else.
+    """
+    if before.instance_id or not before.machine or not root.live:
+        return False
+    from guestagent.verbs.new_instance import is_other_machine
+
+    return is_other_machine(before)
+
+
+def _are_nics_due(options: Options, root: Root, before: State, *, asked: bool) -> bool:
+    """Tell whether a run without a source has to see to NICs that came or went.
+
+    At boot that is so only where others are there than the last run has looked at.
+    """
+    if not before.configured or asked or not root.live:
+        return False
+    if options.refresh:
+        return not options.poll
+    if not options.boot:
+        return False
+    from guestagent.system import wait_for_nics
+
+    known = wait_for_nics.nics_of_last_run(before.watched)
+    if not known or wait_for_nics.present_macs() == set(before.macs):
+        return False
+    # A driver may still be on its way.
+    wait_for_nics.wait_for_nics(known)
+    return wait_for_nics.present_nics() not in (known, set())
+
+
+def _is_by_mac(before: State) -> bool:
+    """Tell whether the NICs are known by their MAC addresses, whatever udev names them.
+
+    Otherwise wait until it has named those that the last run looked at: one that has no name yet
+    would look like a change.
+    """
+    from guestagent.system.wait_for_nics import has_only, nics_of_last_run, wait_for_nics
+
+    if before.macs:
+        return has_only(before.macs)
     wanted = nics_of_last_run(before.watched)
     if wanted:
         wait_for_nics(wanted)
+    return False

@@ -15,8 +15,13 @@ from guestagent.record import NamedTuple
 from guestagent.settings import Known
 from guestagent.system.accounts import find_exposed, read_homes
 from guestagent.verbs import planning
-from guestagent.verbs.new_instance import check_while_running, of_this_instance
-from guestagent.verbs.source import is_named
+from guestagent.verbs.new_instance import (
+    check_while_running,
+    is_closed,
+    made_ahead,
+    of_this_instance,
+    own_host_keys,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,21 +74,22 @@ class Done(NamedTuple):
 def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterator[Report]:
     """Do what the source asks for, and yield the report after each step."""
     root = run.root
-    said = planning.read(bundle, root)
-    report = report.after("parse", said.problems)
+    said = planning.read(bundle, root, run.settings)
+    report = report.after("parse", said.problems)._replace(signatures=said.signatures)
     yield report
 
     options, trusted = run.options, run.settings.daemon_new_instance
     if options.refresh and not trusted:
         check_while_running(before, said)
     trusted = trusted and options.refresh
-    before = of_this_instance(before, said, root, named=is_named(options), trusted=trusted)
+    before = of_this_instance(before, said, root, named=bundle.named, trusted=trusted)
     report = report._replace(
         first_boot=not before.configured,
         # An answer that says what has changed says nothing of the rest.
         instance_id=said.instance_id or before.instance_id,
         availability_zone=said.availability_zone or before.availability_zone,
         project_id=said.project_id or before.project_id,
+        layout=said.layout.name,
     )
     yield report
     if options.boot and root.live and run.settings.network_manage:
@@ -101,6 +107,10 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
 
     # What is looked at from here on is what the next run compares.
     root.start_over()
+    if run.settings.demands_signatures:
+        from guestagent.verbs.signatures import look_at_signers
+
+        look_at_signers(run.settings, root)
     wrong: dict[str, Problem] = {}
     # What of the source cannot be used now cannot be used by the next run either; what failed may.
     settled = said.lasting and planned.lasting and not _errors(done.problems)
@@ -119,8 +129,12 @@ def change(run: Run, bundle: Bundle, before: State, *, report: Report) -> Iterat
     report = report.after("tell", told)
     yield report
     after = _remember(run, said, planned, done=done, before=before, report=report)
+    # Without a fingerprint too: by these the daemon knows which NICs this run has seen.
+    after = after._replace(watched=watched)
     if settled and not _errors(told):
         after = _settle(after, run, said, planned, before=before, watched=watched)
+    elif not bundle.service:
+        after = state.with_source(after, bundle, os.urandom(16).hex())
     undone = _is_undone(bundle, (*done.problems, *wrong.values()))
     after = after._replace(unfinished=undone and (before.unfinished or not before.configured))
     _save(root, after)
@@ -138,38 +152,88 @@ def _save(root: Root, after: State) -> None:
 
 
 def fall_back(run: Run, before: State, *, report: Report) -> Iterator[Report]:
-    """Give a guest that has no configuration yet the means to ask the metadata service.
+    """Give a machine that is not configured the means to ask the metadata service.
 
-    Yields the report after each step.
+    At boot that comes before the network and sshd, which lets nobody in from then on: neither an
+    image's keys and passwords nor those of the instance that the image was made of.  What that one
+    had is taken away.  Yields the report after each step.
     """
-    if not run.settings.network_manage:
-        return
-    from guestagent.system.wait_for_nics import wait_for_nics
+    if run.settings.network_manage:
+        from guestagent.system.wait_for_nics import wait_for_nics
 
-    wait_for_nics(())
-    planned = planning.plan_fallback(run.settings, run.root, before.record)
+        wait_for_nics(())
+    planned = planning.plan_fallback(
+        run.settings,
+        run.root,
+        before.record,
+        first=before.configured,
+        closed=run.options.boot or is_closed(before),
+    )
     report = report.after("plan", planned.problems)
     yield report
-    done = _carry_out(run, planned.plan, before)
-    _save(run.root, State(record=done.record))
-    problems = (*done.problems, *_tell_daemons(run, done.changes))
-    yield report.after("fall back", problems)._replace(changes=done.changes)
+    from guestagent.system.machine import machine_with_writers
+
+    after = State(machine=machine_with_writers(run.root) if run.options.boot else before.machine)
+    yield _carry_out_and_tell(run, planned.plan, before, report, step="fall back", after=after)
+
+
+def let_in(run: Run, before: State, *, report: Report) -> Iterator[Report]:
+    """Let people in by sshd, where no source is to say any more who may.
+
+    The image was made of a machine that waited for its service, or a setting came later that says
+    there is none.  Yields the report after that.
+    """
+    done = _carry_out(run, planning.plan_to_let_in(run.root, before.record), before)
+    _save(run.root, before._replace(record=done.record))
+    yield report.after("let in", done.problems)._replace(changes=done.changes)
+
+
+def make_host_keys_ahead(run: Run, before: State, *, report: Report) -> Iterator[Report]:
+    """Give a machine that no source has configured host keys of its own: sshd starts next.
+
+    The run that configures it leaves them.  Yields the report after each step.
+    """
+    record = own_host_keys(before.record, run.root)
+    value = made_ahead(run.root)
+    planned = planning.plan_host_keys_ahead(run.settings, run.root, record, value)
+    report = report.after("plan", planned.problems)
+    yield report
+    if not planned.plan.changes:
+        return
+    yield _carry_out_and_tell(run, planned.plan, before, report, step="host keys", after=before)
 
 
 def add_nics(run: Run, before: State, *, report: Report) -> Iterator[Report]:
-    """Give NICs that came while the system runs a network, where no source says which.
+    """Give NICs that came a network, where no source says which, and forget those that went.
 
     Yields the report after each step.
     """
     planned = planning.plan_new_nics(run.settings, run.root, before.record)
     report = report.after("plan", planned.problems)
     yield report
-    if not planned.plan.changes:
-        return
-    done = _carry_out(run, planned.plan, before)
-    _save(run.root, before._replace(record=done.record))
-    problems = (*done.problems, *_tell_daemons(run, done.changes))
-    yield report.after("apply", problems)._replace(changes=done.changes)
+    # By these the daemon and the next boot know which NICs this run has seen.
+    watched = _with_nics(before.watched, run.root)
+    after = before if watched == before.watched else before._replace(watched=watched, macs=())
+    # A run that was killed may have made the files, and neither remembered them nor told of them.
+    is_left = planned.plan.record != before.record or run.root.exists(defs.RELOAD_FILE)
+    if planned.plan.changes or is_left:
+        yield _carry_out_and_tell(run, planned.plan, before, report, step="apply", after=after)
+    elif after != before:
+        _save(run.root, after)
+
+
+def _with_nics(watched: tuple[str, ...], root: Root) -> tuple[str, ...]:
+    """Return the paths that a run has looked at, with the NICs that there are now.
+
+    They stay the same where those are the same, and so does what their fingerprint says.
+    """
+    from guestagent.system.wait_for_nics import nics_of_last_run
+
+    before, now = nics_of_last_run(watched), nics_of_last_run(root.watched)
+    if before == now:
+        return watched
+    others = (path for path in watched if not nics_of_last_run((path,)))
+    return (*others, *(path for path in root.watched if nics_of_last_run((path,))))
 
 
 def roll_back(options: Options, root: Root) -> list[Problem]:
@@ -195,6 +259,19 @@ def _wait_for_nics_in(said: Said) -> None:
     wait_for_nics({item.mac or item.name for item in interfaces if not item.stacked})
 
 
+def _carry_out_and_tell(
+    run: Run, plan: Plan, before: State, report: Report, *, step: str, after: State
+) -> Report:
+    """Make the changes of a plan, remember them in the state ``after``, and tell the daemons.
+
+    Returns the report after this step.  Raises GuestagentError and OSError, as below.
+    """
+    done = _carry_out(run, plan, before)
+    _save(run.root, after._replace(record=done.record))
+    problems = (*done.problems, *_tell_daemons(run, done.changes))
+    return report.after(step, problems)._replace(changes=done.changes)
+
+
 def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Done:
     """Make the changes of a plan.
 
@@ -209,6 +286,10 @@ def _carry_out(run: Run, plan: Plan, before: State, *, instance: str = "") -> Do
         from guestagent.live import rollback
 
         rollback.prepare(root, plan, before.record, options.confirm)
+    if root.live:
+        from guestagent.live.daemons import announce
+
+        announce(plan.changes, options, root)
     failures = commit(plan.changes, root, instance)
     failed = [change for change, _ in failures]
     problems = Problems()
@@ -304,8 +385,7 @@ def _errors(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def _is_undone(bundle: Bundle, problems: Sequence[Problem]) -> bool:
     """Tell whether a document could not be read, or a change could not be made."""
-    any_name = ("",)
-    return bundle.has_unread(any_name) or bool(_errors(problems))
+    return bool(bundle.unread or _errors(problems))
 
 
 def _machine(root: Root) -> str:
@@ -333,19 +413,22 @@ def _remember(
         instance_id=report.instance_id,
         availability_zone=report.availability_zone,
         project_id=report.project_id,
+        layout=report.layout,
         record=done.record,
         # A source that is named by hand says nothing of what there is at the next boot.
-        drive=root.live and not run.options.source and not bundle.service,
+        drive=root.live and not run.options.source and bundle.drive,
         time=int(time.time()),
         rejected=before.rejected,
         machine=_machine(root),
+        imported_keys=before.imported_keys,
         settings=run.known.values,
         settings_digest=run.known.digest,
     )
     held = planned.intent.held or planned.withheld
     if not held and (data.config or data.scripts):
         salt = os.urandom(16).hex()
-        after = after._replace(user_data=bundle.user_data(salt), user_data_salt=salt)
+        digest = bundle.digest(salt, said.layout.user_data)
+        after = after._replace(user_data=digest, user_data_salt=salt)
     elif held or bundle.unchanged:
         after = after._replace(user_data=before.user_data, user_data_salt=before.user_data_salt)
     return after
@@ -372,23 +455,29 @@ def _settle(
         problems = tuple(dict.fromkeys((*before.problems, *problems)))
     wrong = bool(_errors(problems))
     if planned.withheld and not bundle.service:
-        # The next boot must find a difference, and that the drive is still the one it knows.
+        # The next boot must find a difference, and that the drive is still the one it knows; the
+        # daemon must know which NICs this run has seen.
+        seen_nics = _with_nics(before.watched, root)
         return after._replace(
             salt=before.salt,
             seen=before.seen,
-            watched=before.watched,
+            watched=seen_nics,
             fingerprint=before.fingerprint,
             problems=before.problems,
+            macs=before.macs if seen_nics == before.watched else (),
         )
     after = after._replace(
         salt=os.urandom(16).hex(),
         seen=tuple(bundle.seen),
         watched=(*run.settings_files, *watched),
         problems=problems if wrong else (),
+        macs=planned.macs,
     )
     if bundle.service and not planned.withheld:
+        documents = said.layout.changing
         # The service is asked for user data again only if plans depend on them, or may when they
         # are corrected: scripts alone were staged by this run.
-        documents = bundle.digests(after.salt, with_user_data=wrong or bool(data.config))
-        after = after._replace(documents=documents)
+        if wrong or data.config:
+            documents += said.layout.user_data
+        after = after._replace(documents=bundle.digests(after.salt, documents))
     return after._replace(fingerprint=state.fingerprint(after, bundle, root))

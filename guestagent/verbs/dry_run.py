@@ -15,7 +15,7 @@ from guestagent.system.jsontext import dumps
 from guestagent.system.root import Root
 from guestagent.verbs import planning
 from guestagent.verbs.new_instance import of_this_instance
-from guestagent.verbs.source import is_named, open_source
+from guestagent.verbs.source import open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,21 +70,23 @@ def show(options: Options, root: Root) -> int:
     opened = open_source(options, settings, root, before=before)
     problems = [*found.problems, *opened.problems]
     plan = Plan()
+    signatures: tuple[str, ...] = ()
     bundle = opened.bundle
     # Where there were errors, they are what somebody looks for.
     if bundle is not None and (before.problems or not state.is_unchanged(before, bundle, root)):
-        said = planning.read(bundle, root)
-        before = of_this_instance(before, said, root, named=is_named(options))
+        said = planning.read(bundle, root, settings)
+        before = of_this_instance(before, said, root, named=said.bundle.named)
         planned = planning.make_plan(said, settings, root, before=before)
         problems += (*said.problems, *planned.problems)
-        plan = planned.plan
+        plan, signatures = planned.plan, said.signatures
     if visible:
         problems += _tell_hidden(visible)
     if options.json:
         own = [defs.STATE_FILE, defs.REPORT_FILE, defs.LOCK_FILE]  # for itself
-        print(dumps({**plan_object(plan, problems), "bookkeeping": own}))
+        found_out = {**plan_object(plan, problems), "signatures": signatures, "bookkeeping": own}
+        print(dumps(found_out))
     else:
-        sys.stdout.write(text(plan, problems))
+        sys.stdout.write(text(plan, problems, signatures))
     if any(problem.severity == "error" for problem in problems):
         return defs.EXIT_ERRORS
     return defs.EXIT_CHANGES if plan.changes else defs.EXIT_OK

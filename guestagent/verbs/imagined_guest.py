@@ -109,8 +109,8 @@ def imagine_variables(system: str) -> dict[str, Any]:
     return variables(
         METADATA._replace(availability_zone=Text("nova", _ORIGIN)),
         {"meta_data": _NAMES, "ec2_metadata": {"local-ipv4": "192.0.2.10"}},
-        cloud="openstack",
-        platform="openstack",
+        cloud="configdrive",
+        platform="configdrive",
         subplatform="config-disk (/dev/sr0)",
         guest={
             "distro": system,

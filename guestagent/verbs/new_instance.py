@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.errors import WrongSource
+from guestagent.memory import applied
 from guestagent.memory.state import State, is_same_source
 
 TYPE_CHECKING = False
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from guestagent.verbs.planning import Said
 
 _ANOTHER = (
-    "the source is for another instance than this machine, which is configured; not applied (if it "
-    f"is a new instance all the same, remove {defs.STATE_FILE})"
+    "the source is for instance {told}, and this machine is configured as {known}; not applied (if "
+    f"it is a new instance all the same, remove {defs.STATE_FILE})"
 )
 _NO_STRANGER = (
     "this machine is not configured, and the drive does not have its UUID; not applied while the "
@@ -22,6 +23,15 @@ _NO_STRANGER = (
 _NAMELESS = (
     "the source does not say which instance it is for, and this machine is configured; not applied "
     "(to apply it all the same, name it: guestagent apply --source)"
+)
+_UNNAMED = "one that its source did not name"
+_WRITABLE = (
+    "this machine is configured, and the source, which every user of it can write to, says "
+    f"something else now; not applied (to apply it all the same, remove {defs.STATE_FILE})"
+)
+_TOO_LATE = (
+    "this machine has started before without a source, and every user of it can write to this one; "
+    f"not applied (to apply it all the same, remove {defs.STATE_FILE}, and start it again)"
 )
 
 
@@ -33,25 +43,51 @@ def of_this_instance(
     Of another instance's run nothing counts but the record of what was written.  ``named``:
     somebody chose this very source, by hand or on the kernel command line.  ``trusted``: the
     settings allow another instance on the same machine.  Raises WrongSource
-    where the machine is still the one that was configured and the source is for another instance
-    or does not say for which, and where a metadata service speaks of another machine.
+    where the machine is still the one that was configured and the source is for another instance,
+    does not say for which, or was changed and may be anybody's, and where a metadata service speaks
+    of another machine.
     """
     told, known = said.instance_id, before.instance_id
     # A drive is attached by the hypervisor; a service is whoever answers.
     if said.bundle.service and root.live:
         _check_uuid(told)
     if not before.configured:
+        if said.bundle.writable and root.live and is_same_machine(before):
+            raise WrongSource(_TOO_LATE)
+        return before._replace(record=own_host_keys(before.record, root))
+    is_anybodys = said.bundle.writable and root.live and not is_other_machine(before)
+    if is_anybodys and not is_same_source(before, said.bundle):
+        raise WrongSource(_WRITABLE)
+    if not told or not known:
+        # A copy of the disk may be told by its UUID alone; who answers on the network may lie.
+        if root.live and not said.bundle.service and is_other_machine(before):
+            return State(record=before.record)
+        _check_nameless(before, said, root, named=named, trusted=trusted)
         return before
-    if not told:
-        if root.live and not named and not is_same_source(before, said.bundle):
-            raise WrongSource(_NAMELESS)
+    if told == known:
         return before
-    if not known or told == known:
-        return before
-    known_machine = root.live and not trusted and _is_same_machine(before)
+    known_machine = root.live and not trusted and is_same_machine(before)
     if known_machine and not _is_of_the_hypervisor(told, said):
-        raise WrongSource(_ANOTHER)
+        raise WrongSource(_ANOTHER.format(told=told, known=known))
     return State(record=before.record)
+
+
+def _check_nameless(before: State, said: Said, root: Root, *, named: bool, trusted: bool) -> None:
+    """Raise WrongSource where nothing shows that the source is for the instance.
+
+    Either does not say for which one it is: this source, or the one before.
+    """
+    told = said.instance_id
+    if not root.live or named:
+        return
+    if not told and not is_same_source(before, said.bundle):
+        raise WrongSource(_NAMELESS)
+    # What a service may change later is how the guest is reached, and its id may be what the first
+    # boot could not read.
+    if not told or said.bundle.service or trusted or not is_same_machine(before):
+        return
+    if not _is_of_the_hypervisor(told, said):
+        raise WrongSource(_ANOTHER.format(told=told, known=_UNNAMED))
 
 
 def check_while_running(before: State, said: Said) -> None:
@@ -60,14 +96,42 @@ def check_while_running(before: State, said: Said) -> None:
     That is a drive of another instance than the one that is configured, and, where none is, one
     that does not have the machine's UUID: whoever can attach a device is not always the cloud.
     """
-    told = said.instance_id
-    if before.configured and told and before.instance_id and told != before.instance_id:
-        raise WrongSource(_ANOTHER)
+    told, known = said.instance_id, before.instance_id
+    if before.configured and told and known and told != known:
+        raise WrongSource(_ANOTHER.format(told=told, known=known))
     if not before.configured and not said.bundle.service and not _is_of_the_hypervisor(told, said):
         raise WrongSource(_NO_STRANGER)
 
 
-def _is_same_machine(before: State) -> bool:
+def is_closed(before: State) -> bool:
+    """Tell whether sshd lets nobody in, because no source has said who may."""
+    return applied.SSHD_CLOSED in before.record
+
+
+def own_host_keys(record: dict[str, str], root: Root) -> dict[str, str]:
+    """Return a record without the host keys that were made ahead for another machine.
+
+    An image may have been made of one that no service had answered.
+    """
+    if not any(map(applied.is_ahead, record.values())):
+        return record
+    mine = made_ahead(root)
+    known = {key: value for key, value in record.items() if not applied.is_ahead(value)}
+    return known | {key: value for key, value in record.items() if value == mine}
+
+
+def made_ahead(root: Root) -> str:
+    """Return what a record has of host keys that this machine made before it knew its instance.
+
+    Where the hypervisor gives no UUID that holds until it is restarted.
+    """
+    from guestagent.report.run import read_boot_id
+    from guestagent.system.machine import product_uuid
+
+    return applied.ahead((root.live and product_uuid()) or read_boot_id(root))
+
+
+def is_same_machine(before: State) -> bool:
     """Tell whether this is still the machine that was configured, and not a copy of its disk."""
     from guestagent.system.machine import product_uuid
 
@@ -75,10 +139,25 @@ def _is_same_machine(before: State) -> bool:
     return bool(own) and own in (before.instance_id, before.machine)
 
 
-def _is_of_the_hypervisor(told: str, said: Said) -> bool:
-    """Tell whether a source is a drive with the UUID that the hypervisor gave the machine."""
+def is_other_machine(before: State) -> bool:
+    """Tell whether this is a copy of the machine that was configured, for sure."""
     from guestagent.system.machine import product_uuid
 
+    return bool(product_uuid() and before.machine) and not is_same_machine(before)
+
+
+def _is_of_the_hypervisor(told: str, said: Said) -> bool:
+    """Tell whether a source is the hypervisor's for sure.
+
+    That is a drive with the UUID that it gave the machine, and what nobody else can hand over.
+    What every user of the guest can write to is nobody's for sure, whatever id it has.
+    """
+    from guestagent.system.machine import product_uuid
+
+    if said.bundle.own:
+        return True
+    if said.bundle.writable:
+        return False
     return bool(told) and told == product_uuid() and not said.bundle.service
 
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from guestagent import defs, facts
-from guestagent.desired import desired, network
+from guestagent.desired import desired, network, sshd
 from guestagent.desired.accounts.default_user import names_of, usual_name
-from guestagent.errors import Origin, Problems, internal
+from guestagent.errors import Origin, Problems, Refused, internal
 from guestagent.memory import applied
 from guestagent.memory.applied import network_digest, of_network
 from guestagent.memory.state import State
-from guestagent.model import InstanceData
+from guestagent.model import InstanceData, Text
 from guestagent.parse import layouts
 from guestagent.plan.difference import Plan, diff
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.record import NamedTuple
-from guestagent.sources.bundle import USER_DATA
+from guestagent.sources.bundle import is_one_of
+from guestagent.stacks import starts_at_boot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from guestagent.errors import Problem
-    from guestagent.model import Facts, Network, Text
+    from guestagent.model import Facts, Network
+    from guestagent.parse.layouts import Layout
     from guestagent.plan.kinds import Change, Resource
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
@@ -34,6 +36,7 @@ _KEPT_NETWORK = (
 )
 _OTHER_CONTENT = "is not as it was written in this run; the next run writes it again"
 _VERIFIED = Origin("guestagent", "", "")
+_IMPORTED = Origin("guestagent", defs.STATE_FILE, "imported_keys")
 _WITHHELD = (
     "is not applied: a metadata service may change SSH keys, host name and network of an instance "
     'that is configured; all else needs the setting metadata.refresh = "full"'
@@ -48,13 +51,16 @@ _NOT_CONFIRMED = "the network (this change was not confirmed)"
 class Said(NamedTuple):
     """What the documents of a source say, and what of it cannot be used.
 
-    ``lasting``: what is wrong stays so while the documents stay as they are.
+    ``lasting``: what is wrong stays so while the documents stay as they are.  ``signatures`` says
+    of each signature that holds for what, and by which key.
     """
 
     bundle: Bundle
     data: InstanceData
     problems: tuple[Problem, ...]
+    layout: Layout
     lasting: bool = True
+    signatures: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -111,6 +117,7 @@ class Planned(NamedTuple):
 
     ``withheld``: the source asks for changes with which it is not trusted.  ``lasting``: what is
     wrong stays so while the documents, and what was looked at of the guest, stay as they are.
+    ``macs`` are as in the state.
     """
 
     intent: Intent
@@ -118,16 +125,25 @@ class Planned(NamedTuple):
     problems: tuple[Problem, ...] = ()
     withheld: bool = False
     lasting: bool = True
+    macs: tuple[str, ...] = ()
 
 
-def read(bundle: Bundle, root: Root) -> Said:
+def read(bundle: Bundle, root: Root, settings: Settings) -> Said:
     """Parse the documents of a source.  Raises SourceBroken.
 
     On a running system ssh-keygen reads the keys too; for an offline tree, whose own
     ssh-keygen may be another, the parser's checks are enough.
     """
     found = Problems()
-    data = layouts.parse(bundle, found, lambda: _names_of(root))
+    layout = layouts.find_layout(bundle)
+    signatures = None
+    if settings.demands_signatures:
+        from guestagent.verbs.signatures import demanded
+
+        signatures = demanded(settings, root)
+    data = layouts.parse(bundle, found, lambda: _names_of(root), signatures)
+    if signatures:
+        data = signatures.without_files(data, found)
     if root.live and data.ssh_keys:
         from guestagent.facts.keycheck import usable_keys
 
@@ -135,8 +151,9 @@ def read(bundle: Bundle, root: Root) -> Said:
         if len(usable) < len(data.ssh_keys):
             data = data._replace(ssh_keys=usable or None, partial_keys=bool(usable))
     wrong = any(problem.severity == "error" for problem in found.problems)
-    lasting = not wrong or not (found.passing or bundle.has_unread(("",)))
-    return Said(bundle, data, tuple(found.problems), lasting=lasting)
+    lasting = not wrong or not (found.passing or bundle.unread)
+    held = signatures.tell() if signatures else ()
+    return Said(bundle, data, tuple(found.problems), layout, lasting=lasting, signatures=held)
 
 
 def _names_of(root: Root) -> dict[str, str]:
@@ -149,14 +166,15 @@ def _names_of(root: Root) -> dict[str, str]:
 def make_plan(
     said: Said, settings: Settings, root: Root, *, before: State, refresh: bool = False
 ) -> Planned:
-    """Return the plan of a run.  Raises Refused, OSError.
+    """Return the plan of a run: whatever else it does, sshd lets people in again.
 
     ``before`` is what is remembered ``of_this_instance``.  ``refresh``: if the instance is
-    configured, only how it is reached is changed, whatever the source is trusted with.
+    configured, only how it is reached is changed, whatever the source is trusted with.  Raises
+    Refused, OSError.
     """
     now = refresh and before.configured and not said.bundle.service
     intent = Intent(
-        said.data,
+        _with_imported_keys(said.data, before),
         settings,
         first=not before.configured,
         complete=said.complete,
@@ -164,16 +182,46 @@ def make_plan(
         withheld=_WITHHELD_NOW if now else _WITHHELD,
         rejected=before.rejected,
     )
+    record = {key: value for key, value in before.record.items() if key != applied.SSHD_CLOSED}
     # The plan itself may show that the user data cannot be used.
-    planned = compare(intent, root, before.record)
+    planned = compare(intent, root, record)
     lost = _lost_user_data(said, planned, before)
-    if lost is None:
-        return planned
-    # The last good configuration stays: half of the user data may be what lets people in.
-    held = compare(intent._replace(held=True), root, before.record)
-    return held._replace(
-        problems=(*planned.problems, lost), lasting=planned.lasting and held.lasting
-    )
+    if lost is not None:
+        # The last good configuration stays: half of the user data may be what lets people in.
+        held = compare(intent._replace(held=True), root, record)
+        planned = held._replace(
+            problems=(*planned.problems, lost), lasting=planned.lasting and held.lasting
+        )
+    # That somebody has said who the machine is, is enough for this: what is wrong with the rest,
+    # or withheld of it, would keep everybody out for ever.
+    plan = planned.plan
+    return planned._replace(plan=plan._replace(changes=(*plan.changes, *_let_in(root))))
+
+
+def plan_to_let_in(root: Root, record: dict[str, str]) -> Plan:
+    """Return the plan for a machine that asks nobody who may log in: sshd lets people in."""
+    left = {key: value for key, value in record.items() if key != applied.SSHD_CLOSED}
+    return Plan(_let_in(root), record=left)
+
+
+def _let_in(root: Root) -> tuple[Change, ...]:
+    """Return the change that lets people in, where sshd lets nobody in; otherwise none."""
+    try:
+        if not root.exists(defs.SSHD_CLOSED):
+            return ()
+    except (Refused, OSError):
+        return ()  # nor could the file be written there
+    from guestagent.plan.kinds.sshd import open_again
+
+    return open_again(root)
+
+
+def _with_imported_keys(data: InstanceData, before: State) -> InstanceData:
+    """Return the data with the SSH keys that were fetched for them, if they say anything."""
+    if not before.imported_keys or data == InstanceData():
+        return data
+    keys = tuple((name, Text(key, _IMPORTED)) for name, key in before.imported_keys)
+    return data._replace(imported_keys=keys)
 
 
 def _is_for_access(said: Said, settings: Settings, before: State) -> bool:
@@ -188,39 +236,68 @@ def _is_for_access(said: Said, settings: Settings, before: State) -> bool:
 
 def _lost_user_data(said: Said, planned: Planned, before: State) -> Problem | None:
     """Return a problem if user data that were applied are gone, or can no longer be used."""
-    bundle = said.bundle
+    bundle, documents = said.bundle, said.layout.user_data
     if not before.user_data or bundle.unchanged:
         return None
-    origin = Origin(bundle.label, "user_data", "")
-    # Errors in data that were applied before are no reason to hold everything else back.
-    same = bundle.user_data(before.user_data_salt) == before.user_data
-    documents = tuple(name[1:] for name in USER_DATA)
-    wrong = any(
-        problem.severity == "error" and problem.document in documents
+    wrong = [
+        problem.document
         for problem in (*said.problems, *planned.problems)
-    )
-    if wrong and not same and bundle.has_unread(USER_DATA):
-        return origin.error(f"cannot be read now; {_HELD}")
-    if wrong and not same:
+        if problem.severity == "error" and problem.document in documents
+    ]
+    # Errors in data that were applied before are no reason to hold everything else back.
+    if wrong and bundle.digest(before.user_data_salt, documents) != before.user_data:
+        origin = Origin(bundle.label, wrong[0], "")
+        if any(is_one_of(name, documents) for name in bundle.unread):
+            return origin.error(f"cannot be read now; {_HELD}")
         return origin.error(f"differs from what was applied, and has errors; {_HELD}")
     if not said.data.config and not said.data.scripts:
-        return origin.warning(f"is no longer in the source; {_HELD}")
+        reason = "can no longer be used" if wrong else "is no longer in the source"
+        return Origin(bundle.label, documents[0], "").warning(f"{reason}; {_HELD}")
     return None
 
 
-def plan_fallback(settings: Settings, root: Root, record: dict[str, str]) -> Planned:
-    """Return the plan that gives a guest without any source a network.  Raises Refused, OSError."""
+def plan_fallback(
+    settings: Settings, root: Root, record: dict[str, str], *, first: bool, closed: bool
+) -> Planned:
+    """Return the plan for a guest whose source is yet to be asked: it gets a network.
+
+    ``first``: what was applied was for another instance, and is taken away.  ``closed``: sshd lets
+    nobody in.  Raises Refused, OSError.
+    """
     found = facts.gather(root)
-    wanted = Wanted()
-    network.plan(Ask(InstanceData(), found, settings, first=True), wanted)
-    plan = diff(wanted.resources, root, found, recorded=record, first=False, complete=True)
+    wanted, of_sshd = Wanted(), Wanted()
+    if settings.network_manage:
+        network.plan(Ask(InstanceData(), found, settings, first=True), wanted)
+    if closed:
+        sshd.close(found, of_sshd)
+    resources = (*wanted.resources, *of_sshd.resources)
+    plan = diff(resources, root, found, recorded=record, first=first, complete=True)
     # The warning that the source describes no network would be about a source not yet found.
     errors = [problem for problem in wanted.problems if problem.severity == "error"]
-    return Planned(Intent(InstanceData(), settings), plan, (*errors, *plan.problems))
+    problems = (*errors, *of_sshd.problems, *plan.problems)
+    return Planned(Intent(InstanceData(), settings), plan, problems)
+
+
+def plan_host_keys_ahead(
+    settings: Settings, root: Root, record: dict[str, str], value: str
+) -> Planned:
+    """Return the plan for new host keys where it is not known yet for which instance.
+
+    ``value`` is what the state keeps of them.  Raises Refused, OSError.
+    """
+    found = facts.gather(root)
+    types = settings.ssh_host_key_types if settings.ssh_host_keys else ()
+    resources = []
+    if types and "sshd" in found.programs:
+        from guestagent.plan.kinds.host_keys import HostKeys
+
+        resources = [HostKeys("host_keys", types, _VERIFIED, value=value)]
+    plan = diff(resources, root, found, recorded=record, first=False, complete=False)
+    return Planned(Intent(InstanceData(), settings), plan, plan.problems)
 
 
 def plan_new_nics(settings: Settings, root: Root, record: dict[str, str]) -> Planned:
-    """Return the plan for NICs that came after the source was read, where there is no source now.
+    """Return the plan for NICs that came or went after the source, which is away, was read.
 
     All else stays.  Raises Refused, OSError.
     """
@@ -228,8 +305,13 @@ def plan_new_nics(settings: Settings, root: Root, record: dict[str, str]) -> Pla
     wanted = Wanted()
     paths = [applied.place(key) for key in record if of_network(key)]
     present = {path: root.text(path) for path in paths}
-    network.plan_new_nics(Ask(InstanceData(), found, settings), present, wanted)
-    plan = diff(wanted.resources, root, found, recorded=record, first=False, complete=False)
+    ask = Ask(InstanceData(), found, settings)
+    network.plan_new_nics(ask, present, wanted)
+    concerned = {applied.file(path) for path in network.files_of_gone_nics(ask, present, wanted)}
+    concerned |= {resource.key for resource in wanted.resources}
+    scope = _Scope(wanted.resources, record, stays={}, complete=True)
+    scope = _without(scope, lambda key: key not in concerned)
+    plan = _difference(scope, root, found, first=False)
     return Planned(Intent(InstanceData(), settings), plan, (*wanted.problems, *plan.problems))
 
 
@@ -289,7 +371,11 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     # The directories on the way to a file that is refused are not looked at by the next run.
     refused = any(problem.severity == "error" for problem in plan.problems)
     lasting = not wanted.passing and not crashed and not refused
-    return Planned(intent, plan, problems, withheld=bool(withheld), lasting=lasting)
+    macs = network.macs_of_nics(ask, wanted.resources) if intent.settings.daemon_nics else ()
+    # Which NICs there are, the daemon compares when it starts.
+    if macs and not starts_at_boot(root, defs.DAEMON_UNIT):
+        macs = ()
+    return Planned(intent, plan, problems, withheld=bool(withheld), lasting=lasting, macs=macs)
 
 
 def _gather(data: InstanceData, root: Root) -> Facts:

@@ -1,35 +1,113 @@
-"""Open the source of a run: a path or URL that is named, else a drive, else a metadata service."""
+"""Open the source of a run: one that is named, else the first of a table that is there."""
 
 from __future__ import annotations
 
+import os
+import time
+
 from guestagent import defs
-from guestagent.errors import Origin, Problems
+from guestagent.errors import Origin, Problems, Unreachable, UsageError
 from guestagent.memory.state import is_tree_unchanged
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from guestagent.errors import Problem
     from guestagent.memory.state import State
     from guestagent.options import Options
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
+    from guestagent.sources.seed import Given
     from guestagent.system.root import Root
 
 _KEPT = "no config drive found; the last good configuration stays"
-_NONE = "no config drive found, and no sign of a cloud whose metadata service could be asked"
+_NONE = "no source found, and no sign of a cloud whose metadata service could be asked"
+_STAYS = "what was applied before stays"
+_NO_SEED = (
+    "{where} says ds=nocloud, and there is no drive, no directory of a seed, and no value; nothing "
+    "is applied"
+)
+_NOBODY_YET = (
+    "sshd lets nobody in until it is; the service is asked again; to let people in by hand, until"
+    f" the next boot, remove {defs.SSHD_CLOSED} and reload sshd"
+)
+_DRIVE_CAME = (
+    "a config drive came after the metadata service was asked: the service's answer is not used, "
+    "and the drive is read when the boot is over"
+)
+_OFF = "none"
+_NOT_A_SOURCE = (
+    "names no source: it must be a path that begins with /, an http:// URL, or one of "
+    f"{', '.join((*defs.SOURCES, _OFF))}; nothing is applied: correct it"
+)
+_SEED = "seed"
+_IS_OFF = "guestagent.source says none; nothing is searched for, and nothing is applied"
+_NOT_FOUND = (
+    "no source found, of the kinds that guestagent.source or source.order has: {}; " + _STAYS
+)
 _HERE = Origin("guestagent", "", "")
 
 
 class Opened(NamedTuple):
     """The source of a run, None where there is none.
 
-    ``asked`` tells whether a later unit asks a metadata service.
+    ``asked`` tells whether a later unit asks a metadata service, ``stranger`` that the machine is
+    not the one that was configured.
     """
 
     bundle: Bundle | None = None
     problems: tuple[Problem, ...] = ()
     asked: bool = False
+    stranger: bool = False
+
+
+class Search(NamedTuple):
+    """What the search for a source starts from.
+
+    ``given`` is what kernel command line or firmware say of a seed, ``directory`` that of a seed,
+    ``credentials`` that of system credentials for guestagent; both are empty if there is none.
+    ``order`` are the names of the kinds that are searched for.
+    """
+
+    options: Options
+    settings: Settings
+    root: Root
+    before: State
+    given: Given | None = None
+    directory: str = ""
+    credentials: str = ""
+    order: tuple[str, ...] = defs.SOURCES
+
+    @property
+    def providers(self) -> list[Provider]:
+        """The kinds that are searched for, in their order."""
+        names = dict.fromkeys(self.order)  # each once
+        return [row for name in names for row in PROVIDERS if row.name == name]
+
+
+class Provider(NamedTuple):
+    """A kind of source that is searched for: a row of ``PROVIDERS``.
+
+    ``sign`` returns what shows that it is there, as messages name it, and an empty text if nothing
+    does.  It is asked on most boots: no program, no network, no wait, and no import but of what is
+    loaded anyway.  Without one, only ``open`` can tell.  ``unused`` returns the same where another
+    source is used; without it, ``sign`` does.
+
+    ``open`` returns None where there is none after all, and the search goes on; it raises what
+    ``open_source`` does.  Without one, ``sources.NAME`` is imported, and its ``open_source`` called
+    with a list for problems: it returns a Bundle or None, and raises SourceBroken.
+
+    ``named``: whoever controls the machine put this very source there, and it needs no instance id
+    to be obeyed later.  Without that it is believed as a drive is: see SECURITY.md.
+    """
+
+    name: str
+    sign: Callable[[Search], str] | None = None
+    open: Callable[[Search], Opened | None] | None = None
+    named: bool = False
+    unused: Callable[[Search], str] | None = None
 
 
 def open_source(options: Options, settings: Settings, root: Root, *, before: State) -> Opened:
@@ -37,33 +115,113 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
 
     Raises SourceBroken, Unreachable, UsageError, NoPermission, OSError.
     """
+    folder = _find_credentials() if root.live else ""
+    named = _name(options, folder)
+    kind, order = "", settings.source_order
+    if named in defs.SOURCES and not options.source:
+        kind, named = named, ""
+        order = (kind,)
     if options.fetched:
         from guestagent.sources import remote
 
+        if root.live and "drive" in order and remote.has_drive_come(root, settings.drive_labels):
+            raise Unreachable(_DRIVE_CAME)
         answer = remote.read_answer if options.dry_run else remote.take_answer
-        return Opened(answer(root))
-    named = _name(options)
+        return _with_values(Opened(answer(root)), _find_given(root, named or kind))
+    if named == _OFF and not options.source:
+        silent = options.boot or options.refresh
+        return Opened() if silent else Opened(problems=(_HERE.error(_IS_OFF),))
     if named.startswith(("http://", "https://")):
         return _ask(named, options, settings, root=root, before=before)
     if named:
         from guestagent.sources.path import open_path
 
-        return Opened(open_path(named))
+        return _choose(Opened(open_path(named)))
     if options.poll:
-        is_served = before.configured and not before.drive
+        is_served = before.configured and not before.drive and "service" in order
         return _ask("", options, settings, root=root, before=before) if is_served else Opened()
-    found = _find_drive(options, settings, before)
-    if found.bundle is not None:
-        return found
-    if before.drive:
-        # The drive of this machine is missing.  Whoever answers on the network is trusted less, and
-        # is not asked instead.
-        if options.refresh:
-            return found  # it may be ejected while the system runs
-        missing = _HERE.warning(_KEPT) if options.boot else _HERE.error(_KEPT)
-        return found._replace(problems=(*found.problems, missing))
-    opened = _ask("", options, settings, root=root, before=before)
-    return opened._replace(problems=(*found.problems, *opened.problems))
+    from guestagent.sources import seed
+
+    given = _find_given(root, kind)
+    if given and given.is_remote:
+        opened = _ask(given.place, options, settings, root=root, before=before, seed=True)
+        return _with_values(opened, given)
+    if given and given.place:
+        return _with_values(_choose(Opened(seed.open_named(given))), given)
+    directory = seed.find_directory() if root.live else ""
+    return _search(Search(options, settings, root, before, given, directory, folder, order))
+
+
+def _search(search: Search) -> Opened:
+    """Return the first source of ``PROVIDERS`` that is there, and name the others in warnings."""
+    providers = search.providers
+    for number, provider in enumerate(providers):
+        opened = _try(provider, search)
+        if opened is not None and opened.bundle is not None:
+            for other in providers[number + 1 :]:
+                opened = _name_unused(opened, other, search)
+            return _with_values(opened, search.given)
+        if opened is not None:
+            return opened
+    if search.options.boot or search.options.refresh:
+        return Opened()
+    return Opened(problems=(_HERE.error(_NOT_FOUND.format(", ".join(search.order))),))
+
+
+def _try(provider: Provider, search: Search) -> Opened | None:
+    """Open a source of this kind; None if there is none."""
+    if provider.sign is not None and not provider.sign(search):
+        return None
+    opened = provider.open(search) if provider.open else _open_by_module(provider.name)
+    return _choose(opened) if opened is not None and provider.named else opened
+
+
+def _open_by_module(name: str) -> Opened | None:
+    """Open a source by the module of its name."""
+    problems = Problems()
+    module = __import__(f"guestagent.sources.{name}", fromlist=["open_source"])
+    bundle: Bundle | None = module.open_source(problems)
+    return None if bundle is None else Opened(bundle, tuple(problems.problems))
+
+
+def _choose(opened: Opened) -> Opened:
+    """Mark a source as put there, or named, by whoever controls the machine."""
+    if opened.bundle is not None:
+        opened.bundle.named = True
+    return opened
+
+
+def _name_unused(opened: Opened, other: Provider, search: Search) -> Opened:
+    """Add a warning for a source that is there too, and not used."""
+    show = other.unused or other.sign
+    where = show(search) if show is not None else ""
+    if not where:
+        return opened
+    assert opened.bundle
+    problem = Origin(where, "", "").warning(f"is not used, because {opened.bundle.label} is")
+    return opened._replace(problems=(*opened.problems, problem))
+
+
+def _find_given(root: Root, named: str) -> Given | None:
+    """Return what this machine is told of a seed, if it is the one that is configured.
+
+    It counts for no source but a seed where one is ``named``, or a kind.
+    """
+    if not root.live or named not in ("", _SEED):
+        return None
+    from guestagent.sources.seed import find_given
+
+    return find_given()
+
+
+def _with_values(opened: Opened, given: Given | None) -> Opened:
+    """Return what was opened, with the values that are given for a seed."""
+    if opened.bundle is None or given is None:
+        return opened
+    problems = Problems()
+    problems.add(*opened.problems)
+    given.add_to(opened.bundle, problems)
+    return opened._replace(problems=tuple(problems.problems))
 
 
 def remove_fetched(root: Root) -> None:
@@ -73,37 +231,83 @@ def remove_fetched(root: Root) -> None:
     remove_answer(root)
 
 
-def is_named(options: Options) -> bool:
-    """Tell whether somebody chose the path that is the source, and no search has found it."""
-    name = _name(options)
-    return bool(name) and not name.startswith(("http://", "https://"))
+def _find_credentials() -> str:
+    from guestagent.system.machine import credentials_folder
+
+    return credentials_folder()
 
 
-def _name(options: Options) -> str:
-    """Return the source that the command line or the kernel's names, or an empty string."""
+def _name(options: Options, credentials: str) -> str:
+    """Return the source that is named, or an empty string.
+
+    By the command line, else by the kernel's, else by a credential in a folder of them.  Raises
+    UsageError.
+    """
     if options.source:
         return options.source
-    from guestagent.system.machine import kernel_argument
+    from guestagent.system.machine import kernel_argument, read_text
 
-    return kernel_argument(defs.SOURCE_ARGUMENT) or ""
+    where = f"{defs.SOURCE_ARGUMENT} on the kernel command line"
+    named = kernel_argument(defs.SOURCE_ARGUMENT) or ""
+    if not named and credentials:
+        where = f"system credential {defs.SOURCE_CREDENTIAL}"
+        named = read_text(f"{credentials}/{defs.SOURCE_CREDENTIAL}")
+    is_place = named.startswith(("/", "http://", "https://")) and named.isprintable()
+    if named and not is_place and named not in (*defs.SOURCES, _OFF):
+        raise UsageError(f"{where} {_NOT_A_SOURCE}")
+    return named
 
 
-def _find_drive(options: Options, settings: Settings, before: State) -> Opened:
+def _open_drive(search: Search) -> Opened | None:
     """Search for the config drive; at boot, wait for one that may come late."""
-    from guestagent.sources.find import Search, find_drive
+    from guestagent.sources import find
 
+    options, settings, before = search.options, search.settings, search.before
+    seeded = bool(search.directory or (search.given and search.given.values))
+    # Where ds=nocloud says no more, and there is no directory, it means a drive.
+    promised = search.given is not None and not seeded
     # By hand, what is attached is known to udev; at boot it may still be looking.
     wait = 0.0
     if options.boot and not _served(before):
         wait = settings.drive_wait
-    search = Search(
+    wanted = find.Search(
         wait=wait,
-        expected=before.drive,
-        has_service=lambda: _has_service(settings, before),
+        expected=before.drive or settings.drive_expected or promised,
+        has_service=lambda: seeded or _has_service(search),
+        labels=settings.drive_labels,
+        brief=lambda: _looks_again(options, before),
     )
     problems = Problems()
-    bundle = find_drive(search, _instance_of, _read_all, problems)
-    return Opened(bundle, tuple(problems.problems))
+    bundle = find.find_drive(wanted, _instance_of, _read_all, problems)
+    if bundle is not None:
+        return Opened(bundle, tuple(problems.problems))
+    if not before.drive:
+        return None
+    # The drive of this machine is missing.  Whoever answers on the network is trusted less, and is
+    # not asked instead.
+    if options.refresh:
+        return Opened()  # it may be ejected while the system runs
+    missing = _HERE.warning(_KEPT) if options.boot else _HERE.error(_KEPT)
+    return Opened(problems=(missing,))
+
+
+def _looks_again(options: Options, before: State) -> bool:
+    """Tell whether a drive is looked for again when the service has answered.
+
+    So the network does not wait for one that does not come.  It waits for one that may have come
+    too late for the boot before: that ended without a source.
+    """
+    from guestagent.verbs.new_instance import is_closed, is_same_machine
+
+    return options.boot and not is_closed(before) and not is_same_machine(before)
+
+
+def _show_drive(search: Search) -> str:
+    """Return the name of a drive that udev knows; empty if it knows none."""
+    from guestagent.sources.find import linked_drives
+
+    drives = linked_drives(search.settings.drive_labels)
+    return f"config drive {drives[0].device}" if drives else ""
 
 
 def _served(before: State) -> bool:
@@ -115,11 +319,12 @@ def _served(before: State) -> bool:
     return before.instance_id == product_uuid()
 
 
-def _has_service(settings: Settings, before: State) -> bool:
-    """Tell whether there is a sign of a metadata service."""
+def _has_service(search: Search) -> bool:
+    """Tell whether there is a sign of a metadata service, and one may be asked."""
     from guestagent.sources.remote import request_for
 
-    return request_for(settings, "", before) is not None
+    known = request_for(search.settings, "", search.before) is not None
+    return known and "service" in search.order
 
 
 def _instance_of(bundle: Bundle) -> str | None:
@@ -134,38 +339,130 @@ def _read_all(bundle: Bundle) -> None:
     parse(bundle, Problems())
 
 
-def _ask(url: str, options: Options, settings: Settings, *, root: Root, before: State) -> Opened:
+def _find_lxd(search: Search) -> str:
+    """Return the path of LXD's or Incus's socket; empty if there is none."""
+    paths = defs.LXD_SOCKETS if search.root.live else ()
+    return next(filter(os.path.exists, paths), "")
+
+
+def _open_directory(search: Search) -> Opened:
+    from guestagent.sources.path import open_path
+
+    return Opened(open_path(search.directory))
+
+
+def _open_values(search: Search) -> Opened | None:
+    """Take values that ds=nocloud gives for a source of their own; without any, it is an error."""
+    given = search.given
+    if given is None:
+        return None
+    if given.values:
+        from guestagent.sources.seed import open_nothing
+
+        return Opened(open_nothing(given))
+    return Opened(problems=(_HERE.error(_NO_SEED.format(where=given.where)),))
+
+
+def _open_guestinfo(search: Search) -> Opened | None:
+    """Ask VMware's hypervisor, where DMI says that it is one."""
+    from guestagent.system.machine import is_vmware
+
+    return _open_by_module("guestinfo") if search.root.live and is_vmware() else None
+
+
+def _open_media(search: Search) -> Opened | None:
+    """Look for media without a label, where DMI or the image says that there may be one."""
+    from guestagent.system.machine import dmi
+
+    if not search.root.live:
+        return None
+    product = dmi("product_name").upper()
+    is_known = product.startswith((defs.RHEV, defs.VSPHERE)) or os.path.exists(defs.CLOUD_INFO)
+    return _open_by_module("media") if is_known else None
+
+
+def _open_service(search: Search) -> Opened:
+    return _ask("", search.options, search.settings, root=search.root, before=search.before)
+
+
+def _ask(
+    url: str, options: Options, settings: Settings, *, root: Root, before: State, seed: bool = False
+) -> Opened:
     """Ask a metadata service: that of the URL, or if it is empty that of this machine's cloud.
+
+    ``seed``: the URL is that of a seed of NoCloud.
 
     A confined unit only leaves a request, for a unit that may use the network and nothing else.
     Having no cloud to ask is an error for a run by hand, but nothing special at boot.
     """
     from guestagent.sources import remote
 
-    request = remote.request_for(settings, url, before)
+    request = remote.request_for(settings, url, before, seed=seed)
     if request is None and (options.boot or options.refresh):
         return Opened()
     if request is None:
-        return Opened(problems=(_HERE.error(_KEPT if before.configured else _NONE),))
-    if options.boot or options.confined:
-        # This unit has no access to the network.
-        if options.refresh:
-            request = request._replace(
-                wait=min(request.wait, defs.METADATA_WAIT_KNOWN),
-                brief=options.poll and is_tree_unchanged(before, root),
-            )
-        remote.leave_request(root, request)
-        return Opened(asked=True)
-    return Opened(remote.ask_now(request))
+        reason = f"{_NONE}; {_STAYS}" if before.configured else _NONE
+        return Opened(problems=(_HERE.error(reason),))
+    if not options.boot and not options.confined:
+        return Opened(remote.ask_now(request))
+    # This unit has no access to the network.
+    from guestagent.system.machine import product_uuid
+    from guestagent.verbs.new_instance import is_same_machine
+
+    same = before.configured and is_same_machine(before)
+    # Only where the hypervisor gives the machine its instance's UUID, another one is another
+    # instance for sure.
+    tells = request.cloud.own_uuid and bool(product_uuid())
+    stranger = not before.configured or (tells and not same)
+    if options.refresh:
+        request = request._replace(
+            wait=min(request.wait, defs.METADATA_WAIT_KNOWN),
+            brief=options.poll and is_tree_unchanged(before, root),
+        )
+    # At the first boot sshd waits for the answer, at later ones the answer for sshd.
+    later = options.boot and same and not _closes_service(root)
+    if not later:
+        request = request._replace(patience=defs.METADATA_PATIENCE)
+    if not url and _looks_again(options, before):
+        request = request._replace(since=time.monotonic())
+    remote.leave_request(root, request, later=later)
+    return Opened(asked=True, stranger=stranger)
+
+
+def _closes_service(root: Root) -> bool:
+    """Tell whether this boot closes the service to other users, which must come after the answer.
+
+    The one that asks is such a user.
+    """
+    from guestagent.stacks import starts_at_boot
+
+    return starts_at_boot(root, defs.LOCKDOWN_UNIT)
 
 
 def describe_age(before: State) -> str:
     """Return what stays in effect where a source gives nothing, and how old that is."""
     if not before.configured:
-        return "this machine was not configured yet"
-    import time
+        from guestagent.verbs.new_instance import is_closed
 
+        text = "this machine was not configured yet"
+        return f"{text}, and {_NOBODY_YET}" if is_closed(before) else text
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(before.time))
     days = int(time.time() - before.time) // 86400
     text = f"the configuration of {when} stays"
     return f"{text}, {days} days old" if days > 0 else text
+
+
+# The kinds of sources: the first that is there is the source, in whatever state it is.  Their order
+# is that of settings, and of defs.SOURCES without any.
+PROVIDERS = (
+    Provider("credentials", lambda search: "system credentials" if search.credentials else ""),
+    Provider("drive", open=_open_drive, unused=_show_drive),
+    # Before a directory: LXD writes one when it makes an instance, and the socket has what it says
+    # now.
+    Provider("lxd", _find_lxd),
+    Provider("seed", lambda search: search.directory, _open_directory, named=True),
+    Provider("seed", open=_open_values, named=True),
+    Provider("guestinfo", open=_open_guestinfo),
+    Provider("media", open=_open_media),
+    Provider("service", open=_open_service),
+)

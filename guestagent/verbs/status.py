@@ -7,8 +7,9 @@ from math import inf
 from guestagent import defs, log
 from guestagent.errors import Problem
 from guestagent.live.boot import look, wait
-from guestagent.live.observe import observe
+from guestagent.live.observe import killed_units, observe
 from guestagent.options import WITHOUT_LIMIT
+from guestagent.report.additions import Fetched
 from guestagent.report.run import NO_REPORT, has_failed_scripts
 from guestagent.system.jsontext import dumps
 from guestagent.system.root import Root
@@ -39,10 +40,12 @@ def run(options: Options) -> int:
     else:
         boot = look(root)
     reasons = _reasons(boot, root, waited=bool(options.wait))
+    observed = observe(boot.report.get("source", "")) if root.live else None
+    if observed and boot.state == "over":
+        reasons = list(dict.fromkeys((*reasons, *killed_units(observed))))
     state: str = boot.state
     if boot.state == "over":
         state = "errors" if reasons or has_errors(boot.report) else "done"
-    observed = observe(boot.report.get("source", "")) if root.live else None
     if options.json:
         told = {"state": state, "waits_for": boot.units, "reasons": reasons}
         print(dumps({**boot.report, **told, "now": _as_json(observed)}))
@@ -95,11 +98,15 @@ def _print(report: dict[str, Any]) -> None:
     for problem in report["problems"]:
         found = Problem(**problem)
         print(f"{found.severity}: {log.printable(found.text())}")
+    for signature in report["signatures"]:
+        print(f"signed       {log.printable(signature)}")
     for name in report["kept"]:
         print(f"left alone, changed by an administrator: {log.printable(name)}")
     for change in report["changes"]:
         print(f"changed      {log.printable(change['what'])}")
         print(f"    because  {log.printable(change['why'])}")
+    for fetched in report.get("fetched", []):
+        print(f"fetched      {log.printable(Fetched(**fetched).text())}")
     for script in report.get("scripts", []):
         _print_script(script)
     if report["unchanged"]:
@@ -138,6 +145,9 @@ def _print_observed(observed: Observed) -> None:
         cpu = "" if unit.cpu_seconds is None else f", {unit.cpu_seconds} s of CPU time"
         peak = "" if unit.memory_peak is None else f", {_mebibytes(unit.memory_peak)} at most"
         print(f"unit         {log.printable(unit.name)}: {unit.state}{cpu}{peak}")
+    for device in observed.devices:
+        label = f", label {device.label}" if device.label else ""
+        print(f"device       {log.printable(f'{device.node}: {device.type}{label}')}")
     for mount in observed.mounts:
         print(f"mounted      {log.printable(f'{mount.device} on {mount.path} ({mount.type})')}")
 

@@ -39,10 +39,14 @@ if TYPE_CHECKING:
 
     from guestagent.model import Facts
     from guestagent.options import Options
+    from guestagent.parse.userdata.signatures import Signatures
     from guestagent.plan.kinds import Change, Resource
     from guestagent.settings import Settings
 
 _META, _NETWORK = "meta_data.json", "network_data.json"
+# What belongs together for whoever misses it: files by their paths, the others by their kinds.
+_HOST_NAME = (defs.HOSTNAME_FILE, defs.HOSTS_FILE, "set_hostname")
+_ACCOUNT = (defs.SUDOERS_FILE, defs.DOAS_FILE, "add_user", "add_group", "add_member")
 METADATA_DOCUMENTS = (_META, _NETWORK, "vendor_data.json", "vendor_data2.json")
 
 
@@ -51,14 +55,16 @@ class Verdict(NamedTuple):
 
     ``without_effect`` are keys that are valid and change nothing: what they ask for is the default,
     or it is about something that the document does not use.  ``taken_away`` is what would be done
-    without the document.
+    without the document: changes by what they make up together.  ``signatures`` are those that were
+    demanded and hold.
     """
 
     name: str
     plan: Plan
     problems: tuple[Problem, ...] = ()
     without_effect: tuple[str, ...] = ()
-    taken_away: tuple[Change, ...] = ()
+    taken_away: tuple[tuple[Change, ...], ...] = ()
+    signatures: tuple[str, ...] = ()
 
     def count(self, severity: str) -> int:
         """Return the number of errors, or of warnings."""
@@ -73,7 +79,12 @@ def run(options: Options) -> int:
     system = options.os or DEBIAN
     if system not in SYSTEMS:
         raise UsageError(f"--os must be one of {', '.join(SYSTEMS)}")
-    verdicts = [_validate_file(path, system) for path in options.files]
+    signatures = None
+    if options.signers:
+        from guestagent.verbs.signatures import by_file
+
+        signatures = by_file(options.signers)
+    verdicts = [validate_file(path, system, signatures) for path in options.files]
     if options.json:
         print(dumps([_as_json(verdict) for verdict in verdicts]))
     else:
@@ -82,7 +93,7 @@ def run(options: Options) -> int:
     return defs.EXIT_ERRORS if failed else defs.EXIT_OK
 
 
-def _validate_file(path: str, system: str) -> Verdict:
+def validate_file(path: str, system: str, signatures: Signatures | None = None) -> Verdict:
     """Return the verdict on a file, or on standard input for "-".
 
     That a file cannot be read is an error of that file.
@@ -95,9 +106,21 @@ def _validate_file(path: str, system: str) -> Verdict:
     except OSError as error:
         reason = str(error.strerror)
     else:
-        return validate(name, content, system)
+        signature = None
+        if signatures:
+            signatures = signatures._replace(verified=[])  # of this file alone
+            signature = _signature_beside(path)
+        return validate(name, content, system, signatures, signature=signature)
     problem = Origin(name, "", "").error(f"cannot be read: {reason}")
     return Verdict(name, Plan(), (problem,))
+
+
+def _signature_beside(path: str) -> bytes | None:
+    """Return the signature that is in a file beside a document; None where there is none."""
+    try:
+        return _content(f"{path}.sig") if path != "-" else None
+    except (FieldError, OSError):
+        return None  # then the document has to be signed itself
 
 
 def _content(path: str) -> bytes:
@@ -116,15 +139,23 @@ def _content(path: str) -> bytes:
         return file.read(defs.USER_DATA_LIMIT + 1)
 
 
-def validate(name: str, content: bytes, system: str = DEBIAN) -> Verdict:
+def validate(
+    name: str,
+    content: bytes,
+    system: str = DEBIAN,
+    signatures: Signatures | None = None,
+    *,
+    signature: bytes | None = None,
+) -> Verdict:
     """Plan a document for a new instance of one of ``SYSTEMS``.
 
     ``name`` is the source in all origins.  Its last part says whether the document is one of the
-    metadata; anything else is user data.
+    metadata; anything else is user data.  ``signatures`` are those that are demanded, ``signature``
+    is what is beside user data.
     """
     problems = Problems()
     if name.rpartition("/")[2] in METADATA_DOCUMENTS:
-        data, others, settings = _read_metadata(name, content, problems)
+        data, others, settings = _read_metadata(name, content, problems, signatures)
     else:
         others, settings = METADATA, SETTINGS
         config, scripts = read(
@@ -135,6 +166,8 @@ def validate(name: str, content: bytes, system: str = DEBIAN) -> Verdict:
             problems=problems,
             documents=("", "", ""),
             variables=lambda: imagine_variables(system),
+            signatures=signatures,
+            signature=signature,
         )
         data = METADATA._replace(config=config, scripts=scripts)
     facts = imagine_facts(system, data)
@@ -152,11 +185,25 @@ def validate(name: str, content: bytes, system: str = DEBIAN) -> Verdict:
     problems.add(*plan.problems)
     weighed = tuple(_weigh(problem) for problem in problems.problems)
     without_effect = _without_effect(data, facts, wanted.resources, weighed)
-    return Verdict(name, plan, weighed, without_effect, less.changes)
+    held = signatures.tell() if signatures else ()
+    return Verdict(name, plan, weighed, without_effect, _together(less.changes), held)
+
+
+def _together(changes: tuple[Change, ...]) -> tuple[tuple[Change, ...], ...]:
+    """Return changes by what they make up: the host name, the default user, or one thing each."""
+    found: dict[str, tuple[Change, ...]] = {}
+    for index, change in enumerate(changes):
+        marks = (change.kind, getattr(change, "path", ""))
+        thing = str(index)
+        for name, group in (("host name", _HOST_NAME), ("account", _ACCOUNT)):
+            if not set(marks).isdisjoint(group):
+                thing = name
+        found[thing] = (*found.get(thing, ()), change)
+    return tuple(found.values())
 
 
 def _read_metadata(
-    name: str, content: bytes, problems: Problems
+    name: str, content: bytes, problems: Problems, signatures: Signatures | None
 ) -> tuple[InstanceData, InstanceData, Settings]:
     """Read one document of OpenStack's metadata as if it were alone on a drive.
 
@@ -177,7 +224,9 @@ def _read_metadata(
     folder, _, document = name.rpartition("/")
     documents = {f"openstack/latest/{_META}": b"{}", f"openstack/latest/{document}": content}
     found = Problems()
-    data = parse(Bundle(folder, Alone(documents)), found)
+    data = parse(Bundle(folder, Alone(documents)), found, signatures=signatures)
+    if signatures:
+        data = signatures.without_files(data, found)
     # What is wrong with the other one is not asked.
     problems.add(*(item for item in found.problems if item.document.endswith(document)))
     if document == _META:
@@ -236,13 +285,18 @@ def _text(verdict: Verdict) -> str:
     """Return a verdict for people."""
     lines = [f"{printable(verdict.name)}: {_summary(verdict)}\n"]
     lines += [f"{problem.severity}: {printable(problem.text())}\n" for problem in verdict.problems]
+    lines += [f"signed: {printable(signature)}\n" for signature in verdict.signatures]
     if verdict.without_effect:
         lines.append(f"keys without effect: {', '.join(verdict.without_effect)}\n")
-    for change in verdict.taken_away:
-        lines.append(f"taken away: {printable(change.tell())}\n")
+    lines += [f"taken away: {printable(text)}\n" for text in _tell_taken(verdict)]
     if verdict.plan.changes:
         lines.append(text(verdict.plan, []))
     return "".join(lines)
+
+
+def _tell_taken(verdict: Verdict) -> list[str]:
+    """Return what is taken away, a line for each thing."""
+    return ["; ".join(change.tell() for change in changes) for changes in verdict.taken_away]
 
 
 def _summary(verdict: Verdict) -> str:
@@ -271,6 +325,7 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "errors": verdict.count("error"),
         "warnings": verdict.count("warning"),
         **plan_object(verdict.plan, verdict.problems),
+        "signatures": verdict.signatures,
         "without_effect": verdict.without_effect,
-        "taken_away": [change.tell() for change in verdict.taken_away],
+        "taken_away": _tell_taken(verdict),
     }

@@ -16,7 +16,12 @@ from guestagent.system.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guestagent.errors import Problem
     from guestagent.options import Options
+    from guestagent.plan.difference import Plan
+    from guestagent.plan.kinds import Change
     from guestagent.plan.kinds.file import File
 
 
@@ -44,10 +49,31 @@ def write_later(root: Root, content: bytes) -> int:
         carried = read_carried(content)
     except FieldError as error:
         raise UsageError(f"write-later: standard input: {error}") from None
-    before = note.read(root)
+    problems = write_files(root, carried)
+    for problem in problems:
+        log.problem(problem)
+    return defs.EXIT_ERRORS if problems else defs.EXIT_OK
+
+
+def write_files(root: Root, carried: Sequence[File]) -> list[Problem]:
+    """Write files into a tree, and return what is wrong.  Raises GuestagentError, OSError."""
     found = facts.gather(root)
-    files = [file for file in carried if not _is_appended(root, file)]
+    files = [file for file in carried if not is_appended(root, file)]
     plan = diff(files, root, found, recorded={}, first=False, complete=False)
+    failures = commit_late(plan, root)
+    failed = [change for change, _ in failures]
+    for change in plan.changes:
+        if change.kind == "write" and change not in failed:
+            log.notice(f"wrote {change.path}")
+    return [*plan.problems, *(problem for _, problem in failures)]
+
+
+def commit_late(plan: Plan, root: Root) -> list[tuple[Change, Problem]]:
+    """Make the changes of a plan, and return those that failed, and why.
+
+    Raises GuestagentError, OSError.
+    """
+    before = note.read(root)
     failures = commit(plan.changes, root)
     # The commit's own note is of no use: the ledger says whether this script ran.  That of a run
     # of apply which was killed still is.
@@ -55,17 +81,10 @@ def write_later(root: Root, content: bytes) -> int:
         note.remove(root)
     else:
         note.write(root, before)
-    failed = [change for change, _ in failures]
-    for change in plan.changes:
-        if change.kind == "write" and change not in failed:
-            log.notice(f"wrote {change.path}")
-    problems = [*plan.problems, *(problem for _, problem in failures)]
-    for problem in problems:
-        log.problem(problem)
-    return defs.EXIT_ERRORS if problems else defs.EXIT_OK
+    return failures
 
 
-def _is_appended(root: Root, file: File) -> bool:
+def is_appended(root: Root, file: File) -> bool:
     """Tell whether a file ends with what is to be appended to it.
 
     The script is run again when the system stopped meanwhile, perhaps after it had written this.

@@ -99,8 +99,9 @@ def read(drive: Path) -> tuple[InstanceData, list[Problem]]:
 def make_plan(drive: Path, root: Root) -> object:
     """Return all that comes of a drive on a first boot: changes, record, problems."""
     with closing(open_path(str(drive))) as bundle:
-        said = planning.read(bundle, root)
-        planned = planning.make_plan(said, load(root, Problems()), root, before=State())
+        settings = load(root, Problems())
+        said = planning.read(bundle, root, settings)
+        planned = planning.make_plan(said, settings, root, before=State())
     return (planned.plan, planned.problems, said.problems)
 
 

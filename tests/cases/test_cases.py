@@ -130,7 +130,7 @@ def account_files(plan: dict[str, Any], after: dict[str, rig.Entry]) -> set[str]
     kinds = {change["kind"] for change in plan["changes"]}
     names = [change["user"] for change in plan["changes"] if change["kind"] == "add_user"]
     homes = {home for home in after for name in names if home.startswith(f"/home/{name}")}
-    found = ACCOUNT_FILES if kinds & {"add_user", "set_password"} else set()
+    found = ACCOUNT_FILES if kinds & {"add_user", "set_password", "lock_password"} else set()
     return found | (homes if "add_user" in kinds else {"/home/debian/.ssh"})
 
 

@@ -20,7 +20,9 @@ from network.cases import CASES
 from guestagent.memory.state import State
 from guestagent.scripts.ledger import Entry
 from guestagent.scripts.staged import Script
+from guestagent.sources import downloads
 from guestagent.sources.cloud import Cloud
+from guestagent.sources.downloads import Downloaded
 from guestagent.sources.handover import Answer, Request, encode_answer, request_as_json
 
 from . import outside_samples
@@ -167,6 +169,9 @@ _OUTSIDE = {
     "post": outside_samples.posts,
     "staged": outside_samples.stages,
     "image": outside_samples.images,
+    "lxd": outside_samples.lxds,
+    "guestinfo": outside_samples.guestinfos,
+    "keyring": outside_samples.keyrings,
     "reload": outside_samples.reloads,
     "template": outside_samples.templates,
 }
@@ -182,6 +187,9 @@ _SHARES = {
     "post": 2,
     "staged": 2,
     "image": 1,
+    "lxd": 2,
+    "guestinfo": 2,
+    "keyring": 2,
     "reload": 2,
     "template": 1,
 }
@@ -249,6 +257,7 @@ def _own() -> dict[str, bytes]:
         "rollback.json": _json({"boot": "b", "files": [kept], "rejected": "0"}),
         "request.json": _json(request_as_json(Request(Cloud("openstack", "x")))),
         **outside_samples.own(),
+        "downloaded.json": downloads.encode_answer([Downloaded(b"x"), Downloaded(error="no")]),
         "answer.json": encode_answer(Answer("http://x", {"openstack/latest/user_data": b"x"})),
     }
 
@@ -316,7 +325,7 @@ def structure(content: bytes) -> Any:
         if content.startswith(_ANSWER):
             return json.loads(content.partition(b"\r\n\r\n")[2])
         return json.loads(content)
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, RecursionError, yaml.YAMLError):
         return None
 
 

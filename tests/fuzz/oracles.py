@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 import shlex
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -25,11 +26,13 @@ from guestagent.memory.state import State
 from guestagent.model import InstanceData
 from guestagent.parse import layouts
 from guestagent.parse.settings_file import parse_settings
+from guestagent.plan.commands import split
 from guestagent.plan.difference import Plan, diff
 from guestagent.plan.wanted import Ask, Wanted
 from guestagent.report import run as report
 from guestagent.report.plan import plan_object, text
 from guestagent.settings import Settings, load
+from guestagent.sources import downloads
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.documents import Documents, as_bundle
 from guestagent.sources.handover import decode_answer
@@ -239,7 +242,7 @@ def _commands(data: InstanceData, wanted: Wanted) -> list[str]:
             continue
         words = [str(word) for item in setting.value for word in item if word is not None]
         for script in scripts:
-            body = script.content.decode().partition("\n")[2]
+            body = "\n".join(command.text for command in split(script.content))
             if shlex.split(body) != words and "\0" not in "".join(words):
                 wrong.append(f"{key}: other words than were given")
     return wrong
@@ -319,6 +322,10 @@ def _settings(given: Input) -> list[str]:
 def _own(given: Input) -> list[str]:
     """Return what is wrong with what comes of a file of our own, or of an answer handed over."""
     ((name, content),) = given.documents.items()
+    if name == "downloaded.json":
+        fetched = downloads.decode_answer(content, 2)
+        wrong = _told([], *(item.error for item in fetched))
+        return wrong if len(fetched) == 2 else [*wrong, f"{len(fetched)} answers"]
     if name != "answer.json":
         return outside.own(given, _removed)
     try:
@@ -341,9 +348,9 @@ def _service(given: Input) -> list[str]:
     return [*wrong, *(_planned(given, bundle, _SETTINGS) if bundle else [])]
 
 
-def _image(given: Input) -> list[str]:
-    """Return what is wrong with what comes of an image file."""
-    return outside.imaged(given, lambda bundle: _planned(given, bundle, _SETTINGS))
+def _read_by(reader: Callable[[Input, outside.Judge], list[str]]) -> Callable[[Input], list[str]]:
+    """Have what a reader outside makes of an input judged by its plan."""
+    return lambda given: reader(given, lambda bundle: _planned(given, bundle, _SETTINGS))
 
 
 _READERS = {
@@ -352,11 +359,14 @@ _READERS = {
     "network": _network,
     "settings": _settings,
     "own": _own,
-    "machine": outside.machine_wrong,
+    "machine": _read_by(outside.machine_wrong),
     "service": _service,
     "post": outside.posted,
     "staged": outside.staged,
-    "image": _image,
+    "image": _read_by(outside.imaged),
+    "lxd": _read_by(outside.said_over_lxd),
+    "guestinfo": _read_by(outside.said_to_vmware_s_tool),
+    "keyring": outside.keyring,
     "reload": outside.reloaded,
     "template": outside.template,
 }

@@ -12,17 +12,22 @@ from typing import Any
 from unittest.mock import patch
 from urllib.parse import unquote
 
+import lxd_server
+
 from guestagent import defs
 from guestagent.commit import file as commit_file
 from guestagent.commit.host_keys import waiting_types
 from guestagent.daemon import main as daemon
-from guestagent.errors import FieldError, GuestagentError, Origin, Refused
+from guestagent.desired.packages import openpgp
+from guestagent.desired.shell_quoting import quote
+from guestagent.errors import FieldError, GuestagentError, Origin, Problems, Refused
 from guestagent.facts import disk
 from guestagent.facts.network import find_nics, find_resolver
 from guestagent.live import boot, rollback
 from guestagent.live.network import pack, reload_postponed
 from guestagent.memory import note, state
 from guestagent.options import Options
+from guestagent.plan.commands import split
 from guestagent.report import additions
 from guestagent.scripts import phone_home
 from guestagent.scripts.ledger import Ledger
@@ -30,7 +35,7 @@ from guestagent.scripts.output import ScriptLog
 from guestagent.scripts.process import command_line
 from guestagent.scripts.staged import Script, folder_of, list_names, open_folder, read_script
 from guestagent.settings import Settings
-from guestagent.sources import cloud, image, mount
+from guestagent.sources import cloud, guestinfo, image, lxd, mount, seed
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.directory import open_directory
 from guestagent.sources.documents import as_bundle
@@ -55,6 +60,8 @@ from guestagent.verbs.write_later import write_later
 
 from .inputs import CANARY, Input
 from .places import beside, machine, programs, server, tree
+
+Judge = Callable[[Bundle], list[str]]
 
 _WAIT = 0.2  # seconds for a metadata service
 _URL = "http://metadata.example"
@@ -88,8 +95,11 @@ def _reason(*texts: str) -> list[str]:
     return [*_line(*texts), *("a secret in a message" for text in texts if CANARY in text)]
 
 
-def machine_wrong(given: Input) -> list[str]:
-    """Return what is wrong with what is found out from the kernel, the firmware and udev."""
+def machine_wrong(given: Input, judge: Judge) -> list[str]:
+    """Return what is wrong with what is found out from the kernel, the firmware and udev.
+
+    ``judge`` does so for what kernel or firmware say of a seed.
+    """
     wrong = []
     with tree(given.documents) as top:
         with machine(top):
@@ -106,6 +116,7 @@ def machine_wrong(given: Input) -> list[str]:
             wrong += _told(lambda: mount.mounted_at(os.devnull))
             wait_for_nics(nics_of_last_run((f"{defs.NET_DIR}/eth0/address",)), 0.0)
             product_uuid()
+            wrong += _seed(judge)
             daemon._has_changed(daemon.Wants())
         root = Root(str(top))
         try:
@@ -115,6 +126,53 @@ def machine_wrong(given: Input) -> list[str]:
         finally:
             root.close()
     return wrong
+
+
+def _seed(judge: Judge) -> list[str]:
+    """Return what is wrong with what the kernel or the firmware say of a seed."""
+    found, problems = seed.find_given(), Problems()
+    if found is None:
+        return []
+    bundle = seed.open_nothing(found)
+    found.add_to(bundle, problems)
+    return [*judge(bundle), *_line(*(problem.text() for problem in problems.problems))]
+
+
+def said_over_lxd(given: Input, judge: Judge) -> list[str]:
+    """Return what is wrong with what comes of the answers at LXD's socket, by their paths."""
+    answers: lxd_server.ANSWERS = {f"/{path}": text for path, text in given.documents.items()}
+    with tree({}) as top, lxd_server.served(top / "lxd", answers) as (path, asked):
+        with patch.multiple(defs, READ_PAUSE=0.0, READ_TIMEOUT=0.2):
+            wrong = judge(lxd.open_socket(path))
+        return [*wrong, *_line(*asked)]
+
+
+def said_to_vmware_s_tool(given: Input, judge: Judge) -> list[str]:
+    """Return what is wrong with what comes of the values that VMware's tool prints."""
+    with tree(given.documents) as top:
+        found = {f"info-get {name}": top / name for name in given.documents}
+        tools = [["/usr/bin/vmware-rpctool"]]
+        with programs(found), patch.object(guestinfo, "_find_tools", lambda: tools):
+            try:
+                bundle = guestinfo.open_source(Problems())
+            except GuestagentError as error:
+                return _reason(str(error))
+    return judge(bundle) if bundle else []
+
+
+def keyring(given: Input) -> list[str]:
+    """Return what is wrong with the key that an id selects of what a server sent."""
+    content, wanted = given.documents["keys"], given.documents["keyid"].decode("utf-8", "replace")
+    try:
+        identity = openpgp.key_id(wanted)
+        selected = openpgp.select(content, identity)
+    except FieldError as error:
+        return _reason(str(error))
+    # There is one key in it, that one, and nothing that is none of its.
+    numbers = [number for number, _ in openpgp._packets(selected)]
+    sound = openpgp.select(selected, identity) == selected
+    sound = sound and numbers[0] == openpgp._PUBLIC_KEY and {*numbers} <= {*openpgp._OF_A_KEY}
+    return [] if sound else ["another key than was wanted"]
 
 
 def fetched(given: Input) -> tuple[list[str], Bundle | None]:
@@ -278,6 +336,8 @@ def _script(root: Root, fd: int, name: str) -> list[str]:
         script, content = read_script(root, fd, "late", name)
         path = root.outside(f"{folder_of('late')}/{name}")
         words = command_line(content, path)
+        for command in split(content):
+            quote(command.place)  # no text can spoil the lines that note how commands end
     except (Refused, OSError, ValueError) as error:
         return _line(str(getattr(error, "strerror", None) or "")) if error else []
     ledger = Ledger(root, "i-1")
@@ -303,7 +363,7 @@ def _printed(root: Root, content: bytes) -> list[str]:
     ]
 
 
-def imaged(given: Input, judge: Any) -> list[str]:
+def imaged(given: Input, judge: Judge) -> list[str]:
     """Return what is wrong with what comes of an image, and of what tools list and print of it."""
     with tree(given.documents) as top:
         printed = {"-find": "listing", "mdir": "listing", "-concat": "content", "mtype": "content"}
@@ -313,8 +373,7 @@ def imaged(given: Input, judge: Any) -> list[str]:
                 bundle = open_path(str(top / "volume"))
             except GuestagentError as error:
                 return _line(str(error))
-            wrong: list[str] = judge(bundle)
-            return wrong
+            return judge(bundle)
 
 
 def reloaded(given: Input) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 from collections.abc import Iterator
@@ -9,10 +11,12 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
+import rig
 from network.cases import CASES
 from network.produce import BACKENDS, produce
 
 from guestagent import defs
+from guestagent.desired.packages import openpgp
 
 CANARY = "CANARY"
 _UUID = "0c1a9b2e-6f0d-4d3e-9a57-3f1f5e9b7a10"
@@ -68,6 +72,15 @@ _AMAZON = {
     "sys/class/net/eth0/flags": "0x1003",
     "proc/self/net/route": "Iface\neth0\t00000000\t0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n",
 }
+_SEEDED = {
+    **_NOVA,
+    "proc/cmdline": "root=/dev/vda1 ds=nocloud;h=web.example.org;i=i-1;x=y quiet",
+    "sys/class/dmi/id/product_serial": "ds=nocloud-net;s=http://192.0.2.1/a/;h=web;i=i-2",
+}
+_CONFIG = """#cloud-config
+hostname: web
+write_files: [{path: /etc/given, content: given}]
+"""
 _GUEST = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/bash\nada:x:1000:1000::/home/ada:/bin/sh\n",
     "etc/shadow": "root:!:19000:0:99999:7:::\nada:!*:19000:0:99999:7:::\n",
@@ -144,7 +157,8 @@ def machines() -> list[dict[str, bytes]]:
     device = os.stat("/").st_dev
     blocks = f"sys/dev/block/{os.major(device)}:{os.minor(device)}"
     sizes = {f"{blocks}/size": "2048", f"{blocks}/start": "2048", "sys/dev/block/size": "99999"}
-    found = [{**_NOVA, **sizes}, {**_NOVA, **_AMAZON}]
+    found = [{**_NOVA, **sizes}, {**_NOVA, **_AMAZON}, _SEEDED]
+    found.append({**_SEEDED, "proc/cmdline": "quiet"})
     return [{name: text.encode() for name, text in each.items()} for each in found]
 
 
@@ -245,6 +259,60 @@ def images() -> list[dict[str, bytes]]:
     return [
         {"volume": iso, "listing": f"xorriso : x\n{quoted}".encode(), "content": meta},
         {"volume": bytes(fat), "listing": plain.encode(), "content": meta},
+    ]
+
+
+def lxds() -> list[dict[str, bytes]]:
+    """Return the whole answers of LXD's socket, by their paths."""
+    keys = ("cloud-init.user-data", "user.vendor-data", "user.network-config")
+    texts = {
+        "1.0/meta-data": f"instance-id: i-1\nlocal-hostname: web\npublic-keys: |\n  {_KEY}\n",
+        "1.0/config": json.dumps([f"/1.0/config/{key}" for key in keys]),
+        f"1.0/config/{keys[0]}": _CONFIG,
+        f"1.0/config/{keys[1]}": _CONFIG,
+        f"1.0/config/{keys[2]}": "version: 2\nethernets: {eth0: {dhcp4: true}}\n",
+    }
+    return [{path: _answer(text, "") for path, text in texts.items()}]
+
+
+def guestinfos() -> list[dict[str, bytes]]:
+    """Return what VMware's tool prints for each key."""
+    network = "version: 2\nethernets: {eth0: {addresses: [192.0.2.7/24]}}\n"
+    metadata = {
+        "instance-id": "i-1",
+        "local-hostname": "web",
+        "public-keys-data": _KEY,
+        "network": base64.b64encode(network.encode()).decode(),
+        "network.encoding": "base64",
+    }
+    keys = {
+        "guestinfo.metadata": json.dumps(metadata).encode(),
+        "guestinfo.userdata": base64.b64encode(_CONFIG.encode()),
+        "guestinfo.userdata.encoding": b"base64\n",
+        "guestinfo.vendordata": base64.b64encode(gzip.compress(_CONFIG.encode(), mtime=0)),
+        "guestinfo.vendordata.encoding": b"gzip+base64",
+    }
+    environment = rig.ovf({"instance-id": "i-1", "hostname": "web", "user-data": _CONFIG})
+    return [keys, {"guestinfo.ovfEnv": environment.encode()}]
+
+
+def keyrings() -> list[dict[str, bytes]]:
+    """Return what a server of keys sends, and the id of the key that is wanted."""
+    keys = [b"\x04" + bytes((number,)) * 40 for number in (1, 2)]
+    ring = b""
+    for number, key in enumerate(keys):
+        name = b"a@example.org" + bytes(200 * number)
+        for packet, body in ((6, key), (13, name), (2, bytes(90)), (14, key), (2, bytes(90))):
+            ring += openpgp._encode(packet, body)
+    # The same with lengths of other forms: sections 4.2.1 and 4.2.2 of RFC 9580.
+    short = b"\xc6\x29" + keys[0] + b"\xcd\xc0\x08" + bytes(200) + b"\x99\x00\x29" + keys[1]
+    lines = base64.encodebytes(ring).decode()
+    armour = f"{openpgp._BEGIN}\nVersion: x\n\n{lines}{openpgp._END}\n".encode()
+    wanted = openpgp._fingerprint(keys[0])
+    return [
+        {"keys": content, "keyid": identity.encode()}
+        for content in (ring, armour, short)
+        for identity in (wanted, wanted[-16:])
     ]
 
 

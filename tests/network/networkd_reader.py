@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .case import MACS, NAMES
-from .facts import MAIN_TABLE, Bond, Dhcp6, Link, Route, Rule, Vlan, route
+from .facts import MAIN_TABLE, Bond, Dhcp6, Link, Route, Rule, Vlan, family, route
 
 Section = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -19,7 +19,7 @@ _KNOWN = {
     "Link": {"MTUBytes", "RequiredForOnline", "MACAddress"},
     "Network": {
         *("DHCP", "IPv6AcceptRA", "Address", "DNS", "Domains", "Bond", "VLAN", "PrimarySlave"),
-        *("LinkLocalAddressing", "ConfigureWithoutCarrier"),
+        *("LinkLocalAddressing", "ConfigureWithoutCarrier", "Gateway"),
     },
     "Route": {"Destination", "Gateway", "GatewayOnLink", "Metric", "Table", "Scope"},
     "RoutingPolicyRule": {"From", "Table", "Priority"},
@@ -193,13 +193,18 @@ def _metric(unit: Unit, dhcp4: bool, advertised: bool) -> int | None:
 
 
 def _routes(unit: Unit) -> Iterator[Route]:
+    for gateway in unit.all("Network", "Gateway"):
+        yield route("::/0" if family(gateway) == 6 else "0.0.0.0/0", gateway)
     for section, pairs in unit.sections:
         if section != "Route":
             continue
         values = dict(pairs)
         metric = values.get("Metric")
+        destination = values["Destination"]
+        if "/" not in destination:  # an address alone
+            destination += "/128" if family(destination) == 6 else "/32"
         yield route(
-            values["Destination"],
+            destination,
             values.get("Gateway", ""),
             None if metric is None else int(metric),
             on_link=_YES_NO[values.get("GatewayOnLink", "no")],

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from guestagent import defs
 from guestagent.desired.network import plan
 from guestagent.errors import Origin, Problem, Problems
-from guestagent.model import Facts, InstanceData, Nic
+from guestagent.model import Facts, InstanceData, Network, Nic
 from guestagent.parse.network.network_data import parse_network_data
 from guestagent.plan.kinds.file import File
 from guestagent.plan.wanted import Ask, Wanted
@@ -63,11 +63,40 @@ def produce_json(
     live: bool = True,
     resolver: Resolver | None = None,
     other_nics: bool = False,
+    for_networkmanager: bool = False,
 ) -> Produced:
     """Do the same with the bytes of a drive, and another ``resolver`` than the usual one.
 
     With ``other_nics``, NICs that the document does not name are configured too.
+    ``for_networkmanager``: netplan writes for that.
     """
+    problems = Problems()
+    origin = Origin("test", "network_data.json", "")
+    network = parse_network_data(loads_of_source(content)[0], origin, problems)
+    return produce_network(
+        network,
+        problems,
+        backend,
+        policy_routing=policy_routing,
+        live=live,
+        resolver=resolver,
+        other_nics=other_nics,
+        for_networkmanager=for_networkmanager,
+    )
+
+
+def produce_network(
+    network: Network,
+    problems: Problems,
+    backend: Backend,
+    *,
+    policy_routing: bool = False,
+    live: bool = True,
+    resolver: Resolver | None = None,
+    other_nics: bool = False,
+    for_networkmanager: bool = False,
+) -> Produced:
+    """Do the same with a network that was read from a document, with these problems."""
     facts = Facts(
         live=live,
         os_id="debian",
@@ -79,10 +108,8 @@ def produce_json(
         resolver=resolver or _RESOLVER[backend],
         sshd_dropins=True,
         programs=frozenset(),
+        netplan_for_networkmanager=for_networkmanager,
     )
-    problems = Problems()
-    origin = Origin("test", "network_data.json", "")
-    network = parse_network_data(loads_of_source(content)[0], origin, problems)
     settings = Settings(network_policy_routing=policy_routing, network_other_nics=other_nics)
     wanted = Wanted()
     plan(Ask(InstanceData(network=network), facts, settings), wanted)

@@ -116,13 +116,22 @@ def test_a_profile_of_the_image_has_precedence() -> None:
 def test_under_netplan_for_networkmanager_too_a_profile_of_the_image_has_precedence(
     tmp_path: Path,
 ) -> None:
-    found = made(ONE, "netplan")
+    found = produce_json(
+        json.dumps(ONE).encode(), "netplan", other_nics=True, for_networkmanager=True
+    )
     write(found.files, found.modes, tmp_path)
     last = {
         path[-15:-13]: "\nautoconnect-priority=-998\n" in text
         for path, text in netplan_generator.keyfiles(tmp_path).items()
     }
     assert last == {"01": False, "02": True, "03": True}
+
+
+def test_under_netplan_for_networkd_no_setting_is_networkmanager_s() -> None:
+    """netplan of Debian 13 refuses the whole file then."""
+    (text,) = made(ONE, "netplan").files.values()
+    assert "zz-" in text
+    assert "networkmanager" not in text
 
 
 def test_a_document_without_a_usable_network_gives_all_nics_dhcp_once() -> None:

@@ -35,6 +35,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture
 def service(process: Service) -> Service:
     """A service on loopback, with sound documents and nothing in its log."""
+    process.begin()
     process.say({})
     process.forget()
     return process

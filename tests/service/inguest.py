@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -50,39 +50,30 @@ def main() -> int:
 
 
 def _attach(drives: dict[str, dict[str, str]]) -> None:
-    """Let pyudev know these devices; what is mounted of one is the folder beside its node.
+    """Let libudev know these devices; what is mounted of one is the folder beside its node.
 
     What the kernel is asked to mount is in the file ``mounts`` in the same folder.
     """
-    import pyudev
-
     from guestagent.sources import mount
+    from guestagent.system import udev_monitor
 
-    class Device(dict[str, str]):
-        device_node = ""
-
-    class Context:
-        def list_devices(self, subsystem: str) -> list[Device]:
+    class Monitor(udev_monitor.Monitor):
+        def __init__(self, subsystem: str) -> None:
             assert subsystem == "block"
-            found = [Device(known) for known in drives.values()]
-            for device, node in zip(found, drives, strict=True):
-                device.device_node = node
-            return found
+            self.fd = os.eventfd(0)  # nothing ever comes
 
-    class Monitor:
-        def __getattr__(self, name: str) -> Callable[..., None]:
-            return lambda *_, **__: None
-
-        @classmethod
-        def from_netlink(cls, _: Context) -> Monitor:
-            return cls()
+    def block_devices(_: udev_monitor.Database) -> Iterator[udev_monitor.Event]:
+        for node, known in drives.items():
+            label, file_system = known.get("ID_FS_LABEL", ""), known.get("ID_FS_TYPE", "")
+            yield udev_monitor.Event("block", "", "", label, file_system, node)
 
     def mounted(device: str, file_system: str) -> int:
         with Path(device).with_name("mounts").open("a") as file:
             file.write(f"{Path(device).name} {file_system}\n")
         return os.open(f"{device}.d", os.O_RDONLY | os.O_DIRECTORY)
 
-    pyudev.Context, pyudev.Monitor = Context, Monitor
+    udev_monitor.Database.block_devices = block_devices  # type: ignore[method-assign, assignment]
+    udev_monitor.Monitor = Monitor  # type: ignore[misc, assignment]
     mount._mount = mounted
 
 

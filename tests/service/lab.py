@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import rig
 
@@ -22,6 +23,7 @@ from guestagent.sources.handover import Answer, Request, decode_answer, request_
 from guestagent.sources.remote import answer_to
 
 from . import documents
+from .server import BEGIN
 
 REPOSITORY = Path(__file__).parents[2]
 IPV4, IPV6 = "169.254.169.254", "fe80::a9fe:a9fe"
@@ -47,6 +49,13 @@ def documents_and(changed: dict[str, str | None]) -> dict[str, str]:
     """The OpenStack documents, some of them changed or missing."""
     found = {**documents.openstack(), **changed}
     return {path: text for path, text in found.items() if text is not None}
+
+
+class Closing(Protocol):
+    """What has an end."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class Namespace:
@@ -155,6 +164,12 @@ class Service:
         """Their paths."""
         return [line["path"] for line in self.log()]
 
+    def begin(self) -> None:
+        """Have no request count that was sent before."""
+        with socket.create_connection(("127.0.0.1", self.port)) as plug:
+            plug.sendall(f"{BEGIN} / HTTP/1.1\r\n\r\n".encode())
+            assert plug.recv(1) == b""
+
     def forget(self) -> None:
         """Empty the log."""
         os.truncate(self._log, 0)
@@ -238,7 +253,7 @@ class Lab:
         self.place = place
         self.space = Namespace(place / "guest")
         self.guest = Guest(place, self.space)
-        self._open: list[Namespace | Service] = [self.space]
+        self._open: list[Closing] = [self.space]
         self.links = 0
 
     def link(self, ipv4: bool = True, ipv6: bool = False, guest_ipv6: bool = True) -> Namespace:
@@ -283,9 +298,9 @@ class Lab:
         wanted = f"grep -c ' 20 80 *enp' /proc/net/if_inet6 | grep -qx {self.links}"
         self.space.sh(f"for _ in $(seq 100); do {wanted} && exit; sleep 0.05; done; exit 1")
 
-    def hold(self, far: Namespace) -> None:
-        """End a namespace with everything else."""
-        self._open.append(far)
+    def hold(self, item: Closing) -> None:
+        """End something with everything else."""
+        self._open.append(item)
 
     def close(self) -> None:
         """End everything, the last first."""
@@ -304,7 +319,7 @@ class Machine:
         passwd = tree / "etc/passwd"
         passwd.write_text(passwd.read_text().replace(":/root:", ":/home/root:"))
         (tree / "home/root").mkdir(mode=0o700, parents=True)
-        shutil.copy("/etc/ld.so.cache", tree / "etc/ld.so.cache")  # how pyudev finds its library
+        shutil.copy("/etc/ld.so.cache", tree / "etc/ld.so.cache")  # how libudev is found
         for name in ("etc", "home", "run", "var/lib"):
             (tree / name).mkdir(parents=True, exist_ok=True)
             lab.space.run("mount", "--bind", str(tree / name), f"/{name}")
@@ -314,6 +329,9 @@ class Machine:
         shutil.rmtree(self.tree / "run/guestagent", ignore_errors=True)
         runs = [self.lab.guest.agent("apply", "--boot", limits=limits)]
         request = "/run/guestagent/request.json"
+        later = self.path("/run/guestagent/later.json")
+        if later.exists():
+            later.rename(self.path(request))
         if self.path(request).exists():
             runs.append(self.lab.guest.agent("fetch", "--source", request, limits=limits))
             self.path("/run/guestagent/answer.json").write_bytes(runs[-1].out)

@@ -35,6 +35,9 @@ _REASONS = {200: "OK", 302: "Found", 404: "Not Found", 503: "Service Unavailable
 _TOKEN_PATH = "/latest/api/token"
 _BLOCK = b"x" * 65536
 _PAUSE = 60.0
+# A request that ends all connections that there are: what was asked at the end of a test may come
+# to this server only when the next one has begun.
+BEGIN = "BEGIN"
 
 
 class Asked(NamedTuple):
@@ -94,6 +97,7 @@ class Server:
         self.posted: dict[str, bytes] = {}
         self.tokens = _Tokens()
         self.lock, self.started = threading.Lock(), time.monotonic()
+        self.test = 0  # how many have begun
         self.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def step(self, asked: Asked) -> dict[str, Any]:
@@ -172,14 +176,18 @@ class Server:
             self.posted[asked.path] = asked.body
             return 200, b""
 
-    def serve(self, plug: socket.socket, peer: str, number: int) -> None:
-        """One connection until it ends."""
+    def serve(self, plug: socket.socket, peer: str, number: int, test: int) -> None:
+        """One connection until it ends, or another test begins."""
         with plug:
             try:
                 plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 reader = plug.makefile("rb")
                 while True:
                     asked = _read(reader)
+                    if asked.method == BEGIN:
+                        self.test += 1
+                    if test != self.test:
+                        raise _Ended
                     step = self.step(asked)
                     status, body = self.answer(asked, step)
                     self.note(asked, peer, number, status)
@@ -303,7 +311,7 @@ def main(script: str, log: str, port: str = "80") -> None:
     while True:
         plug, peer = listener.accept()
         number += 1
-        arguments = (plug, peer[0], number)
+        arguments = (plug, peer[0], number, server.test)
         threading.Thread(target=server.serve, args=arguments, daemon=True).start()
 
 

@@ -46,6 +46,45 @@ def test_the_early_stage_gives_a_new_guest_the_means_to_ask(scene: Scene) -> Non
     assert KEY in scene.text(KEYS)
 
 
+def test_A1_a_drive_that_came_while_the_service_was_asked_goes_before_its_answer(
+    scene: Scene,
+) -> None:
+    machine, agent = scene.machine, scene.machine.lab.guest.agent
+    request, answer = (machine.path(path) for path in (defs.REQUEST_FILE, defs.ANSWER_FILE))
+    assert agent("apply", "--boot").status == 0
+    answer.write_bytes(agent("fetch", "--source", defs.REQUEST_FILE).out)
+    assert request.exists()
+    drives = {"DRIVES": {"/dev/sr0": {"ID_FS_LABEL": "config-2", "ID_FS_TYPE": "iso9660"}}}
+    assert agent("apply", "--fetched", limits=drives).status == defs.EXIT_TRY_AGAIN
+    (problem,) = machine.report()["problems"]
+    assert problem["reason"].startswith("a config drive came after the metadata service was asked")
+    assert not machine.path(KEYS).exists()
+    assert not answer.exists()
+    # A device of another kind is none.
+    answer.write_bytes(agent("fetch", "--source", defs.REQUEST_FILE).out)
+    drives["DRIVES"]["/dev/sr0"]["ID_FS_TYPE"] = "ext4"
+    assert agent("apply", "--fetched", limits=drives).status == 0
+    assert KEY in scene.text(KEYS)
+
+
+def test_asking_the_link_s_service_loads_no_openssl(configured: Scene) -> None:
+    configured.boot()
+    assert not {"ssl", "_ssl"} & set(configured.runs[1].loaded)
+
+
+def test_where_a_service_says_nothing_new_nothing_of_planning_is_imported(
+    configured: Scene,
+) -> None:
+    configured.boot()
+    assert configured.machine.report()["unchanged"]
+    for number, most in ((0, 40), (2, 33)):
+        own = [name for name in configured.runs[number].loaded if name.startswith("guestagent.")]
+        rooms = {name.split(".")[1] for name in own}
+        assert rooms & {"facts", "plan", "desired", "commit", "model"} == set(), own
+        assert "guestagent.verbs.change" not in own
+        assert len(own) <= most, own
+
+
 def test_the_early_stage_has_no_socket_to_the_network(scene: Scene) -> None:
     scene.boot()
     for run in (scene.runs[0], scene.runs[2]):
@@ -425,7 +464,8 @@ def test_C1_another_ec2_instance_on_the_same_machine_is_no_first_boot(
     other = {path: text.replace(documents.EC2_ID, "i-66") for path, text in documents.ec2().items()}
     scene.service.say({"documents": other, "imds": {}})
     assert scene.boot() == [0, 0, defs.EXIT_WRONG_SOURCE]
-    assert "for another instance" in scene.runs[-1].err
+    known = f"is for instance i-66, and this machine is configured as {documents.EC2_ID};"
+    assert known in scene.runs[-1].err
     assert rig.differences(before, scene.snapshot()) == set()
     # On another machine, where the disk was copied to, it is one.
     lab.space.dmi(product_uuid=uuid.replace("b1", "a1"))

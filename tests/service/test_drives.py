@@ -32,7 +32,9 @@ MARKS = {
 class Drive(NamedTuple):
     """A block device: the instance that it is for, and the host name that it asks for.
 
-    ``kind`` is its file system, ``told`` the one that udev takes it for.
+    ``kind`` is its file system, ``told`` the one that udev takes it for.  One with the label
+    cidata is a seed of NoCloud.  ``damaged`` says that ``meta_data.json`` is cut off, and the
+    folder ec2 is sound.
     """
 
     uuid: str
@@ -42,12 +44,16 @@ class Drive(NamedTuple):
     node: str = ""
     told: str = ""
     broken: bool = False
+    damaged: bool = False
     bus: str = ""
 
 
 MINE, YOURS, THEIRS = Drive(OWN, "mine"), Drive(OTHER, "yours"), Drive(THIRD, "theirs")
 NAMELESS = Drive("", "nameless")
 EXT4 = YOURS._replace(kind="ext4")
+DAMAGED = Drive("", "whole", damaged=True)
+SEED = Drive("i-seed", "seed", label="cidata")
+OWN_SEED = SEED._replace(uuid=OWN, name="own")
 
 
 class Row(NamedTuple):
@@ -89,11 +95,32 @@ FIRST_BOOT = {
     "ext4 beside the own": Row((EXT4, MINE), "mine"),
     "ext4 beside two that differ": Row((EXT4, YOURS, THEIRS), 6, (1, 2)),
     "ext4 that udev takes for ISO 9660": Row((EXT4._replace(told="iso9660"),), 3, (0,)),
-    "another label": Row((YOURS._replace(label="config-22"), YOURS._replace(label="cidata"))),
+    "another label": Row((YOURS._replace(label="config-22"), YOURS._replace(label="config"))),
     "no label": Row((MINE._replace(label=""),)),
     "a broken one": Row((MINE._replace(broken=True),), 3, (0,)),
     "a broken one beside the own": Row((YOURS._replace(broken=True), MINE), "mine", (0,)),
     "a broken one beside another's": Row((MINE._replace(broken=True), YOURS), 3, (0,)),
+    "a damaged one with the folder ec2": Row((DAMAGED,), "whole"),
+    "a damaged one beside the own": Row((DAMAGED, MINE), "mine", (0,)),
+    "a seed": Row((SEED,), "seed"),
+    "a seed in capitals on VFAT": Row((SEED._replace(label="CIDATA", kind="vfat"),), "seed"),
+    "a seed on XFS": Row((SEED._replace(kind="xfs"),)),
+    "a seed beside a drive for another uuid": Row((SEED, YOURS), "yours", (0,)),
+    "a seed after such a drive": Row((YOURS, SEED), "yours", (1,)),
+    "a seed with the machine's uuid beside such a drive": Row((YOURS, OWN_SEED), "own", (0,)),
+    "a seed and a drive with the machine's uuid": Row((OWN_SEED, MINE), "mine", (0,)),
+    "two seeds that say the same": Row((SEED, SEED), "seed", (1,)),
+    "two seeds that differ": Row((SEED, SEED._replace(name="x")), 6, (0, 1)),
+    "two seeds that differ beside a drive": Row(
+        (SEED, YOURS, SEED._replace(name="x")), "yours", (0, 2)
+    ),
+    "a broken seed": Row((SEED._replace(broken=True),), 3, (0,)),
+    "a broken seed beside a drive": Row((SEED._replace(broken=True), YOURS), 3, (0,)),
+    "a broken seed beside the own": Row((SEED._replace(broken=True), MINE), "mine", (0,)),
+    "a seed beside a broken drive": Row((SEED, YOURS._replace(broken=True)), 3, (1,)),
+    "a broken seed beside a broken drive": Row(
+        (SEED._replace(broken=True), YOURS._replace(broken=True)), 3, (1,)
+    ),
 }
 # The same on a machine that was configured from its own drive.
 LATER_BOOT = {
@@ -108,6 +135,11 @@ LATER_BOOT = {
     "a USB stick": Row((YOURS._replace(node="sda1", bus="usb"),), 6),
     "ext4 with the label": Row((EXT4._replace(uuid=OWN),), "mine"),
     "a broken one": Row((MINE._replace(broken=True),), 3, (0,)),
+    "a damaged one with the folder ec2": Row((DAMAGED,), 6),
+    "a seed for another instance": Row((SEED,), 6),
+    "a seed for another instance beside the own": Row((SEED, MINE), "mine", (0,)),
+    "a seed without an id": Row((SEED._replace(uuid=""),), 6),
+    "a seed with the machine's uuid": Row((OWN_SEED,), "own"),
 }
 
 
@@ -137,12 +169,21 @@ class Scene:
 
     def _make(self, node: Path, drive: Drive) -> None:
         """Make a device's marks, and the tree that is on it."""
-        tree = Path(f"{node}.d") / "openstack/latest"
-        said = {"hostname": drive.name, **({"uuid": drive.uuid} if drive.uuid else {})}
+        is_seed = drive.label.lower() == "cidata"
+        path, name, uuid = "openstack/latest/meta_data.json", "hostname", "uuid"
+        if is_seed:
+            path, name, uuid = "meta-data", "local-hostname", "instance-id"
+        document = Path(f"{node}.d") / path
+        said = {name: drive.name, **({uuid: drive.uuid} if drive.uuid else {})}
         node.parent.mkdir(parents=True, exist_ok=True)
         if not drive.broken:
-            tree.mkdir(parents=True)
-            (tree / "meta_data.json").write_text(json.dumps(said))
+            document.parent.mkdir(parents=True)
+            document.write_text("{" if drive.damaged else json.dumps(said))
+        if drive.damaged:
+            other = Path(f"{node}.d") / "ec2/latest/meta-data.json"
+            other.parent.mkdir(parents=True)
+            said = {"instance-id": "i-00000001", "local-hostname": drive.name}
+            other.write_text(json.dumps(said))
         at, mark = MARKS[drive.kind]
         content = bytearray(70_000)
         content[at : at + len(mark)] = mark
@@ -203,8 +244,11 @@ def check(scene: Scene, row: Row, before: str) -> None:
         # The one that is used is named with its changes.
         assert named - used == set(row.told) - used
     # Bar A2: whatever a label says, no other driver of the kernel is asked.
-    safe = {Path(node).name for node, drive in zip(nodes, row.drives, strict=True)
-            if drive.kind in ("iso9660", "vfat") and drive.label.lower() == "config-2"}  # fmt: skip
+    safe = {
+        Path(node).name
+        for node, drive in zip(nodes, row.drives, strict=True)
+        if drive.kind in ("iso9660", "vfat") and drive.label.lower() in defs.LABELS
+    }
     assert {line.split()[0] for line in scene.mounted()} <= safe
     assert {line.split()[1] for line in scene.mounted()} <= {"iso9660", "vfat"}
 

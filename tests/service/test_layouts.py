@@ -10,6 +10,7 @@ import pytest
 from rig import collected
 
 from guestagent.parse import layouts
+from guestagent.parse.layouts import LAYOUTS
 from guestagent.sources.cloud import Cloud
 from guestagent.sources.documents import as_bundle
 from guestagent.sources.handover import Answer
@@ -59,6 +60,26 @@ def test_what_ec2_s_layout_says_is_understood(service: Service) -> None:
     assert data.availability_zone
     assert data.availability_zone.value == "eu-1a"
     assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("user_data", "asked"),
+    [
+        ("## template: jinja\n#cloud-config\nfqdn: a.{{ local_ipv4 }}.org\n", True),
+        ("MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\nYQ==\n", True),
+        ("## template: jinja\n#cloud-config\nfqdn: a.{{ v1.instance_id }}.org\n", False),
+    ],
+)
+def test_of_ec2_s_layout_openstack_s_is_only_asked_for_the_address_that_a_template_has(
+    service: Service, user_data: str, asked: bool
+) -> None:
+    service.say({"documents": documents.ec2() | documents_and({USER: user_data})})
+    answer = ask(service, OPENSTACK)
+    assert [line["path"] for line in service.log() if line["path"].startswith(TREE)] == (
+        [f"{TREE}/local-ipv4"] if asked else []
+    )
+    if asked:
+        assert answer.documents["ec2/latest/meta-data/local-ipv4"] == b"192.0.2.10"
 
 
 @pytest.mark.parametrize("uses", [1, 2, 3, 5])
@@ -197,7 +218,7 @@ def test_injected_files_of_an_instance_that_is_unchanged_are_not_missed(service:
 def bundle_digests(answer: Answer) -> dict[str, str]:
     source = as_bundle(answer)
     collected(layouts.parse, source)
-    return source.digests("0f", with_user_data=False)
+    return source.digests("0f", LAYOUTS[0].changing)
 
 
 @pytest.mark.parametrize("empty", ["", "{}"])

@@ -10,6 +10,7 @@ import pytest
 import rig
 
 from guestagent import defs
+from guestagent.daemon import main as daemon
 
 from . import documents
 from .documents import FIVE, KEY, META, NETWORK, USER
@@ -88,6 +89,21 @@ def test_without_a_change_nothing_is_written_not_even_a_report(configured: Scene
     assert rig.differences(kept, configured.snapshot()) == set()
     after = rig.snapshot(configured.machine.tree / "run/guestagent")
     assert before["/report.json"] == after["/report.json"]
+
+
+def test_a_run_that_leaves_a_request_tells_of_its_errors(configured: Scene) -> None:
+    """The daemon repeats a run that fails and writes no report, as one that could not begin."""
+    settings = configured.machine.path(defs.SETTINGS_FILE)
+    text = settings.read_text() if settings.exists() else ""
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(f"{text}[nonsense]\n")
+    before = configured.machine.path(defs.REPORT_FILE).stat().st_ino
+    agent = configured.machine.lab.guest.agent
+    assert agent("refresh", "--confined").status == defs.EXIT_ERRORS
+    assert configured.machine.path(defs.REQUEST_FILE).exists()
+    assert configured.machine.path(defs.REPORT_FILE).stat().st_ino != before
+    (problem,) = configured.machine.report()["problems"]
+    assert problem["key"] == "nonsense"
 
 
 def test_an_error_leaves_the_report_once_it_is_over(configured: Scene) -> None:
@@ -208,6 +224,110 @@ def test_a_new_nic_gets_a_lease_without_any_source(drive: Drive, lab: Lab, manag
         drive.machine.lab.space.put("cmdline", f"{defs.SOURCE_ARGUMENT}{drive.tree}")
         drive.boot()
         assert "DHCP=ipv4" in drive.text(SECOND)
+
+
+def test_without_any_source_too_the_file_of_a_nic_that_is_gone_goes(drive: Drive, lab: Lab) -> None:
+    before = drive.text(NIC)
+    drive.machine.lab.space.put("cmdline", f"{defs.CLOUD_ARGUMENT}none")
+    lab.link()
+    drive.refresh()
+    lab.space.sh("ip link delete enp0s4; ip link delete enp0s3")
+    lab.space.show_links()
+    drive.refresh()
+    assert not drive.machine.path(SECOND).exists()
+    assert drive.text(NIC) == before, "only its drive can tell that this NIC is not to come back"
+
+
+def nics_in_state(drive: Drive) -> set[bytes]:
+    """The NICs that the last run has looked at, as the daemon reads them."""
+    return daemon._nics_in(drive.machine.path(defs.STATE_FILE).read_bytes())
+
+
+def test_what_a_killed_run_without_a_source_has_written_is_remembered_by_the_next(
+    drive: Drive, lab: Lab
+) -> None:
+    drive.machine.lab.space.put("cmdline", f"{defs.CLOUD_ARGUMENT}none")
+    state = drive.machine.path(defs.STATE_FILE)
+    before = state.read_text()
+    lab.link()
+    agent = drive.machine.lab.guest.agent
+    agent("refresh", "--confined")
+    assert drive.machine.path(defs.RELOAD_FILE).exists()
+    state.write_text(before)  # as if it had been killed when the file of the NIC was written
+    agent("refresh", "--confined")
+    assert SECOND in state.read_text()
+    lab.space.sh("ip link delete enp0s4")
+    lab.space.show_links()
+    drive.refresh()
+    assert not drive.machine.path(SECOND).exists()
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_run_without_a_source_remembers_which_nics_there_are(
+    drive: Drive, lab: Lab, others: bool
+) -> None:
+    """Otherwise each start of the daemon would begin with a needless run."""
+    text = f"[drive]\nwait = 0\n[network]\nother_nics = {str(others).lower()}\n"
+    drive.machine.path(defs.SETTINGS_FILE).write_text(text)
+    drive.machine.lab.space.put("cmdline", f"{defs.CLOUD_ARGUMENT}none")
+    lab.link()
+    drive.refresh()
+    assert nics_in_state(drive) == {b"enp0s3", b"enp0s4"}
+    lab.space.sh("ip link delete enp0s4")
+    lab.space.show_links()
+    drive.refresh()
+    assert nics_in_state(drive) == {b"enp0s3"}
+    state = drive.machine.path(defs.STATE_FILE).stat()
+    drive.refresh()
+    assert drive.machine.path(defs.STATE_FILE).stat().st_ino == state.st_ino
+
+
+def test_at_boot_without_a_source_nics_that_came_and_went_are_seen_to(
+    drive: Drive, lab: Lab
+) -> None:
+    before = drive.text(NIC)
+    drive.machine.lab.space.put("cmdline", f"{defs.CLOUD_ARGUMENT}none")
+    lab.link()
+    drive.boot()
+    assert "DHCP=ipv4" in drive.text(SECOND)
+    lab.space.sh("ip link delete enp0s4")
+    lab.space.show_links()
+    drive.boot()
+    assert not drive.machine.path(SECOND).exists()
+    assert drive.text(NIC) == before
+    assert nics_in_state(drive) == {b"enp0s3"}
+
+
+def test_a_run_with_errors_too_remembers_which_nics_there_are(drive: Drive, lab: Lab) -> None:
+    lab.link()
+    drive.say(documents.network_data("192.0.2.300"))
+    assert drive.refresh().status == defs.EXIT_ERRORS
+    assert nics_in_state(drive) == {b"enp0s3", b"enp0s4"}
+
+
+def test_a_run_that_withholds_something_remembers_which_nics_there_are(
+    drive: Drive, lab: Lab
+) -> None:
+    """The daemon would take a NIC that comes again, whose file has gone, for a known one."""
+    lab.link()
+    drive.refresh()
+    text = "#cloud-config\nwrite_files: [{path: /etc/new, content: x}]\n"
+    drive.say(documents.network_data(), text)
+    state = drive.machine.path(defs.STATE_FILE)
+    macs = '"macs": ["52:54:00:00:01:01", "52:54:00:00:01:02"]'
+    state.write_text(state.read_text().replace('"macs": []', macs))
+    for _ in range(2):
+        drive.refresh()
+        assert nics_in_state(drive) == {b"enp0s3", b"enp0s4"}
+        assert b'"52:54:00:00:01:02"' in state.read_bytes()
+    lab.space.sh("ip link delete enp0s4")
+    lab.space.show_links()
+    drive.refresh()
+    assert not drive.machine.path(SECOND).exists()
+    assert nics_in_state(drive) == {b"enp0s3"}
+    assert b'"52:54:00:00:01:02"' not in state.read_bytes()
+    drive.boot()
+    assert drive.text("/etc/new") == "x"
 
 
 def test_A1_a_drive_changes_access_alone_while_the_system_runs(drive: Drive) -> None:

@@ -176,6 +176,26 @@ def test_D4_host_keys_that_are_not_made_here_are_known(guest: Path) -> None:
         assert found == ("/etc/ssh/image_key", "/var/lib/image_key")[: max(0, min(2, count - 3))]
 
 
+@pytest.mark.parametrize(
+    ("text", "included"),
+    [
+        ("Include /etc/ssh/sshd_config.d/*.conf\n", True),
+        ('include = "sshd_config.d/*"\n', True),
+        ("Include /usr/etc/x/*.conf /etc/ssh/sshd_config.d/*.conf\n", True),
+        ("Match User x\nBanner none\nMatch all\nInclude /etc/ssh/sshd_config.d/*.conf\n", True),
+        ("Match User x\nInclude /etc/ssh/sshd_config.d/*.conf\n", False),
+        ("Include /etc/ssh/sshd_config.d/1*.conf\n", False),
+        ("Include /etc/ssh/*.conf\n", False),
+        ("# Include /etc/ssh/sshd_config.d/*.conf\n\n", False),
+    ],
+)
+def test_D4_drop_ins_count_that_sshd_reads_for_every_connection(
+    guest: Path, text: str, included: bool
+) -> None:
+    (guest / "etc/ssh/sshd_config").write_text(text)
+    assert gather(Root(str(guest))).sshd_dropins == included
+
+
 @pytest.mark.parametrize("number", ["9" * 5000, "4294967296"])
 def test_D10_a_number_that_no_user_can_have_makes_a_line_incomplete(
     tmp_path: Path, number: str
@@ -187,3 +207,16 @@ def test_D10_a_number_that_no_user_can_have_makes_a_line_incomplete(
     assert [account.name for account in read_accounts(root)] == ["b"]
     with pytest.raises(Refused):
         find_group(root, "a")
+
+
+@pytest.mark.parametrize(
+    ("home", "read"),
+    [
+        *(("/home/ada", "/home/ada"), ("/home//ada/./", "/home/ada"), ("/", "/")),
+        *(("", ""), ("ada", ""), ("${x}/ada", ""), ("/home/../ada", ""), ("/a\tb", "")),
+    ],
+)
+def test_B1_a_home_is_a_path_in_the_tree_or_none(tmp_path: Path, home: str, read: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text(f"ada:x:1000:1000::{home}:/bin/sh\n")
+    assert [account.home for account in read_accounts(Root(str(tmp_path)))] == [read]

@@ -36,10 +36,10 @@ FLOORS = (
     ("parse",),
     ("memory", "sources"),
     ("system",),
-    ("log", "options"),
+    ("options",),
     ("model",),
     ("errors",),
-    ("defs", "record"),
+    ("defs", "log", "record"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -271,7 +271,7 @@ COMPUTE = {
     "plan": ("memory", "system.digest", "system.jsontext"),
     "desired": (
         *("parse.fields", "parse.network.address", "parse.sshd_config"),
-        *("plan.kinds", "plan.wanted", "stacks", "system.jsontext"),
+        *("plan.commands", "plan.kinds", "plan.wanted", "stacks", "system.jsontext"),
     ),
 }
 
@@ -307,13 +307,14 @@ DOORS = {
     "sources.remote": "verbs.fetch verbs.source",
     "sources.service": "sources.remote",
     "sources.http": "sources.service commit verbs.post",
+    "sources.https": "verbs.download verbs.fetch_later",
     "stacks.programs": " ".join(f"stacks.{name}.reload" for name in defs.NETWORK_STACKS),
     "system.lock": "report.additions scripts.runner "
-    "verbs.apply verbs.make_host_keys verbs.rollback verbs.write_later",
+    "verbs.apply verbs.fetch_later verbs.make_host_keys verbs.rollback verbs.write_later",
     "system.jinja": "parse.userdata.templates",
-    "system.privsep": "commit sources.remote system.jinja",
+    "system.privsep": "commit sources.remote system.jinja verbs.fetch_later",
     "verbs.apply": "cli",
-    "verbs.change": "verbs.apply",
+    "verbs.change": "verbs.apply verbs.fetch_later",
 }
 
 

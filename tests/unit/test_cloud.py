@@ -106,8 +106,15 @@ def test_C1_without_a_mark_there_is_no_cloud(machine: Machine, values: dict[str,
     machine.dmi(**values)
     machine.put("environ", "product_name=OpenStack Novae\0")
     machine.put("uuid", "0ec2\n")
-    machine.put("cmdline", "quiet xguestagent.cloud=ec2 ds ds=nocloud;s=http://x/ root=/dev/vda\n")
+    machine.put("cmdline", "quiet xguestagent.cloud=ec2 ds ds=ec2s root=/dev/vda\n")
     assert identify() == NO_CLOUD
+    assert not identify().name
+
+
+@pytest.mark.parametrize("said", ["nocloud", "nocloud-net;s=http://x/", "NoCloud;h=a"])
+def test_C1_who_is_told_of_a_seed_asks_no_cloud(machine: Machine, said: str) -> None:
+    machine.dmi(product_name="OpenStack Nova")
+    machine.put("cmdline", f"ds={said} root=/dev/vda\n")
     assert not identify().name
 
 

@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 import rig
-from boot_machine import COMING, KILLED, NOW, OVER, WORKING, Machine, machine
+from boot_machine import COMING, KILLED, NEVER, NOW, OVER, WORKING, Machine, machine
 
 from guestagent import VERSION, defs
 from guestagent.cli import main
 from guestagent.errors import Origin
+from guestagent.live.boot import look
 from guestagent.options import Options
 from guestagent.report.additions import ScriptResult, Unit, add_script
 from guestagent.report.cloud_init import prepare
 from guestagent.report.run import Report, write
 from guestagent.system.root import Root
-from guestagent.verbs import apply, cloud_init
+from guestagent.verbs import apply, cloud_init, note_failed
 
 FINISHED = "/var/lib/cloud/instance/boot-finished"
 RESULT = "/run/cloud-init/result.json"
@@ -61,7 +62,7 @@ class TestFiles:
     def test_the_boot_is_over_when_its_last_unit_is(self, system: Machine) -> None:
         prepare(system.root, wanted=True)
         assert present(system.tree) == set()
-        system.write(defs.EARLY_UNIT, source="/dev/sr0")
+        system.write(defs.EARLY_UNIT, source="/dev/sr0", layout="openstack")
         assert present(system.tree) == {STATUS, ANSIBLES}
         assert v1(system.tree, STATUS)["stage"] == "modules-config"
         with Unit(system.root, defs.EARLY_UNIT) as early:
@@ -75,6 +76,47 @@ class TestFiles:
         source = "DataSourceConfigDrive [source=/dev/sr0]"
         assert v1(system.tree, RESULT) == {"datasource": source, "errors": []}
         assert (read(system.tree, FINISHED) or "").endswith(f" - v. guestagent {VERSION}\n")
+
+    def test_the_boot_is_over_although_a_unit_was_killed(
+        self, system: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(note_failed, "Root", lambda _: system.root)
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        prepare(system.root, wanted=True)
+        system.write(defs.EARLY_UNIT, defs.HOST_KEYS_UNIT)
+        system.say(early=KILLED, **{"host-keys": WORKING})
+        note_failed.run(Options())
+        assert present(system.tree) == {STATUS, ANSIBLES}, "another unit is at work"
+        with Unit(system.root, defs.HOST_KEYS_UNIT):
+            pass
+        assert present(system.tree) == {FINISHED, RESULT, STATUS, ANSIBLES}
+        (error,) = v1(system.tree, RESULT)["errors"]
+        assert f"{defs.EARLY_UNIT} failed (timeout)" in error
+        note_failed.run(Options())
+        assert len(v1(system.tree, RESULT)["errors"]) == 1
+
+    def test_the_boot_is_over_although_its_first_unit_was_killed(
+        self, system: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(note_failed, "Root", lambda _: system.root)
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        prepare(system.root, wanted=True)
+        system.say(local=KILLED)
+        note_failed.run(Options())
+        assert FINISHED in present(system.tree)
+        assert look(system.root).state == "over"
+
+    def test_the_boot_is_over_although_the_unit_that_starts_others_was_killed(
+        self, system: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(note_failed, "Root", lambda _: system.root)
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        prepare(system.root, wanted=True)
+        system.write(defs.LATER_UNIT, defs.APPLY_UNIT)
+        system.say(later=KILLED, apply=NEVER)
+        note_failed.run(Options())
+        assert FINISHED in present(system.tree)
+        assert any(defs.LATER_UNIT in error for error in v1(system.tree, RESULT)["errors"])
 
     def test_a_later_run_that_mends_an_error_counts(self, system: Machine) -> None:
         prepare(system.root, wanted=True)
@@ -226,7 +268,7 @@ class TestCommand:
         assert told["boot_status_code"] == "disabled-by-kernel-cmdline"
 
     def test_long(self, system: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-        system.write(source="/dev/sr0", problems=(BAD,), exit_status=1)
+        system.write(source="/dev/sr0", layout="openstack", problems=(BAD,), exit_status=1)
         assert main(["cloud-init", "status", "-l"]) == 2
         lines = capsys.readouterr().out.splitlines()
         assert lines[:3] == [
@@ -243,11 +285,14 @@ class TestCommand:
         ]
 
     @pytest.mark.parametrize(
-        ("source", "instance", "kind"),
+        ("source", "layout", "kind"),
         [
-            ("/dev/sr0", "x", "configdrive"),
-            ("metadata service http://192.0.2.1/", "0c1a9b2e", "openstack"),
-            ("metadata service http://192.0.2.1/", "i-0c1a9b2e", "ec2"),
+            ("/dev/sr0", "openstack", "configdrive"),
+            ("/dev/sr0", "ec2", "configdrive"),
+            ("/dev/sr0", "nocloud", "nocloud"),
+            ("/dev/sr0", "no_layout", "none"),
+            ("metadata service http://192.0.2.1/", "openstack", "openstack"),
+            ("metadata service http://192.0.2.1/", "ec2", "ec2"),
             ("", "", "none"),
         ],
     )
@@ -256,10 +301,10 @@ class TestCommand:
         system: Machine,
         capsys: pytest.CaptureFixture[str],
         source: str,
-        instance: str,
+        layout: str,
         kind: str,
     ) -> None:
-        system.write(source=source, instance_id=instance)
+        system.write(source=source, layout=layout)
         main(["cloud-init", "status", "--format=yaml"])
         assert json.loads(capsys.readouterr().out)["datasource"] == kind
 

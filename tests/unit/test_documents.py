@@ -73,7 +73,7 @@ def test_documents_are_a_transport() -> None:
     found = Documents({"a/b/c": b"1", "a/d": b"22", "x": b""})
     assert found.names("a") == ["b", "d"]
     assert found.names("a/b") == ["c"]
-    assert found.names("") == []
+    assert found.names("") == ["a", "x"]
     assert found.names("missing") == []
     failed = Documents({"a/b/c": b"1"}, {"a/e": "HTTP status 500"})
     assert failed.names("a") == ["b", "e"]

@@ -90,6 +90,61 @@ def test_a_drive_with_both_layouts_is_openstack_s(tmp_path: Path) -> None:
     assert layouts.read_instance_id(open_path(str(tmp_path))) == "u-1"
 
 
+def _with_meta_data(top: Path, meta: bytes, ec2_meta: object = FILE) -> Path:
+    """Make a drive with both layouts, a network and user data."""
+    documents = {
+        "openstack/latest/meta_data.json": meta,
+        "openstack/latest/network_data.json": b'{"links": [{"id": "a", "type": "phy", '
+        b'"ethernet_mac_address": "52:54:00:00:00:01"}], "networks": []}',
+        "openstack/latest/user_data": b"#cloud-config\ntimezone: Etc/UTC\n",
+        "ec2/latest/user-data": b"#cloud-config\ntimezone: Asia/Tokyo\n",
+        "ec2/latest/meta-data.json": json.dumps(ec2_meta).encode(),
+    }
+    for name, content in documents.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(content)
+    return top
+
+
+@pytest.mark.parametrize(
+    "meta", [b"", b"{", b"[]", b"\xff", b'{"uuid": "u-1", "a": [}', b" " * 2000000]
+)
+def test_where_meta_data_json_is_damaged_ec2_s_document_is_read(
+    tmp_path: Path, meta: bytes
+) -> None:
+    disks = {"block-device-mapping": {"root": "/dev/vda", "ephemeral0": "/dev/vdb", "swap": "vdc"}}
+    bundle = open_path(str(_with_meta_data(tmp_path, meta, {**FILE, **disks})))
+    data, problems = collected(layouts.parse, bundle)
+    assert errors(problems) == [("meta_data.json", "")]
+    assert "are read from the folder ec2 instead" in problems[1].reason
+    assert data.instance_id is None
+    assert data.hostname
+    assert [key.value for key in data.ssh_keys or ()] == [rig.KEY]
+    assert data.partial_keys  # those of an earlier boot stay
+    assert [name for name, _ in data.disks] == ["ephemeral0", "swap"]
+    assert data.network is not None
+    timezone = data.setting("timezone")
+    assert timezone
+    assert (timezone.value, timezone.origin.document) == ("Etc/UTC", "user_data")
+    # Which drive is this machine's is for the uuid to say.
+    assert layouts.read_instance_id(open_path(str(tmp_path))) is None
+
+
+def test_a_sound_meta_data_json_that_says_little_is_not_completed(tmp_path: Path) -> None:
+    data, problems = collected(layouts.parse, open_path(str(_with_meta_data(tmp_path, b"{}"))))
+    assert errors(problems) == [("meta_data.json", "uuid")]
+    assert (data.instance_id, data.hostname, data.ssh_keys) == (None, None, None)
+
+
+@pytest.mark.parametrize("ec2_meta", [[], {"instance-id": "../x", "public-keys": [7]}, "CANARY"])
+def test_where_both_are_damaged_both_are_named(tmp_path: Path, ec2_meta: object) -> None:
+    bundle = open_path(str(_with_meta_data(tmp_path, b"{", ec2_meta)))
+    data, problems = collected(layouts.parse, bundle)
+    assert {document for document, _ in errors(problems)} == {"meta_data.json", "meta-data.json"}
+    assert (data.instance_id, data.ssh_keys) == (None, None)
+    assert data.network is not None
+
+
 def test_a_directory_with_ec2_s_tree_is_a_source(tmp_path: Path) -> None:
     for name, text in TREE.items():
         path = tmp_path / "ec2/latest" / name
@@ -182,13 +237,24 @@ def test_without_keys_nothing_is_said_of_them() -> None:
     assert data.ssh_keys is None
 
 
-@pytest.mark.parametrize(
-    "value", [None, [], "x", {"0": None}, {"0": {}}, {"0": {"openssh-key": 1}}]
-)
+@pytest.mark.parametrize("value", [None, [], "x"])
 def test_keys_of_another_form_are_none(value: object) -> None:
     data, _ = collected(ec2.parse, file({**FILE, "public-keys": value}))
     assert data.ssh_keys is None
     assert data.hostname
+
+
+@pytest.mark.parametrize("entry", [None, {}, {"openssh-key": 1}])
+def test_a_key_that_is_no_text_is_named(entry: object) -> None:
+    data, problems = collected(ec2.parse, file({**FILE, "public-keys": {"0": entry}}))
+    assert data.ssh_keys is None
+    assert errors(problems) == [("meta-data.json", "public-keys/0/openssh-key")]
+
+
+def test_a_host_name_that_is_no_text_is_named() -> None:
+    data, problems = collected(ec2.parse, file({**FILE, "local-hostname": ["a"]}))
+    assert data.hostname is None
+    assert errors(problems) == [("meta-data.json", "local-hostname")]
 
 
 def test_D8_good_keys_beside_a_bad_one_are_not_all() -> None:

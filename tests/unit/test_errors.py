@@ -19,6 +19,12 @@ def test_an_origin_names_keys_and_positions_below_it() -> None:
     assert ROOT.under("files").under(3).under("path") == ROOT._replace(key="files[3].path")
 
 
+def test_C10_a_key_that_would_break_the_line_is_escaped() -> None:
+    origin = ROOT.under("a\u2028b\x1b")
+    assert origin.key == "a\\u2028b\\x1b"
+    assert origin.text().isprintable()
+
+
 def test_an_error_and_a_warning_name_the_place() -> None:
     origin = ROOT.under("uuid")
     problems = Problems()

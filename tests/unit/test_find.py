@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import types
 from pathlib import Path
@@ -25,6 +26,7 @@ class Machine:
         self.top = top
         self.waits: list[float] = []
         self.found_by_udev: list[str] = []
+        self.labels: dict[str, str] = {}  # of those, if it is another
         self.broken: set[str] = set()
 
     def put(self, name: str, text: str) -> None:
@@ -76,16 +78,26 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         "BY_LABEL_DIR": "by-label",
         "UDEV_DATA_DIR": "data",
         "UDEV_LINKS_DIR": "links",
+        "UDEV_CONTROL": "control",
+        "UDEV_QUEUE": "queue",
     }
     for name, place in places.items():
         monkeypatch.setattr(defs, name, str(tmp_path / place))
 
-    def wait(seconds: types.FunctionType) -> list[str]:
-        made.waits.append(seconds())
-        return made.found_by_udev
+    def wait(labels: tuple[str, ...], seconds: types.FunctionType) -> list[find.Drive]:
+        known = [find.Drive(find.rank(made.labels.get(node, "config-2"), labels) or 0, node)
+                 for node in made.found_by_udev]  # fmt: skip
+        made.waits.append(seconds(sorted(known)))
+        return sorted(known)
 
     udev = types.ModuleType("guestagent.sources.udev")
-    udev.wait_for_drive = wait  # type: ignore[attr-defined]
+
+    def listed(_: object, labels: tuple[str, ...]) -> list[find.Drive]:
+        assert labels == defs.LABELS
+        return [find.Drive(0, node) for node in made.found_by_udev]
+
+    udev.wait_for_drives = wait  # type: ignore[attr-defined]
+    udev.list_drives = listed  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "guestagent.sources.udev", udev)
     monkeypatch.setattr("guestagent.sources.udev", udev, raising=False)
 
@@ -101,16 +113,29 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_a_machine_without_a_drive_or_evidence_is_left_at_once(machine: Machine) -> None:
     machine.put("block/vda/dev", "254:0\n")
     machine.put("data/b254:0", "")
+    machine.put("control", "")
     assert machine.find() == ("", [])
     assert machine.waits == []
 
 
-@pytest.mark.parametrize("label", ["config-2", "CONFIG-2"])
+@pytest.mark.parametrize("label", ["config-2", "CONFIG-2", "cidata", "CIDATA", "CIdata"])
 def test_the_link_of_udev_is_the_fast_path(machine: Machine, label: str) -> None:
     device = machine.drive("vdb", "a", label)
     machine.claims(label, "b254:16")
     assert machine.find() == (device, [])
     assert machine.waits == []
+
+
+def test_A1_a_loop_device_is_no_drive_nor_hides_one(machine: Machine) -> None:
+    """A user may make one."""
+    machine.drive("loop0", "a", "config-2")
+    machine.claims("config-2", "b7:0")
+    assert machine.find() == ("", [])
+    assert find.linked_drives(defs.LABELS) == []
+    hidden = machine.drive("vdb", "b")
+    machine.claims("config-2", "b254:16")
+    machine.found_by_udev = [hidden]
+    assert machine.find() == (hidden, [])
 
 
 def test_a_link_that_two_devices_claim_is_not_trusted(machine: Machine) -> None:
@@ -119,6 +144,52 @@ def test_a_link_that_two_devices_claim_is_not_trusted(machine: Machine) -> None:
     machine.found_by_udev = [one, two]
     machine.put("dmi/product_uuid", "B\n")
     assert machine.find() == (two, [one])
+
+
+@pytest.mark.parametrize("label", ["config-2", "cidata"])
+def test_A1_another_drive_is_waited_for_while_udev_is_behind(machine: Machine, label: str) -> None:
+    """Which of two drives is used does not depend on which one udev has seen to first."""
+    seed = machine.drive("vdb", "a", label)
+    machine.claims(label, "b254:16")
+    machine.put("block/vdc/dev", "254:32\n")
+    machine.put("control", "")
+    machine.found_by_udev = [seed]
+    machine.labels[seed] = label
+    assert machine.find() == (seed, [])
+    assert machine.waits == [defs.UDEV_WAIT]
+    machine.put("data/b254:32", "")
+    assert machine.find() == (seed, [])
+    assert machine.waits == [defs.UDEV_WAIT]
+
+
+def test_a_drive_that_is_known_ends_the_wait(machine: Machine) -> None:
+    machine.put("dmi/product_name", "OpenStack Nova\n")
+    patience = find._patience(NOTHING._replace(wait=12.0))
+    assert patience([]) == 12.0
+    assert patience([find.Drive(0, "vdb")]) == patience([find.Drive(1, "vdb")]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "chosen"),
+    [
+        (("config-2", "cidata"), 1),
+        (("cidata", "config-2"), 0),
+        (("cidata",), 0),
+        (("config-2",), 1),
+        ((), None),
+    ],
+)
+def test_the_settings_order_the_labels(
+    machine: Machine, labels: tuple[str, ...], chosen: int | None
+) -> None:
+    devices = [machine.drive("vdb", "a", "cidata"), machine.drive("vdc", "b", "config-2")]
+    machine.claims("cidata", "b254:16")
+    machine.claims("config-2", "b254:32")
+    machine.labels[devices[0]] = "cidata"
+    machine.found_by_udev = devices if len(labels) == 2 else []
+    found, warned = machine.find(NOTHING._replace(labels=labels))
+    assert found == ("" if chosen is None else devices[chosen])
+    assert warned == ([devices[1 - (chosen or 0)]] if len(labels) == 2 else [])
 
 
 def test_without_udevs_claims_its_database_is_asked(machine: Machine) -> None:
@@ -158,13 +229,61 @@ def test_A3_with_a_service_to_ask_it_waits_until_udev_is_idle(
     assert 2.0 <= machine.waits.pop() < 12.0
     queue.touch()
     patience = find._patience(served)
-    while patience() < 2.2:  # as long as udev is at work, the end moves on
+    while patience([]) < 2.2:  # as long as udev is at work, the end moves on
         time.sleep(0.01)
     queue.unlink()
-    reached = patience()
+    reached = patience([])
     time.sleep(0.05)
-    assert patience() == reached
-    assert find._patience(served._replace(wait=1.0))() == 1.0
+    assert patience([]) == reached
+    assert find._patience(served._replace(wait=1.0))([]) == 1.0
+
+
+def test_where_it_is_looked_again_udev_need_not_be_idle_for_long(machine: Machine) -> None:
+    machine.put("dmi/product_name", "OpenStack Nova\n")
+    served = NOTHING._replace(wait=12.0, has_service=lambda: True, brief=lambda: True)
+    assert machine.find(served) == ("", [])
+    assert defs.UDEV_BRIEFLY_IDLE <= machine.waits.pop() < defs.UDEV_IDLE
+    # Where a drive is sure to come, or nobody else can be asked, it is waited for all the same.
+    for sure in (served._replace(expected=True), served._replace(has_service=lambda: False)):
+        assert machine.find(sure) == ("", [])
+        assert machine.waits.pop() == 12.0
+
+
+class TestLateDrive:
+    """What is there when a service has answered."""
+
+    def test_A1_one_that_is_there_is_seen(self, machine: Machine) -> None:
+        machine.found_by_udev = ["/dev/sr0"]
+        assert find.came_late(defs.LABELS, time.monotonic())
+
+    def test_A1_one_that_comes_is_waited_for(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(defs, "UDEV_IDLE", 30.0)
+        threading.Timer(0.2, machine.found_by_udev.append, ["/dev/sr0"]).start()
+        assert find.came_late(defs.LABELS, time.monotonic())
+
+    def test_nothing_is_waited_for_where_the_answer_took_long(self, machine: Machine) -> None:
+        before = time.monotonic()
+        assert not find.came_late(defs.LABELS, before - defs.UDEV_IDLE)
+        assert time.monotonic() - before < 1
+
+    def test_A1_udev_is_idle_as_long_as_where_nobody_looks_again(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(defs, "UDEV_IDLE", 0.6)
+        queue = machine.top / "queue"
+        queue.touch()
+        threading.Timer(0.3, queue.unlink).start()
+        before = time.monotonic()
+        assert not find.came_late(defs.LABELS, before - 60)
+        assert 0.8 <= time.monotonic() - before < 10
+
+    def test_C7_not_for_ever(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """udev may be busy with something else all the time."""
+        monkeypatch.setattr(defs, "UDEV_WAIT", 0.2)
+        (machine.top / "queue").touch()
+        assert not find.came_late(defs.LABELS, time.monotonic())
 
 
 def test_A3_a_drive_at_an_earlier_boot_counts_more_than_a_service(machine: Machine) -> None:
@@ -181,11 +300,29 @@ def test_A3_other_hypervisors_are_no_evidence(machine: Machine) -> None:
 
 
 def test_a_device_udev_has_not_seen_yet_is_waited_for_shortly(machine: Machine) -> None:
+    """udev need not have seen to any device, nor be known to be at work."""
     machine.put("block/vda/dev", "254:0\n")
     machine.put("block/loop0/dev", "7:0\n")
-    (machine.top / "data").mkdir()
+    machine.put("control", "")
     machine.find(NOTHING._replace(wait=12.0))
     assert machine.waits == [defs.UDEV_WAIT]
+
+
+@pytest.mark.parametrize(("driver", "busy"), [(False, True), (True, True), (False, False)])
+def test_a_cd_drive_is_waited_for_while_udev_may_load_its_driver(
+    machine: Machine, driver: bool, busy: bool
+) -> None:
+    """It is no block device until then; many machines have one that is empty."""
+    machine.put("control", "")
+    (machine.top / "block").mkdir()
+    machine.put("scsi/0:0:0:0/type", "0\n")
+    machine.put("scsi/2:0:0:0/type", "5\n")
+    if driver:
+        machine.put("scsi/2:0:0:0/driver", "")
+    if busy:
+        machine.put("queue", "")
+    machine.find(NOTHING._replace(wait=12.0))
+    assert machine.waits == ([defs.UDEV_BUSY_WAIT] if busy and not driver else [])
 
 
 # Drives by their IDs, in the order of their names, and what becomes of them: the number of the one

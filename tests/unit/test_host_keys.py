@@ -18,6 +18,7 @@ from guestagent import defs
 from guestagent.commit import host_keys
 from guestagent.errors import Origin, Problem
 from guestagent.facts import gather
+from guestagent.memory import applied
 from guestagent.model import Secret
 from guestagent.plan.difference import Plan, diff
 from guestagent.plan.kinds.host_keys import HostKeys
@@ -378,3 +379,39 @@ def test_D4_a_run_that_ends_at_any_step_leaves_sshd_a_key(
     assert len(seen) > 4
     assert all(seen)
     assert seen[-1] == {"ssh_host_ed25519_key", "ssh_host_ecdsa_key"}
+
+
+AHEAD = applied.ahead("this machine")
+
+
+def test_keys_made_before_the_instance_was_known_stay(lab: Lab) -> None:
+    lab.run(lab.plan(ALL._replace(value=AHEAD)))
+    made = {kind: lab.public(kind) for kind in lab.names()}
+    plan = lab.plan(ALL)
+    assert plan.changes == ()
+    assert set(plan.record.values()) == {"done"}
+    assert {kind: lab.public(kind) for kind in lab.names()} == made
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ALL._replace(types=("ed25519",)),
+        ALL._replace(types=(), given=(("ssh_host_ed25519_key", Secret("given")),)),
+    ],
+)
+def test_others_than_were_made_before_the_instance_was_known_are_made(
+    lab: Lab, wanted: HostKeys
+) -> None:
+    lab.run(lab.plan(ALL._replace(value=AHEAD)))
+    old = (lab.ssh / "ssh_host_ed25519_key").read_text()
+    lab.run(lab.plan(wanted))
+    assert [path.name for path in lab.ssh.glob("ssh_host_*_key")] == ["ssh_host_ed25519_key"]
+    assert (lab.ssh / "ssh_host_ed25519_key").read_text() != old
+
+
+def test_D4_only_what_was_made_ahead_outlasts_a_new_instance(lab: Lab) -> None:
+    lab.run(lab.plan(ALL))
+    old = lab.public("ed25519")
+    lab.run(lab.plan(ALL))
+    assert lab.public("ed25519") != old

@@ -100,7 +100,9 @@ def test_messages_that_are_not_read_end_no_run(
     reading, writing = os.pipe()
     os.close(reading)
     argv = [*program, "apply", "--source", str(drive), "--root", str(guest)]
-    done = subprocess.run(argv, cwd=rig.REPOSITORY, stderr=writing)
+    # With this variable Python would keep nothing that it could not write.
+    environment = {key: os.environ[key] for key in os.environ if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(argv, cwd=rig.REPOSITORY, env=environment, stderr=writing)
     os.close(writing)
     assert (guest / "etc/hostname").read_text() == "web-1\n"
     assert done.returncode == 0

@@ -14,6 +14,7 @@ from guestagent.live import network as live
 from guestagent.plan.kinds.file import WriteFile
 from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.stacks import programs as stack_programs
+from guestagent.stacks.ifupdown import reload as ifupdown
 from guestagent.system.root import Root
 from guestagent.system.tools import TIMED_OUT, Result
 
@@ -239,6 +240,33 @@ def test_at_boot_netplans_generator_runs_again(programs: Programs, mocker: Mocke
     mocker.patch.object(os, "access", return_value=False)
     assert live.at_boot([remove(defs.NETPLAN_FILE)]) == []
     assert programs.started[1:] == ["netplan generate"]
+
+
+def test_at_boot_netplans_generator_runs_again_for_a_file_of_one_nic_too(
+    programs: Programs, mocker: MockerFixture
+) -> None:
+    mocker.patch.object(os, "access", return_value=False)
+    path = defs.ONE_NETWORK_FILE[defs.NETPLAN_FILE].format(id="a")
+    assert live.at_boot([remove(path)]) == []
+    assert programs.started == ["netplan generate"]
+
+
+def test_a_nic_that_moves_to_the_file_of_all_is_not_taken_down(mocker: MockerFixture) -> None:
+    started: list[list[str]] = []
+
+    def run(argv: list[str], text: bytes = b"", timeout: float = 0) -> Result:
+        started.append([*argv[:2], argv[-1]])
+        return Result(0, b"", b"", timeout)
+
+    mocker.patch.object(ifupdown, "find_program", lambda name: name)
+    mocker.patch.object(ifupdown, "run", run)
+    path = defs.NETWORK_STACK_FILES["ifupdown"]
+    one = "auto a\niface a inet manual\n    up true\n"
+    other = one.replace("true", "false").replace(" a", " b")
+    assert live.reload([write(path, one + other, other), remove(f"{path}-a", one)]) == []
+    assert started == []
+    assert live.reload([remove(f"{path}-a", one)]) == []
+    assert started == [["ifdown", "-i", "a"]]
 
 
 def test_networkd_may_read_what_netplans_generator_writes(mocker: MockerFixture) -> None:

@@ -89,7 +89,7 @@ for host in ("169.254.169.254", "fd00:ec2::254", "10.0.0.1", "fd00:a::1"):
 
 def commands(key: str) -> str:
     """What the unit runs, as a shell would."""
-    lines = UNIT.read_text().splitlines()
+    lines = UNIT.read_text().replace("\\\n", "").splitlines()
     found = (line.partition("=")[2] for line in lines if line.startswith(f"{key}="))
     return "\n".join(command.removeprefix("-") for command in found)
 

@@ -26,7 +26,7 @@ from network_samples import (
 )
 
 from guestagent import defs
-from guestagent.desired.network import plan_new_nics
+from guestagent.desired.network import files_of_gone_nics, macs_of_nics, plan_new_nics
 from guestagent.errors import Problem
 from guestagent.model import Facts, InstanceData, Interface, Network, Nic
 from guestagent.plan.kinds.file import File
@@ -476,23 +476,62 @@ def test_a_nic_of_the_image_s_interfaces_file_is_left_alone(
 
 
 @pytest.mark.parametrize("backend", defs.NETWORK_STACKS)
-def test_without_a_source_a_new_nic_gets_a_file_of_its_own_or_a_warning(backend: str) -> None:
+def test_without_a_source_a_new_nic_gets_a_file_of_its_own(backend: str) -> None:
     old, new = NICS[:2]
     before, _ = files(network(interface(mac=old.mac)), facts(nics=(old,)), backend)
     settings = Settings(network_backend=backend)
     wanted = Wanted()
     plan_new_nics(Ask(InstanceData(), facts(nics=(old, new)), settings), before, wanted)
-    told = [problem.reason for problem in wanted.problems]
-    paths = [item.path for item in wanted.resources if item.kind == "file"]
-    if backend in ("networkd", "networkmanager"):
-        (path,) = paths
-        assert (new.mac.replace(":", "") in path, path in before, told) == (True, False, [])
-    else:
-        assert paths == []
-        (reason,) = told
-        assert reason.startswith(f"{new.name}: is not configured")
+    assert wanted.problems == []
+    (file,) = wanted.resources
+    assert isinstance(file, File)
+    assert (new.mac.replace(":", "") in file.path, file.path in before) == (True, False)
+    # What reads, reloads and takes back the network's files knows it by its name.
+    assert file.path.startswith(defs.NETWORK_FILES)
+    present = before | {file.path: file.content.decode()}
+    for nics, gone in (((old, new), set()), ((old,), {file.path}), ((new,), set())):
+        ask = Ask(InstanceData(), facts(nics=nics), settings)
+        assert files_of_gone_nics(ask, present, wanted) == gone
     # What has a file keeps it, whatever the NIC would get now.
     again = Wanted()
     ask = Ask(InstanceData(), facts(nics=(old,)), settings)
     plan_new_nics(ask, before, again)
     assert (again.resources, again.problems) == ([], [])
+
+
+def macs(given: Facts, *interfaces: Interface, complete: bool = True, backend: str = "") -> object:
+    """The MAC addresses by which a later boot may compare the NICs."""
+    data = network(*interfaces)
+    settings = SETTINGS._replace(network_backend=backend)
+    ask = Ask(InstanceData(network=data), given, settings, complete=complete)
+    return macs_of_nics(ask, planned(data, given, ask.settings)[0])
+
+
+BY_NAME = interface(mac="", name=NICS[0].name, id=NICS[0].name)
+ONLINE_BY_NAME = interface(required=False)
+
+
+@pytest.mark.parametrize("stack", ["networkd", "networkmanager", "netplan"])
+def test_names_make_no_difference_where_files_and_source_go_by_mac(stack: str) -> None:
+    assert macs(facts(stack=stack), interface()) == (MAC, MAC2, MAC3)
+    stacked = (interface(), member(MAC2), bond(LABEL2), vlan())
+    assert macs(facts(stack=stack), *stacked) == (MAC, MAC2, MAC3)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (facts(stack="ifupdown"), interface()),
+        (facts(nics=(*NICS, Nic("ib0", ""))), interface()),
+        (facts(), BY_NAME),
+        (facts(), ONLINE_BY_NAME),
+    ],
+    ids=["ifupdown", "no MAC", "source by name", "file with a name"],
+)
+def test_names_make_a_difference(given: Facts, wanted: Interface) -> None:
+    assert macs(given, wanted) == ()
+
+
+def test_what_is_not_all_known_is_compared_as_a_whole() -> None:
+    assert macs(facts(), interface(), complete=False) == ()
+    assert macs(facts(), interface(), backend="ifupdown") == ()

@@ -57,6 +57,9 @@ TREES: dict[str, tuple[tuple[str, ...], str]] = {
     "another folder with the document": (("backup/meta_data.json",), OTHER),
     "ISO 9660 at level 1": (("openstac/latest/meta_dat.jso",), SHORT),
     "VFAT without long names": (("OPENST~1/latest/META_D~1.JSO",), SHORT),
+    "a seed at level 1": (("meta_dat", "user_dat"), SHORT),
+    "a seed in VFAT without long names": (("META-D~1", "USER-D~1"), SHORT),
+    "a seed in capitals": (("META-DATA", "USER-DATA"), SHORT),
     "capitals": (("OPENSTACK/LATEST/META_DATA.JSON",), SHORT),
 }
 
@@ -80,6 +83,9 @@ def test_an_image_without_long_names_is_told_apart(
     image = tmp_path / "drive.iso"
     argv = ["xorriso", "-as", "mkisofs", *options, "--norock", "-V", "config-2"]
     subprocess.run([*argv, "-o", str(image), str(drive)], check=True, capture_output=True)
+    assert "make the image with Rock Ridge or Joliet" in _reason(image)
+    seed = _tree(tmp_path / "seed", "meta-data", "user-data")
+    subprocess.run([*argv, "-o", str(image), str(seed)], check=True, capture_output=True)
     assert "make the image with Rock Ridge or Joliet" in _reason(image)
 
 

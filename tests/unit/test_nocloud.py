@@ -67,6 +67,22 @@ def test_an_id_of_digits_needs_no_quotes(tmp_path: Path) -> None:
     assert data.instance_id.value == "12345"
 
 
+def test_a_missing_id_is_an_error_that_says_what_for(tmp_path: Path) -> None:
+    data, problems = read(tmp_path, meta_data="local-hostname: web\n")
+    assert data.hostname is not None
+    (problem,) = problems
+    assert (problem.severity, problem.key) == ("error", "instance-id")
+    assert "a guest that was configured before needs it" in problem.reason
+
+
+@pytest.mark.parametrize("value", ["{web: 1}", "[web]", "true", "1.5"])
+def test_a_host_name_that_is_no_text_makes_no_name(tmp_path: Path, value: str) -> None:
+    data, problems = read(tmp_path, meta_data=f"instance-id: i-1\nlocal-hostname: {value}\n")
+    assert places(problems) == [("meta-data", "local-hostname")]
+    assert data.hostname is not None
+    assert data.hostname.value == "i-1"
+
+
 def test_metadata_may_be_json(tmp_path: Path) -> None:
     data, problems = read(tmp_path, meta_data=json.dumps({"instance-id": "i", "dsmode": "net"}))
     assert problems == []
@@ -115,6 +131,16 @@ def test_metadata_that_cannot_be_used_are_no_reason_to_lose_user_data(
     assert data.setting("write_files") is not None
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"instance-id": 7}'])
+def test_a_file_with_the_name_of_given_values_does_no_harm(tmp_path: Path, content: bytes) -> None:
+    top = seed(tmp_path / "seed", meta_data=META)
+    (top / defs.SEED_VALUES).write_bytes(content)
+    data, problems = rig.collected(layouts.parse, open_path(str(top)))
+    assert [document for document, _ in places(problems)] == [defs.SEED_VALUES]
+    assert data.hostname is not None
+    assert layouts.read_instance_id(open_path(str(top))) in ("iid-1", None)
+
+
 def test_interfaces_text_is_read(tmp_path: Path) -> None:
     lines = ("auto eth0", "iface eth0 inet static", "address 192.0.2.5/24")
     text = "".join(f"  {line}\n" for line in lines)
@@ -124,12 +150,30 @@ def test_interfaces_text_is_read(tmp_path: Path) -> None:
     assert data.network.interfaces[0].addresses == ("192.0.2.5/24",)
 
 
-def test_a_network_config_is_refused_loudly(tmp_path: Path) -> None:
-    data, problems = read(tmp_path, meta_data=META, network_config="version: 2\n")
+def test_network_config_comes_before_interfaces_text(tmp_path: Path) -> None:
+    config = "version: 2\nethernets: {enp0s3: {addresses: [192.0.2.6/24], wifi: 1}}\n"
+    text = "instance-id: i\nnetwork-interfaces: iface eth0 inet dhcp\n"
+    data, problems = read(tmp_path, meta_data=text, network_config=config)
+    assert places(problems) == [("network-config", "ethernets.enp0s3.wifi")]
+    assert [p.key for p in problems if p.severity == "warning"] == ["network-interfaces"]
+    assert data.network is not None
+    assert data.network.interfaces[0].addresses == ("192.0.2.6/24",)
+
+
+def test_an_empty_network_config_says_nothing(tmp_path: Path) -> None:
+    data, problems = read(tmp_path, meta_data=META, network_config="\n")
+    assert (problems, data.network) == ([], None)
+
+
+@pytest.mark.parametrize("config", ["version: 2\nethernets: {enp0s3: [", b"\xff"])
+def test_a_network_config_that_cannot_be_read_changes_no_network(
+    tmp_path: Path, config: str | bytes
+) -> None:
+    data, problems = read(tmp_path, meta_data=META, network_config=config)
     assert places(problems) == [("network-config", "")]
-    assert "is not supported" in problems[0].reason
-    assert data.network is None
     assert data.hostname is not None
+    assert data.network is not None
+    assert data.network.partial  # what a boot before has applied stays
 
 
 def test_a_drive_with_both_layouts_is_openstack_s(tmp_path: Path, drive: Path) -> None:
@@ -181,7 +225,7 @@ def test_a_second_run_changes_nothing_and_lost_user_data_stay_applied(
     before = rig.snapshot(guest / "etc")
     assert run(top, guest)[0] == defs.EXIT_OK
     (top / "user-data").unlink()
-    assert "is no longer in the source" in run(top, guest)[1]
+    assert "user-data: is no longer in the source" in run(top, guest)[1]
     assert rig.differences(before, rig.snapshot(guest / "etc")) == set()
 
 
@@ -196,6 +240,6 @@ def test_other_user_data_with_errors_are_not_applied(
     (top / name).write_text(wrong)
     status, messages = run(top, guest)
     assert status == defs.EXIT_ERRORS
-    assert "differs from what was applied, and has errors" in messages
+    assert f"{name}: differs from what was applied, and has errors" in messages
     assert (guest / "etc/given").exists()
     assert not (guest / "etc/other").exists()

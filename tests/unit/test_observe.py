@@ -10,16 +10,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
+import pyudev
 import rig
 from boot_machine import Machine, machine
 
 from guestagent import defs
 from guestagent.live import observe as module
-from guestagent.live.observe import Interface, Mount, Observed, Running, Unit, observe
+from guestagent.live.observe import Device, Interface, Mount, Observed, Running, Unit, observe
 from guestagent.options import Options
 from guestagent.verbs import status
 
@@ -36,7 +37,7 @@ exec "$@"
 """
 _OBSERVE = """
 import os, sys; sys.path[:0] = sys.argv[1:]
-import psutil
+import psutil, pyudev
 from guestagent.live.observe import observe
 os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
 from guestagent.system.jsontext import dumps
@@ -121,14 +122,50 @@ def test_units_and_what_systemd_has_counted(system: Machine) -> None:
     system.units = {
         defs.LOCAL_UNIT: "ActiveState=active\nCPUUsageNSec=1540000000\nMemoryPeak=22020096",
         defs.EARLY_UNIT: "ActiveState=inactive\nCPUUsageNSec=[not set]\nMemoryPeak=[not set]",
-        defs.LATE_UNIT: "ActiveState=failed\nCPUUsageNSec=20000000\n"
+        defs.LATE_UNIT: "ActiveState=failed\nResult=timeout\nCPUUsageNSec=20000000\n"
         "MemoryPeak=18446744073709551615",
     }
     system.say()
     assert module._units() == (
-        Unit(defs.LATE_UNIT, "failed", 0.02, None),
+        Unit(defs.LATE_UNIT, "failed", 0.02, None, "timeout"),
         Unit(defs.LOCAL_UNIT, "active", 1.54, 22020096),
     )
+
+
+class Known(NamedTuple):
+    """What udev knows of a block device."""
+
+    device_node: str
+    properties: dict[str, str]
+
+
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> list[Known]:
+    """The block devices, as no udevd runs where this is tested."""
+    found: list[Known] = []
+    monkeypatch.setattr(pyudev.Context, "list_devices", lambda *_, **__: found)
+    return found
+
+
+def add(devices: list[Known], node: str, kind: str = "", label: str = "") -> None:
+    known = {"ID_FS_TYPE": kind, "ID_FS_LABEL": label}
+    devices.append(Known(node, {name: value for name, value in known.items() if value}))
+
+
+def test_what_udev_has_found_on_block_devices(devices: list[Known]) -> None:
+    add(devices, "/dev/vda")
+    add(devices, "/dev/vda1", "ext4")
+    add(devices, "/dev/sr0", "iso9660", "CONFIG-2")
+    assert look().devices == (
+        Device("/dev/sr0", "iso9660", "CONFIG-2"),
+        Device("/dev/vda1", "ext4", ""),
+    )
+
+
+def test_where_a_labelled_drive_is_mounted(devices: list[Known]) -> None:
+    entry = psutil.disk_partitions(all=True)[0]
+    add(devices, entry.device, "vfat", "cidata")
+    assert {mount.device for mount in look().mounts} == {entry.device}
 
 
 def test_where_the_drive_is_mounted() -> None:
@@ -143,6 +180,7 @@ SEEN = Observed(
     (),
     (Running("guestagentd", 7, 10 << 20, 0.25),),
     (Unit(defs.LOCAL_UNIT, "active", 1.54, 21 << 20), Unit(defs.LATE_UNIT, "failed", None, None)),
+    (Device("/dev/sr0", "iso9660", "x\x1b"), Device("/dev/vda1", "ext4", "")),
     (Mount("/dev/sr0", "/mnt/\x1b", "iso9660"),),
 )
 
@@ -163,6 +201,8 @@ class TestShown:
             "process      guestagentd, 7: 10.0 MiB, 0.25 s of CPU time",
             "unit         guestagent-local.service: active, 1.54 s of CPU time, 21.0 MiB at most",
             "unit         guestagent-late.service: failed",
+            "device       /dev/sr0: iso9660, label x\\x1b",
+            "device       /dev/vda1: ext4",
             "mounted      /dev/sr0 on /mnt/\\x1b (iso9660)",
         ]
 
@@ -176,16 +216,36 @@ class TestShown:
             "state": "failed",
             "cpu_seconds": None,
             "memory_peak": None,
+            "result": "",
         }
 
-    def test_not_of_another_tree_nor_without_psutil(
-        self, seen: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    def test_a_run_that_was_killed_left_no_report_and_is_told_of(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        units = (
+            Unit(defs.REFRESH_UNIT, "failed", 1.0, None, "timeout"),
+            Unit(defs.POLL_UNIT, "failed", 1.0, None, "exit-code"),
+        )
+        monkeypatch.setattr(status, "observe", lambda _: SEEN._replace(units=units))
+        assert status.run(Options("status")) == defs.EXIT_ERRORS
+        shown = capsys.readouterr()
+        assert "state        errors" in shown.out
+        assert "guestagent-refresh.service failed (timeout): see journalctl -u" in shown.err
+        assert "guestagent-poll.service" not in shown.err
+
+    @pytest.mark.parametrize("library", ["psutil", "pyudev"])
+    def test_not_of_another_tree_nor_without_its_libraries(
+        self,
+        seen: Machine,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        library: str,
     ) -> None:
         seen.root.live = False
         assert status.run(Options("status", json=True)) == 0
         assert json.loads(capsys.readouterr().out)["now"] == {}
         seen.root.live = True
         monkeypatch.setattr(status, "observe", observe)
-        monkeypatch.setitem(sys.modules, "psutil", None)
+        monkeypatch.setitem(sys.modules, library, None)
         assert status.run(Options("status", json=True)) == 0
         assert json.loads(capsys.readouterr().out)["now"] == {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,24 @@ from pytest_mock import MockerFixture
 
 from guestagent import defs
 from guestagent.errors import Unreachable, UsageError
+from guestagent.memory import applied
 from guestagent.memory.state import State
 from guestagent.options import Options
 from guestagent.settings import Settings
 from guestagent.sources import find, remote
+from guestagent.sources.bundle import Bundle
 from guestagent.sources.cloud import Cloud
+from guestagent.sources.documents import Documents
 from guestagent.sources.handover import Request
 from guestagent.system import machine as machine_facts
 from guestagent.system.root import Root
-from guestagent.verbs.source import Opened, describe_age, open_source
+from guestagent.verbs import source as verb
+from guestagent.verbs.source import Opened, Provider, Search, describe_age, open_source
 
 REQUEST = Request(Cloud("openstack", "a test"))
 KNOWN = State(configured=True, instance_id="u-1", salt="0f", fingerprint="x", time=1_700_000_000)
 UNKNOWN = State()
+SETTINGS = Settings()
 URL = "http://192.0.2.1"
 
 
@@ -39,8 +46,10 @@ class Scene:
         self.ask = mocker.patch.object(remote, "ask_now", return_value="service")
         self.fetched = mocker.patch.object(remote, "read_answer", return_value="fetched")
 
-    def open(self, before: State = UNKNOWN, **options: Any) -> Opened:
-        return open_source(Options(**options), Settings(), self.root, before=before)
+    def open(
+        self, before: State = UNKNOWN, settings: Settings = SETTINGS, **options: Any
+    ) -> Opened:
+        return open_source(Options(**options), settings, self.root, before=before)
 
     def source(self, before: State = UNKNOWN, **options: Any) -> object:
         """What stands for the bundle."""
@@ -65,7 +74,7 @@ def test_a_drive_goes_before_a_service(scene: Scene) -> None:
 
 
 def test_at_boot_the_question_is_left_for_who_may_ask(scene: Scene) -> None:
-    assert scene.open(boot=True) == Opened(asked=True)
+    assert scene.open(boot=True) == Opened(asked=True, stranger=True)
     assert scene.left()
     assert not scene.ask.called
 
@@ -112,6 +121,35 @@ def test_who_was_configured_without_a_drive_waits_for_none(
     assert scene.find.call_args.args[0].wait == wait
 
 
+@pytest.mark.parametrize(
+    ("said", "directory", "expected"),
+    [
+        ("", False, False),
+        ("", True, False),
+        ("ds=openstack", False, False),
+        ("ds=nocloud", False, True),
+        ("ds=nocloud", True, False),
+        ("ds=nocloud;h=a;i=b", False, False),
+    ],
+)
+def test_a_drive_is_expected_where_the_command_line_can_mean_nothing_else(
+    scene: Scene,
+    mocker: MockerFixture,
+    tmp_path: Path,
+    said: str,
+    directory: bool,
+    expected: bool,
+) -> None:
+    mocker.patch.object(defs, "SEED_DIRS", (str(tmp_path),))
+    mocker.patch.object(defs, "DMI_DIR", str(tmp_path / "dmi"))
+    if directory:
+        (tmp_path / "meta-data").write_text("")
+    scene.command_line.write_text(f"quiet {said}\n")
+    scene.root.live = True
+    scene.open(boot=True)
+    assert scene.find.call_args.args[0].expected == expected
+
+
 @pytest.mark.parametrize("before", [State(), KNOWN, KNOWN._replace(drive=True)])
 def test_a_url_that_is_named_is_asked_whatever_was_before(scene: Scene, before: State) -> None:
     assert scene.source(before, source=URL) == "service"
@@ -142,6 +180,256 @@ def test_what_was_fetched_is_all_that_the_later_unit_reads(scene: Scene) -> None
     scene.fetched.side_effect = Unreachable("x")
     with pytest.raises(Unreachable):
         scene.open(fetched=True)
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_A1_a_drive_that_came_after_the_question_goes_before_the_answer(
+    scene: Scene, mocker: MockerFixture, came: bool
+) -> None:
+    scene.root.live = True
+    remote.leave_request(scene.root, REQUEST._replace(since=1.0))
+    late = mocker.patch.object(find, "came_late", return_value=came)
+    if came:
+        with pytest.raises(Unreachable, match="a config drive came"):
+            scene.open(fetched=True)
+        assert not scene.fetched.called
+    else:
+        assert scene.source(fetched=True) == "fetched"
+    late.assert_called_once_with(defs.LABELS, 1.0)
+
+
+@pytest.mark.parametrize("request_", [REQUEST, None])
+def test_nobody_looks_for_a_drive_again_where_the_search_was_whole(
+    scene: Scene, mocker: MockerFixture, request_: Request | None
+) -> None:
+    scene.root.live = True
+    if request_:
+        remote.leave_request(scene.root, request_)
+    late = mocker.patch.object(find, "came_late", return_value=True)
+    assert scene.source(fetched=True) == "fetched"
+    assert not late.called
+
+
+@pytest.mark.parametrize(
+    ("before", "boot", "again"),
+    [
+        (UNKNOWN, True, True),
+        (UNKNOWN, False, False),  # a search of the daemon's
+        (KNOWN, True, False),  # the machine itself
+        (KNOWN._replace(instance_id="u-2"), True, True),  # another one's image
+        (UNKNOWN._replace(record={applied.SSHD_CLOSED: "yes"}), True, False),  # it was too late
+    ],
+)
+def test_A1_a_search_is_brief_only_where_it_is_made_again(
+    scene: Scene, mocker: MockerFixture, before: State, boot: bool, again: bool
+) -> None:
+    mocker.patch.object(machine_facts, "product_uuid", return_value="u-1")
+    scene.open(before, verb="apply" if boot else "refresh", boot=boot, confined=True)
+    (search, *_), _ = scene.find.call_args
+    assert search.brief() == again
+    later = boot and before == KNOWN
+    path = defs.LATER_REQUEST_FILE if later else defs.REQUEST_FILE
+    left = remote.read_request(f"{scene.root.path}{path}")
+    assert bool(left.since) == again
+    assert left.since <= time.monotonic()
+
+
+class Row:
+    """A provider, and how often it was asked."""
+
+    def __init__(self, name: str, sign: str, source: bool = True) -> None:
+        self.name, self.shown, self.source = name, sign, source
+        self.opened = 0
+        self.bundle = Bundle(name, Documents({}))
+
+    def sign(self, _: Search) -> str:
+        return self.shown
+
+    def open(self, _: Search) -> Opened | None:
+        self.opened += 1
+        return Opened(self.bundle) if self.source else None
+
+
+def test_the_first_provider_that_is_there_is_the_source(
+    scene: Scene, mocker: MockerFixture
+) -> None:
+    rows = [Row("a", ""), Row("b", "B", source=False), Row("c", "C"), Row("d", ""), Row("e", "E")]
+    table = tuple(Provider(row.name, row.sign, row.open, named=row.name == "c") for row in rows)
+    mocker.patch.object(verb, "PROVIDERS", table)
+    opened = scene.open(settings=Settings(source_order=tuple("abcde")))
+    assert opened.bundle is rows[2].bundle
+    assert opened.bundle.named
+    assert [row.opened for row in rows] == [0, 1, 1, 0, 0]
+    # Those that were not asked and show that they are there are named.
+    (problem,) = opened.problems
+    assert (problem.source, problem.reason) == ("E", "is not used, because c is")
+
+
+def test_without_any_provider_there_is_no_source(scene: Scene, mocker: MockerFixture) -> None:
+    mocker.patch.object(verb, "PROVIDERS", (Provider("drive", lambda _: ""),))
+    assert scene.open(boot=True) == Opened()
+    assert scene.open(verb="refresh") == Opened()
+    scene.command_line.write_text("guestagent.source=drive")
+    (problem,) = scene.open().problems
+    assert (problem.severity, problem.reason.count("drive")) == ("error", 1)
+
+
+def test_the_names_of_providers_are_those_of_settings() -> None:
+    assert tuple(dict.fromkeys(row.name for row in verb.PROVIDERS)) == defs.SOURCES
+
+
+def rows_in_order(mocker: MockerFixture, *names: str) -> list[Row]:
+    """Make providers of these names that are all there."""
+    rows = [Row(name, name) for name in names]
+    table = tuple(Provider(row.name, row.sign, row.open) for row in rows)
+    mocker.patch.object(verb, "PROVIDERS", table)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("order", "chosen", "others"),
+    [
+        (defs.SOURCES, "drive", ["seed", "service"]),
+        (("service", "drive"), "service", ["drive"]),
+        (("seed",), "seed", []),
+    ],
+)
+def test_the_settings_may_give_another_order(
+    scene: Scene, mocker: MockerFixture, order: tuple[str, ...], chosen: str, others: list[str]
+) -> None:
+    rows_in_order(mocker, "drive", "seed", "service")
+    opened = scene.open(settings=Settings(source_order=order))
+    assert opened.bundle is not None
+    assert opened.bundle.label == chosen
+    assert [problem.source for problem in opened.problems] == others
+
+
+def test_the_command_line_may_name_a_kind_of_source(scene: Scene, mocker: MockerFixture) -> None:
+    rows = rows_in_order(mocker, "drive", "seed", "service")
+    scene.command_line.write_text("guestagent.source=seed")
+    opened = scene.open(settings=Settings(source_order=("drive",)), boot=True)
+    assert (opened.bundle, opened.problems) == (rows[1].bundle, ())
+    # Only there: a directory may have that name.
+    with pytest.raises(UsageError):
+        scene.open(source="seed")
+
+
+@pytest.mark.parametrize(
+    "name", ["drvie", "Drive", "none,", "relative/path", "ftp://192.0.2.1/", "/\a"]
+)
+@pytest.mark.parametrize("boot", [True, False])
+def test_a_name_that_is_no_source_is_told_with_those_that_are(
+    scene: Scene, name: str, boot: bool
+) -> None:
+    scene.command_line.write_text(f"guestagent.source={name}")
+    with pytest.raises(UsageError, match="on the kernel command line names no source") as caught:
+        scene.open(boot=boot)
+    assert ", ".join((*defs.SOURCES, "none")) in str(caught.value)
+    assert name not in str(caught.value)  # it may have any characters
+
+
+def test_a_kind_that_the_settings_name_twice_is_searched_for_once(
+    scene: Scene, mocker: MockerFixture
+) -> None:
+    rows_in_order(mocker, "drive")
+    assert scene.open(settings=Settings(source_order=("drive", "drive"))).problems == ()
+    (row,) = rows_in_order(mocker, "drive")
+    row.source = False
+    scene.open(settings=Settings(source_order=("drive", "drive")))
+    assert row.opened == 1
+
+
+def test_who_searches_for_a_service_alone_is_not_told_of_drives(scene: Scene) -> None:
+    scene.request.return_value = None
+    scene.command_line.write_text("guestagent.source=service")
+    for before, stays in ((UNKNOWN, False), (KNOWN, True)):
+        (problem,) = scene.open(before).problems
+        assert "drive" not in problem.reason
+        assert problem.reason.endswith("what was applied before stays") == stays
+
+
+def test_with_none_nothing_is_searched_for(scene: Scene, mocker: MockerFixture) -> None:
+    rows = rows_in_order(mocker, "drive", "service")
+    scene.command_line.write_text("guestagent.source=none")
+    assert scene.open(boot=True) == Opened()
+    assert scene.open(KNOWN, verb="refresh", poll=True) == Opened()
+    (problem,) = scene.open().problems
+    assert (problem.severity, "none" in problem.reason) == ("error", True)
+    assert [row.opened for row in rows] == [0, 0]
+
+
+def test_a_poll_asks_only_a_service_that_is_searched_for(scene: Scene) -> None:
+    for order, asked in ((("drive",), False), (("drive", "service"), True)):
+        settings = Settings(source_order=order)
+        opened = scene.open(KNOWN, settings, verb="refresh", poll=True, confined=True)
+        assert opened.asked == asked
+
+
+class TestCredentials:
+    """On the machine itself; the folder is one of the test's."""
+
+    @pytest.fixture
+    def folder(self, scene: Scene, mocker: MockerFixture, tmp_path: Path) -> Path:
+        found = tmp_path / "credentials"
+        found.mkdir()
+        (found / "guestagent.hostname").write_text("x")
+        mocker.patch.object(defs, "CREDENTIAL_DIRS", (str(found),))
+        mocker.patch.object(defs, "DMI_DIR", str(tmp_path / "dmi"))
+        mocker.patch.object(defs, "SEED_DIRS", ())
+        scene.root.live = True
+        return found
+
+    def test_they_go_first_and_a_drive_is_named(
+        self, scene: Scene, mocker: MockerFixture, folder: Path
+    ) -> None:
+        drive = find.Drive(0, "/dev/vdb")
+        mocker.patch.object(find, "linked_drives", return_value=[drive])
+        opened = scene.open(boot=True)
+        assert opened.bundle is not None
+        assert opened.bundle.label == "system credentials"
+        (problem,) = opened.problems
+        assert problem.source == "config drive /dev/vdb"
+        assert not scene.find.called
+        assert (folder / "guestagent.hostname").exists()
+
+    def test_another_tree_has_none(self, scene: Scene, folder: Path) -> None:
+        assert folder.exists()
+        scene.root.live = False
+        assert scene.source(boot=True) is None
+
+    def test_one_may_say_which_source_to_use(self, scene: Scene, folder: Path) -> None:
+        scene.find.return_value = "drive"
+        (folder / "guestagent.source").write_text("drive\n")
+        assert scene.source(boot=True) == "drive"
+        (folder / "guestagent.source").write_text("none")
+        assert scene.open(boot=True) == Opened()
+        (folder / "guestagent.source").write_text("drvie")
+        with pytest.raises(UsageError, match=r"^system credential .* names no source"):
+            scene.open(boot=True)
+        (folder / "guestagent.source").write_text(URL)
+        assert scene.open(boot=True).asked
+        assert scene.request.call_args.args[1] == URL
+
+    def test_the_command_line_goes_before_it(self, scene: Scene, folder: Path) -> None:
+        (folder / "guestagent.source").write_text("none")
+        scene.command_line.write_text("guestagent.source=service")
+        assert scene.open(boot=True).asked
+
+    def test_without_a_source_in_them_the_search_goes_on(self, scene: Scene, folder: Path) -> None:
+        scene.find.return_value = None
+        (folder / "guestagent.hostname").rename(folder / "guestagent.source")
+        (folder / "guestagent.source").write_text("")
+        assert scene.open(boot=True).asked
+        assert scene.find.called
+
+
+def test_a_provider_without_a_function_is_a_module() -> None:
+    for provider in verb.PROVIDERS:
+        if provider.open is None:
+            module = import_module(f"guestagent.sources.{provider.name}")
+            assert signature(module.open_source).return_annotation == "Bundle | None"
+            assert list(signature(module.open_source).parameters) == ["problems"]
+            assert provider.sign is not None  # else it would be imported on every boot
 
 
 @pytest.mark.parametrize(("days", "words"), [(0, "stays"), (1, "1 days"), (40, "40 days old")])

@@ -16,7 +16,7 @@ from rig import KEY, collected
 from guestagent import defs
 from guestagent.errors import Origin, Problem
 from guestagent.model import InstanceData
-from guestagent.parse import openstack
+from guestagent.parse import layouts, openstack
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.path import open_path
 
@@ -227,8 +227,9 @@ def test_vendor_data_without_the_key_that_is_read_are_told(made: Drive, text: ob
     ]
 
 
-def test_vendor_data_that_are_no_json_are_an_error(made: Drive) -> None:
-    _, problems = made.meta().put("latest/vendor_data.json", b"#cloud-config\n").parse()
+@pytest.mark.parametrize("content", [b"#cloud-config\n", b"text", b'{"a": 1', b'{"a": "b'])
+def test_vendor_data_that_are_no_json_are_an_error(made: Drive, content: bytes) -> None:
+    _, problems = made.meta().put("latest/vendor_data.json", content).parse()
     assert [(found.severity, found.document) for found in problems] == [
         ("error", "vendor_data.json")
     ]
@@ -428,7 +429,7 @@ def test_a_drive_without_meta_data_is_an_error(tmp_path: Path, names: tuple[str,
     for name in names:
         (tmp_path / "openstack" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "openstack" / name).write_text("")
-    data, problems = collected(openstack.parse, open_path(str(tmp_path)))
+    data, problems = collected(layouts.parse, open_path(str(tmp_path)))
     assert data == InstanceData()
     assert [(problem.severity, problem.document) for problem in problems] == [("error", "")]
 
@@ -507,3 +508,57 @@ def test_C10_values_of_any_kind_raise_nothing(made: Drive) -> None:
         data, problems = made.parse()
         assert isinstance(data, InstanceData)
         assert all(problem.text().isprintable() for problem in problems)
+
+
+def _with_password(made: Drive, content: bytes) -> Drive:
+    place = made.path / "cloudstack/password/vm_password.txt"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(content)
+    return made
+
+
+def test_cloudstack_has_the_password_in_a_document_of_its_own(made: Drive) -> None:
+    data, problems = _with_password(made.meta(admin_pass=None), b"pass word\n").parse()
+    assert problems == []
+    assert data.admin_pass is not None
+    assert data.admin_pass.secret.reveal() == "pass word"
+    assert data.admin_pass.origin.document == "cloudstack/password/vm_password.txt"
+    data, _ = made.meta().parse()
+    assert data.admin_pass is not None
+    assert data.admin_pass.origin.document == "meta_data.json"
+
+
+@pytest.mark.parametrize("content", [b"CANARY\xff", b"CANARY\nroot:x", b"CANARY" * 100, b"\0"])
+def test_a_password_of_cloudstack_that_cannot_be_used_is_none(made: Drive, content: bytes) -> None:
+    data, problems = _with_password(made.meta(admin_pass=None), content).parse()
+    assert data.admin_pass is None
+    (problem,) = problems
+    assert problem.severity == "error"
+    assert "CANARY" not in problem.text()
+
+
+def test_an_empty_password_of_cloudstack_is_none(made: Drive) -> None:
+    data, problems = _with_password(made.meta(admin_pass=None), b"\n").parse()
+    assert (data.admin_pass, problems) == (None, [])
+
+
+def test_metadata_of_nutanix_may_be_yaml(made: Drive) -> None:
+    text = f"instance-id: iid-1\nlocal_hostname: web-1\npublic_keys: [{KEY}]\n# a comment\n"
+    data, problems = made.put("latest/meta_data.json", text.encode()).parse()
+    assert problems == []
+    assert data.instance_id is not None
+    assert data.instance_id.value == "iid-1"
+    assert data.hostname is not None
+    assert data.hostname.value == "web-1"
+    assert data.ssh_keys is not None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{uuid: a}", b"[uuid]", b"- uuid", b"uuid", b"uuid: [", b"uuid: \xff", b"\t{"]
+)
+def test_metadata_that_are_neither_json_nor_a_mapping_are_an_error(
+    made: Drive, content: bytes
+) -> None:
+    data, problems = made.put("latest/meta_data.json", content).parse()
+    assert data.instance_id is None
+    assert ("meta_data.json", "") in [(problem.document, problem.key) for problem in problems]

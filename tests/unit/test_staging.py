@@ -295,7 +295,7 @@ def test_B1_a_child_that_its_user_stops_is_killed(work: Callable[[], object]) ->
     start = time.monotonic()
     with pytest.raises(Refused):
         privsep.run_as_user(UID, UID, work)
-    assert time.monotonic() - start < 0.2
+    assert time.monotonic() - start < 5
     privsep.run_as_user(UID + 1, UID, lambda: None)
 
 

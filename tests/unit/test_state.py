@@ -34,6 +34,7 @@ STATES = [
         user_data_salt="12",
         settings={"user_name": "ada", "user_groups": ("a", "b"), "drive_wait": 2.5, "x": True},
         settings_digest="34",
+        layout="nocloud",
         problems=(Problem("error", "drive", "user_data", "a", "is wrong"),),
     ),
 ]
@@ -73,6 +74,26 @@ def test_another_version_of_guestagent_finds_something_to_do(
     assert not state.is_unchanged(run, bundle, root)
 
 
+def test_nics_can_be_left_out_of_a_comparison_and_nothing_else(root: Root, drive: Path) -> None:
+    bundle = open_path(str(drive))
+    bundle.get("openstack/latest/meta_data.json", defs.JSON_LIMIT)
+    nics = Path(root.path) / defs.NET_DIR[1:]
+    motd = Path(root.path) / "motd"
+    (nics / "eth0").mkdir(parents=True)
+    motd.write_text("x")
+    watched = ("/motd", f"{defs.NET_DIR}/", f"{defs.NET_DIR}/eth0/address")
+    run = State(salt="0f", seen=tuple(bundle.seen), watched=watched)
+    run = run._replace(fingerprint=state.fingerprint(run, bundle, root))
+    assert state.is_unchanged(run, bundle, root)
+    (nics / "eth0").rename(nics / "ens3")
+    assert not state.is_unchanged(run, bundle, root)
+    assert state.is_unchanged(run, bundle, root, nics=False)
+    motd.unlink()
+    assert not state.is_unchanged(run, bundle, root, nics=False)
+    # Nor does it show that anything is as it was where the last run did not settle.
+    assert not state.is_unchanged(run._replace(fingerprint=""), bundle, root, nics=False)
+
+
 def test_a_tree_without_one_has_none(root: Root) -> None:
     assert state.load(root) == State()
 
@@ -84,7 +105,7 @@ def damaged() -> list[Any]:
     found += [{key: whole[key] for key in whole if key != gone} for gone in whole]
     found += [
         {**whole, key: 7}
-        for key in ("record", "documents", "seen", "watched", "settings", "problems")
+        for key in ("record", "documents", "seen", "watched", "settings", "problems", "macs")
     ]
     errors: tuple[Any, ...] = ([7], [[]], [["x", "a", "b", "c", "d"]], [["error", "a"]])
     found += [{**whole, "problems": value} for value in errors]

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import rig
 
 import guestagent
 from guestagent import defs
@@ -28,16 +29,19 @@ UNITS = sorted(SYSTEMD.glob("*.service")) + sorted(SYSTEMD.glob("*.socket"))
 # Ten times the exposure that systemd-analyze(1) may find, as its --threshold wants it. It does not
 # know that missing rights, system calls and devices give what ProtectKernel*= would: docs/boot.md.
 THRESHOLDS = {
-    "guestagent-apply.service": 31,
+    "guestagent-apply.service": 32,
+    "guestagent-download.service": 20,
     "guestagent-early.service": 100,  # user data's scripts run in it
+    "guestagent-failed.service": 17,
     "guestagent-fetch.service": 19,
     "guestagent-host-keys.service": 17,
     "guestagent-late.service": 100,  # and in it
-    "guestagent-local.service": 32,
+    "guestagent-later.service": 17,
+    "guestagent-local.service": 33,
     "guestagent-lockdown.service": 22,
     "guestagent-password.service": 19,
     "guestagent-poll.service": 21,
-    "guestagent-refresh.service": 35,
+    "guestagent-refresh.service": 36,
     "guestagent-reload.service": 70,  # DHCP clients and hooks run in it
     "guestagentd.service": 16,
 }
@@ -59,7 +63,7 @@ def read_unit(path: Path) -> Unit:
     """Return the words of each setting, in order; an empty value starts it anew."""
     found: dict[tuple[str, str], list[str]] = {}
     section = ""
-    for line in path.read_text().splitlines():
+    for line in path.read_text().replace("\\\n", "").splitlines():
         if line.startswith("["):
             section = line.strip("[]")
         elif line and line[0] not in "#;":
@@ -90,6 +94,10 @@ def unit_path(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def unit(unit_path: Path) -> Unit:
     return read_unit(unit_path)
+
+
+# Where systemd has what a hypervisor gave it, and where guestagent looks for that.
+_CREDENTIALS = f"-{defs.CREDENTIAL_DIRS[1]}:{defs.CREDENTIAL_DIRS[0]}"
 
 
 class TestAllUnits:
@@ -133,8 +141,58 @@ class TestAllUnits:
                 assert int(mode, 8) & 0o022 == 0
 
     def test_D10_nothing_depends_on_its_success(self, unit: Unit) -> None:
-        binding = ("RequiredBy", "RequisiteOf", "BoundBy", "UpheldBy", "OnFailure", "FailureAction")
+        binding = ("RequiredBy", "RequisiteOf", "BoundBy", "UpheldBy", "FailureAction")
         assert not [key for _, key in unit if key in binding]
+        # It only notes in the report that this is so.
+        assert unit.get(("Unit", "OnFailure"), []) in ([], ["guestagent-failed.service"])
+
+    def test_a_unit_of_the_boot_that_is_killed_is_noted(self, unit_path: Path, unit: Unit) -> None:
+        stages = (defs.LOCAL_UNIT, defs.APPLY_UNIT, defs.RELOAD_UNIT, defs.EARLY_UNIT)
+        awaited = (*stages, defs.LATER_UNIT, defs.LATE_UNIT, defs.HOST_KEYS_UNIT)
+        assert (("Unit", "OnFailure") in unit) == (unit_path.name in awaited)
+
+    @pytest.mark.parametrize(
+        ("unit", "report", "noted"),
+        [
+            ("guestagent-late.service", '["guestagent-late.service"]', True),
+            ("guestagent-apply.service", '["guestagent-late.service"]', False),
+            ("guestagent-apply.service", "[]", False),
+            ("guestagent-local.service", None, True),  # it was killed before it could write one
+            ("", '["guestagent-late.service"]', True),  # systemd does not say which unit it was
+            ("", "[]", False),
+        ],
+    )
+    def test_only_a_unit_that_is_still_awaited_starts_an_interpreter(
+        self, tmp_path: Path, unit: str, report: str | None, noted: bool
+    ) -> None:
+        text = (SYSTEMD / "guestagent-failed.service").read_text()
+        (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=sh -c '")]
+        script = line.removeprefix("ExecStart=sh -c '").removesuffix("'").replace("$$", "$")
+        script = script.replace("/usr/bin/guestagent note-failed", "echo noted")
+        script = script.replace(defs.RUN_DIR, str(tmp_path))
+        if report is not None:
+            (tmp_path / "report.json").write_text(f'{{"pending": {report}}}')
+        environment = {"PATH": os.environ["PATH"]} | ({"MONITOR_UNIT": unit} if unit else {})
+        done = subprocess.run(
+            ["sh", "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert (done.stdout == "noted\n") == noted
+
+    @pytest.mark.parametrize("is_there", [True, False])
+    def test_what_asks_later_hands_the_request_over_first(
+        self, tmp_path: Path, is_there: bool
+    ) -> None:
+        text = (SYSTEMD / "guestagent-later.service").read_text()
+        (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+        script = line.removeprefix("ExecStart=sh -c '").removesuffix("'")
+        script = script.replace(defs.RUN_DIR, str(tmp_path)).replace("exec systemctl", "echo")
+        if is_there:
+            (tmp_path / "later.json").write_text("asked")
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
+        assert (done.returncode == 0) == is_there
+        if is_there:
+            assert (tmp_path / "request.json").read_text() == "asked"
+        assert done.stdout.split()[2:] == (list(defs.SERVICE_UNITS) if is_there else [])
 
     def test_waits_for_neither_all_devices_nor_the_network(self, unit_path: Path) -> None:
         text = unit_path.read_text()
@@ -158,6 +216,11 @@ class TestLocalUnit:
             "systemd-sysusers.service",
         } <= after
 
+    def test_has_no_order_with_systemd_firstboot(self, local: Unit) -> None:
+        """In systemd 252 that is before systemd-sysusers, in 261 after network-online.target."""
+        orders = {*local["Unit", "Before"], *local["Unit", "After"]}
+        assert "systemd-firstboot.service" not in orders
+
     def test_stops_for_a_shutdown(self, local: Unit) -> None:
         assert local["Unit", "Conflicts"] == ["shutdown.target"]
         assert "shutdown.target" in local["Unit", "Before"]
@@ -165,6 +228,10 @@ class TestLocalUnit:
     def test_obeys_the_off_switches(self, local: Unit) -> None:
         assert local["Unit", "ConditionKernelCommandLine"] == [f"!{defs.OFF_ARGUMENT}"]
         assert local["Unit", "ConditionPathExists"] == [f"!{defs.OFF_SWITCH}"]
+
+    def test_has_more_of_the_cpu_than_udev_which_sees_to_all_devices(self, local: Unit) -> None:
+        (weight,) = local["Service", "CPUWeight"]
+        assert int(weight) > 100  # the default: systemd.resource-control(5)
 
     def test_D10_a_hang_costs_the_boot_at_most_100_seconds(self, local: Unit) -> None:
         # After the time-out: SIGTERM, SIGKILL, and both again; each may take TimeoutStopSec.
@@ -207,6 +274,36 @@ def test_what_applies_needs_no_right_over_the_whole_system() -> None:
         unit = read_unit(SYSTEMD / name)
         assert f"-{defs.KERNEL_HOSTNAME}" in unit["Service", "ReadWritePaths"]
         assert "sethostname" not in unit["Service", "SystemCallFilter"]
+
+
+HANGING = """
+import time
+from guestagent import defs
+from guestagent.errors import Refused
+from guestagent.system import privsep
+
+defs.CHILD_TIMEOUT = 0.2
+assert privsep.ask_as_nobody(lambda: b"answer", 100, 20.0) == b"answer"
+assert privsep.ask_as_nobody(lambda: time.sleep(60), 100, 0.2) == b""
+try:
+    privsep.run_as_user(1234, 1234, lambda: time.sleep(60))
+except Refused as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["local", "apply", "refresh"])
+def test_B1_the_rights_of_a_unit_end_a_child_that_hangs(name: str) -> None:
+    rig.need_root()
+    unit = read_unit(SYSTEMD / f"guestagent-{name}.service")
+    rights = [
+        right.lower().removeprefix("cap_") for right in unit["Service", "CapabilityBoundingSet"]
+    ]
+    argv = [need("setpriv"), f"--bounding-set=-all,+{',+'.join(rights)}", "--no-new-privs"]
+    argv += [sys.executable, "-c", HANGING]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=rig.REPOSITORY, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "did not end within" in done.stdout
 
 
 CONFINED = [
@@ -263,6 +360,15 @@ class TestWhatStandsForProtectKernel:
         # Root owns them: it needs no right to write to them.
         assert unit["Service", "ProtectKernelTunables"] == ["yes"]
         assert unit["Service", "ProtectControlGroups"] == ["yes"]
+        # systemd 257 leaves the files of /sys writable in spite of both.
+        bound = unit["Service", "BindReadOnlyPaths"]
+        assert bound in (["/sys"], ["/sys", _CREDENTIALS])
+
+
+@pytest.mark.parametrize("name", ["local", "refresh", "apply", "poll"])
+def test_units_that_choose_the_source_see_system_credentials(name: str) -> None:
+    unit = read_unit(rig.REPOSITORY / f"systemd/guestagent-{name}.service")
+    assert _CREDENTIALS in unit["Service", "BindReadOnlyPaths"]
 
 
 class TestTemporaryFiles:
@@ -397,7 +503,7 @@ class TestManual:
         [
             *(defs.SETTINGS_FILE, defs.SETTINGS_DROPINS, defs.OFF_SWITCH),
             *(defs.STATE_FILE, defs.REPORT_FILE, defs.LEDGER_FILE, defs.SCRIPTS_LOG),
-            *(defs.SOURCE_ARGUMENT, defs.OFF_ARGUMENT, defs.LABEL),
+            *(defs.SOURCE_ARGUMENT, defs.OFF_ARGUMENT, *defs.LABELS),
         ],
     )
     def test_names_files_and_kernel_arguments(self, name: str) -> None:

@@ -171,5 +171,5 @@ def test_it_is_enabled_before_the_metadata_service_is_asked(
     there: Tree, mocker: MockerFixture
 ) -> None:
     mocker.patch("guestagent.verbs.planning.facts.gather", return_value=of(there))
-    plan_made = planning.plan_fallback(Settings(), there.root, {}).plan
+    plan_made = planning.plan_fallback(Settings(), there.root, {}, first=False, closed=False).plan
     assert {item.path for item in plan_made.changes if item.kind == "link"} == set(LINKS)

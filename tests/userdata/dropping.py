@@ -8,6 +8,7 @@ from unittest import mock
 
 import yaml
 
+from guestagent.plan.commands import split
 from guestagent.verbs.validate import Verdict, validate
 
 Path = tuple[str | int, ...]
@@ -46,6 +47,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(part) for name, part in value._asdict().items() if name != "why"}
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
+    if isinstance(value, bytes) and split(value):
+        return [command.text for command in split(value)]
     return value.reveal() if hasattr(value, "reveal") else value
 
 

@@ -256,6 +256,12 @@ VALID: list[tuple[str, dict[str, Any]]] = [
         "ssh_keys: {rsa_private: a, rsa_public: b, ed25519_certificate: c}",
         {"ssh_keys": {"rsa_private": "a", "rsa_public": "b", "ed25519_certificate": "c"}},
     ),
+    ("ssh_import_id: ['gh:ada', lp:ada]", {"ssh_import_id": ["gh:ada", "lp:ada"]}),
+    ("ssh_import_id: ada", {"ssh_import_id": ["ada"]}),
+    (
+        "users: [{name: ada, ssh-import-id: ada}]",
+        {"users": [{"name": "ada", "ssh_import_id": ["ada"]}]},
+    ),
     ("ssh_deletekeys: 'ON'", {"ssh_deletekeys": True}),
     ("ssh_genkeytypes: [ed25519, rsa]", {"ssh_genkeytypes": ["ed25519", "rsa"]}),
     (

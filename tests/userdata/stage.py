@@ -18,7 +18,8 @@ from guestagent.system.root import Root
 _START = (
     "import sys; sys.path.insert(0, sys.argv[1]); from guestagent.system.root import Root; "
     "from guestagent.scripts.runner import run_stage; "
-    "sys.exit(run_stage(Root(sys.argv[2]), sys.argv[3], float(sys.argv[4])))"
+    "sys.exit(run_stage(Root(sys.argv[2]), sys.argv[3], float(sys.argv[4]), "
+    "stop=sys.argv[5] == 'True'))"
 )
 
 
@@ -69,14 +70,16 @@ class Stage:
     def waiting(self, stage: str = "late") -> list[str]:
         return sorted(path.name for path in self.path(f"{defs.STATE_DIR}/{stage}").iterdir())
 
-    def command(self, stage: str = "late", limit: float = 0) -> list[str]:
-        arguments = (str(rig.REPOSITORY), str(self.tree), stage, str(limit))
+    def command(self, stage: str = "late", limit: float = 0, *, stop: bool = False) -> list[str]:
+        arguments = (str(rig.REPOSITORY), str(self.tree), stage, str(limit), str(stop))
         return [sys.executable, "-IBS", "-c", _START, *arguments]
 
-    def run(self, stage: str = "late", limit: float = 0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, stage: str = "late", limit: float = 0, *, stop: bool = False
+    ) -> subprocess.CompletedProcess[str]:
         """One runner, to its end."""
         return subprocess.run(
-            self.command(stage, limit),
+            self.command(stage, limit, stop=stop),
             capture_output=True,
             text=True,
             timeout=60,

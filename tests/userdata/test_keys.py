@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import rig
 
 from guestagent.parse.userdata import keys
 from userdata.key_samples import VALID, checked, complaints, values
@@ -130,6 +131,7 @@ WRONG = [
         "must be a string",
     ),
     ("ssh_keys:\n  rsa_private: {}", "ssh_keys.rsa_private (line 2, column 3)", "must be a string"),
+    ("ssh_import_id: 2", "ssh_import_id (line 1, column 1)", "must be a list of strings"),
     ("ssh_deletekeys: 2", "ssh_deletekeys (line 1, column 1)", FLAG),
     (
         "ssh_genkeytypes: [rsa1]",
@@ -256,7 +258,7 @@ def test_what_only_concerns_cloud_init_is_ignored_with_a_warning() -> None:
     assert {name: complaints(f"{name}: [a]") for name in keys.IGNORED} == expected
 
 
-@pytest.mark.parametrize("name", ["ssh_import_id", "ssh-import-id", "snapuser"])
+@pytest.mark.parametrize("name", ["snapuser"])
 def test_a_user_counts_without_the_fields_that_are_refused(name: str) -> None:
     found, problems = checked(f"users:\n- name: ada\n  {name}: ['gh:ada']")
     assert [setting.value for setting in found] == [[{"name": "ada"}]]
@@ -265,7 +267,7 @@ def test_a_user_counts_without_the_fields_that_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("keys_of", ["ssh_authorized_keys", "ssh-authorized-keys"])
-@pytest.mark.parametrize("name", ["ssh_import_id", "ssh-import-id", "snapuser"])
+@pytest.mark.parametrize("name", ["snapuser"])
 @pytest.mark.parametrize(
     "document", ["users: [{name: ada, %s}]", "users: {ada: {%s}}", "user: {%s}"]
 )
@@ -297,17 +299,18 @@ def test_the_rest_of_system_info_is_for_cloud_init_only() -> None:
     ]
 
 
-def test_a_file_that_would_have_to_be_fetched_is_refused() -> None:
-    (problem,) = complaints("write_files: [{path: /a, source: {uri: 'https://lab.example/a'}}]")
-    assert problem[0] == "error"
-    assert problem[2] == "is not fetched; use content, or a script"
-
-
-def test_a_file_that_would_have_to_be_fetched_has_the_content_beside_its_source() -> None:
-    text = "write_files: [{path: /a, content: b, source: {uri: 'https://lab.example/a'}}]"
-    (setting,), (problem,) = checked(text)
-    assert setting.value == [{"path": "/a", "content": "b"}]
-    assert (problem.severity, problem.key) == (
-        "warning",
-        "write_files[0].source (line 1, column 38)",
+def test_a_file_may_have_a_source() -> None:
+    (setting,), problems = checked(
+        "write_files: [{path: /a, source: {uri: 'https://lab.example/a', headers: {X-A: b}}}]"
     )
+    assert problems == []
+    assert setting.value[0]["source"] == {"uri": "https://lab.example/a", "headers": {"X-A": "b"}}
+    (problem,) = complaints("write_files: [{path: /a, source: {headers: {}}}]")
+    assert problem[0] == "error"
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = (rig.REPOSITORY / "docs" / "user-data.md").read_text()
+    table = text.partition("\n## Keys\n")[2].partition("\n## ")[0]
+    missing = [name for name in (*keys.KEYS, *keys.UNSUPPORTED) if f"`{name}`" not in table]
+    assert missing == []

@@ -46,6 +46,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if location:
             self.send_header("Location", location)
         self.end_headers()
+        if location.endswith("#flood"):
+            self._flood()
+
+    def _flood(self) -> None:
+        """Send a body that is large, and note whether all of it was taken."""
+        try:
+            for _ in range(64):
+                self.wfile.write(bytes(1 << 20))
+            self.server.taken = True
+        except OSError:
+            pass
 
     def log_message(self, *_: object) -> None:
         pass
@@ -58,6 +69,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.got: list[Request] = []
         self.answers: list[tuple[int, str]] = []
+        self.taken = False
 
     @property
     def host(self) -> str:
@@ -126,6 +138,13 @@ def test_without_a_host_name_the_running_one_is_sent(
     assert server.got[0].form == {"hostname": [name.split(".")[0]], "fqdn": [name]}
 
 
+def test_no_tries_are_one_as_in_cloud_init(
+    server: Server, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert verb(monkeypatch, given(f"http://{server.host}/", tries=0)) == 0
+    assert len(server.got) == 1
+
+
 def test_it_tries_until_the_server_takes_the_form(server: Server) -> None:
     server.answers = [(500, ""), (404, "")]
     assert post_form(f"http://{server.host}/", {"a": "b"}, 5) == ""
@@ -161,6 +180,13 @@ def test_C10_a_redirect_to_what_is_no_url_is_told(server: Server, target: str) -
     server.answers = [(302, target)]
     reason = post_form(f"http://{server.host}/", {}, 1)
     assert reason == "it, or where it redirects to, is not a URL; nothing was sent there"
+
+
+def test_the_body_of_a_redirect_is_not_read(server: Server) -> None:
+    server.answers = [(307, "/there#flood")]
+    assert post_form(f"http://{server.host}/here", {"a": "b"}, 1) == ""
+    assert [request.path for request in server.got] == ["/here", "/there"]
+    assert not server.taken
 
 
 def test_redirects_come_to_an_end(server: Server) -> None:
@@ -206,6 +232,27 @@ def test_a_server_that_says_nothing_is_not_awaited_for_ever(
         assert (
             post_form(f"http://127.0.0.1:{silent.getsockname()[1]}/", {}, 2) == "no answer in time"
         )
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_not_awaited_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(defs, "PHONE_HOME_TRY", 0.25)
+    over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while not over.wait(0.02):
+                connection.sendall(b"H")
+
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        thread = threading.Thread(target=drip, args=(slow,))
+        thread.start()
+        reason = post_form(f"http://127.0.0.1:{slow.getsockname()[1]}/", {}, 2)
+        over.set()
+        thread.join()
+    assert reason == "took longer than 0 s"
 
 
 _ODD: tuple[dict[str, Any], ...] = (

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rig
 
 from guestagent import defs
 from guestagent.model import Facts
+from guestagent.settings import Settings
 from userdata.planning import (
     FACTS,
+    SETTINGS,
     apply_twice,
     clean_plan,
     dry_run,
@@ -247,8 +251,124 @@ def test_a_key_that_would_have_to_be_fetched_leaves_its_source_out() -> None:
     text = sources(entry("deb http://x.example.org s main", more="      keyid: F430BBA5\n"))
     resources, problems = plan_of(text, DEBIAN)
     assert places(problems) == [("error", "apt.sources.mine (line 4, column 5)")]
-    assert "give key (gpg --armor --export KEYID); the source is left out" in problems[0].reason
+    assert problems[0].reason == (
+        "has only a keyid, and its key is not fetched, because the setting fetch.enable is not "
+        "set: set it, or give key (gpg --armor --export KEYID); the source is left out, so its "
+        "packages will be missing"
+    )
     assert files(resources) == {}
+    assert list(steps(resources)) == ["late/10-instance-apt"]
+
+
+FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567"
+FETCHING = SETTINGS._replace(fetch_enable=True)
+LOOKUP = f"/pks/lookup?op=get&options=mr&search=0x{FINGERPRINT}"
+
+
+def to_fetch(text: str, settings: Settings = FETCHING) -> list[dict[str, Any]]:
+    """What the script that fetches keys has, of a plan without problems."""
+    resources, problems = plan_of(text, DEBIAN, settings)
+    assert problems == []
+    first = steps(resources)["late/05-resumed-apt-keys"]
+    assert first.secret
+    given = first.content.split(b"\n", 2)[2].rpartition(b"\nEND")[0]
+    found: list[dict[str, Any]] = json.loads(given)["items"]
+    return found
+
+
+def with_keyid(more: str = "", name: str = "mine", keyid: str = FINGERPRINT) -> str:
+    given = f"      keyid: '{keyid}'\n{more}"
+    return entry("deb http://x.example.org s main", name=name, more=given)
+
+
+def test_a_key_is_fetched_and_its_source_written_with_it() -> None:
+    """A source without its key would make apt-get update fail."""
+    static = entry("deb http://y.example.org s main", name="static")
+    text = sources(with_keyid(name="shop.list"), static)
+    resources, _ = plan_of(text, DEBIAN, FETCHING)
+    assert list(files(resources)) == [f"{FOLDER}/static.sources"]
+    assert list(steps(resources)) == ["late/05-resumed-apt-keys", "late/10-instance-apt"]
+    (item,) = to_fetch(text)
+    assert item["url"] == f"https://keyserver.ubuntu.com{LOOKUP}"
+    assert item["why"][2].startswith("apt.sources.shop.list.keyid")
+    key = item["apt_key"]
+    assert (key["id"], key["mode"]) == (FINGERPRINT, 0o644)
+    assert key["keyring"] == "/etc/apt/keyrings/guestagent-shop.gpg"
+    assert key["source"] == f"{FOLDER}/shop.sources"
+    assert "Signed-By: /etc/apt/keyrings/guestagent-shop.gpg\n" in key["content"]
+
+
+def test_a_source_whose_key_is_fetched_has_a_file_of_its_own() -> None:
+    where = "      filename: static\n"
+    static = entry("deb http://y.example.org s main", name="static")
+    text = sources(with_keyid(where, "a"), static, with_keyid(where, "b"), with_keyid("", "c"))
+    paths = [item["apt_key"]["source"] for item in to_fetch(text)]
+    assert paths == [f"{FOLDER}/{name}.sources" for name in ("static-a", "static-b", "c")]
+
+
+def test_a_key_without_a_source_is_for_all_of_them() -> None:
+    (item,) = to_fetch(f"apt: {{sources: {{a: {{keyid: '{FINGERPRINT}'}}}}}}\n")
+    assert item["apt_key"]["keyring"] == "/etc/apt/trusted.gpg.d/guestagent-a.gpg"
+    assert (item["apt_key"]["source"], item["apt_key"]["content"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ("keyserver: keys.example.org", f"https://keys.example.org{LOOKUP}"),
+        ("keyserver: 'hkps://keys.example.org:8443'", f"https://keys.example.org:8443{LOOKUP}"),
+        ("keyserver: 'https://keys.example.org/'", f"https://keys.example.org{LOOKUP}"),
+        ("keyserver: 'hkp://keys.example.org:80'", f"https://keys.example.org{LOOKUP}"),
+        ("keyserver: 'hkp://keys.example.org'", f"https://keys.example.org{LOOKUP}"),
+        ("keyserver: 'https://x.example.org/key.asc'", "https://x.example.org/key.asc"),
+        ("key: 'https://x.example.org/key.asc'", "https://x.example.org/key.asc"),
+    ],
+)
+def test_C11_a_key_server_is_asked_over_tls(fields: str, url: str) -> None:
+    (item,) = to_fetch(sources(with_keyid(f"      {fields}\n")))
+    assert item["url"] == url
+
+
+@pytest.mark.parametrize(
+    ("server", "url"),
+    [
+        ("hkp://keys.example.org:80", f"http://keys.example.org:80{LOOKUP}"),
+        ("hkp://keys.example.org", f"http://keys.example.org:11371{LOOKUP}"),
+        ("keys.example.org", f"https://keys.example.org{LOOKUP}"),
+    ],
+)
+def test_with_a_setting_a_key_server_is_asked_as_it_says(server: str, url: str) -> None:
+    settings = FETCHING._replace(fetch_http=True)
+    (item,) = to_fetch(sources(with_keyid(f"      keyserver: '{server}'\n")), settings)
+    assert item["url"] == url
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (with_keyid(keyid="F430BBA5"), "is a short key id"),
+        (with_keyid(keyid="CANARY"), "must be the fingerprint of a key"),
+        (
+            with_keyid("      keyserver: 'ldap://keys.example.org'\n"),
+            "has a keyserver that is none",
+        ),
+        (with_keyid("      keyserver: '$(id)'\n"), "has a keyserver that is none"),
+        (with_keyid("      keyserver: 'http://x.example.org'\n"), "must be an https:// URL"),
+        (with_keyid("      key: 'http://x.example.org/k'\n"), "must be an https:// URL"),
+        (
+            entry("deb http://x.example.org s main", more="      key: https://x.example.org/k\n"),
+            "give its fingerprint as keyid",
+        ),
+    ],
+)
+def test_a_key_that_cannot_be_fetched_leaves_its_source_out(text: str, reason: str) -> None:
+    resources, problems = plan_of(sources(text), DEBIAN, FETCHING)
+    assert places(problems) == [("error", "apt.sources.mine (line 4, column 5)")]
+    assert reason in problems[0].reason
+    assert problems[0].reason.endswith("the source is left out, so its packages will be missing")
+    assert "CANARY" not in problems[0].reason
+    assert files(resources) == {}
+    assert list(steps(resources)) == ["late/10-instance-apt"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,10 @@ from guestagent.desired import desired
 from guestagent.errors import Origin, Problems
 from guestagent.model import Text
 from guestagent.parse.block_devices import read_disks
+from guestagent.plan.commands import split
 from guestagent.plan.wanted import Ask, Wanted
+from guestagent.scripts.commands import Watch
+from guestagent.system.root import Root
 
 from .planning import (
     EMPTY,
@@ -51,7 +54,8 @@ def calls(text: str) -> list[str]:
         ("{table_type: gpt, layout: true}", f"keep gpt rest:{_LINUX}"),
         ("{layout: auto, overwrite: true}", "overwrite dos rest:83"),
         ("{layout: [33, [33, 82], 34]}", "keep dos 33:83 33:82 rest:83"),
-        ("{table_type: gpt, layout: [50, [25, 8200]]}", f"keep gpt 50:{_LINUX} 25:{_SWAP}"),
+        ("{table_type: gpt, layout: [50, [25, 8200]]}", f"keep gpt 50:{_LINUX} rest:{_SWAP}"),
+        ("{layout: [20]}", "keep dos rest:83"),
         ("{layout: remove}", "keep remove"),
     ],
 )
@@ -268,10 +272,30 @@ def test_a_device_that_holds_something_is_left_alone(
     USED[used](device)
     before = bytes_of(device)
     done = run(ASKS[ask] % (device, ""), tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 0  # as in cloud-init, where nothing is said either
     assert f"{device}: holds: " in done.stderr
     assert used in done.stderr
     assert bytes_of(device) == before
+
+
+def test_a_device_that_is_left_alone_is_a_warning_at_its_place(disk: Disk, tmp_path: Path) -> None:
+    used, empty = disk(), disk()
+    USED["gpt"](used)
+    text = (
+        f"disk_setup: {{{used}: {{layout: true}}}}\n"
+        f"fs_setup:\n- {{device: {empty}}}\n- {{device: {used}}}\n"
+    )
+    content = script(text).replace(f"{defs.STATE_DIR}/", f"{tmp_path}/").encode()
+    watch = Watch(Root(str(tmp_path)), "disks", split(content), None, stop=False)
+    environment = {"PATH": os.environ["PATH"], "INSTANCE_ID": "i-1"}
+    done = subprocess.run(["sh", watch.path], env=environment, check=False)
+    assert done.returncode == 0
+    assert [(found.place.partition(" (")[0], *found[1:]) for found in watch.failures(0)] == [
+        (f"user_data: disk_setup.{used}", 2, 1, None),
+        ("user_data: fs_setup[1]", 5, 1, None),
+    ]
+    watch.close()
+    assert kind_of(empty) == "ext4"
 
 
 @pytest.mark.parametrize("ask", ASKS)
@@ -353,17 +377,21 @@ def test_a_table_whose_making_was_cut_off_is_finished(
 def test_a_file_system_that_may_be_replaced_is(disk: Disk, tmp_path: Path) -> None:
     device = disk()
     tool("mkfs.vfat", "-I", device)
-    assert run(ASKS["file system"] % (device, ", replace_fs: swap"), tmp_path).returncode == 1
+    assert (
+        "left as it is"
+        in run(ASKS["file system"] % (device, ", replace_fs: swap"), tmp_path).stderr
+    )
     assert run(ASKS["file system"] % (device, ", replace_fs: vfat"), tmp_path).returncode == 0
     assert kind_of(device) == "ext4"
 
 
-@pytest.mark.parametrize(("where", "status"), [("any", 0), ("auto", 1)])
+@pytest.mark.parametrize(("where", "taken"), [("any", True), ("auto", False)])
 def test_auto_takes_the_file_system_with_its_label_only(
-    disk: Disk, tmp_path: Path, where: str, status: int
+    disk: Disk, tmp_path: Path, where: str, taken: bool
 ) -> None:
     device = disk()
     tool("mkfs.ext4", "-q", "-L", "other", device)
     before = bytes_of(device)
     done = run(ASKS["file system"] % (device, f", partition: {where}"), tmp_path)
-    assert (done.returncode, bytes_of(device) == before) == (status, True), done.stderr
+    assert (done.returncode, bytes_of(device) == before) == (0, True), done.stderr
+    assert ("left as it is" in done.stderr) is not taken

@@ -12,7 +12,7 @@ from guestagent import defs
 from guestagent.desired.accounts.authorized import key_options
 from guestagent.errors import FieldError, Origin, Problems
 from guestagent.live import sshd as live_sshd
-from guestagent.model import Password, Secret, Text
+from guestagent.model import Account, Password, Secret, SshdLine, Text
 from guestagent.plan.difference import diff
 from guestagent.system.root import Root
 from guestagent.system.tools import Result
@@ -279,3 +279,13 @@ def test_the_run_tells_what_overrides_user_data_s_policy(
     assert live_sshd.keep_or_take_back(change, root, problems)
     expected = [("permitrootlogin", f"overridden by {defs.SSHD_DROPINS}/{winner}")]
     assert [(item.key, item.reason) for item in problems.problems] == (expected if winner else [])
+
+
+@pytest.mark.parametrize("sshd", [(), (SshdLine("usepam", "yes"),)], ids=["no sshd", "sshd"])
+def test_B1_keys_of_an_account_without_a_home_go_nowhere(sshd: tuple[SshdLine, ...]) -> None:
+    facts = FACTS._replace(accounts=(FACTS.accounts[0], Account("debian", 1000, 1000, "")))
+    text = f"ssh_authorized_keys: ['{KEY}']"
+    resources, problems = plan_of(text, facts=facts._replace(sshd=sshd))
+    assert [problem.severity for problem in problems] == ["error"]
+    assert "no absolute path" in problems[0].reason
+    assert not [item for item in resources if item.kind == "block"]

@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 from guestagent.desired.shell_quoting import quote, quote_command
 from guestagent.errors import FieldError
 from guestagent.plan.kinds.script import Script
-from userdata.planning import apply_twice, clean_plan, dry_run, make_drive, places, plan_of, steps
+from userdata.part_samples import heat
+from userdata.planning import (
+    SETTINGS,
+    apply_twice,
+    clean_plan,
+    dry_run,
+    files,
+    make_drive,
+    places,
+    plan_of,
+    steps,
+)
 
 EVIL = ["a'b", 'a"b', "$(touch evil)", "`touch evil`", "$HOME", "a\nb", "\\", "*", "", "-n", "é"]
 SHELLS = [name for name in ("sh", "dash", "bash") if shutil.which(name)]
@@ -63,7 +74,9 @@ def test_the_words_of_a_list_are_never_read_by_the_shell(tmp_path: Path, shell: 
 def test_commands_are_a_script_as_cloud_init_writes_it(tmp_path: Path) -> None:
     text = "runcmd:\n- echo $((1 + 1)) | tr 2 3\n- null\n- [echo, 5, a b]\n- 'false'\n- echo last\n"
     script = step(text, "late/50-instance-runcmd").content
-    assert script == b"#!/bin/sh\necho $((1 + 1)) | tr 2 3\n'echo' '5' 'a b'\nfalse\necho last\n"
+    first, places, commands = script.split(b"\n", 2)
+    assert (first, places[:13]) == (b"#!/bin/sh", b"# guestagent:")
+    assert commands == b"echo $((1 + 1)) | tr 2 3\n'echo' '5' 'a b'\nfalse\necho last\n"
     assert run(script, tmp_path / "empty") == "3\n5 a b\nlast\n"
 
 
@@ -74,9 +87,77 @@ def test_a_command_of_many_lines_is_one_text_for_the_shell(tmp_path: Path) -> No
 
 def test_bootcmd_is_run_early_at_each_boot() -> None:
     found = step("bootcmd: ['echo a', [echo, b]]\n", "early/20-boot-bootcmd")
-    assert found.content == b"#!/bin/sh\necho a\n'echo' 'b'\n"
+    assert found.content == (
+        b'#!/bin/sh\n# guestagent: [[1, "user_data: bootcmd[0] (line 2, column 11)", 2], '
+        b'[1, "user_data: bootcmd[1] (line 2, column 21)", 2]]\n'
+        b"echo a\n'echo' 'b'\n"
+    )
     assert found.why.key == "bootcmd (line 2, column 1)"
     assert found.secret
+
+
+def test_bootcmd_is_run_late_where_the_image_says_so() -> None:
+    settings = SETTINGS._replace(scripts_bootcmd="late")
+    text = "bootcmd: [curl http://192.0.2.1/]\nruncmd: [echo a]\n"
+    found = steps(clean_plan(text, settings=settings))
+    assert list(found) == ["late/05-boot-bootcmd", "late/50-instance-runcmd"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "curl -fsS http://192.0.2.1/ -o /etc/x",
+        "[sh, -c, 'a=$(/usr/bin/wget -qO- 192.0.2.1) || exit 0']",
+        "apt-get update; true",
+        "|\n  if true; then\n    git clone x\n  fi",
+    ],
+)
+def test_a_bootcmd_that_seems_to_need_the_network_is_a_warning(command: str) -> None:
+    text = f"bootcmd:\n- echo a\n- {command}\n- dnf -y update\nruncmd: [curl x]\n"
+    resources, problems = plan_of(text)
+    assert "early/20-boot-bootcmd" in steps(resources)
+    assert [(found.severity, found.key) for found in problems] == [
+        ("warning", "bootcmd[1] (line 4, column 3)")
+    ]
+    assert 'scripts.bootcmd = "late"' in problems[0].reason
+
+
+def test_other_commands_of_bootcmd_are_none() -> None:
+    text = (
+        "bootcmd:\n- echo deb http://192.0.2.1/ stable main >/etc/apt/sources.list\n"
+        "- [cloud-init-per, once, x, mkdir, -p, /etc/apt/y, /opt/curling]\n"
+        "- systemctl mask apt-daily.timer\n"
+    )
+    assert len(steps(clean_plan(text))) == 1
+
+
+def test_what_heat_s_tools_read_is_written_for_root_alone_and_not_shown() -> None:
+    script = ("#!/bin/sh\nexit 0\n", "cfn-userdata", "x-cfninitdata")
+    secret = ("[Boto]\nsecret = hush\n", "../cfn-boto-cfg", "x-cfninitdata")
+    resources, problems = plan_of(heat(script, secret))
+    assert [item.severity for item in problems] == ["warning"]
+    found = {
+        path: (file.content, file.mode, file.owner, file.secret)
+        for path, file in files(resources).items()
+        if "heat" in path
+    }
+    assert found == {
+        "/var/lib/heat-cfntools/cfn-init-data": (b'{"os-collect-config": {}}', 0o600, "", True),
+        "/var/lib/heat-cfntools/cfn-boto-cfg": (b"[Boto]\nsecret = hush\n", 0o600, "", True),
+    }
+    assert list(steps(resources)) == [
+        "early/10-boot-01-boothook.sh",
+        "late/50-instance-cfn-userdata",
+    ]
+
+
+def test_a_boolean_in_place_of_a_program_runs_as_with_cloud_init_and_is_an_error() -> None:
+    resources, problems = plan_of("runcmd:\n- echo a\n- [false]\n- echo b\n")
+    assert steps(resources)["late/50-instance-runcmd"].content.endswith(b"\n'False'\necho b\n")
+    assert [(found.severity, found.key) for found in problems] == [
+        ("warning", "runcmd[1][0] (line 4, column 4)"),
+        ("error", "runcmd[1] (line 4, column 3)"),
+    ]
 
 
 def test_a_list_without_commands_is_no_step() -> None:
@@ -157,10 +238,11 @@ def test_on_a_tree_steps_are_staged_and_not_shown(guest: Path, tmp_path: Path) -
     assert {"late, once per instance: run runcmd", "early, at each boot: run bootcmd"} <= summaries
     apply_twice(drive, guest)
     for name, content in (
-        ("late/50-instance-runcmd", b"#!/bin/sh\n'echo' 'hush'\n"),
-        ("early/20-boot-bootcmd", b"#!/bin/sh\necho hush\n"),
+        ("late/50-instance-runcmd", b"'echo' 'hush'\n"),
+        ("early/20-boot-bootcmd", b"echo hush\n"),
     ):
         file = guest / "var/lib/guestagent" / name
-        assert (file.read_bytes(), file.stat().st_mode & 0o777) == (content, 0o700)
+        assert file.read_bytes().endswith(b"]\n" + content)
+        assert file.stat().st_mode & 0o777 == 0o700
         assert file.parents[1].stat().st_mode & 0o777 == 0o700
     assert places(plan["problems"]) == []

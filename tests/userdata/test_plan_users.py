@@ -112,6 +112,25 @@ class TestDefault:
         assert ("maybe no one can log in" in found.reason) is not someone
 
     @pytest.mark.parametrize(
+        ("text", "someone"),
+        [
+            ("allow_public_ssh_keys: false", False),
+            ("allow_public_ssh_keys: false\nusers: []", False),
+            ("allow_public_ssh_keys: false\nssh_authorized_keys: ['{key}']", True),
+            ("allow_public_ssh_keys: false\npassword: word", True),
+            ("allow_public_ssh_keys: true", True),
+        ],
+    )
+    def test_D8_a_key_that_is_not_allowed_is_a_warning_where_no_one_gets_in(
+        self, text: str, someone: bool
+    ) -> None:
+        _, problems = plan_of(text.format(key=KEY), data=DATA)
+        said = [(item.severity, item.key.split()[0]) for item in problems]
+        assert said == ([] if someone else [("warning", "allow_public_ssh_keys")])
+        assert all("maybe no one can log in" in item.reason for item in problems)
+        assert plan_of(text.format(key=KEY))[1] == []  # the instance has no key
+
+    @pytest.mark.parametrize(
         "text",
         [
             "users: []\nallow_public_ssh_keys: false",

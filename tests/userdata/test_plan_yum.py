@@ -6,7 +6,7 @@ from configparser import ConfigParser
 
 import pytest
 
-from .planning import FACTS, files, places, plan_of
+from .planning import FACTS, files, places, plan_of, steps
 
 DNF = FACTS._replace(os_id="rhel", programs=frozenset(("dnf",)))
 PLACE = "baseurl: https://mirror.example/x"
@@ -120,3 +120,14 @@ def test_without_dnf_there_is_one_warning() -> None:
         {},
         [("warning", "yum_repos (line 2, column 1)")],
     )
+
+
+def test_without_dnf_the_warning_is_for_groups_of_packages_too() -> None:
+    """What such user data have for dnf is said once; other packages are installed."""
+    apt = FACTS._replace(programs=FACTS.programs | {"apt-get"})
+    text = f"yum_repos: {{a: {{{PLACE}}}}}\npackages: ['@Development Tools', jq]\n"
+    resources, problems = plan_of(text, apt)
+    assert places(problems) == [("warning", "yum_repos (line 2, column 1)")]
+    assert problems[0].reason.endswith("ignored, as are groups of packages")
+    (script,) = steps(resources).values()
+    assert b"install 'jq' ||" in script.content

@@ -113,6 +113,32 @@ def test_after_a_script_that_reboots_no_other_begins(
 
 
 @pytest.mark.parametrize(
+    ("name", "answer", "again"),
+    [
+        ("25-resumed-fetch", "echo stopping", True),
+        ("25-resumed-fetch", "echo running", False),
+        ("25-instance-a", "echo stopping", False),
+    ],
+)
+def test_what_can_be_resumed_and_failed_as_the_system_was_about_to_stop_runs_again(
+    stage: Stage,
+    late: runner.Runner,
+    programs: dict[str, str],
+    name: str,
+    answer: str,
+    again: bool,
+) -> None:
+    """What it had asked the service manager for is stopped before the script is."""
+    programs["systemctl"] = answer
+    stage.put(name, "exit 1")
+    late.run()
+    assert (stage.waiting(), late.failed) == ([name] if again else [], not again)
+    stage.boot("boot-2")
+    stage.run()
+    assert stage.ran() == {name: 2 if again else 1}
+
+
+@pytest.mark.parametrize(
     ("names", "started"), [([], False), (["50-boot-a"], True), ([".guestagent.0"], False)]
 )
 def test_the_early_stage_starts_the_late_one_where_something_waits(
@@ -135,6 +161,32 @@ def test_the_early_stage_starts_the_late_one_where_something_waits(
         stage.put(name)
     late.start_late_unit()
     assert calls == [["--no-block", "start", "guestagent-late.service"]] * started
+
+
+def test_what_wants_to_go_on_later_runs_again_in_the_same_boot_and_a_timer_starts_it(
+    stage: Stage, late: runner.Runner, programs: dict[str, str]
+) -> None:
+    """It puts another script in its own place, as the one that fetches does."""
+    called = stage.marks.parent / "called"
+    programs["systemctl"] = f'echo "$@" >>{called}'
+    name = "25-resumed-fetch"
+    path = stage.file(name)
+    stage.put(name, f"echo : >>{path}; exit {defs.EXIT_TRY_AGAIN}")
+    stage.put("50-instance-a", f"exit {defs.EXIT_TRY_AGAIN}")
+    late.run()
+    assert (stage.waiting(), stage.ran()) == ([name], {name: 1, "50-instance-a": 1})
+    assert f"--no-block restart {defs.LATE_TIMER}" in called.read_text().splitlines()
+    assert "tried in some minutes, or at the next boot" in stage.reasons()[name]
+    path.write_text(f"#!/bin/sh\necho ran >>{stage.mark(name)}\n")
+    assert stage.run().returncode == 0
+    assert (stage.waiting(), stage.ran()) == ([], {name: 2, "50-instance-a": 1})
+    assert (stage.results()[name], name in stage.reasons()) == (0, False)
+    # One that has put nothing in its place is not run for ever.
+    stage.put(name, f"exit {defs.EXIT_TRY_AGAIN}")
+    stage.run()
+    assert stage.waiting() == [name]
+    stage.run()
+    assert (stage.waiting(), stage.ran()[name]) == ([], 3)
 
 
 def test_a_time_limit_ends_the_whole_scope(

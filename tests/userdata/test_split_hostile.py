@@ -287,7 +287,7 @@ def check(found: list[Part], problems: list[Problem]) -> None:
     assert sum(len(part.content) for part in found) <= defs.USER_DATA_LIMIT + defs.UNPACKED_LIMIT
     for part in found:
         assert part.content.strip()
-        assert part.kind == "cloud-config" or part.content.startswith(b"#!")
+        assert part.kind in ("cloud-config", "include") or part.content.startswith(b"#!")
     assert all(problem.text().isprintable() for problem in problems)
     assert len(problems) <= 3 * defs.MAX_PARTS
 

@@ -148,8 +148,6 @@ def test_an_archive_may_stand_in_a_multipart() -> None:
         ("text/jinja2", b"## template: jinja\n#cloud-config\n{{ a.b }}", "template"),
         ("text/cloud-config", b"## template: jinja\n#cloud-config\n{{ a.b }}", "template"),
         ("text/jinja2", b"hostname: web", "begin"),
-        ("text/x-include-url", b"https://example.com\n", "fetch"),
-        ("text/x-include-once-url", b"https://example.com\n", "fetch"),
         ("text/part-handler", b"#part-handler\n", "Python"),
         ("text/cloud-config-jsonp", b"[]", "JSON patch"),
         ("text/upstart-job", b"start on x", "upstart"),
@@ -273,11 +271,12 @@ def test_what_heat_packs_around_software_configs_is_taken() -> None:
         ("boothook", "boothook.sh"),
         ("script", "one.sh"),
         ("cloud-config", "two.yaml"),
+        ("heat", "cfn-init-data"),
     ]
     assert found[2].content == "#!/bin/bash\necho grüße\n".encode()
+    assert found[4].content == b'{"os-collect-config": {}}'
     assert [(problem.severity, problem.key) for problem in problems] == [
         ("warning", 'part 3 "part-handler.py"'),
-        ("warning", 'part 6 "cfn-init-data"'),
     ]
 
 
@@ -289,8 +288,22 @@ def test_heat_s_user_data_is_taken_from_among_its_own_files() -> None:
     assert [(problem.severity, problem.key) for problem in problems] == [
         ("warning", 'part 3 "part-handler.py"'),
         ("warning", 'part 5 "loguserdata.py"'),
-        ("warning", 'part 6 "cfn-init-data"'),
     ]
+
+
+@pytest.mark.parametrize("content", ["just text", "\x7fELF", "{}"])
+def test_heat_s_user_data_that_say_no_type_are_a_file_as_with_heat_s_own_handler(
+    content: str,
+) -> None:
+    found, problems = split(heat((content, "cfn-userdata", "x-cfninitdata")))
+    assert ("heat", "cfn-userdata") in shapes(found)
+    assert [problem.severity for problem in problems] == ["warning"]
+
+
+def test_what_is_wrong_with_a_part_of_heat_s_is_told() -> None:
+    wrong = ("## template: jinja\n{% nonsense %}", "cfn-userdata", "x-cfninitdata")
+    _, problems = split(heat(wrong))
+    assert ("error", 'part 4 "cfn-userdata"') in [(item.severity, item.key) for item in problems]
 
 
 def test_heat_s_names_mean_nothing_without_heat() -> None:

@@ -8,6 +8,7 @@ import sys
 import pytest
 import rig
 
+from guestagent.desired.fetching import included_urls
 from guestagent.errors import Origin
 from guestagent.model import Part
 
@@ -112,8 +113,6 @@ def test_a_boothook_without_an_interpreter_is_refused(content: bytes) -> None:
         (b"## template: jinja\n## template: jinja\n#cloud-config\n", "second time"),
         (b"## template: jinja\n#cloud-config\nhostname: {{ v1.name }}\n", "v1 is not given"),
         (b"## template: jinja\nhostname: web\n", "begin"),
-        (b"#include\nhttps://example.com/x\n", "fetch"),
-        (b"#include-once\nhttps://example.com/x\n", "fetch"),
         (b"#part-handler\ndef list_types(): pass\n", "Python"),
         (b'#cloud-config-jsonp\n[{"op": "add"}]\n', "JSON patch"),
         (b"#upstart-job\nstart on x\n", "upstart"),
@@ -230,7 +229,6 @@ def test_an_archive_that_is_no_yaml_is_refused_with_its_place() -> None:
         b"- {content: '#!/bin/sh', type: [a]}",
         b"- {content: a, type: foo/wark}",
         b"- {content: a, type: text/upstart-job}",
-        b"- {content: a, type: text/x-include-url}",
         b"- {content: a, type: nonsense}",
         b"- {content: !!binary aGVsbG8=}",
     ],
@@ -239,6 +237,22 @@ def test_one_bad_entry_spoils_only_itself(bad: bytes) -> None:
     found, problems = split(b"#cloud-config-archive\n" + bad + b"\n- '#!/bin/sh'\n")
     assert shapes(found) == [("script", "part-002")]
     assert [(problem.severity, problem.key) for problem in problems] == [("error", "part 1")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"#include\nhttps://a.example/x\n\n# https://b.example\nhttps://c.example/y",
+        b"#include-once https://a.example/x\n https://c.example/y \n",
+        b"#Include\r\nhttps://a.example/x\r\nhttps://c.example/y\r\n",
+        mime(b"Content-Type: text/x-include-url\n\nhttps://a.example/x\nhttps://c.example/y"),
+        mime(b"Content-Type: text/x-include-once-url\n\nhttps://a.example/x\nhttps://c.example/y"),
+    ],
+)
+def test_an_include_is_a_list_of_urls(content: bytes) -> None:
+    part = only(content)
+    assert part.kind == "include"
+    assert included_urls(part.content) == ["https://a.example/x", "https://c.example/y"]
 
 
 def test_a_launch_index_is_told_and_the_part_counts() -> None:

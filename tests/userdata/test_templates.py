@@ -280,6 +280,15 @@ def test_what_takes_jinja2_is_told_with_its_line_and_the_package(
     assert "CANARY" not in reason
 
 
+@pytest.mark.parametrize(
+    "text", ["# x\nx {{ x|upper }} x", "{# x #}\n{% if 1 in list + [x] %}{% endif %}{{ x|e }}",
+             "{{ 'a'|upper }} x {%\ndo [x|e] %}{{ x }}"]
+)  # fmt: skip
+def test_with_jinja2_the_line_is_that_of_a_tag(text: str) -> None:
+    """Not that of a comment or of other text with the same word in it."""
+    assert [one.partition(":")[0] for one in rendered(text)[1]] == ["line 3"]
+
+
 def test_jinja2_renders_the_rest() -> None:
     text = "{% for name in list[:1] %}\n- {{ name | upper }} {{ x }}\n{% endfor %}\n"
     assert rendered(f"#cloud-config\n{text}") == (

@@ -16,6 +16,7 @@ from guestagent.errors import Problem, Problems
 from guestagent.model import InstanceData
 from guestagent.parse import layouts
 from guestagent.parse.userdata.read import read
+from guestagent.settings import Settings
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.documents import Documents
 from guestagent.system.root import Root
@@ -63,7 +64,7 @@ def openstack(template: str, more: dict[str, Any] | None = None, url: str = "") 
     found |= more or {}
     content = {name: json.dumps(value).encode() for name, value in found.items()}
     content["openstack/latest/user_data"] = user_data(template)
-    return Bundle("drive", Documents(content), url)
+    return Bundle("config drive /dev/sr0", Documents(content), url)
 
 
 def user_data(template: str) -> bytes:
@@ -98,10 +99,10 @@ def value(expression: str, bundle: Bundle | None = None, **guest: str) -> str:
         ("ds.meta_data.instance_id", UUID),
         ("availability_zone", "nova"),
         ("v1.availability_zone", "nova"),
-        ("cloud_name", "openstack"),
-        ("v1.cloud_id", "openstack"),
-        ("platform", "openstack"),
-        ("subplatform", "config-disk (drive)"),
+        ("cloud_name", "configdrive"),
+        ("v1.cloud_id", "configdrive"),
+        ("platform", "configdrive"),
+        ("subplatform", "config-disk (/dev/sr0)"),
         ("local_ipv4", "192.0.2.7"),
         ("public_ssh_keys[0]", rig.KEY),
         ("ds.meta_data.meta.role", "node"),
@@ -145,6 +146,15 @@ def test_the_address_of_a_guest_with_dhcp_is_that_of_the_drives_ec2_tree() -> No
     assert value("", openstack(template, more)) == "192.0.2.9 192.0.2.9"
 
 
+def test_the_address_of_a_guest_with_dhcp_is_the_one_that_a_service_tells() -> None:
+    more = {"openstack/latest/network_data.json": {}, "ec2/latest/meta-data/local-ipv4": 0}
+    template = "{path: /x, content: '{{ local_ipv4 }}'}"
+    source = openstack(template, more, url="http://169.254.169.254")
+    assert value("", source) == "0"
+    source = openstack(template, {"openstack/latest/network_data.json": {}}, url="http://a")
+    assert value("", source) == "CI_MISSING_JINJA_VAR/local_ipv4"
+
+
 @pytest.mark.parametrize("broken", [[], "x", {"local-ipv4": 5}])
 def test_an_ec2_document_that_cannot_be_used_spoils_nothing(broken: object) -> None:
     more = {"openstack/latest/network_data.json": {}, "ec2/latest/meta-data.json": broken}
@@ -153,9 +163,9 @@ def test_an_ec2_document_that_cannot_be_used_spoils_nothing(broken: object) -> N
 
 
 def test_a_metadata_service_says_so() -> None:
-    template = "{path: /x, content: '{{ subplatform }}'}"
+    template = "{path: /x, content: '{{ cloud_name }} {{ platform }} {{ subplatform }}'}"
     source = openstack(template, url="http://169.254.169.254")
-    assert value("", source) == "metadata (http://169.254.169.254)"
+    assert value("", source) == "openstack openstack metadata (http://169.254.169.254)"
 
 
 @pytest.mark.parametrize("form", ["tree", "file"])
@@ -186,7 +196,7 @@ def test_the_guest_is_known_from_its_tree(guest: Path, live: bool) -> None:
     )
     root = Root(str(guest))
     root.live = live
-    said = planning.read(openstack(template), root)
+    said = planning.read(openstack(template), root, Settings())
     root.close()
     system = f"{os.uname().release} {os.uname().machine}" if live else "1 2"
     setting = said.data.setting("write_files")

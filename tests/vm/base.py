@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 from . import cache
 from .chroot import debian_mirror, host_command, in_tree
 
-SUITE = "trixie"
+# GUESTAGENT_SUITE names another release of Debian, such as sid for what systemd will be.
+SUITE = os.environ.get("GUESTAGENT_SUITE", "trixie")
 # What boots (the cloud kernel has every bus and file system a config drive uses), what
 # the agent configures, what the agent runs on, and what the tests look with. dnsmasq-base
 # is the program without its service.
@@ -63,7 +65,7 @@ def _build(entry: Path) -> None:
 def base_key() -> str:
     """Return the name of the base tree that this code and package list make."""
     here = Path(__file__).parent
-    return cache.digest([here / "base.py", here / "chroot.py"])
+    return cache.digest([SUITE, here / "base.py", here / "chroot.py"])
 
 
 def _extend(entry: Path, packages: Sequence[str]) -> None:

@@ -8,8 +8,9 @@ trees.py). A difference that the table REASONS explains is listed under its reas
 full; the exit status is 1 if there is any other. docs/migrating.md has more on the reasons.
 
 The guests reach nothing but their own virtual network, so that user data which installs packages
-fails on both. Besides the config drive each has a second disk, with an ext4 file system labelled
-"data". User data that ends the guest (power_state) cannot be compared.
+fails on both. Besides the config drive each has a second disk, /dev/vdc, with an ext4 file system
+labelled "data", and a third one, /dev/vdd, which is empty. The metadata have a key and value of
+whoever made the instance (META). User data that ends the guest (power_state) cannot be compared.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ _GUESTAGENT_SETTINGS = """\
 gecos = "Debian"
 groups = ["adm", "audio", "cdrom", "dialout", "dip", "floppy", "plugdev", "sudo", "video"]
 """
+META = (("role", "database"),)
+_EMPTY_DISK = 64 << 20  # bytes
 _LINES_SHOWN = 12
 _NAMES_SHOWN = 8
 _AGENTS = ("cloud-init", "guestagent")
@@ -78,8 +81,11 @@ def _drives(instance: Instance, user_data: bytes | None, where: Path) -> list[Dr
     data = where / "data"
     data.write_bytes(bytes(16 << 20))
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "data", data], check=True)
-    config = Drive(make_iso(tree, where / "config"), readonly=False)
-    return [config, Drive(data, readonly=False)]
+    empty = where / "empty"
+    with empty.open("wb") as file:
+        file.truncate(_EMPTY_DISK)
+    made = (make_iso(tree, where / "config"), data, empty)
+    return [Drive(disk, readonly=False) for disk in made]
 
 
 def _await_cloud_init(guest: Guest) -> str:
@@ -180,7 +186,7 @@ def main(arguments: Sequence[str]) -> int:
         made = images(where)
         for number, file in enumerate(files):
             print(f"==== {file}")
-            instance = new_instance(where / f"keys{number}")
+            instance = new_instance(where / f"keys{number}", meta=META)
             states, times = [], []
             for agent in _AGENTS:
                 state, said, used = observe(agent, made[agent], instance, file.read_bytes())

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from network.cases import IN_GUESTS
+from network.produce import BACKENDS
 
 from . import drives
 from .guest import Guest, Nic
@@ -20,8 +22,10 @@ from .image import GuestImage, build_agent_deb, guest_image
 from .scenario import settings_argument
 
 REPOSITORY = Path(__file__).parents[2]
-# Too long for every change: these are for ``make test-all``.
-collect_ignore = [] if "GUESTAGENT_POWER_CUTS" in os.environ else ["test_power_cut.py"]
+# Too long for every change: these are for ``make test-all``, which reads the same file.
+_LONG = (Path(__file__).parent / "long_tests").read_text().split()
+TRIES_ALL = "GUESTAGENT_POWER_CUTS" in os.environ
+collect_ignore = [] if TRIES_ALL else _LONG
 TOOLS = (
     *("debootstrap", "apt-get", "unshare", "chroot", "mke2fs"),
     *("qemu-system-x86_64", "ssh", "ssh-keygen", "sshpass", "openssl"),
@@ -52,6 +56,21 @@ class GuestMaker:
 def _missing() -> list[str]:
     missing = [f"{tool} is not installed" for tool in TOOLS if shutil.which(tool) is None]
     return missing if os.geteuid() == 0 else ["not root", *missing]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave every other network case, on two of the stacks the others, to ``make test-all``."""
+    if not TRIES_ALL:
+        config.hook.pytest_deselected(items=[item for item in items if _is_left_out(item)])
+        items[:] = [item for item in items if not _is_left_out(item)]
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)  # of parametrized tests alone
+    given = callspec.params if callspec else {}
+    if given.get("name") not in IN_GUESTS or given.get("lab") not in BACKENDS:
+        return False
+    return IN_GUESTS.index(given["name"]) % 2 != BACKENDS.index(given["lab"]) % 2
 
 
 @pytest.fixture(scope="session")

@@ -32,9 +32,9 @@ def make_iso(tree: Path, out: Path, label: str = "config-2") -> Path:
 
 
 def make_vfat(tree: Path, out: Path, label: str = "CONFIG-2", size: str = "4M") -> Path:
-    """Make a FAT disk image, without partitions, of a directory."""
+    """Make a FAT disk image, without partitions, of a directory; its size is in MiB or KiB."""
     out.unlink(missing_ok=True)
-    kib = int(size.removesuffix("M")) * 1024
+    kib = int(size[:-1]) * (1024 if size.endswith("M") else 1)
     _run("mkfs.vfat", "-n", label, "-C", out, str(kib))
     contents = sorted(tree.iterdir())
     if contents:

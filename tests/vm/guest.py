@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,8 +35,8 @@ _WATCHDOG = 'cat > /dev/null; kill -9 "$1"; rm -rf "$2"'
 
 
 def patience() -> float:
-    """Return by what to multiply deadlines on a slow or busy machine."""
-    return float(os.environ.get("GUESTAGENT_VM_PATIENCE", "1"))
+    """Return by what to multiply deadlines, which end what hangs and say nothing about speed."""
+    return float(os.environ.get("GUESTAGENT_VM_PATIENCE", "3"))
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Guest:
         memory: str = "512M",
         overlay: Path | None = None,
         write_log: Path | None = None,
+        strings: Sequence[str] = (),
     ) -> None:
         # Sockets need a short path, which a test's own directory is not.
         self._dir = Path(tempfile.mkdtemp(prefix="guest-"))
@@ -78,6 +79,7 @@ class Guest:
             cmdline_extra,
             memory,
             write_log=write_log,
+            strings=strings,
         )
         self._qemu: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -307,8 +309,66 @@ class Guest:
         self.qmp("device_add", **drive.device(node, **where))
 
     def hot_unplug(self, slot: int = 0) -> None:
-        """Ask the guest to let go of the drive in a slot; it takes a moment."""
-        self.qmp("device_del", id=f"dev-hot{slot}")
+        """Detach the drive in a slot, as soon as the guest lets go of it."""
+        self._detach(f"dev-hot{slot}")
+        # QEMU itself lets go of it a moment later.
+        node = {"node-name": f"hot{slot}"}
+        self._wait_until(lambda: self._can("blockdev-del", **node), f"hot{slot} is in use")
+
+    def hot_plug_nics(self, *nics: Nic, slot: int = 0) -> None:
+        """Attach up to eight cards to the running guest at once, as functions of one device."""
+        for function, nic in reversed(tuple(enumerate(nics))):
+            # The guest looks when function 0 is there, which is therefore the last one.
+            node = f"hotnet{slot}.{function}"
+            self.qmp("netdev_add", **nic.netdev(node))
+            where: dict[str, Any] = {"bus": f"slot{slot}"}
+            if len(nics) > 1:
+                where |= {"addr": f"0.{function}", "multifunction": True}
+            self.qmp("device_add", **nic.device(node), **where)
+
+    def hot_unplug_nics(self, slot: int = 0, count: int = 1) -> None:
+        """Detach the cards in a slot, as soon as the guest lets go of them."""
+        self._detach(f"dev-hotnet{slot}.0")
+        for function in range(count):
+            self.qmp("netdev_del", id=f"hotnet{slot}.{function}")
+
+    def change_medium(self, path: Path | None, drive: int = 0) -> None:
+        """Put another CD into one of the CD-ROM drives that the guest booted with, or none."""
+        device = f"dev-drive{drive}"
+        # One request to let go, as of the drive's button: a second one would eject the new CD.
+        self._can("blockdev-open-tray", id=device)
+        self._wait_until(lambda: self._is_open(device), f"{device} stays closed")
+        if path is None:
+            self.qmp("blockdev-remove-medium", id=device)
+        else:
+            self.qmp("blockdev-change-medium", id=device, filename=str(path), format="raw")
+
+    def _can(self, command: str, **arguments: Any) -> bool:
+        try:
+            self.qmp(command, **arguments)
+        except GuestError:
+            return False
+        return True
+
+    def _is_open(self, device: str) -> bool:
+        drives = self.qmp("query-block")
+        return any(item.get("qdev") == device and item["tray_open"] for item in drives)
+
+    def _detach(self, device: str) -> None:
+        self.qmp("device_del", id=device)
+
+        def is_gone() -> bool:
+            devices = self.qmp("qom-list", path="/machine/peripheral")
+            return all(item["name"] != device for item in devices)
+
+        self._wait_until(is_gone, f"the guest does not let go of {device}")
+
+    def _wait_until(self, is_so: Callable[[], bool], otherwise: str, timeout: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout * patience()
+        while not is_so():
+            if time.monotonic() > deadline:
+                raise GuestError(otherwise)
+            time.sleep(0.2)
 
     # Looking in
 

@@ -44,7 +44,7 @@ _PACKAGES: dict[Network, tuple[str, ...]] = {
     "networkmanager": ("network-manager",),
     "netplan": ("netplan.io",),
 }
-_UNITS: dict[Network, str] = {
+NETWORK_UNITS: dict[Network, str] = {
     "networkd": "systemd-networkd.service",
     "ifupdown": "networking.service",
     "networkmanager": "NetworkManager.service",
@@ -100,8 +100,8 @@ def _configure(tree: Path, network: Network) -> None:
     _write(tree, "etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost\n")
     _write(tree, "etc/machine-id", _MACHINE_ID + "\n")
     _write(tree, "etc/systemd/journald.conf.d/harness.conf", "[Journal]\nStorage=volatile\n")
-    wanted = _UNITS[network]
-    for unit in {_UNITS["networkd"], _UNITS["ifupdown"]} - {wanted}:
+    wanted = NETWORK_UNITS[network]
+    for unit in {NETWORK_UNITS["networkd"], NETWORK_UNITS["ifupdown"]} - {wanted}:
         in_tree(tree, ["systemctl", "disable", unit])
     in_tree(tree, ["systemctl", "enable", wanted, "systemd-resolved.service", "ssh.service"])
     in_tree(tree, ["systemctl", "mask", *_MASKED.split()])
@@ -186,9 +186,11 @@ def _build(entry: Path, plan: _Plan) -> None:
         _write(tree, name, text)
     _finish(tree)
     _label(tree)
-    (kernel,) = (tree / "boot").glob("vmlinuz-*")
-    shutil.copy(kernel, entry / "vmlinuz")
-    make_initramfs(tree, entry / "initramfs")
+    # Of two kernels the one that was asked for, and not the cloud's, which has fewer drivers.
+    kernels = sorted((tree / "boot").glob("vmlinuz-*"), key=lambda path: "cloud" in path.name)
+    shutil.copy(kernels[0], entry / "vmlinuz")
+    version = kernels[0].name.removeprefix("vmlinuz-")
+    make_initramfs(tree, entry / "initramfs", version)
     _make_disk(tree, entry / "disk.raw")
     shutil.rmtree(tree)
 

@@ -1,4 +1,4 @@
-"""The least initramfs that mounts a virtio root disk: busybox and one module.
+"""The least initramfs that mounts a virtio root disk: busybox and the modules that it takes.
 
 Debian's own takes seconds to unpack and run when a processor is emulated.
 """
@@ -10,11 +10,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+# To find the disk and to mount it; ext4 asks for crc32c by a name that is no module's.
+_MODULES = ("virtio_blk", "crc32c_generic", "ext4")
 _INIT = """\
 #!/bin/busybox sh
 b=/bin/busybox
 $b mount -t devtmpfs dev /dev
-$b insmod /virtio_blk.ko
+for module in /modules/*; do $b insmod "$module"; done
 n=0
 while [ ! -b /dev/vda ] && [ $n -lt 100 ]; do $b usleep 50000; n=$((n + 1)); done
 $b mount -t ext4 /dev/vda /root || exec $b sh
@@ -33,23 +35,39 @@ def _record(name: str, mode: int, data: bytes, inode: int) -> bytes:
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def _members(busybox: bytes, module: bytes) -> Iterator[tuple[str, int, bytes]]:
-    for directory in ("bin", "dev", "root"):
+def _members(busybox: bytes, modules: list[bytes]) -> Iterator[tuple[str, int, bytes]]:
+    for directory in ("bin", "dev", "modules", "root"):
         yield directory, stat.S_IFDIR | 0o755, b""
     yield "bin/busybox", stat.S_IFREG | 0o755, busybox
-    yield "virtio_blk.ko", stat.S_IFREG | 0o644, module
+    for number, module in enumerate(modules):
+        yield f"modules/{number:02}.ko", stat.S_IFREG | 0o644, module
     yield "init", stat.S_IFREG | 0o755, _INIT.encode()
     yield "TRAILER!!!", 0, b""
 
 
-def _module(tree: Path, name: str) -> bytes:
-    (found,) = (tree / "usr/lib/modules").glob(f"*/kernel/**/{name}.ko*")
-    data = found.read_bytes()
-    return lzma.decompress(data) if found.suffix == ".xz" else data
+def _modules(tree: Path, version: str) -> list[bytes]:
+    """The modules of a kernel that it takes, each after those that it needs: modules.dep(5)."""
+    top = tree / "usr/lib/modules" / version
+    needed: dict[str, list[str]] = {}
+    for line in (top / "modules.dep").read_text().splitlines():
+        path, _, rest = line.partition(":")
+        needed[path] = rest.split()
+    found: list[str] = []
+    for name in _MODULES:
+        for path in needed:
+            # What is built into the kernel has no line.
+            if Path(path).name.partition(".")[0] == name:
+                found += [each for each in (*reversed(needed[path]), path) if each not in found]
+    return [_content(top / path) for path in found]
 
 
-def make_initramfs(tree: Path, out: Path) -> None:
-    """Write the initramfs for the kernel of a root tree."""
-    members = _members((tree / "usr/bin/busybox").read_bytes(), _module(tree, "virtio_blk"))
+def _content(module: Path) -> bytes:
+    data = module.read_bytes()
+    return lzma.decompress(data) if module.suffix == ".xz" else data
+
+
+def make_initramfs(tree: Path, out: Path, version: str) -> None:
+    """Write the initramfs for a kernel of a root tree."""
+    members = _members((tree / "usr/bin/busybox").read_bytes(), _modules(tree, version))
     archive = b"".join(_record(*member, n) for n, member in enumerate(members, 1))
     out.write_bytes(archive)

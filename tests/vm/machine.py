@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from .image import GuestImage
 
-Bus = Literal["virtio", "scsi", "cdrom-ide", "cdrom-sata", "cdrom-scsi"]
+Bus = Literal["virtio", "scsi", "cdrom-ide", "cdrom-sata", "cdrom-scsi", "floppy"]
 
 PORT_NAME = "org.guestagent.harness"
 HOT_PLUG_SLOTS = 2
@@ -57,6 +57,7 @@ class Drive:
             "cdrom-scsi": "scsi-cd",
             "cdrom-ide": "ide-cd",
             "cdrom-sata": "ide-cd",
+            "floppy": "floppy",
         }
         device = {"driver": drivers[self.bus], "drive": node, "id": f"dev-{node}"}
         if self.serial:
@@ -130,6 +131,7 @@ class Machine:
     memory: str = "512M"
     cpus: int = 2
     write_log: Path | None = None
+    strings: Sequence[str] = ()  # of SMBIOS type 11
 
     @property
     def is_old(self) -> bool:
@@ -155,10 +157,12 @@ class Machine:
         machine = "pc" if self.is_old else f"q35,smm=off,sata={sata}"
         fields = {**SMBIOS, **self.smbios}
         smbios = ",".join(f"{key}={value.replace(',', ',,')}" for key, value in fields.items())
+        strings = [text.replace(",", ",,") for text in self.strings]
         return [
             *("-machine", f"{machine},accel=tcg", "-cpu", "qemu64,-svm", "-smp", str(self.cpus)),
             *("-m", self.memory, "-nodefaults", "-no-user-config", "-display", "none"),
             *("-smbios", f"type=1,{smbios}"),
+            *[word for text in strings for word in ("-smbios", f"type=11,value={text}")],
         ]
 
     def _kernel(self) -> list[str]:
@@ -166,8 +170,9 @@ class Machine:
         cmdline = (
             "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=0 "
             "systemd.log_color=0 panic=-1 lsm=landlock,yama,apparmor "
-            # On a busy machine the kernel takes the emulated timer for broken, and stops.
-            f"no_timer_check {self.cmdline_extra}"
+            # On a busy machine the kernel takes the emulated timer for broken, and stops. What it
+            # does against neighbours that look into it costs a tenth of an emulated processor.
+            f"no_timer_check mitigations=off {self.cmdline_extra}"
         )
         kernel, initramfs = str(self.image.kernel), str(self.image.initramfs)
         return ["-kernel", kernel, "-initrd", initramfs, "-append", cmdline.strip()]
@@ -201,6 +206,8 @@ class Machine:
         arguments: list[str] = []
         if any("scsi" in drive.bus for drive in self.drives):
             arguments += _device({"driver": "virtio-scsi-pci", "id": "scsi"})
+        if any(drive.bus == "floppy" for drive in self.drives):
+            arguments += _device({"driver": "isa-fdc", "id": "floppies"})
         for number, drive in enumerate(self.drives):
             node = f"drive{number}"
             arguments += ["-blockdev", json.dumps(drive.blockdev(node))]

@@ -64,7 +64,7 @@ def openstack(instance: Instance, user_data: str, gateway: str = "192.0.2.2") ->
     """
     meta = instance.meta_data()
     for name in ("admin_pass", "files", "random_seed"):  # they are for drives, or the server's
-        del meta[name]
+        meta.pop(name, None)
     network = instance.network_data()
     four = network["networks"][0]
     four["netmask"], four["routes"][0]["gateway"] = "128.0.0.0", gateway

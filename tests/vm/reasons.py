@@ -21,6 +21,8 @@ _TIME = "time servers are in a file of another name; servers in use are compared
 _CERTIFICATES = "certificates are in files of other names; the bundle made of them is compared"
 _ROOT_KEY = "root gets no key that only answers with a message"
 _NO_KEYS = "users without keys get no empty file of keys; keys are compared"
+_SIZES = "partitions are shares of what the table leaves of the disk, in whole MiB"
+_HOSTS = "the host's own name is in /etc/hosts"
 _INJECTED = "injected files have mode 0600, not 0660"
 
 REASONS: tuple[Reason, ...] = (
@@ -106,6 +108,23 @@ REASONS: tuple[Reason, ...] = (
         left="swap sw 0 0",
         right="swap sw,nofail 0 0",
     ),
+    Reason(
+        "fstab",
+        r"\S+ on /\S*",
+        "the line of a disk does not name a unit of cloud-init",
+        left=r".*,x-systemd\.after=cloud-init-network\.service,_netdev 0 2",
+        right=r"((?!cloud-init|_netdev).)* 0 2",
+    ),
+    Reason("disks", r"/dev/\S+ size", _SIZES, left=r"\d+ bytes", right=r"\d+ bytes"),
+    Reason("system", r"swap /dev/\S+", _SIZES, left="partition, .*", right="partition, .*"),
+    Reason(
+        "contents",
+        "/etc/hosts",
+        _HOSTS,
+        left=r"((?!127\.0\.1\.1).)*",
+        right=r"(.*\n)?127\.0\.1\.1 .*",
+    ),
+    Reason("system", "full host name", _HOSTS, left=r"[^.]*", right=r"[^.]+\..+"),
     Reason(
         "accounts",
         "shadow debian password",

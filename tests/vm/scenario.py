@@ -25,16 +25,22 @@ PLAIN_MACHINE = {"manufacturer": "QEMU", "product": "Standard PC (Q35 + ICH9, 20
 SETTINGS = '[sshd]\npassword_authentication = "yes"\n[hosts]\nmanage = true\n'
 
 
-def settings_argument(text: str, kind: str = "f") -> str:
+def settings_argument(text: str, kind: str = "f", signers: str = "") -> str:
     """Return the kernel argument that puts a settings drop-in in place before the agent runs.
 
     It is the credential of tmpfiles.d(5), so that this is the very first boot all the same.
     With the kind "f+" each boot writes the file again: after a power cut it may be empty.
+    ``signers`` is the text of the file that says who may sign user data, if there is one.
     """
-    content = base64.b64encode(text.encode()).decode()
-    path = "/etc/guestagent/guestagent.toml.d/10-test.toml"
-    line = base64.b64encode(f"{kind}~ {path} 0644 root root - {content}\n".encode()).decode()
-    return f"systemd.set_credential_binary=tmpfiles.extra:{line}"
+    files = {"guestagent.toml.d/10-test.toml": text}
+    if signers:
+        files["allowed_signers"] = signers
+    lines = ""
+    for name, content in files.items():
+        coded = base64.b64encode(content.encode()).decode()
+        lines += f"{kind}~ /etc/guestagent/{name} 0644 root root - {coded}\n"
+    credential = base64.b64encode(lines.encode()).decode()
+    return f"systemd.set_credential_binary=tmpfiles.extra:{credential}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class Instance:
     user_data: bytes = b""
     # Disks of the flavor, by their names in EC2's block device mapping.
     disks: tuple[tuple[str, str], ...] = ()
+    # Metadata that whoever made the instance chose, by their names.
+    meta: tuple[tuple[str, str], ...] = ()
 
     @property
     def smbios(self) -> dict[str, str]:
@@ -69,7 +77,9 @@ class Instance:
 
     def meta_data(self) -> dict[str, Any]:
         """Compose meta_data.json."""
-        told = {"admin_pass": self.password} if self.password else {}
+        told: dict[str, Any] = {"admin_pass": self.password} if self.password else {}
+        if self.meta:
+            told["meta"] = dict(self.meta)
         return {
             **told,
             "uuid": self.uuid,
@@ -146,6 +156,18 @@ def report(guest: Guest) -> dict[str, Any]:
     """Return the agent's report of the present boot."""
     found: dict[str, Any] = json.loads(guest.get(REPORT))
     return found
+
+
+def wait_for_the_end(guest: Guest) -> None:
+    """Wait until the boot is over for the agent too: at later boots it asks a service last."""
+    guest.run("guestagent status --wait 100", timeout=120)
+
+
+def wait_for_answer(guest: Guest) -> None:
+    """Wait until a metadata service has been heard, in this boot or while the system runs."""
+    heard = ["grep", "-q", '"source": "metadata', REPORT]
+    guest.wait_for(heard, timeout=100)
+    wait_for_the_end(guest)
 
 
 def journal(guest: Guest) -> str:

@@ -109,6 +109,8 @@ class TestFirstBoot:
         assert (found["problems"], found["exit_status"]) == ([], 0)
         assert (found["instance_id"], found["first_boot"]) == (instance.uuid, True)
         assert found["changes"]
+        # The boot waited for the drive, and asked nobody else.
+        assert not guest.exists("/run/guestagent/request.json")
         print(f"first boot: {found['total_ms']} ms, {found['steps_ms']}")
 
     def test_nothing_has_failed(self, guest: Guest) -> None:

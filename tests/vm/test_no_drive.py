@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,103 +18,26 @@ from .scenario import NIC, PLAIN_MACHINE, UNIT, journal, new_instance, report, s
 
 pytestmark = pytest.mark.vm
 
-ROUNDS = 3
-# Where the time of the local unit goes: each is a part of the next.
-PARTS = {
-    "the unit's sandbox": "/bin/true",
-    "with a bare interpreter": "/usr/bin/python3 -I -S -c pass",
-    "with guestagent's own start": "/usr/bin/guestagent --version",
-    "with all that it does": "/usr/bin/guestagent apply --boot",
-}
-# The shortest of five starts of the interpreter, warm, in seconds.
-START = """
-import subprocess, time
-def start():
-    began = time.monotonic()
-    subprocess.run(["/usr/bin/python3", "-I", "-S", "-c", "pass"])
-    return time.monotonic() - began
-print(min(start() for _ in range(5)))
-"""
-
-
-def milliseconds_to_multi_user(guest: Guest) -> float:
-    """From the start of user space: the kernel's own time is not the agent's."""
-    times = guest.boot_times("multi-user.target")
-    return (times.units["multi-user.target"][1] - times.userspace) * 1000
-
-
-def milliseconds_of_the_unit(guest: Guest) -> float:
-    began, ended = guest.boot_times(UNIT).units[UNIT]
-    return (ended - began) * 1000
-
-
-def milliseconds_of_an_interpreter(guest: Guest) -> float:
-    """The bare interpreter's start, cold: emulation makes everything many times slower."""
-    program = "import os, time; t = time.monotonic(); os.system('python3 -I -S -c pass'); "
-    guest.check("sync; echo 3 > /proc/sys/vm/drop_caches")
-    return float(guest.check(["python3", "-c", program + "print(time.monotonic() - t)"])) * 1000
-
-
-def slowness(guest: Guest) -> float:
-    """By what emulation multiplies the time of an interpreter's start, about."""
-    here = subprocess.run([sys.executable, "-c", START], check=True, capture_output=True)
-    return float(guest.check(["python3", "-c", START])) / float(here.stdout)
-
-
-def milliseconds_with(guest: Guest, command: str) -> float:
-    """The unit's time, cold, with another command in it."""
-    start = f"[Service]\nExecStart=\nExecStart={command}\n"
-    guest.put(f"/run/systemd/system/{UNIT}.d/part.conf", start)
-    guest.check("systemctl daemon-reload; sync; echo 3 > /proc/sys/vm/drop_caches")
-    guest.check(f"systemctl restart {UNIT}")
-    return milliseconds_of_the_unit(guest)
-
 
 @pytest.fixture(scope="module")
-def without_drive(guest_image: GuestImage, guest_image_plain: GuestImage) -> Iterator[Guest]:
-    """A guest with the agent, after boots in turn with one that lacks it; prints the figures."""
-    figures: dict[str, list[float]] = {"agent": [], "plain": [], "unit": [], "report": []}
-    with (
-        Guest(guest_image, nics=[NIC], smbios=PLAIN_MACHINE) as agent,
-        Guest(guest_image_plain, nics=[NIC], smbios=PLAIN_MACHINE) as plain,
-    ):
-        # SSH host keys are made at the first boot, whoever makes them.
-        agent.boot().check("ssh-keygen -A")
-        agent.power_off()
-        for _ in range(ROUNDS):
-            figures["plain"].append(milliseconds_to_multi_user(plain.boot()))
-            plain.power_off()
-            figures["agent"].append(milliseconds_to_multi_user(agent.boot()))
-            figures["unit"].append(milliseconds_of_the_unit(agent))
-            figures["report"].append(report(agent)["total_ms"])
-            agent.power_off()
-        for name, values in figures.items():
-            print(f"no drive, {name}: {' '.join(f'{value:.0f}' for value in values)} ms")
-        pairs = zip(figures["agent"], figures["plain"], strict=True)
-        delta = statistics.median(with_agent - without for with_agent, without in pairs)
-        print(f"no drive, agent minus plain, median of pairs: {delta:.0f} ms")
-        agent.boot()
-        bare = milliseconds_of_an_interpreter(agent)
-        print(f"for scale, in the same emulated guest: python3 -I -S -c pass takes {bare:.0f} ms")
-        yield agent
-        factor = slowness(agent)
-        print(f"the guest's interpreter takes {factor:.1f} times as long as this machine's")
-        for title, command in PARTS.items():
-            took = milliseconds_with(agent, command)
-            print(f"no drive, {title}: {took:.0f} ms, without emulation some {took / factor:.0f}")
+def without_drive(guest_image: GuestImage) -> Iterator[Guest]:
+    """A guest with nothing to find, at its second boot: the first one makes SSH host keys."""
+    with Guest(guest_image, nics=[NIC], smbios=PLAIN_MACHINE) as guest:
+        guest.boot().check("ssh-keygen -A")
+        guest.reboot()
+        yield guest
 
 
 class TestOrdinaryMachine:
     def test_unit_ends_well_and_at_once(self, without_drive: Guest) -> None:
         found = report(without_drive)
-        print(f"no drive: {found['total_ms']} ms, {found['steps_ms']}")
         assert (found["exit_status"], found["source"], found["problems"]) == (0, "", [])
         assert without_drive.check(f"systemctl show -P Result {UNIT}") == "success\n"
         assert without_drive.settle() == "running"
 
     def test_nothing_is_waited_for(self, without_drive: Guest) -> None:
-        # Some 30 ms on an idle machine; the wait for a drive would be 30 s.
-        assert report(without_drive)["total_ms"] < 5000
+        # Where a drive is expected, the wait is 30 s.
+        assert report(without_drive)["steps_ms"]["find"] < 20000
 
     def test_nothing_is_remembered_or_changed(self, without_drive: Guest) -> None:
         assert not without_drive.exists("/var/lib/guestagent/state.json")
@@ -140,7 +61,7 @@ class TestMissingDrive:
         guest = new_guest(cmdline_extra=settings_argument(WAITING)).boot()
         found = report(guest)
         assert (found["exit_status"], found["source"]) == (0, "")
-        assert 3000 <= found["steps_ms"]["find"] < 3000 + 15000
+        assert 3000 <= found["steps_ms"]["find"] < 30000
         targets = "network-pre.target sysinit.target multi-user.target"
         assert guest.check(f"systemctl is-active {targets}").split() == ["active"] * 3
 

@@ -41,8 +41,10 @@ chpasswd:
   expire: False
 ssh_pwauth: True
 runcmd:
+  - ls /root/nothing
   - [service, ssh, restart]
 """
+FAILED = "user_data: runcmd[0] (line 9, column 5)"
 SCRIPT = rb"""#!/bin/bash
 echo -e "passw0rd\npassw0rd" | passwd root
 sed -i 's/^#\?PasswordAuthentication.*/PasswordAuthentication yes/' /etc/ssh/sshd_config
@@ -92,9 +94,19 @@ class TestPractice:
     def test_the_report_tells_of_success(self, booted: Booted) -> None:
         guest, _, script = booted
         found = report(guest)
-        assert (found["problems"], found["exit_status"]) == ([], 0)
+        assert found["exit_status"] == 0
         assert results(guest) == {script: 0}
         assert guest.run("guestagent status").ok
+
+    def test_a_command_that_failed_is_named_and_no_other(self, booted: Booted) -> None:
+        guest, _, script = booted
+        expected = [(FAILED, 9, 2)] if script.endswith("runcmd") else []
+        (ran,) = report(guest)["scripts"]
+        failed = [tuple(command.values()) for command in ran["failed_commands"]]
+        assert failed == expected
+        assert len(report(guest)["problems"]) == len(expected)
+        told = f"50-instance-runcmd: == {FAILED}: exit status 2\n"
+        assert (told in guest.check(f"journalctl -a -o cat -u {LATE}")) == bool(expected)
 
     def test_nothing_has_failed(self, guest: Guest) -> None:
         assert guest.settle() == "running"
@@ -223,7 +235,8 @@ class TestRebootByAScript:
         assert len(now["sshd"]) == 1
         used = {unit["name"]: unit["cpu_seconds"] for unit in now["units"]}
         assert used[defs.LOCAL_UNIT] > 0
-        print(now)
+        labels = {device["label"] for device in now["devices"]}
+        assert labels & {"config-2", "CONFIG-2"}, now["devices"]
 
     def test_the_next_script_runs_and_no_other(self, rebooted: Cut) -> None:
         guest, instance, _ = rebooted

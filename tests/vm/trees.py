@@ -13,7 +13,7 @@ import re
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 State = Mapping[str, Mapping[str, str]]
 
@@ -61,13 +61,19 @@ def state() -> State:
         "system": _system(),
         "mounts": _mounts(),
         "fstab": fstab(_text("/etc/fstab")),
+        "disks": _disks(),
         "network": _network(),
         "listening sockets": _sockets(),
     }
 
 
 def _run(*argv: str) -> str:
-    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    # A busy machine may take longer to answer systemctl than it waits by itself.
+    patient = {**os.environ, "SYSTEMD_BUS_TIMEOUT": "300"}
+    done = subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=patient
+    )
+    return done.stdout
 
 
 def _text(path: str) -> str:
@@ -225,6 +231,26 @@ def _mounts() -> dict[str, str]:
     for target in mounts.keys() & {"/tmp", "/run", "/dev/shm"}:
         mounts[target] = re.sub(r",(size|nr_inodes)=\w+", "", mounts[target])
     return {target: rest for target, rest in mounts.items() if not target.startswith("/run/")}
+
+
+def _disks() -> dict[str, str]:
+    """Return what each disk and partition is: sizes, tables, types, file systems and labels."""
+    columns = "path,type,size,pttype,parttype,fstype,label"
+    shown = _run("lsblk", "--json", "--bytes", "--output", columns)
+    found = {}
+    for disk in _below(json.loads(shown)["blockdevices"]):
+        path, size = disk.pop("path"), disk.pop("size")
+        disk.pop("children", None)
+        found[path] = ", ".join(f"{name} {value}" for name, value in disk.items() if value)
+        found[f"{path} size"] = f"{size} bytes"
+    return found
+
+
+def _below(disks: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield disks and what is on them."""
+    for disk in disks:
+        yield disk
+        yield from _below(disk.get("children", ()))
 
 
 def fstab(text: str) -> dict[str, str]:

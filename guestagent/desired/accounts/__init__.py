@@ -11,6 +11,8 @@ from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from guestagent.desired.accounts.people import Person
     from guestagent.errors import Origin
     from guestagent.plan.kinds.account import PasswordState, UserPassword
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 _LOST_KEYS = (
     "keys of the boot before stay: one that the source gives cannot be used; correct the value "
     "that is named in the error"
+)
+_NO_HOME = (
+    "are for {user}, whose home in /etc/passwd is no absolute path; they are not written, and let "
+    "no one in; give it one: usermod --home"
 )
 _NO_WORD_OF_KEYS = (
     "keys of the boot before stay: the metadata do not say which keys the instance has; "
@@ -58,6 +64,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     else:
         default, made = default_user.usual_name(ask), ()
         keys = _metadata_keys(ask, default)
+    keys = _with_imported(ask, keys, _who_imports(ask, default, made))
     accounts = Accounts(default, made, _known(ask, default, made))
     logins: list[Login] = [*_authorized_keys(ask, accounts, keys, wanted=wanted)]
     if ask.facts.sshd or _are_kept_out(ask, keys, wanted):
@@ -78,6 +85,36 @@ def plan(ask: Ask, wanted: Wanted) -> None:
 
         logins = reach.without_locked(ask, logins, wanted)
     wanted.want(*logins)
+
+
+def plan_imported(ask: Ask, wanted: Wanted) -> None:
+    """Plan the SSH keys alone that were fetched for accounts, beside those that these have."""
+    accounts = Accounts("", (), _known(ask, "", ()))
+    everyone = frozenset(name for name, _ in ask.data.imported_keys)
+    keys = _with_imported(ask, {}, everyone)
+    wanted.want(*_authorized_keys(ask, accounts, keys, wanted=wanted))
+
+
+def _who_imports(ask: Ask, default: str, people: Iterable[Person]) -> frozenset[str]:
+    """Return the accounts whose fetched keys stay: user data ask for some, or may do so."""
+    if not ask.complete:
+        return frozenset(name for name, _ in ask.data.imported_keys)
+    found = {each.name for each in people if "ssh_import_id" in each.fields}
+    if ask.data.setting("ssh_import_id") is not None:
+        found.add(default)
+    return frozenset(found)
+
+
+def _with_imported(ask: Ask, keys: dict[str, Lines], names: frozenset[str]) -> dict[str, Lines]:
+    """Return the lines for each account, for ``names`` with those of the keys fetched for it."""
+    found = dict(keys)
+    for name, key in ask.data.imported_keys:
+        if name not in names:
+            continue
+        lines = found.get(name, [])
+        if not any(key.value.split()[1] in line for line, _ in lines):
+            found[name] = [*lines, (key.value, key.origin)]
+    return found
 
 
 def _are_kept_out(ask: Ask, keys: dict[str, Lines], wanted: Wanted) -> bool:
@@ -121,16 +158,16 @@ def _authorized_keys(
         if name not in accounts.known:
             wanted.error(why, default_user.MISSING_ACCOUNT)
             continue
-        home = homes.get(name) or _home(ask, name)
-        path, user, mode = home + defs.AUTHORIZED_KEYS, name, 0o600
-        if ask.facts.sshd:
-            from guestagent.desired.accounts import reach
+        try:
+            home = homes.get(name) or _home(ask, name)
+            path, user, mode = home + defs.AUTHORIZED_KEYS, name, 0o600
+            if ask.facts.sshd:
+                from guestagent.desired.accounts import reach
 
-            try:
                 path, user, mode = reach.key_file(ask, name, home, wanted)
-            except FieldError as error:
-                wanted.error(why, str(error))
-                continue
+        except FieldError as error:
+            wanted.error(why, str(error))
+            continue
         texts = tuple(line for line, _ in lines)
         block = Block("block", path, texts, style="block", user=user, mode=mode, why=why)
         block = block._replace(account=name, ask_sshd=bool(ask.facts.sshd))
@@ -139,15 +176,24 @@ def _authorized_keys(
 
 
 def _home(ask: Ask, name: str) -> str:
-    """Return an account's home directory, or the one it gets when it is made."""
+    """Return an account's home directory, or the one it gets when it is made.
+
+    Raises FieldError for an account without one that can be used.
+    """
     account = ask.facts.account(name)
-    if account is not None:
-        return account.home.rstrip("/")
-    return f"/home/{name}"
+    if account is None:
+        return f"/home/{name}"
+    if not account.home:
+        raise FieldError(_NO_HOME.format(user=name))
+    return account.home.rstrip("/")
 
 
 def _make_default_user(ask: Ask, name: str, logins: list[Login], wanted: Wanted) -> None:
-    """Plan the default user's account if there is a key or a password for it."""
+    """Plan the default user's account if there is a key or a password for it, or is to be."""
+    fetched = ask.data.setting("ssh_import_id")
+    if fetched is not None and fetched.value and ask.settings.fetch_enable:
+        default_user.want_account(name, fetched.at(), ask, wanted=wanted)
+        return
     for item in logins:
         owner = item.account if item.kind == "block" else item.name
         if owner == name:

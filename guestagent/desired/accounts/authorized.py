@@ -27,6 +27,8 @@ _UNUSED = (
     "lists neither default nor the default user by name, so that no account gets the instance's"
     " SSH key; add default to it, or give a user ssh_authorized_keys"
 )
+_NO_ONE = "no other account gets a key or a password: maybe no one can log in"
+_NOT_ALLOWED = f"leaves out the instance's SSH key; {_NO_ONE}"
 _OPTIONS_ERROR = "is not a list of options as in authorized_keys, sshd(8)"
 
 
@@ -80,13 +82,16 @@ def warn_of_unused(ask: Ask, default: str, logins: Iterable[Resource], wanted: W
     so on purpose.
     """
     own, users = ask.data.setting("ssh_authorized_keys"), ask.data.setting("users")
-    is_given = bool(_metadata_lines(ask)) or (own is not None and bool(own.value))
-    if users is None or not is_given or not ask.settings.ssh_keys_for or _owners(ask, default):
+    allowed = ask.data.setting("allow_public_ssh_keys")
+    if not ask.settings.ssh_keys_for:
         return
-    reason = _UNUSED
-    if not who_gets_in(logins).anyone:
-        reason = f"{_UNUSED}; no other account gets a key or a password: maybe no one can log in"
-    wanted.warn(users.at(), reason)
+    is_given = bool(_metadata_lines(ask)) or (own is not None and bool(own.value))
+    if users is not None and is_given and not _owners(ask, default):
+        reason = _UNUSED if who_gets_in(logins).anyone else f"{_UNUSED}; {_NO_ONE}"
+        wanted.warn(users.at(), reason)
+    is_refused = allowed is not None and not allowed.value and bool(ask.data.ssh_keys)
+    if allowed is not None and is_refused and not who_gets_in(logins).anyone:
+        wanted.warn(allowed.at(), _NOT_ALLOWED)
 
 
 def _each_once(lines: Lines) -> Lines:

@@ -9,19 +9,23 @@ from guestagent.errors import Origin
 from guestagent.model import Interface
 from guestagent.parse.network.address import METRIC_STEP
 from guestagent.plan.kinds.file import File
+from guestagent.stacks.rendered import LOWEST_PRIORITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from guestagent.model import Nic
+    from guestagent.plan.kinds import Resource
     from guestagent.plan.wanted import Ask, Wanted
 
 _NO_ADDRESS = "gives no interface an address"
-_NOT_ADDED = (
-    "is not configured: nothing describes this NIC, and the source with which the others share one "
-    "file is not there; attach the config drive, or configure the NIC by hand"
+# What tells that a file is of a NIC that the source does not name: its path, or a line in it.
+_FILES_OF_NEW_NICS = (
+    defs.NETWORKD_LAST_FILES,
+    *(path.partition("{")[0] for path in defs.ONE_NETWORK_FILE.values()),
 )
+_IS_LAST = f"autoconnect-priority={LOWEST_PRIORITY}"
 _RESOLV_MODE = 0o644
 # Of the default routes of NICs that the source does not name: they come last.
 _OTHERS_METRIC = 20_000
@@ -61,7 +65,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     if stack == "ifupdown" and ask.facts.resolver == "file":
         interfaces = _without_lease_dns(interfaces, wanted, origin)
     if interfaces:
-        for path, text, mode, why in stacks.renderer(stack)(interfaces, wanted):
+        for path, text, mode, why in _renderer(stack, ask)(interfaces, wanted):
             wanted.want(File("file", path, text.encode(), mode, why))
         _want_resolv_conf(interfaces, stack, ask, wanted, origin=origin)
         _want_wait_online(interfaces, stack, wanted, origin)
@@ -71,29 +75,81 @@ def plan_new_nics(ask: Ask, present: Mapping[str, str], wanted: Wanted) -> None:
     """Plan files for NICs that have none, where there is no source to say what they need.
 
     ``present`` has the texts of the network's files that were applied, by their paths.  A stack
-    with one file for all NICs has none for one that is added: there such a NIC is a warning.
+    with one file for all NICs gets another one, until a run that has the source writes the first.
     """
     stack = ask.settings.network_backend or ask.facts.stack
     if not stack or not ask.settings.network_manage or not ask.settings.network_other_nics:
         return
-    for interface in _others(ask, (), wanted, _NO_SOURCE):
-        for path, text, mode, why in stacks.renderer(stack)([interface], wanted):
-            if path in defs.ONE_NETWORK_FILE and not _is_named_in(present.get(path, ""), interface):
-                wanted.warn(_NO_SOURCE, f"{interface.name}: {_NOT_ADDED}")
-            elif path not in defs.ONE_NETWORK_FILE and not _has_file(present, interface):
-                wanted.want(File("file", path, text.encode(), mode, why))
+    new = _others(ask, (), wanted, _NO_SOURCE)
+    new = [interface for interface in new if not _has_file(present, interface)]
+    if stack == "ifupdown" and ask.facts.resolver == "file":
+        # What the source said of DNS servers matters more, and is not known here.
+        new = [interface._replace(lease_dns=False) for interface in new]
+        _want_hook(new, wanted, _NO_SOURCE)
+    for interface in new:
+        for path, text, mode, why in _renderer(stack, ask)([interface], wanted):
+            own = defs.ONE_NETWORK_FILE.get(path, path).replace("{id}", interface.id)
+            wanted.want(File("file", own, text.encode(), mode, why))
 
 
-def _is_named_in(text: str, interface: Interface) -> bool:
-    """Tell whether the file of all NICs names a NIC, or its MAC address."""
+def macs_of_nics(ask: Ask, resources: Iterable[Resource]) -> tuple[str, ...]:
+    """Return the MAC addresses of the NICs, if it makes no difference what these are named.
+
+    ``resources`` are those that the source wants.  The source must say by MAC addresses which NICs
+    it means, and no file of the network may have the name of one in it.
+    """
+    nics = ask.facts.nics or ()
+    macs = tuple(nic.mac.lower() for nic in nics)
+    stack = ask.settings.network_backend or ask.facts.stack
+    # ifupdown's files go by names.
+    if not ask.complete or stack == "ifupdown" or not all(macs):
+        return ()
+    interfaces = ask.data.network.interfaces if ask.data.network else ()
+    if any(not interface.stacked and not interface.mac for interface in interfaces):
+        return ()
+    files = [item for item in resources if item.kind == "file"]
+    texts = [item.content for item in files if item.path.startswith(defs.NETWORK_FILES)]
+    for nic in nics:
+        if any(nic.name.encode() in text for text in texts):
+            return ()
+    return macs
+
+
+def files_of_gone_nics(ask: Ask, present: Mapping[str, str], wanted: Wanted) -> set[str]:
+    """Return the paths of the files of ``plan_new_nics`` whose NIC is not there any more.
+
+    Files of NICs that the source names stay: only the source can tell that it no longer does.
+    """
+    if not ask.settings.network_manage:
+        return set()
+    nics = ask.facts.nics or ()
+    interfaces = [_dynamic(nic, _NO_SOURCE) for nic in nics]
+    ids = {interface.id for interface in match(interfaces, nics, wanted)}
+    found = set()
+    for path, text in present.items():
+        of_new_nic = path.startswith(_FILES_OF_NEW_NICS) or _IS_LAST in text.splitlines()
+        if of_new_nic and _id_in(path) not in ids:
+            found.add(path)
+    return found
+
+
+def _renderer(stack: str, ask: Ask) -> stacks.Render:
+    """Return the function that renders interfaces for a stack of this guest."""
+    return stacks.renderer(stack, for_networkmanager=ask.facts.netplan_for_networkmanager)
+
+
+def _id_in(path: str) -> str:
+    """Return the id of the interface whose own file has this path."""
+    return path.rpartition("guestagent-")[2].partition(".")[0]
+
+
+def _has_file(present: Mapping[str, str], interface: Interface) -> bool:
+    """Tell whether a NIC has a file of its own, or the file of all NICs names it."""
+    if any(_id_in(path) == interface.id for path in present):
+        return True
+    text = "".join(present.get(path, "") for path in defs.ONE_NETWORK_FILE)
     words = text.replace('"', " ").replace("'", " ").split()
     return interface.name in words or interface.mac in words
-
-
-def _has_file(paths: Iterable[str], interface: Interface) -> bool:
-    """Tell whether one of the files is a NIC's own: each stack names them by the id."""
-    names = (path.rpartition("/")[2].partition(".")[0] for path in paths)
-    return any(name.endswith(f"guestagent-{interface.id}") for name in names)
 
 
 def _all_interfaces(ask: Ask, wanted: Wanted, origin: Origin) -> list[Interface]:
@@ -217,9 +273,14 @@ def _without_lease_dns(
     for interface in interfaces:
         less = given or (leased and interface.unnamed)
         found.append(interface._replace(lease_dns=not (less and _has_client(interface))))
-    if not all(interface.lease_dns for interface in found):
-        wanted.want(File("file", defs.DHCLIENT_HOOK, _HOOK.encode(), _HOOK_MODE, origin))
+    _want_hook(found, wanted, origin)
     return found
+
+
+def _want_hook(interfaces: Iterable[Interface], wanted: Wanted, origin: Origin) -> None:
+    """Plan what keeps dhclient(8) from writing resolv.conf(5), where it must not."""
+    if not all(interface.lease_dns for interface in interfaces):
+        wanted.want(File("file", defs.DHCLIENT_HOOK, _HOOK.encode(), _HOOK_MODE, origin))
 
 
 def _has_client(interface: Interface) -> bool:

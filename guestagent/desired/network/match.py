@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from guestagent.errors import Problems
     from guestagent.model import Bond, Interface, Nic, Vlan
 
+_NOT_RENAMED = "the NIC keeps its name {name}: NICs are not renamed"
 # So many NICs a message lists.
 _SHOWN = 8
 
@@ -73,11 +74,15 @@ class _Matching:
             if nic is None:
                 self.problems.error(interface.origin, _absent(interface, self.nics))
                 return
+            if interface.name not in ("", nic.name):
+                self.problems.warn(interface.origin, _NOT_RENAMED.format(name=nic.name))
             interface = interface._replace(mac=nic.mac.lower(), name=nic.name)
         elif interface.infiniband:
             reason = "a NIC of InfiniBand is found in a running guest only; ignored"
             self.problems.error(interface.origin, reason)
             return
+        elif interface.mac:
+            interface = interface._replace(name="")
         mac = interface.mac.replace(":", "")
         by_name = interface.infiniband or not mac
         self._accept(interface, interface.name if by_name else f"nic{mac}")

@@ -22,8 +22,9 @@ _HOST_LENGTH = {4: 32, 6: 128}
 def with_metrics(interfaces: Iterable[Interface]) -> list[Interface]:
     """Give a metric to the default routes that interfaces learn by DHCP and from routers.
 
-    They come after static default routes, and one after the other in the order of the interfaces.
-    Without a static default route, the first keeps the metric of the network stack.
+    They come after static default routes, and one after the other in the order of the interfaces,
+    unless the source gives a metric.  Without a static default route, the first keeps the metric of
+    the network stack.
     """
     found = list(interfaces)
     taken = {route.metric for interface in found for route in interface.routes if route.default}
@@ -32,7 +33,7 @@ def with_metrics(interfaces: Iterable[Interface]) -> list[Interface]:
         metric += METRIC_STEP
     for index, interface in enumerate(found):
         learns_routes = interface.dhcp4 or interface.accept_ra
-        if not learns_routes:
+        if not learns_routes or interface.metric is not None:
             continue
         while metric in taken:
             metric += METRIC_STEP

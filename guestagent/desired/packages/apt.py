@@ -8,6 +8,7 @@ given, not whenever ``preserve_sources_list`` is false.
 from __future__ import annotations
 
 from guestagent import defs
+from guestagent.desired import fetching
 from guestagent.desired.packages.apt_sources import plan_sources
 from guestagent.desired.packages.install import APT_GET
 from guestagent.desired.shell_quoting import quote
@@ -51,7 +52,9 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     if "apt-get" not in ask.facts.programs:
         wanted.warn(setting.at(), "has no effect: apt is not installed")
         return
-    plan_sources(setting, ask.facts, wanted)
+    to_fetch = plan_sources(setting, ask, wanted)
+    # Before the lists of packages are updated.
+    fetching.want_script(to_fetch, ask, wanted)
     _plan_proxies(setting, wanted)
     _plan_conf(setting, wanted)
     if "add_apt_repo_match" in setting.value:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from guestagent import defs
+from guestagent.desired.fetching import checker, item_to_fetch
 from guestagent.desired.packages import sources_list
-from guestagent.desired.packages.openpgp import unarmor
+from guestagent.desired.packages.openpgp import key_id, unarmor
 from guestagent.errors import FieldError
 from guestagent.plan.kinds.file import File
 from guestagent.record import NamedTuple
@@ -13,10 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from guestagent.desired.fetching import Item
     from guestagent.desired.packages.sources_list import Stanza
     from guestagent.errors import Origin
     from guestagent.model import Facts, Setting
-    from guestagent.plan.wanted import Wanted
+    from guestagent.plan.wanted import Ask, Wanted
 
 _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _NAME_LENGTH = 64
@@ -31,10 +33,19 @@ _ARCHITECTURES = {
 }
 # What ``disable_suites`` may give without the release before it.
 _SHORT_SUITES = ("updates", "backports", "security", "proposed")
-_KEY_SERVER = (
-    "has only a keyid, and nothing is fetched from key servers: give key "
-    "(gpg --armor --export KEYID)"
+_NOT_FETCHED = (
+    "has only a keyid, and its key is not fetched, because the setting fetch.enable is not set: "
+    "set it, or give key (gpg --armor --export KEYID)"
 )
+_MIRRORS_KEY = (
+    "the key of a mirror is not fetched: give key (gpg --armor --export KEYID); the mirror is left "
+    "out"
+)
+_NO_KEY_ID = "is a URL, and nothing says which key is right: give its fingerprint as keyid"
+_NO_SERVER = "has a keyserver that is none: give it as hkps://HOST, or the URL of the key as key"
+# The one of cloud-init.
+_KEY_SERVER = "keyserver.ubuntu.com"
+_HOST_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.:[]")
 _WITHOUT_SOURCE = "; the source is left out, so its packages will be missing"
 _REPLACED_FILE = "has no effect: a later source replaces its file"
 _EMPTY_LIST = "# The sources of this system are in sources.list.d, written by guestagent."
@@ -84,6 +95,7 @@ class _Context(NamedTuple):
     empty for all keys that apt trusts.
     """
 
+    ask: Ask
     setting: Setting
     facts: Facts
     variables: dict[str, str]
@@ -91,22 +103,31 @@ class _Context(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """One entry of ``sources``: stanzas for a file, and a key in its armour; both may be empty."""
+    """One entry of ``sources``: stanzas for a file, and a key in its armour; both may be empty.
+
+    Of a key to fetch there are ``url`` and ``key_id`` in place of the key.
+    """
 
     path: str
     stanzas: list[Stanza]
     key: str
     keyring: str
+    url: str = ""
+    key_id: str = ""
 
 
-def plan_sources(setting: Setting, facts: Facts, wanted: Wanted) -> None:
-    """Plan the files of sources and their keys."""
+def plan_sources(setting: Setting, ask: Ask, wanted: Wanted) -> list[Item]:
+    """Plan the files of sources and their keys.
+
+    Returns the keys to fetch, each with the file of its source.
+    """
+    facts = ask.facts
     primary, primary_has_key = _read_mirror("primary", setting, facts, wanted)
     security, security_has_key = _read_mirror("security", setting, facts, wanted)
     keyring = f"{defs.ARCHIVE_KEYRINGS_DIR}/{facts.os_id}-archive-keyring.gpg"
     if primary_has_key or security_has_key:
         keyring = ""
-    context = _Context(setting, facts, _variables(primary, security, facts), keyring)
+    context = _Context(ask, setting, facts, _variables(primary, security, facts), keyring)
     if setting.value.get("preserve_sources_list"):
         _warn_of_preserved(setting, wanted)
     elif setting.value.get("sources_list"):
@@ -117,7 +138,7 @@ def plan_sources(setting: Setting, facts: Facts, wanted: Wanted) -> None:
         _plan_main("security", context, wanted)
     elif setting.value.get("disable_suites"):
         _plan_main("disable_suites", context, wanted)
-    _plan_others(context, wanted)
+    return _plan_others(context, wanted)
 
 
 def _read_mirror(key: str, setting: Setting, facts: Facts, wanted: Wanted) -> tuple[str, bool]:
@@ -128,7 +149,7 @@ def _read_mirror(key: str, setting: Setting, facts: Facts, wanted: Wanted) -> tu
         return "", False
     item = items[index]
     if item.get("keyid") and not item.get("key"):
-        wanted.error(setting.at(key, index, "keyid"), f"{_KEY_SERVER}; the mirror is left out")
+        wanted.error(setting.at(key, index, "keyid"), _MIRRORS_KEY)
         return "", False
     has_key = False
     if item.get("key"):
@@ -270,21 +291,26 @@ def _default_stanzas(context: _Context) -> list[Stanza]:
     return [primary, security]
 
 
-def _plan_others(context: _Context, wanted: Wanted) -> None:
-    """Plan the further sources.
+def _plan_others(context: _Context, wanted: Wanted) -> list[Item]:
+    """Plan the further sources; return the keys to fetch, each with the file of its source.
 
-    Those of one file are put together, unless one of them says not to append.
+    Sources of one file are put together, unless one of them says not to append.  One whose key is
+    fetched has a file of its own, which is written with the key.
     """
     setting = context.setting
+    to_fetch: list[tuple[_Entry, Origin]] = []
     stanzas_of: dict[str, list[Stanza]] = {}
     origins: dict[str, Origin] = {}
     for name, item in (setting.value.get("sources") or {}).items():
         place = _place(name)
         why = setting.at(*place)
         try:
-            entry = _read_entry(name, item, context.variables)
+            entry = _read_entry(name, item, context)
         except FieldError as error:
             wanted.error(why, str(error))
+            continue
+        if entry.url:
+            to_fetch.append((entry, setting.at(*place, "keyid")))
             continue
         if entry.key:
             key_origin = setting.at(*place, "key")
@@ -299,31 +325,115 @@ def _plan_others(context: _Context, wanted: Wanted) -> None:
         origins[entry.path] = why
     for path, stanzas in stanzas_of.items():
         wanted.want(_sources_file(path, stanzas, origins[path]))
+    taken = set(stanzas_of)
+    items = []
+    for entry, why in to_fetch:
+        items.append(_to_fetch(entry, taken, why))
+        taken.add(entry.path)
+    return items
 
 
-def _read_entry(name: str, item: dict[str, Any], variables: dict[str, str]) -> _Entry:
+def _to_fetch(entry: _Entry, taken: set[str], why: Origin) -> Item:
+    """Return a key to fetch, with the file of its source; other sources have the ``taken`` ones."""
+    path = entry.path
+    if path in taken:
+        label = entry.keyring.rpartition("/guestagent-")[2].removesuffix(".gpg")
+        path = f"{path.removesuffix('.sources')}-{label}.sources"
+    file = _sources_file(path, entry.stanzas, why)
+    apt_key = {
+        "id": entry.key_id,
+        "keyring": entry.keyring,
+        "source": path,
+        "content": file.content.decode() if path else "",
+        "mode": file.mode,
+    }
+    return item_to_fetch(entry.url, why, apt_key=apt_key)
+
+
+def _read_entry(name: str, item: dict[str, Any], context: _Context) -> _Entry:
     """Return one entry of ``sources``.  Raise FieldError if it must be left out."""
     source = item.get("source") or ""
     key = item.get("key") or ""
-    if item.get("keyid") and not key:
-        raise FieldError(f"{_KEY_SERVER}{_WITHOUT_SOURCE}")
     if _is_shortcut(source):
         raise FieldError(_explain_shortcut(source))
+    url = ""
+    wanted_id = ""
+    if (item.get("keyid") and not key) or _is_url(key):
+        try:
+            url, wanted_id = _key_url(item, context.ask)
+        except FieldError as error:
+            raise FieldError(f"{error}{_WITHOUT_SOURCE}") from None
+        key = ""
     # A key without a source is trusted for all sources.
     folder = defs.APT_KEYRINGS_DIR if source else defs.APT_TRUSTED_DIR
     plain = "".join(char if char in _NAME_LETTERS else "-" for char in name)
     label = plain[:_NAME_LENGTH].removesuffix(".list")
     keyring = f"{folder}/guestagent-{label}.gpg"
     if not source:
-        return _Entry("", [], key, keyring)
-    if key:
+        return _Entry("", [], key, keyring, url, wanted_id)
+    variables = context.variables
+    if key or url:
         variables = variables | {"KEY_FILE": keyring}
     stanzas = sources_list.parse(sources_list.fill_in(source, variables))
     path = _sources_path(item.get("filename") or name)
-    if key:
+    if key or url:
         for stanza in stanzas:
             stanza.setdefault("Signed-By", keyring)
-    return _Entry(path, stanzas, key, keyring)
+    return _Entry(path, stanzas, key, keyring, url, wanted_id)
+
+
+def _is_url(key: str) -> bool:
+    """Tell whether ``key`` is not a key but says where there is one."""
+    return key.strip().lower().startswith(("https://", "http://"))
+
+
+def _key_url(item: dict[str, Any], ask: Ask) -> tuple[str, str]:
+    """Return where to fetch the key of an entry, and its id.
+
+    Raise FieldError if it cannot be fetched, or not be told from other keys.
+    """
+    key = (item.get("key") or "").strip()
+    if not item.get("keyid"):
+        raise FieldError(_NO_KEY_ID)
+    if not ask.settings.fetch_enable:
+        raise FieldError(_NOT_FETCHED)
+    wanted_id = key_id(item["keyid"])
+    server = (item.get("keyserver") or _KEY_SERVER).strip()
+    if key:
+        url = key
+    elif _is_url(server) and "/" in server.partition("://")[2].rstrip("/"):
+        url = server
+    else:
+        url = _lookup(server, wanted_id, http=ask.settings.fetch_http)
+    try:
+        return checker(ask)(url), wanted_id
+    except FieldError as error:
+        raise FieldError(f"has a URL for its key that {error}") from None
+
+
+def _lookup(server: str, wanted_id: str, *, http: bool) -> str:
+    """Return the URL by which a key server is asked for a key (HKP).
+
+    A server that is named by hkp:// is asked over TLS, unless ``http`` allows to go without.
+    Raise FieldError for what is no key server.
+    """
+    scheme, mark, rest = server.lower().partition("://")
+    if not mark:
+        scheme, rest = "hkps", scheme
+    host = rest.rstrip("/")
+    known = scheme in ("hkps", "https", "hkp", "http")
+    if not known or not host or not _HOST_LETTERS.issuperset(host):
+        raise FieldError(_NO_SERVER)
+    if scheme == "hkp":
+        name, colon, port = host.rpartition(":")
+        named = bool(colon) and port.isdigit()
+        if http:
+            host = host if named else f"{host}:11371"
+        else:
+            host = name if named else host
+            scheme = "hkps"
+    protocol = "https" if scheme in ("hkps", "https") else "http"
+    return f"{protocol}://{host}/pks/lookup?op=get&options=mr&search=0x{wanted_id}"
 
 
 def _is_shortcut(source: str) -> bool:

@@ -26,6 +26,7 @@ _APT_VERSION = _LETTERS | frozenset(".+-~:*")
 _DNF_FIRST = _LETTERS | frozenset("@/*?[")
 _DNF_NAME = _LETTERS | frozenset("+-._~^:/@()%=*?[]")
 _LENGTH = 256
+_NO_GROUPS = "is a group of packages, which apt does not have: use NAME^ for a task"
 _NO_LETTER = "is not the name of a package: it has no letter"
 
 # apt-daily(8) may hold the lock of the lists after boot.  The option waits for the lock of dpkg
@@ -92,7 +93,7 @@ def plan(ask: Ask, wanted: Wanted) -> None:
         return
     packages: list[str] = []
     if asked[-1].key == "packages":
-        packages = _read_packages(asked[-1], tool, wanted)
+        packages = _read_packages(asked[-1], tool, ask, wanted=wanted)
         if not packages and len(asked) == 1:
             return
     upgrade = any(setting.key == "package_upgrade" for setting in asked)
@@ -111,12 +112,17 @@ def _package_manager(facts: Facts) -> str:
     return ""
 
 
-def _read_packages(setting: Setting, tool: str, wanted: Wanted) -> list[str]:
-    """Return the packages as the tool takes them, without those for another tool."""
+def _read_packages(setting: Setting, tool: str, ask: Ask, *, wanted: Wanted) -> list[str]:
+    """Return the packages as the tool takes them, without those for another tool.
+
+    Where there are ``yum_repos`` for apt, a warning says that they are for dnf; so are the groups.
+    """
+    groups_are_for_dnf = tool == "apt" and ask.data.setting("yum_repos") is not None
     read = _read_apt_package if tool == "apt" else _read_dnf_package
     found = []
     for index, item in enumerate(setting.value):
-        if item.get("manager", tool) == tool:
+        is_left_out = groups_are_for_dnf and item["name"].startswith("@")
+        if item.get("manager", tool) == tool and not is_left_out:
             package = wanted.take(setting.at(index), read, item)
             if package is not None:
                 found.append(package)
@@ -132,7 +138,7 @@ def _read_apt_package(item: dict[str, str]) -> str:
     """
     name, version = item["name"], item.get("version", "")
     if name.startswith("@"):
-        raise FieldError("is a group of packages, which apt does not have: use NAME^ for a task")
+        raise FieldError(_NO_GROUPS)
     if name.startswith("/") and name.endswith(".deb") and not version:
         return fields.guest_path(name)
     if not version:

@@ -21,6 +21,7 @@ _ID_LENGTH = 128
 _PLACES = ("baseurl", "mirrorlist", "metalink")
 _SECRET = ("password", "proxy_password")
 _NO_DNF = "is for dnf, which this guest does not have; ignored"
+_AS_ARE_GROUPS = ", as are groups of packages"
 _NO_PLACE = "has neither baseurl nor mirrorlist nor metalink; the repository is left out"
 _BAD_ID = "is not the id of a repository: letters, digits, - . _ and : only; it is left out"
 _BAD_KEY = "has an option whose name is not of letters, digits and _; the option is left out"
@@ -33,7 +34,10 @@ def plan(ask: Ask, wanted: Wanted) -> None:
     if setting is None:
         return
     if "dnf" not in ask.facts.programs:
-        wanted.warn(setting.at(), _NO_DNF)
+        packages = ask.data.setting("packages")
+        names = [item["name"] for item in packages.value] if packages else []
+        groups = _AS_ARE_GROUPS if any(name.startswith("@") for name in names) else ""
+        wanted.warn(setting.at(), f"{_NO_DNF}{groups}")
         return
     folder: str | None = defs.YUM_REPOS_DIR
     where = ask.data.setting("yum_repo_dir")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from guestagent.desired.accounts.access import Access
     from guestagent.desired.accounts.reach import Way
+    from guestagent.model import Facts
     from guestagent.plan.wanted import Ask, Wanted
 
 _SETTINGS = Origin("settings", defs.SETTINGS_FILE, "sshd")
@@ -28,6 +29,19 @@ _OTHER_HOST_KEYS = (
     "sshd is told to use host keys that are the image's, and so every instance's ({paths}); whoever"
     " has the image can take this guest's place: remove their HostKey lines in the image, so that"
     " sshd uses those that are made in /etc/ssh"
+)
+_NOBODY_YET = Origin("guestagent", "", "sshd")
+# What a Match block denies takes the place of what is denied outside; several of them add up.
+_CLOSED = b"""\
+# Written by guestagent at a first boot, and removed when this guest is configured: until then
+# there are only the keys and passwords of its image, by which nobody may log in.
+DenyUsers *
+Match all
+DenyUsers *
+"""
+_STAYS_OPEN = (
+    "until this guest is configured, keys and passwords of the image let in over ssh: correct that"
+    " in the image"
 )
 _ROOT_NOTE = "root has a password by user data, and ssh_pwauth lets it log in with that"
 
@@ -46,6 +60,21 @@ class Policy(NamedTuple):
     notes: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
     ways: tuple[Way, ...] = ()
+
+
+def close(facts: Facts, wanted: Wanted) -> None:
+    """Plan that sshd lets nobody in: who may is known when the source of the guest is.
+
+    Until then there are the keys and passwords of the image, or of another instance.
+    """
+    if "sshd" not in facts.programs:
+        return
+    if facts.sshd_dropins:
+        from guestagent.plan.kinds.sshd import SshdClosed
+
+        wanted.want(SshdClosed("sshd_closed", _CLOSED, _NOBODY_YET))
+    else:
+        wanted.warn(_NOBODY_YET, f"{defs.SSHD_CONFIG} includes no drop-ins; {_STAYS_OPEN}")
 
 
 def plan(ask: Ask, wanted: Wanted) -> None:

@@ -11,7 +11,9 @@ from guestagent.parse.network import address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from guestagent.parse.items import Item
 
 # In the order of their numbers, by which the kernel takes them too.
 MODES = (
@@ -26,6 +28,9 @@ _ARP = ("arp_interval", "arp_ip_target", "arp_validate", "arp_all_targets")
 _DELAYS = ("updelay", "downdelay")
 _MAX_TARGETS = 16
 _NOT_TARGETS = f"must be 1 to {_MAX_TARGETS} IPv4 addresses"
+# What the kernel's documentation recommends; by default the driver does not monitor links at all.
+_MII_MONITOR = ("miimon", "100")
+_KEY_LIMIT = 32
 # The driver keeps numbers without another limit as C's int.
 _INT_MAX = 2**31 - 1
 
@@ -162,6 +167,36 @@ def option(name: str, value: object, bond_mode: str) -> tuple[str, str]:
     if bond_mode not in known.modes:
         raise FieldError(f"is not supported in mode {bond_mode}")
     return name, text
+
+
+def read_options(
+    item: Item, given: Mapping[str, str], bond_mode: str
+) -> tuple[tuple[str, str], ...]:
+    """Return the usable options of a bond, in the order of their names.
+
+    ``given`` has the names of the fields of the item in which they are, by the options' own names.
+    What cannot be used is reported.
+    """
+    found: dict[str, str] = {}
+    for name, field in given.items():
+        value = item.get(field)
+        if value is None:
+            continue
+        # The source may make up a key that is long or unprintable: the message names the link then.
+        readable = field.isprintable() and len(field) <= _KEY_LIMIT
+        origin = item.origin.under(field) if readable else item.origin
+        try:
+            found.update([option(name, value, bond_mode)])
+        except FieldError as error:
+            item.problems.error(origin, str(error))
+    # A bond that is not monitored keeps on using a link that is down.
+    monitored_by_arp = found.get("arp_interval", "0") != "0" and "arp_ip_target" in found
+    if not monitored_by_arp:
+        found.setdefault(*_MII_MONITOR)
+    for name in conflicts(found):
+        del found[name]
+        item.error(given.get(name, name), "conflicts with other options of the bond")
+    return tuple(sorted(found.items()))
 
 
 def conflicts(options: dict[str, str]) -> list[str]:

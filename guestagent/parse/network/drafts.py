@@ -49,6 +49,8 @@ class Draft:
         self.mtu: int | None = None
         self.networks = 0
         self.partial = False
+        self.required = True
+        self.metric: int | None = None
         self.addresses: list[str] = []
         self.routes: list[Route] = []
         self.dns: list[str] = []
@@ -77,6 +79,13 @@ class Draft:
         if accept_ra is not None:
             self._accept_ra = accept_ra or bool(self._accept_ra)
 
+    def drop_networks(self) -> bool:
+        """Take back what gives an address, and tell whether there was anything."""
+        had_any = bool(self.addresses or self._dhcp4 or self._dhcp6 != "no" or self._accept_ra)
+        self.addresses, self.routes, self.dns, self.search = [], [], [], []
+        self._dhcp4, self._dhcp6, self._accept_ra = False, "no", None
+        return had_any
+
     def freeze(self) -> Interface:
         """Return the interface, without duplicates, its order kept."""
         return Interface(
@@ -94,6 +103,8 @@ class Draft:
             id=self.id,
             bond=self.bond,
             vlan=self.vlan,
+            metric=self.metric,
+            required=self.required,
             partial=self.partial,
         )
 
@@ -139,7 +150,7 @@ def settle_routes(interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
     taken: set[tuple[int, int]] = set()
     for interface in listed:
         for route in interface.routes:
-            if route.default and route.metric is not None:
+            if route.default and route.metric is not None and route.table is None:
                 taken.add((family(route.destination), route.metric))
     return tuple(_settle_routes_of(interface, taken) for interface in listed)
 
@@ -155,7 +166,7 @@ def _settle_routes_of(interface: Interface, taken: set[tuple[int, int]]) -> Inte
 
 def _choose_metric(route: Route, taken: set[tuple[int, int]]) -> int | None:
     """Return the metric that a route gets, and note in ``taken`` the one that is chosen here."""
-    if not route.default or route.metric is not None:
+    if not route.default or route.metric is not None or route.table is not None:
         return route.metric
     version = family(route.destination)
     metric = KERNEL_METRICS[version]

@@ -12,6 +12,7 @@ from guestagent.model import Bond, Vlan
 from guestagent.parse.items import quote_type
 from guestagent.parse.network import address
 from guestagent.parse.network.drafts import Draft
+from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,33 +27,144 @@ _NIC_TYPES = frozenset(
         *("ovs", "phy", "physical", "tap", "vhostuser", "vif"),
     )
 )
-# What the kernel's documentation recommends; by default the driver does not monitor links at all.
-_MII_MONITOR = ("miimon", "100")
-_KEY_LIMIT = 32
 # What the kernel has below /proc/sys/net and /sys/class/net, and what netplan takes for a setting.
 _RESERVED_NAMES = ("all", "default", "lo", "bonding_masters", "renderer")
 
 
+class Words(NamedTuple):
+    """What a document calls the members and the primary of a bond, tag and link of a VLAN."""
+
+    members: str
+    primary: str
+    tag: str
+    link: str
+
+
+class Links:
+    """Drafts by the ids of their interfaces, while what they say of each other is not checked.
+
+    ``items`` are the objects they are read from.  ``member_origins`` has where a bond names a
+    member, by the ids of both.
+    """
+
+    def __init__(self, problems: Problems, words: Words) -> None:
+        self.problems = problems
+        self.words = words
+        self.drafts: dict[str, Draft] = {}
+        self.items: dict[str, Item] = {}
+        self.member_origins: dict[tuple[str, str], Origin] = {}
+
+    def resolve(self) -> None:
+        """Drop what cannot be; which is reported."""
+        self._resolve_bonds()
+        self._drop_repeated_tags()
+        self._drop_vlans_without_link()
+        self._drop_circles()
+
+    def read_members(self, item: Item, bond: str, limit: int) -> tuple[str, ...]:
+        """Return the ids of a bond's members, each once; note where they are named."""
+        found: dict[str, Origin] = {}
+        for origin, member in item.entries(self.words.members, limit):
+            if isinstance(member, str) and member:
+                found.setdefault(member, origin)
+            else:
+                self.problems.error(origin, "must be the id of a link")
+        for member, origin in found.items():
+            self.member_origins[bond, member] = origin
+        return tuple(found)
+
+    def _resolve_bonds(self) -> None:
+        """Leave each bond the members that exist and are free; drop a bond without members."""
+        for name, draft in list(self.drafts.items()):
+            if draft.bond is None:
+                continue
+            members = tuple(member for member in draft.bond.members if self._join(name, member))
+            if not members:
+                self._drop(name, self.words.members, "names no link that can be used")
+                continue
+            options = dict(draft.bond.options)
+            # Only now it is known which members are left.
+            if options.get("primary", members[0]) not in members:
+                self.items[name].error(self.words.primary, "is not a member of the bond")
+                del options["primary"]
+            draft.bond = Bond(members, draft.bond.mode, tuple(options.items()))
+
+    def _join(self, bond: str, member: str) -> bool:
+        """Make a link a member of a bond; return whether it can be one."""
+        draft = self.drafts.get(member)
+        origin = self.member_origins[bond, member]
+        if draft is None or draft.stacked:
+            self.problems.error(origin, "names no NIC that can be used")
+            return False
+        if draft.master:
+            self.problems.error(origin, "names a member of another bond")
+            return False
+        draft.master = bond
+        return True
+
+    def _drop_repeated_tags(self) -> None:
+        """Drop each VLAN whose tag an earlier one has on the same link."""
+        seen: set[Vlan] = set()
+        for name, draft in list(self.drafts.items()):
+            if draft.vlan is None:
+                continue
+            if draft.vlan in seen:
+                self._drop(name, self.words.tag, "is the tag of an earlier VLAN of that link")
+            seen.add(draft.vlan)
+
+    def _drop_vlans_without_link(self) -> None:
+        """Drop each VLAN whose link is missing or a member of a bond."""
+        # To drop one may leave another, which is on top of it, without a link: until all have one.
+        while broken := [name for name, draft in self.drafts.items() if self._lacks_link(draft)]:
+            for name in broken:
+                self._drop(name, self.words.link, "names a link that is missing or cannot be used")
+
+    def _lacks_link(self, draft: Draft) -> bool:
+        if draft.vlan is None:
+            return False
+        parent = self.drafts.get(draft.vlan.parent)
+        return parent is None or bool(parent.master)
+
+    def _drop_circles(self) -> None:
+        """Drop each VLAN that is, over other VLANs, on top of itself."""
+        # All of them are found before the first is dropped: it would open the circle.
+        for name in [name for name, draft in self.drafts.items() if self._in_circle(draft)]:
+            self._drop(name, self.words.link, "leads back to the VLAN itself")
+
+    def _in_circle(self, draft: Draft) -> bool:
+        here: Draft | None = draft
+        for _ in self.drafts:
+            if here is None or here.vlan is None:
+                return False
+            here = self.drafts.get(here.vlan.parent)
+        return True
+
+    def _drop(self, name: str, field: str, reason: str) -> None:
+        self.items[name].error(field, reason)
+        del self.drafts[name]
+
+
+_WORDS = Words("bond_links", "bond_primary", "vlan_id", "vlan_link")
+
+
 def read_links(document: Item) -> dict[str, Draft]:
     """Return a draft for each usable link, by its id, in the document's order."""
-    links = _Links(document.problems)
+    links = _Links(document.problems, _WORDS)
     document.read_each("links", defs.MAX_INTERFACES, links.read)
-    links.resolve_bonds()
-    links.drop_repeated_tags()
-    links.drop_vlans_without_link()
-    links.drop_circles()
+    links.resolve()
     return links.drafts
 
 
-class _Links:
-    """The links, while what they say of each other is not checked yet."""
+def check_name(text: str) -> str:
+    """Return a name that a NIC, a bond or a VLAN may have."""
+    name = address.interface_name(text)
+    if name in _RESERVED_NAMES or name.isdigit():
+        raise FieldError("is not a name for an interface: the system uses it otherwise")
+    return name
 
-    def __init__(self, problems: Problems) -> None:
-        self.problems = problems
-        self.drafts: dict[str, Draft] = {}
-        self.items: dict[str, Item] = {}
-        # Where a bond names a member, by the ids of both.
-        self.member_origins: dict[tuple[str, str], Origin] = {}
+
+class _Links(Links):
+    """The links of the document."""
 
     def read(self, item: Item) -> None:
         """Read one link.  Raises BadItem."""
@@ -85,7 +197,7 @@ class _Links:
 
     def _read_named_nic(self, item: Item) -> Draft:
         """Read a NIC that is known by the kernel's name alone."""
-        name = item.require("name", _check_name, item.require_text("name"))
+        name = item.require("name", check_name, item.require_text("name"))
         for draft in self.drafts.values():
             if draft.name == name and not draft.stacked:
                 raise item.bad("name", "is the name of an earlier link")
@@ -98,124 +210,26 @@ class _Links:
         if item.get("bond_mode") is not None:
             mode = item.require("bond_mode", bonding.mode, item.get("bond_mode"))
         draft = _read_stacked(item, "ethernet_mac_address")
-        members: dict[str, Origin] = {}
-        for origin, member in item.entries("bond_links", defs.MAX_INTERFACES):
-            if isinstance(member, str) and member:
-                members.setdefault(member, origin)
-            else:
-                self.problems.error(origin, "must be the id of a link")
-        for member, origin in members.items():
-            self.member_origins[bond, member] = origin
-        draft.bond = Bond(tuple(members), mode, self._read_bond_options(item, mode))
+        members = self.read_members(item, bond, defs.MAX_INTERFACES)
+        draft.bond = Bond(members, mode, _read_bond_options(item, mode))
         return draft
 
-    def _read_bond_options(self, item: Item, mode: str) -> tuple[tuple[str, str], ...]:
-        """Return the usable options of a bond, in the order of their names."""
-        from guestagent.parse.network import bonding
 
-        options: dict[str, str] = {}
-        for name, value in item.fields.items():
-            if not name.startswith("bond_") or name in ("bond_mode", "bond_links"):
-                continue
-            if value is not None:
-                options.update(self._read_bond_option(item, name, value, mode))
-        # A bond that is not monitored keeps on using a link that is down.
-        monitored_by_arp = options.get("arp_interval", "0") != "0" and "arp_ip_target" in options
-        if not monitored_by_arp:
-            options.setdefault(*_MII_MONITOR)
-        for name in bonding.conflicts(options):
-            del options[name]
-            item.error(f"bond_{name}", "conflicts with other options of the bond")
-        return tuple(sorted(options.items()))
+def _read_bond_options(item: Item, mode: str) -> tuple[tuple[str, str], ...]:
+    from guestagent.parse.network import bonding
 
-    def _read_bond_option(self, item: Item, name: str, value: object, mode: str) -> dict[str, str]:
-        """Return one option as a mapping: empty if it cannot be used, which is reported."""
-        from guestagent.parse.network import bonding
-
-        def check(value: object) -> tuple[str, str]:
-            return bonding.option(name.removeprefix("bond_"), value, mode)
-
-        # The source may make up a key that is long or unprintable: the message names the link then.
-        readable = name.isprintable() and len(name) <= _KEY_LIMIT
-        origin = item.origin.under(name) if readable else item.origin
-        option = self.problems.take(origin, check, value)
-        return {} if option is None else dict([option])
-
-    def resolve_bonds(self) -> None:
-        """Leave each bond the members that exist and are free; drop a bond without members."""
-        for name, draft in list(self.drafts.items()):
-            if draft.bond is None:
-                continue
-            members = tuple(member for member in draft.bond.members if self._join(name, member))
-            if not members:
-                self._drop(name, "bond_links", "names no link that can be used")
-                continue
-            options = dict(draft.bond.options)
-            # Only now it is known which members are left.
-            if options.get("primary", members[0]) not in members:
-                self.items[name].error("bond_primary", "is not a member of the bond")
-                del options["primary"]
-            draft.bond = Bond(members, draft.bond.mode, tuple(options.items()))
-
-    def _join(self, bond: str, member: str) -> bool:
-        """Make a link a member of a bond; return whether it can be one."""
-        draft = self.drafts.get(member)
-        origin = self.member_origins[bond, member]
-        if draft is None or draft.stacked:
-            self.problems.error(origin, "names no NIC that can be used")
-            return False
-        if draft.master:
-            self.problems.error(origin, "names a member of another bond")
-            return False
-        draft.master = bond
-        return True
-
-    def drop_repeated_tags(self) -> None:
-        """Drop each VLAN whose tag an earlier one has on the same link."""
-        seen: set[Vlan] = set()
-        for name, draft in list(self.drafts.items()):
-            if draft.vlan is None:
-                continue
-            if draft.vlan in seen:
-                self._drop(name, "vlan_id", "is the tag of an earlier VLAN of that link")
-            seen.add(draft.vlan)
-
-    def drop_vlans_without_link(self) -> None:
-        """Drop each VLAN whose link is missing or a member of a bond."""
-        # To drop one may leave another, which is on top of it, without a link: until all have one.
-        while broken := [name for name, draft in self.drafts.items() if self._lacks_link(draft)]:
-            for name in broken:
-                self._drop(name, "vlan_link", "names a link that is missing or cannot be used")
-
-    def _lacks_link(self, draft: Draft) -> bool:
-        if draft.vlan is None:
-            return False
-        parent = self.drafts.get(draft.vlan.parent)
-        return parent is None or bool(parent.master)
-
-    def drop_circles(self) -> None:
-        """Drop each VLAN that is, over other VLANs, on top of itself."""
-        # All of them are found before the first is dropped: it would open the circle.
-        for name in [name for name, draft in self.drafts.items() if self._in_circle(draft)]:
-            self._drop(name, "vlan_link", "leads back to the VLAN itself")
-
-    def _in_circle(self, draft: Draft) -> bool:
-        here: Draft | None = draft
-        for _ in self.drafts:
-            if here is None or here.vlan is None:
-                return False
-            here = self.drafts.get(here.vlan.parent)
-        return True
-
-    def _drop(self, name: str, field: str, reason: str) -> None:
-        self.items[name].error(field, reason)
-        del self.drafts[name]
+    given = {
+        name.removeprefix("bond_"): name
+        for name in item.fields
+        if name.startswith("bond_") and name not in ("bond_mode", "bond_links")
+    }
+    return bonding.read_options(item, given, mode)
 
 
 def _read_stacked(item: Item, mac_field: str) -> Draft:
     """Return a draft of a bond or VLAN.  A bad MAC address or name is left out alone."""
     mac = item.take_text(mac_field, address.mac)
-    name = item.take_text("name", _check_name)
+    name = item.take_text("name", check_name)
     return Draft(mac or "", item.origin, name or "")
 
 
@@ -225,14 +239,6 @@ def _read_vlan(item: Item) -> Draft:
     draft = _read_stacked(item, "vlan_mac_address")
     draft.vlan = Vlan(parent, tag)
     return draft
-
-
-def _check_name(text: str) -> str:
-    """Return a name that a NIC, a bond or a VLAN may have."""
-    name = address.interface_name(text)
-    if name in _RESERVED_NAMES or name.isdigit():
-        raise FieldError("is not a name for an interface: the system uses it otherwise")
-    return name
 
 
 def _check_tag(value: object) -> int:

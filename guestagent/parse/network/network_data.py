@@ -67,6 +67,57 @@ def parse_network_data(document: object, origin: Origin, problems: Problems) -> 
     return Network(interfaces, origin, partial)
 
 
+def read_texts(item: Item, name: str, check: Callable[[str], str]) -> list[str]:
+    """Return the usable strings of a list, in canonical form."""
+    found = []
+    for origin, entry in item.entries(name, defs.MAX_ROUTES):
+        text = item.problems.take_text(origin, check, entry)
+        if text is not None:
+            found.append(text)
+    return found
+
+
+def _read_mask(item: Item) -> str | None:
+    """Return ``netmask``, which may be a number of bits, as text; None where it is not given."""
+    value = item.get("netmask")
+    if isinstance(value, float):
+        value = address.whole_number(value)
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 128:
+        raise item.bad("netmask", "must be a netmask or a prefix length")
+    return str(value)
+
+
+def read_prefixed(item: Item, name: str, function: Callable[[str, str | None], str]) -> str:
+    """Return the address of a field with its prefix length, made by a function of ``address``.
+
+    The length is in the field itself, or in ``netmask``.
+    """
+    text = item.require_text(name)
+    mask = _read_mask(item)
+    # A length in the field itself wins; a netmask beside it may be of the other form.
+    if mask is not None and "/" not in text:
+        family = address.family(text)
+        mask = str(item.require("netmask", address.prefix_length, mask, family))
+    return item.require(name, function, text, mask)
+
+
+def read_route(item: Item) -> Route:
+    """Return a route: its destination with a prefix length or ``netmask``, gateway and metric.
+
+    Raises BadItem.
+    """
+    # Nova writes "network"; "destination" is the word of others.
+    name = "network" if item.get("destination") is None else "destination"
+    destination = read_prefixed(item, name, address.network)
+    gateway = None if item.get("gateway") is None else item.require_text("gateway")
+    metric = None
+    if item.get("metric") is not None:
+        metric = item.require("metric", address.metric, address.whole_number(item.get("metric")))
+    return item.require("gateway", make_route, destination, gateway, metric)
+
+
 class _Document:
     """The document while its networks are read into the drafts of its links."""
 
@@ -137,7 +188,7 @@ class _Document:
             _add_dns(draft, item)
             # Where routers advertise themselves they give the routes, and the document need not.
             if not method.accept_ra:
-                self._add_route(draft, _read_route(item))
+                self._add_route(draft, read_route(item))
 
         network.read_each("routes", defs.MAX_ROUTES, read)
 
@@ -191,60 +242,13 @@ def _read_dns(item: Item) -> tuple[list[str], list[str]]:
         if service.get("type") == "dns":
             server = service.take_needed_text("address", address.address)
             servers += [] if server is None else [server]
-    servers += _read_texts(item, "dns_nameservers", address.address)
-    search = _read_texts(item, "dns_search", address.domain)
+    servers += read_texts(item, "dns_nameservers", address.address)
+    search = read_texts(item, "dns_search", address.domain)
     # Neutron gives the unspecified address for a subnet that is to have no DNS server.
     return [server for server in servers if server not in address.UNSPECIFIED], search
-
-
-def _read_texts(item: Item, name: str, check: Callable[[str], str]) -> list[str]:
-    """Return the usable strings of a list, in canonical form."""
-    found = []
-    for origin, entry in item.entries(name, defs.MAX_ROUTES):
-        text = item.problems.take_text(origin, check, entry)
-        if text is not None:
-            found.append(text)
-    return found
-
-
-def _read_mask(item: Item) -> str | None:
-    """Return ``netmask``, which may be a number of bits, as text; None where it is not given."""
-    value = item.get("netmask")
-    if isinstance(value, float):
-        value = address.whole_number(value)
-    if value is None or isinstance(value, str):
-        return value
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 128:
-        raise item.bad("netmask", "must be a netmask or a prefix length")
-    return str(value)
-
-
-def _read_prefixed(item: Item, name: str, function: Callable[[str, str | None], str]) -> str:
-    """Return the address of a field with its prefix length, made by a function of ``address``.
-
-    The length is in the field itself, or in ``netmask``.
-    """
-    text = item.require_text(name)
-    mask = _read_mask(item)
-    # A length in the field itself wins; a netmask beside it may be of the other form.
-    if mask is not None and "/" not in text:
-        family = address.family(text)
-        mask = str(item.require("netmask", address.prefix_length, mask, family))
-    return item.require(name, function, text, mask)
 
 
 def _read_static_address(network: Item, version: int) -> str:
     if address.family(network.require_text("ip_address")) != version:
         raise network.bad("ip_address", f"is not an IPv{version} address")
-    return _read_prefixed(network, "ip_address", address.interface_address)
-
-
-def _read_route(item: Item) -> Route:
-    # Nova writes "network"; "destination" is the word of others.
-    name = "network" if item.get("destination") is None else "destination"
-    destination = _read_prefixed(item, name, address.network)
-    gateway = None if item.get("gateway") is None else item.require_text("gateway")
-    metric = None
-    if item.get("metric") is not None:
-        metric = item.require("metric", address.metric, address.whole_number(item.get("metric")))
-    return item.require("gateway", make_route, destination, gateway, metric)
+    return read_prefixed(network, "ip_address", address.interface_address)

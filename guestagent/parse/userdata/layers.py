@@ -23,14 +23,18 @@ _SWITCH_FIELD = "only enabled is supported here; this vendor data is ignored"
 
 
 class Layer(NamedTuple):
-    """The settings of one document, not yet checked, and the problems of reading it."""
+    """The settings of one document, not yet checked, and the problems of reading it.
+
+    ``unsigned``: they have no signature, where the image demands one of other settings.
+    """
 
     settings: dict[str, Setting]
     problems: Problems
+    unsigned: bool = False
 
 
 def combine(layers: Iterable[Layer], problems: Problems) -> tuple[Setting, ...]:
-    """Return the settings of all layers, the first of which wins.
+    """Return the settings of all layers, the first of which wins; unsigned ones come last.
 
     Each layer is checked before it is combined with others, so that an error names the true place.
     A key that is wrong in one layer is not taken from those below: what its author meant is
@@ -38,7 +42,7 @@ def combine(layers: Iterable[Layer], problems: Problems) -> tuple[Setting, ...]:
     """
     found: dict[str, Setting] = {}
     refused = set(SWITCHES)  # those in user data have been taken out before
-    for layer in layers:
+    for layer in sorted(layers, key=lambda layer: layer.unsigned):
         problems.add_all(layer.problems)
         if not layer.settings:
             continue

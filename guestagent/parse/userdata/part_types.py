@@ -40,7 +40,7 @@ _MEDIA_TYPES = {
     "text/part-handler": "handler",
     "text/upstart-job": "upstart",
     TEMPLATE_TYPE: "template",
-    "text/x-cfninitdata": "cfn",
+    "text/x-cfninitdata": "heat",
 }
 # What the first lines of documents begin with that nothing else says the type of, without white
 # space; and the beginnings of lines by which others are known. Upper or lower case do not matter.
@@ -69,21 +69,19 @@ _VAGUE_MEDIA_TYPES = frozenset(
     )
 )
 
-# OpenStack's Heat adds parts for tools of its own. Those with this media type show that a document
-# comes from Heat; the files have types that others use as well.
+# OpenStack's Heat adds parts for tools of its own. Those with this media type are files that the
+# tools read, and show that a document comes from Heat; the others have types that all use.
 HEAT_TYPE = "text/x-cfninitdata"
 HEAT_FILES = ("part-handler.py", "loguserdata.py")
-HEAT_REASON = "is for Heat's own tools; ignored: the scripts that they would start run anyway"
+HEAT_REASON = "is Heat's, for cloud-init; left out: guestagent itself does what it is for"
 # The user's own data among them (user_data_format HEAT_CFNTOOLS).
 _HEAT_USER_DATA = (HEAT_TYPE, "cfn-userdata")
 
 REASONS = {
-    "include": "refers to URLs, and nothing is fetched: give the content of each as a part",
     "handler": "is Python code for cloud-init only: use a script that begins with #!",
     "template": "is a template again when it is rendered: that is not rendered a second time",
     "jsonp": "is a JSON patch, which is not applied: give the whole value in #cloud-config",
     "upstart": "is a job for upstart: use write_files for a systemd unit and runcmd to start it",
-    "cfn": HEAT_REASON,
     "misspelt": "has a first line that is nearly #cloud-config: write it so, without anything else",
     "hashbang": "has a first line that is nearly that of a script: begin it with #!/",
     "ignition": "is Ignition data, for Fedora CoreOS or Flatcar: write it as #cloud-config, or "
@@ -129,9 +127,10 @@ def type_by_marker(content: bytes) -> str | None:
 def type_of(item: Item) -> str:
     """Return the type of an item: a kind of model.Part, "archive", or a key of ``REASONS``."""
     marked = type_by_marker(item.content)
-    is_heat_user_data = (item.media_type, item.file_name) == _HEAT_USER_DATA
-    if item.media_type in _VAGUE_MEDIA_TYPES or is_heat_user_data:
+    if item.media_type in _VAGUE_MEDIA_TYPES:
         return marked or _type_of_unmarked(item.content)
+    if marked and (item.media_type, item.file_name) == _HEAT_USER_DATA:
+        return marked
     # Tools send templates as what they are to become, and cloud-config as shell scripts.
     if marked == "template":
         return marked

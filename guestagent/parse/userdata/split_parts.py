@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from guestagent.parse.userdata.mime import Entity
+    from guestagent.parse.userdata.signatures import Rule
 
     ScriptKind = Literal["script", "boothook", "per-boot", "per-instance", "per-once"]
 
@@ -42,14 +43,15 @@ def split(
     origin: Origin,
     problems: Problems,
     variables: Callable[[], Mapping[str, Any]] = dict,
+    rule: Rule | None = None,
 ) -> list[Part]:
     """Return the parts of a document, in their order; none of a document that exceeds a limit.
 
     ``origin`` is that of the document; its key, if it has one, leads to the document in a larger
     one.  A part that cannot be used is a problem, and the others count.  ``variables`` gives those
-    of templates, if there is one to render.
+    of templates, if there is one to render.  ``rule`` says what must be signed; None: nothing.
     """
-    splitter = _Splitter(origin, variables)
+    splitter = _Splitter(origin, variables, rule)
     try:
         splitter.split_document(content)
     except TooMuch as error:
@@ -68,20 +70,29 @@ class _Splitter:
     ``part 3``, or empty for a document that is one part.
     """
 
-    def __init__(self, origin: Origin, variables: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        variables: Callable[[], Mapping[str, Any]],
+        rule: Rule | None,
+    ) -> None:
         self.origin = origin
         self.variables = variables
+        self.rule = rule
+        self.unsigned = rule is not None  # until what a signature covers is read
         self.parts: list[Part] = []
         self.problems = Problems()
         self.unpacker = Unpacker()
         self.number = 0  # of parts so far, without those that only hold others
         self.pieces = 0  # so far, with those that only hold others
-        self.heat: dict[str, str] = {}  # keys of parts that Heat adds, and their media types
+        self.is_heat = False
+        self.heat_files: list[str] = []  # keys of parts that Heat adds for cloud-init
 
     def split_document(self, content: bytes) -> None:
         """Collect the parts of a whole document.  Raises TooMuch."""
         if len(content) > defs.USER_DATA_LIMIT:
             raise TooMuch(f"is larger than {defs.USER_DATA_LIMIT >> 20} MiB")
+        self._check_signature_beside(content)
         try:
             content = self.unpacker.document(content)
         except FieldError as error:
@@ -89,6 +100,13 @@ class _Splitter:
             return
         if not content.strip():
             return
+        if self.rule is not None and self.rule.policy == "required" and self.unsigned:
+            # Nothing of the document is looked at but whether it is signed as a whole.
+            try:
+                self.rule.check_whole(content.lstrip())
+            except FieldError as error:
+                self._error("", str(error))
+                return
         # A script may contain lines that look like the header of a message.
         if part_types.type_by_marker(content) is None:
             from guestagent.parse.userdata import mime
@@ -99,25 +117,33 @@ class _Splitter:
                 return
         self._take_item(Item("", "", content, {}), "", depth=1)
 
-    def leave_out_heat(self) -> None:
-        """Leave out what Heat adds for tools of its own, which is no error.
-
-        Without a part of ``part_types.HEAT_TYPE`` the document is not Heat's.  Parts of that type
-        are used if they turned out to be something useful; the other files of Heat never are.
-        """
-        if part_types.HEAT_TYPE not in self.heat.values():
+    def _check_signature_beside(self, document: bytes) -> None:
+        """Tell whether all of the document is signed by what is beside it, if that is demanded."""
+        if self.rule is None or self.rule.beside is None:
             return
-        files = {key for key, kind in self.heat.items() if kind != part_types.HEAT_TYPE}
-        self.parts = [part for part in self.parts if part.origin.key not in files]
-        used = {part.origin.key for part in self.parts}
-        told = [problem for problem in self.problems.problems if problem.key not in self.heat]
+        try:
+            self.rule.check_beside(document, self.rule.beside, self._origin(""))
+        except FieldError as error:
+            self._error("", str(error))
+            self.problems.passing |= error.passing
+        else:
+            self.unsigned = False
+
+    def leave_out_heat(self) -> None:
+        """Leave out what Heat adds for cloud-init alone, which is no error.
+
+        Without a part of ``part_types.HEAT_TYPE`` the document is not Heat's.
+        """
+        if not self.is_heat:
+            return
+        self.parts = [part for part in self.parts if part.origin.key not in self.heat_files]
+        told = [item for item in self.problems.problems if item.key not in self.heat_files]
         passing = self.problems.passing
         self.problems = Problems()
         self.problems.passing = passing
         self.problems.add(*told)
-        for key in self.heat:
-            if key not in used:
-                self.problems.warn(self.origin._replace(key=key), part_types.HEAT_REASON)
+        for key in self.heat_files:
+            self.problems.warn(self.origin._replace(key=key), part_types.HEAT_REASON)
 
     def _origin(self, label: str) -> Origin:
         if not label:
@@ -158,6 +184,7 @@ class _Splitter:
         except FieldError as error:
             self.number += 1
             self._error(self._label(file_name) if label else "", str(error))
+            self.problems.passing |= error.passing
             return
         self._take_item(item, label, depth)
 
@@ -168,9 +195,28 @@ class _Splitter:
         bodies, is_closed = mime.split_bodies(entity, defs.MAX_PARTS)
         if not is_closed:
             self._warn(label, "has no closing boundary: its end may be missing")
+        if entity.type == "multipart/signed":
+            self._split_signed(bodies, label, depth)
+            return
         for body in bodies:
             self._count_piece()
             self._split_message(body, f"part {self.number + 1}", depth + 1)
+
+    def _split_signed(self, bodies: list[bytes], label: str, depth: int) -> None:
+        """Take what is signed, once its signature is verified.  Raises FieldError, TooMuch."""
+        from guestagent.parse.userdata import signatures
+
+        if self.rule is None:
+            self._warn(label, signatures.NOT_CHECKED)
+            content, _ = signatures.divide(bodies)
+        else:
+            content = self.rule.open(bodies, self._origin(label))
+        self._count_piece()
+        outside, self.unsigned = self.unsigned, False
+        try:
+            self._split_message(content, label, depth + 1)
+        finally:
+            self.unsigned = outside
 
     def _split_archive(self, content: bytes, depth: int) -> None:
         from guestagent.parse.userdata import archive
@@ -202,9 +248,13 @@ class _Splitter:
             if not item.content.strip():
                 self._warn(label, "is empty and ignored")
                 return
-            if item.media_type == part_types.HEAT_TYPE or item.file_name in part_types.HEAT_FILES:
-                self.heat[self._origin(label).key] = item.media_type
             part_type = part_types.type_of(item)
+            if self.rule is not None and self.unsigned:
+                self.rule.check_unsigned(part_type)
+            if item.media_type == part_types.HEAT_TYPE:
+                self.is_heat = True
+            elif item.file_name in part_types.HEAT_FILES:
+                self.heat_files.append(self._origin(label).key)
             if part_type == "template":
                 item, label = self._render(item, label)
                 part_type = part_types.type_of(item)
@@ -227,7 +277,7 @@ class _Splitter:
         """Return what a template becomes, and its label.  Raises FieldError, TooMuch."""
         from guestagent.parse.userdata.templates import render
 
-        content, warnings = render(item.content, self.variables)
+        content, warnings = render(item.content, self._variables)
         self.unpacker.count(len(content))
         for warning in warnings:
             self._warn(label, warning)
@@ -237,6 +287,15 @@ class _Splitter:
         # What it has become decides what it is, unless its media type does.
         is_vague = item.media_type == part_types.TEMPLATE_TYPE
         return item._replace(content=content, media_type="" if is_vague else item.media_type), label
+
+    def _variables(self) -> Mapping[str, Any]:
+        """Return the variables of a template: where signatures are demanded, plain words alone."""
+        if self.rule is None:
+            return self.variables()
+        from guestagent.parse.userdata.variables import plain_words
+
+        words: dict[str, Any] = plain_words(self.variables())
+        return words
 
     def _part(self, part_type: str, item: Item, label: str) -> Part:
         """Return the part that an item is.  Raises FieldError if it cannot be used."""
@@ -249,7 +308,12 @@ class _Splitter:
                 content=item.content,
                 origin=self._origin(label),
                 merge_type=merge_type,
+                unsigned=self.unsigned,
             )
+        if part_type == "heat":
+            return Part(kind="heat", name=name, content=item.content, origin=self._origin(label))
+        if part_type == "include":
+            return Part(kind="include", name=name, content=item.content, origin=self._origin(label))
         kind = _SCRIPT_KINDS.get(part_type)
         if kind is None:
             raise FieldError(part_types.REASONS[part_type])

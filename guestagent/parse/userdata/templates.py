@@ -167,10 +167,24 @@ def _render_with_jinja2(
         raise FieldError(f"{_CANNOT}: {place}{outcome.reason}")
     missing = []
     for name in outcome.missing:
-        # Jinja2 does not say which line it was: the first that has the name.
-        before = text.partition(name)[0] if name in text else ""
+        # Jinja2 does not say which line it was: that of the first tag that has the name.
+        before = text[: _find_in_tags(text, name)]
         missing.append((above + 1 + before.count("\n"), name if is_plain(name) else "?"))
     return Rendered(outcome.text, missing)
+
+
+def _find_in_tags(text: str, name: str) -> int:
+    """Return where a name is first in an expression or a statement, 0 if it is in none."""
+    begin = _BEGIN.search(text)
+    while begin is not None:
+        end = text.find({"{": "}}", "#": "#}"}.get(begin["kind"], "%}"), begin.end())
+        if end < 0:
+            break
+        place = text.find(name, begin.end(), end)
+        if begin["kind"] in ("{", "%") and place >= 0:
+            return place
+        begin = _BEGIN.search(text, end)
+    return 0
 
 
 class _Constant(NamedTuple):

@@ -23,6 +23,8 @@ _SECRET = frozenset(
         *("user_data", "userdata", "vendor_data", "vendordata", "vendor_data2", "vendordata2"),
     )
 )
+# Of these no text can be made that is more than one word, to a shell or in YAML.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/@+-")
 # The operators of Jinja, none of which can be part of a name: each becomes "_" in another name.
 _OPERATOR = re.compile(r"//|\*\*|==|!=|>=|<=|[-+/*%~\[\](){}<>=.:|,;]")
 
@@ -75,6 +77,27 @@ def _usable(value: Any) -> Any:
     for name in list(found):
         found.setdefault(_OPERATOR.sub("_", name), found[name])
     return found
+
+
+def plain_words(value: Any) -> Any:
+    """Return variables without names and values that are not plain words, at any depth.
+
+    Where signatures are demanded, metadata that nobody signed cannot add a line or a command to
+    what they are put into.
+    """
+    if isinstance(value, dict):
+        pairs = [(name, item) for name, item in value.items() if _is_plain(name)]
+        return {name: plain_words(item) for name, item in pairs if _is_plain(item)}
+    if isinstance(value, list):
+        return [plain_words(item) for item in value if _is_plain(item)]
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return _PLAIN.issuperset(value)
+    # Not what YAML has besides, as bytes.
+    return value is None or isinstance(value, int | float | dict | list)
 
 
 def _address(data: InstanceData) -> str:

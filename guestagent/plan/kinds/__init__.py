@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from guestagent.plan.kinds.random_password import ConsolePassword, SetRandomPassword
     from guestagent.plan.kinds.remove import RemoveFile
     from guestagent.plan.kinds.script import Script, StageScript
-    from guestagent.plan.kinds.sshd import SetSshd, SshdPolicy
+    from guestagent.plan.kinds.sshd import SetSshd, SshdClosed, SshdPolicy
 
     Resource: TypeAlias = (
         File
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         | Hosts
         | HostKeys
         | SshdPolicy
+        | SshdClosed
         | Entropy
         | Script
     )

@@ -123,7 +123,8 @@ class User(NamedTuple):
 
     def _repair(self, view: View, account: Account) -> Outcome:
         """Make what is missing of an account that guestagent made, or was making when killed."""
-        if not self.makes_home:
+        # Without a home, somebody has changed its line in passwd(5) to what is none.
+        if not self.makes_home or not account.home:
             return Outcome(record={self.key: _EXISTS})
         unfinished = self.name in view.facts.unfinished
         if not view.root.exists(account.home):

@@ -25,6 +25,7 @@ class HostKeys(NamedTuple):
     """SSH host keys of this instance, made once: one of each type in ``types``.
 
     ``given`` are files of ready keys, by name.  ``others`` says what comes of the image's keys.
+    ``value`` is what the state keeps of them.
     """
 
     kind: Literal["host_keys"]
@@ -32,6 +33,7 @@ class HostKeys(NamedTuple):
     why: Origin
     given: tuple[tuple[str, Secret], ...] = ()
     others: Literal["removed", "kept"] = "removed"
+    value: str = "done"
 
     @property
     def key(self) -> str:
@@ -40,8 +42,10 @@ class HostKeys(NamedTuple):
 
     def compare(self, view: View) -> Outcome:
         """Make the keys, unless that was done; those that could not be made are tried again."""
+        if self._is_made_ahead(view):
+            return Outcome(record=dict.fromkeys(self._keys(), self.value))
         if view.is_done(self.key):
-            return Outcome(record={key: "done" for key in self._keys() if view.is_done(key)})
+            return Outcome(record={key: self.value for key in self._keys() if view.is_done(key)})
         done = tuple(kind for kind in self.types if view.is_done(applied.host_key(kind)))
         missing = sorted(set(self.types) - {*done}, key=TYPES.index)
         change = MakeHostKeys(
@@ -55,7 +59,17 @@ class HostKeys(NamedTuple):
             done=done,
             deferrable=tuple(kind for kind in missing if kind in COSTLY and view.facts.systemd),
         )
-        return Outcome((change,), record=dict.fromkeys(self._keys(), "done"))
+        return Outcome((change,), record=dict.fromkeys(self._keys(), self.value))
+
+    def _is_made_ahead(self, view: View) -> bool:
+        """Tell whether these very keys were made before it was known which instance this is."""
+        kinds = [
+            kind
+            for kind in TYPES
+            if applied.is_ahead(view.recorded.get(applied.host_key(kind), ""))
+        ]
+        is_whole = applied.HOST_KEYS in view.recorded
+        return is_whole and not self.given and set(kinds) == set(self.types)
 
     def _keys(self) -> tuple[str, ...]:
         return (self.key, *(applied.host_key(kind) for kind in self.types))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from stat import S_IMODE
+
 from guestagent import defs
+from guestagent.errors import Origin, Refused
 from guestagent.memory import applied
 from guestagent.plan.kinds.file import File, WriteFile
+from guestagent.plan.view import FileState, Outcome
 from guestagent.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
 
-    from guestagent.errors import Origin
-    from guestagent.plan.view import Outcome, View
+    from guestagent.plan.kinds.remove import RemoveFile
+    from guestagent.plan.view import Tree, View
 
 _MODE = 0o600
+_OPENED = Origin("guestagent", "", "sshd")
 
 
 class SshdPolicy(NamedTuple):
@@ -57,6 +62,60 @@ class SshdPolicy(NamedTuple):
         ways = self.key_files, self.asked, self.others
         found = (SetSshd("set_sshd", change, self.switches_off, *ways) for change in changes)
         return outcome._replace(changes=tuple(found))
+
+
+class SshdClosed(NamedTuple):
+    """Nobody gets in by sshd, as a drop-in says that comes before all others.
+
+    The file is guestagent's own whoever wrote it: one of an image that was made of a guest where
+    this was so is as good as a new one, and must go like that.  One that an administrator removed
+    or changed is written again at the next boot, which may be that of a copy of the disk.
+    """
+
+    kind: Literal["sshd_closed"]
+    content: bytes
+    why: Origin
+
+    @property
+    def path(self) -> str:
+        """Return the path of the drop-in."""
+        return defs.SSHD_CLOSED
+
+    @property
+    def key(self) -> str:
+        """Return the key under which the state remembers this."""
+        return applied.SSHD_CLOSED
+
+    def compare(self, view: View) -> Outcome:
+        """Compare with the tree.  Raises Refused, OSError."""
+        record = {self.key: "yes"}
+        found = view.file(self.path)
+        if found == FileState(self.content, _MODE, in_order=True):
+            return Outcome(record=record)
+        file = File("file", self.path, self.content, mode=_MODE, why=self.why)
+        change = file.write(found, self.content)._replace(keys=(self.key,))
+        return Outcome((change,), record=record)
+
+
+def undo(key: str, view: View) -> Outcome:
+    """Let people in where there is no sshd any more that could be told whom to keep out."""
+    del key  # there is one
+    return Outcome(open_again(view.root))
+
+
+def open_again(root: Tree) -> tuple[RemoveFile, ...]:
+    """Return the change that lets people in, where sshd lets nobody in; otherwise none."""
+    try:
+        found = root.look(defs.SSHD_CLOSED)
+    except (Refused, OSError):
+        return ()  # not a file of guestagent's
+    if found is None:
+        return ()
+    from guestagent.plan.kinds.remove import RemoveFile
+
+    mode, content = S_IMODE(found.stat.st_mode), found.content or b""
+    undoes = applied.SSHD_CLOSED
+    return (RemoveFile("remove", defs.SSHD_CLOSED, content, mode, _OPENED, undoes),)
 
 
 class SetSshd(NamedTuple):

@@ -1,4 +1,4 @@
-"""Have ifupdown, on a running guest, carry out a change of its file.
+"""Have ifupdown, on a running guest, carry out a change of its files.
 
 Only what changed is touched: an address, route or client that the old and the new block of an
 interface have in common stays as it is.
@@ -36,15 +36,15 @@ _HARMLESS = ("File exists", "already assigned")
 
 
 def reload(changes: Sequence[FileChange]) -> list[str]:
-    """Carry out the change of the file; return what failed."""
-    failures = []
-    for change in changes:
-        failures += carry_out(change.old or "", change.new or "")
-    return failures
+    """Carry out the changes of the files; return what failed."""
+    # All at once: a NIC may move from one file to another.
+    old = "".join(change.old or "" for change in changes)
+    new = "".join(change.new or "" for change in changes)
+    return carry_out(old, new)
 
 
 def carry_out(old: str, new: str) -> list[str]:
-    """Go from the text ``old`` to ``new``, which the file has already; return what failed.
+    """Go from the text ``old`` to ``new``, which the files have already; return what failed.
 
     An empty text stands for no file.
     """

@@ -1,4 +1,4 @@
-"""Have netplan, on a running guest, carry out a change of its file."""
+"""Have netplan, on a running guest, carry out a change of its files."""
 
 from __future__ import annotations
 
@@ -16,19 +16,13 @@ if TYPE_CHECKING:
 
 
 def reload(changes: Sequence[FileChange]) -> list[str]:
-    """Apply the changed file; return what failed."""
-    failures = []
-    for change in changes:
-        failures += _apply(change)
-    return failures
-
-
-def _apply(change: FileChange) -> list[str]:
+    """Apply the changed files; return what failed."""
     # netplan-apply(8) would configure all interfaces of networkd again, and end the leases of
     # those that did not change: networkd is told of its new files instead.
     by_networkd = _is_carried_out_by_networkd()
     failures = generate() if by_networkd else []
-    _delete_changed_devices(change)
+    for change in changes:
+        _delete_changed_devices(change)
     if failures:
         return failures
     return reload_networkd() if by_networkd else run_program("netplan", "apply")

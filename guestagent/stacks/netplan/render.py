@@ -1,8 +1,8 @@
 """Render all interfaces as one file of netplan, netplan(5), for version 0.106 and later.
 
 The file says what both of netplan's back ends, systemd-networkd and NetworkManager, understand
-alike, and leaves the choice to the guest.  No NIC is renamed.  NICs are known by labels, bonds
-and VLANs by their names.
+alike, but for one setting, and leaves the choice to the guest.  No NIC is renamed.  NICs are known
+by labels, bonds and VLANs by their names.
 
 Wherever router advertisements are accepted the file says ``dhcp6: true``, which does what their
 M and O flags say.  Without it NetworkManager would not configure IPv6 at all, and
@@ -78,6 +78,23 @@ def render(interfaces: Sequence[Interface], problems: Problems) -> list[Rendered
 
     Raises FieldError for a value that does not fit.
     """
+    return _render(interfaces, problems, more={})
+
+
+def render_for_networkmanager(
+    interfaces: Sequence[Interface], problems: Problems
+) -> list[RenderedFile]:
+    """Do the same where netplan writes for NetworkManager.
+
+    Where it writes for networkd, it would refuse the whole file.
+    """
+    return _render(interfaces, problems, more={"networkmanager": _BEHIND_OTHERS})
+
+
+def _render(
+    interfaces: Sequence[Interface], problems: Problems, *, more: Mapping
+) -> list[RenderedFile]:
+    """Return the file; NICs that the source does not name have ``more`` settings."""
     if not interfaces:
         return []
     kinds: dict[str, Mapping] = {}
@@ -87,7 +104,7 @@ def render(interfaces: Sequence[Interface], problems: Problems) -> list[Rendered
         of_kind = kinds.setdefault(_kind(interface), {})
         # The first file that matches wins, also of those that netplan makes, by their names.
         label = f"{_LAST}{interface.id}" if interface.unnamed else interface.id
-        of_kind[_quote(label)] = _interface(interface)
+        of_kind[_quote(label)] = _interface(interface) | (more if interface.unnamed else {})
         _report_losses(interface, problems)
     lines = _lines({"network": {"version": 2, **kinds}})
     text = _HEADER + "\n".join(lines) + "\n"
@@ -147,8 +164,6 @@ def _interface(interface: Interface) -> Mapping:
     nameservers = _nameservers(interface)
     if nameservers:
         described["nameservers"] = nameservers
-    if interface.unnamed:
-        described["networkmanager"] = _BEHIND_OTHERS
     return described
 
 

@@ -3,14 +3,15 @@
 ===========  ==================================================================
 write_files  list of {"path": str, "content": str | bytes, "encoding": "text/plain" | "base64" |
              "gzip" | "gzip+base64", "owner": str, "permissions": str (octal digits), "append",
-             "defer": bool}; only path is always there
+             "defer": bool, "source": {"uri": str, "headers": {str: str}}}; only path, and in
+             a source its uri, are always there
 ===========  ==================================================================
 """
 
 from __future__ import annotations
 
-from guestagent.parse.userdata.containers import AnyOf, ListOf, Mapping
-from guestagent.parse.userdata.scalars import Choice, Integer, String, Unsupported, flag
+from guestagent.parse.userdata.containers import AnyOf, ListOf, MapOf, Mapping
+from guestagent.parse.userdata.scalars import Choice, Integer, String, flag
 from guestagent.parse.userdata.shape import Field
 from guestagent.parse.userdata.yamltree import Octal
 
@@ -86,10 +87,13 @@ _ENCODING = _Encoding(
         ("gz+b64", "gzip+base64"),
     ),
 )
-_SOURCE = Unsupported(
-    "is not fetched; use content, or a script",
-    whole=True,  # without it the file would be empty
-    substitutes=("content",),
+_SOURCE = Mapping(
+    {
+        "uri": Field(String(), "The https:// URL of the content.", required=True),
+        "headers": Field(
+            MapOf(String()), "Header fields to send.  Default: none.", secret=True, alone=True
+        ),
+    }
 )
 
 _FILE = Mapping(
@@ -103,7 +107,7 @@ _FILE = Mapping(
         "defer": Field(
             flag(), "Write it late, after users and packages.  Default: false.", alone=True
         ),
-        "source": Field(_SOURCE, "Not fetched: content beside it is used."),
+        "source": Field(_SOURCE, "Where to fetch the content, by the setting fetch.enable."),
     }
 )
 

@@ -30,7 +30,6 @@ UNSUPPORTED = {
     "snap": "use runcmd with snap install",
     "snappy": "use runcmd with snap install",
     "spacewalk": _SCRIPT,
-    "ssh_import_id": "keys of others are not fetched; use ssh_authorized_keys",
     "ubuntu-advantage": _PRO,
     "ubuntu_advantage": _PRO,
     "ubuntu_pro": _PRO,

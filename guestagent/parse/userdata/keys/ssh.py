@@ -6,6 +6,7 @@ disable_root           bool
 disable_root_opts      str
 allow_public_ssh_keys  bool
 ssh_authorized_keys    list of str
+ssh_import_id          list of str
 ssh_keys               {"rsa_private": str (secret), "rsa_public": str, "rsa_certificate": …}
 ssh_deletekeys         bool
 ssh_genkeytypes        list of "rsa", "ecdsa", "ed25519", "dsa"
@@ -15,7 +16,7 @@ ssh_genkeytypes        list of "rsa", "ecdsa", "ed25519", "dsa"
 from __future__ import annotations
 
 from guestagent.parse.userdata.containers import ListOf, Mapping
-from guestagent.parse.userdata.keys.users import PUBLIC_KEYS
+from guestagent.parse.userdata.keys.users import IMPORT_IDS, PUBLIC_KEYS
 from guestagent.parse.userdata.scalars import FLAG_WORDS, Choice, String, flag
 from guestagent.parse.userdata.shape import Field
 
@@ -37,6 +38,7 @@ KEYS = {
     "disable_root_opts": Field(String(), "Options before root's keys if its login is disabled."),
     "allow_public_ssh_keys": Field(flag(), "Use the public keys of the metadata.  Default: true."),
     "ssh_authorized_keys": Field(PUBLIC_KEYS, "Public keys that may log in as the default user."),
+    "ssh_import_id": Field(IMPORT_IDS, "Whose keys to fetch: gh:NAME or lp:NAME."),
     "ssh_keys": Field(Mapping(_HOST_KEYS), "Host keys to install; then none are generated."),
     "ssh_deletekeys": Field(flag(), "Replace the image's host keys.  Default: true."),
     "ssh_genkeytypes": Field(

@@ -38,6 +38,9 @@ _DEFAULT_FALSE = "  Default: false."
 PUBLIC_KEYS = Converted(AnyOf(ListOf(String(), single=True), MapOf(String())), list_values)
 """Public keys: one, a list, or the values of a mapping."""
 
+IMPORT_IDS = ListOf(String(), single=True)
+"""Names of people whose keys are fetched."""
+
 _GROUP_NAMES = Converted(
     AnyOf(String(), ListOf(String()), MapOf(Unsupported("takes no value"), nulls="keep")),
     list_names,
@@ -76,10 +79,6 @@ _DAYS = _OrNever(Integer())
 _REDIRECT = Choice(True, False, old=(*FLAG_WORDS, ("default", True)))
 
 _KEY_FIELDS = ("ssh_authorized_keys", "ssh-authorized-keys")
-_SSH_IMPORT_ID = Unsupported(
-    "is not supported: keys of others are not fetched; use ssh_authorized_keys",
-    substitutes=_KEY_FIELDS,
-)
 _SNAPUSER = Unsupported(
     "is not supported: use name and ssh_authorized_keys", substitutes=_KEY_FIELDS
 )
@@ -114,9 +113,7 @@ _FIELDS = {
     "selinux_user": Field(String(), "The SELinux user of the login."),
     "ssh_authorized_keys": Field(PUBLIC_KEYS, "Public keys that may log in as this user."),
     "ssh_redirect_user": Field(_REDIRECT, "Refuse ssh logins, naming the default user instead."),
-    "ssh_import_id": Field(
-        _SSH_IMPORT_ID, "Not supported: list the keys under ssh_authorized_keys."
-    ),
+    "ssh_import_id": Field(IMPORT_IDS, "Whose keys to fetch, by the setting fetch.enable."),
     "snapuser": Field(_SNAPUSER, "Not supported: use name and ssh_authorized_keys."),
     "chpasswd": Field(_CHPASSWD, "Ignored: it belongs at the top level."),
     "password": Field(_PASSWORD, "Ignored: use plain_text_passwd.", secret=True),

@@ -1,0 +1,174 @@
+"""The daemon is killed while something comes or goes, alone or with its run, with the same end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from .attached import (
+    DAEMON,
+    REFRESH,
+    SECOND,
+    THIRD,
+    Grown,
+    Scene,
+    advertised,
+    configured_by_cd,
+    static,
+)
+from .guest import Guest
+from .image import GuestImage
+from .machine import Drive
+from .metadata import APPLY
+from .scenario import report
+from .test_daemon import FILES, Served, another_key, assert_key_is_exchanged, without_an_answer
+
+pytestmark = pytest.mark.vm
+
+# Waits until a unit is at work, and kills others with it; what is there then says that it did.
+KILLER = """
+until [ "$(systemctl show -P ActiveState {busy})" = activating ]; do :; done
+systemctl kill -s KILL {killed}; systemctl show -P ActiveState {busy} >/run/killed
+"""
+VICTIMS = {"daemon": DAEMON, "daemon and run": f"{REFRESH} {DAEMON}"}
+# Nothing but the daemon asks a second time.
+BRIEFLY = "[metadata]\nwait = 2\n"
+
+
+def lie_in_wait(guest: Guest, killed: str, busy: str = REFRESH) -> None:
+    """Have units killed as soon as one is at work."""
+    guest.check("rm -f /run/killed")
+    guest.check(f"({KILLER.format(busy=busy, killed=killed)}) >/dev/null 2>&1 &")
+
+
+def assert_killed(guest: Guest) -> None:
+    """Insist that they were, and that there is a daemon again."""
+    assert guest.exists("/run/killed")
+    guest.wait_for(f"systemctl show -P StatusText {DAEMON} | grep -x Listening", 120)
+
+
+@pytest.fixture(scope="module")
+def by_drive(guest_image: GuestImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A guest that was configured by a CD."""
+    with configured_by_cd(guest_image, tmp_path_factory.mktemp("drive")) as scene:
+        yield scene
+
+
+@pytest.fixture(scope="class", params=[*VICTIMS.values()], ids=[*VICTIMS])
+def killed(request: pytest.FixtureRequest) -> str:
+    """Units that are killed while something comes or goes: all of it happens with each."""
+    return str(request.param)
+
+
+class TestWithDrive:
+    def test_a_card_that_the_rewritten_drive_describes(self, by_drive: Scene, killed: str) -> None:
+        more = replace(by_drive.instance, cards=(SECOND,))
+        lie_in_wait(by_drive.guest, killed)
+        by_drive.guest.hot_plug_nics(SECOND)
+        by_drive.guest.change_medium(by_drive.iso("second", more))
+        by_drive.wait_for_address(static(SECOND))
+        assert_killed(by_drive.guest)
+        assert report(by_drive.guest)["exit_status"] == 0
+
+    def test_a_card_that_nothing_describes(self, by_drive: Scene, killed: str) -> None:
+        lie_in_wait(by_drive.guest, killed)
+        by_drive.guest.hot_plug_nics(THIRD, slot=1)
+        by_drive.wait_for_address(THIRD.address)
+        by_drive.wait_for_address(advertised(THIRD))
+        assert_killed(by_drive.guest)
+        assert report(by_drive.guest)["exit_status"] == 0
+
+    def test_cards_that_go(self, by_drive: Scene, killed: str) -> None:
+        lie_in_wait(by_drive.guest, killed)
+        by_drive.guest.hot_unplug_nics()
+        by_drive.guest.hot_unplug_nics(slot=1)
+        by_drive.guest.change_medium(by_drive.where / "first/drive")
+        by_drive.wait_for_first_files()
+        assert_killed(by_drive.guest)
+
+    def test_a_drive_with_another_key(self, by_drive: Scene, killed: str) -> None:
+        guest, first = by_drive.guest, by_drive.instance
+        guest.change_medium(None)
+        guest.wait_for(f"systemctl show -P StatusText {DAEMON} | grep -x Listening", 120)
+        by_drive.rest()
+        rotated = another_key(first, by_drive.where / f"key-{len(killed)}")
+        lie_in_wait(guest, killed)
+        guest.hot_plug(Drive(by_drive.iso("rotated", rotated)))
+        guest.wait_for(
+            ["grep", rotated.public_key.split()[1], "/home/debian/.ssh/authorized_keys"], 120
+        )
+        by_drive.rest()
+        assert_killed(guest)
+        assert_key_is_exchanged(guest, first, rotated)
+        guest.hot_unplug()
+        guest.change_medium(by_drive.where / "first/drive")
+        guest.wait_for(
+            ["grep", first.public_key.split()[1], "/home/debian/.ssh/authorized_keys"], 120
+        )
+        by_drive.rest()
+
+
+def test_a_run_is_killed_when_it_has_written_the_files_of_a_card(by_drive: Scene) -> None:
+    """The next run finds no difference, and has the network told of them all the same."""
+    guest, more = by_drive.guest, replace(by_drive.instance, cards=(SECOND,))
+    until = f"until ls {FILES}/*{SECOND.mac.replace(':', '')}*; do :; done"
+    guest.check("rm -f /run/killed")
+    killer = f"{until}; systemctl kill -s KILL {REFRESH} && touch /run/killed"
+    path = by_drive.iso("files", more)
+    guest.change_medium(path)
+    guest.wait_for(f"systemctl show -P StatusText {DAEMON} | grep -x Listening", 120)
+    guest.check(f"({killer}) >/dev/null 2>&1 &")
+    guest.hot_plug_nics(SECOND)
+    by_drive.wait_for_address(static(SECOND))
+    assert_killed(guest)
+
+
+@pytest.fixture(scope="module")
+def by_service(
+    guest_image: GuestImage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    with without_an_answer(guest_image, tmp_path_factory.mktemp("service"), BRIEFLY) as served:
+        yield served
+
+
+class TestWithService:
+    def test_the_unit_that_applies_the_first_answer_is_killed(self, by_service: Served) -> None:
+        scene = by_service.scene
+        assert report(scene.guest)["exit_status"] == 75
+        lie_in_wait(scene.guest, APPLY, busy=APPLY)
+        by_service.say(scene.instance)
+        scene.guest.wait_for("[ -e /run/killed ]", 300)
+        assert_configured(scene, scene.instance)
+
+    def test_a_card_that_the_service_describes(self, by_service: Served) -> None:
+        scene = by_service.scene
+        by_service.say(replace(scene.instance, cards=(SECOND,)))
+        lie_in_wait(scene.guest, f"{APPLY} {DAEMON}", busy=APPLY)
+        scene.guest.hot_plug_nics(SECOND)
+        scene.wait_for_address(static(SECOND))
+        assert_killed(scene.guest)
+        assert report(scene.guest)["exit_status"] == 0
+
+    def test_a_service_that_hangs_when_a_card_comes(self, by_service: Served) -> None:
+        scene, instance = by_service.scene, by_service.scene.instance
+        before = scene.guest.check(f"systemctl show -P MainPID {DAEMON}")
+        by_service.service.say({"steps": {"*": [{"hang": True}]}})
+        scene.guest.hot_plug_nics(THIRD, slot=1)
+        scene.guest.wait_for("guestagent status | grep '^error: .*169.254.169.254'", 180)
+        print(f"\n{scene.guest.run('guestagent status').stdout}")
+        assert report(scene.guest)["exit_status"] == 75
+        scene.rest()
+        by_service.say(replace(instance, cards=(SECOND, THIRD)))
+        scene.wait_for_address(static(THIRD))
+        assert scene.guest.check(f"systemctl show -P MainPID {DAEMON}") == before
+
+
+def assert_configured(scene: Scene, instance: Grown) -> None:
+    """Insist that the first boot is over, and its key lets in."""
+    scene.guest.wait_for("grep -q '\"exit_status\": 0' /run/guestagent/report.json", 300)
+    found = report(scene.guest)
+    assert (found["first_boot"], found["instance_id"]) == (True, instance.uuid)
+    scene.rest()
+    assert scene.guest.ssh("debian", "hostname", key=instance.key).stdout == "web-1\n"
