@@ -79,6 +79,21 @@ MUTANTS = (
         "        pass\n",
         ("userdata/test_plan_users.py",),
     ),
+    # Sources
+    Mutant(
+        "a container does not obey the kernel command line of its host",
+        "system/machine.py",
+        "    if is_container():\n",
+        "    if False:\n",
+        ("unit/test_machine.py",),
+    ),
+    Mutant(
+        "a container does not obey the serial number of its host",
+        "sources/seed.py",
+        " and not is_container():",
+        ":",
+        ("service/test_seeds.py::test_C1_a_container_takes_nothing_that_its_host_is_told",),
+    ),
     # Disks
     Mutant(
         "a device that holds something is left alone unless overwriting is asked for",

@@ -62,11 +62,7 @@ def _named(word: str, evidence: str) -> Cloud:
 
 def _argument() -> str:
     """Return the value of ``guestagent.cloud=`` or, for images made for cloud-init, of ``ds=``."""
-    for name in (defs.CLOUD_ARGUMENT, "ds="):
-        value = kernel_argument(name)
-        if value is not None:
-            return value.lower()
-    return ""
+    return (kernel_argument(defs.CLOUD_ARGUMENT, "ds=") or "").lower()
 
 
 def _openstack() -> Cloud | None:

@@ -16,7 +16,7 @@ from select import POLLERR, POLLHUP, POLLOUT, poll
 from guestagent import defs
 from guestagent.errors import UsageError
 from guestagent.record import NamedTuple
-from guestagent.system.machine import read_text
+from guestagent.system.machine import is_container, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def list_candidates(*, ec2: bool) -> list[Endpoint]:
 def _choose_links() -> tuple[list[str], str]:
     """Return the links to ask, and the one of them that the routing table says; empty if none."""
     links = _links_to_ask()
-    if links or not os.path.exists(defs.CONTAINER_FILE):
+    if links or not is_container():
         return links, _routed_link(links)
     # A container has no hardware.  Its host gives it the link of its routes to the outside;
     # others may lead to containers inside it, and cannot be told from that one.

@@ -14,7 +14,7 @@ from guestagent.errors import Origin, UsageError
 from guestagent.record import NamedTuple
 from guestagent.sources.bundle import Bundle
 from guestagent.system.jsontext import dumps
-from guestagent.system.machine import dmi, kernel_argument
+from guestagent.system.machine import dmi, is_container, kernel_argument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def find_given() -> Given | None:
     if text is not None:
         return _parse(text, "the kernel command line")
     serial = dmi("product_serial")
-    if serial.startswith(_START):
+    # A container sees the firmware of its host.
+    if serial.startswith(_START) and not is_container():
         return _parse(serial.removeprefix(_START), "the machine's serial number")
     return None
 

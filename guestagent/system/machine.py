@@ -62,14 +62,34 @@ def machine_with_writers(root: Root) -> str:
     return product_uuid() if root.live and is_vmware() else ""
 
 
-def kernel_argument(start: str) -> str | None:
+def is_container() -> bool:
+    """Tell whether the system is a container that systemd runs in."""
+    return os.path.exists(defs.CONTAINER_FILE)
+
+
+def kernel_argument(*starts: str) -> str | None:
     """Return the rest of the last word of the kernel command line with that start, or None.
 
-    Quotes around a word or a value are not part of it.
+    Of several starts, the first counts that a word has.  Quotes around a word or a value are not
+    part of it.
     """
-    words = read_text(defs.KERNEL_COMMAND_LINE).replace('"', "").split()
-    values = [word.removeprefix(start) for word in words if word.startswith(start)]
-    return values[-1] if values else None
+    words = _kernel_words()
+    for start in starts:
+        values = [word.removeprefix(start) for word in words if word.startswith(start)]
+        if values:
+            return values[-1]
+    return None
+
+
+def _kernel_words() -> list[str]:
+    """Return the words of the kernel command line.
+
+    A container sees that of its host's kernel, which is not about it.  There the arguments of the
+    first process count in its place, as they do for systemd(1).
+    """
+    if is_container():
+        return read_text(defs.FIRST_COMMAND_LINE).split("\0")
+    return read_text(defs.KERNEL_COMMAND_LINE).replace('"', "").split()
 
 
 def credentials_folder() -> str:
@@ -86,7 +106,7 @@ def credentials_folder() -> str:
 
 def why_disabled() -> str:
     """Return what disables guestagent at boot, or an empty string if nothing does."""
-    if defs.OFF_ARGUMENT in read_text(defs.KERNEL_COMMAND_LINE).split():
+    if defs.OFF_ARGUMENT in _kernel_words():
         return f"{defs.OFF_ARGUMENT} on the kernel command line"
     if os.path.exists(defs.OFF_SWITCH):
         return f"the file {defs.OFF_SWITCH}"

@@ -64,6 +64,7 @@ _NOVA = {
 _AMAZON = {
     "proc/cmdline": "root=/dev/xvda1 ds=ec2 guestagent.cloud=ec2",
     "proc/1/environ": "HOME=/\0TERM=linux\0product_name=OpenStack Nova\0",
+    "proc/1/cmdline": "/sbin/init\0ds=nocloud;h=web;i=i-1\0guestagent.source=/dev/sr0\0",
     "sys/hypervisor/uuid": "ec2a9b2e-6f0d-4d3e-9a57-3f1f5e9b7a10",
     "sys/class/dmi/id/product_uuid": "e2ec9b2e-6f0d-4d3e-9a57-3f1f5e9b7a10",
     "sys/class/dmi/id/product_serial": "e2ec9b2e-6f0d-4d3e-9a57-3f1f5e9b7a10",

@@ -295,7 +295,8 @@ SOURCES: dict[str, Callable[[Guest], None]] = {
 
 # What a boot without any source looks at to find one, and how often.
 LOOKS = {
-    "/proc/cmdline": 5,
+    "/proc/cmdline": 4,
+    "/run/systemd/container": 4,
     "/proc/1/environ": 1,
     "/sys/hypervisor/uuid": 1,
     "/sys/class/dmi/id/product_name": 5,

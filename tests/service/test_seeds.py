@@ -144,6 +144,24 @@ def test_C1_nobody_is_asked_where_there_is_a_seed_or_one_is_told(guest: Guest) -
     assert not guest.machine.path(defs.REQUEST_FILE).exists()
 
 
+def test_C1_a_container_takes_nothing_that_its_host_is_told(guest: Guest) -> None:
+    """But what its first process is, as systemd does."""
+    lab = guest.lab
+    folder = guest.machine.path("/run/systemd")
+    folder.mkdir()
+    (folder / "container").write_text("lxc\n")
+    lab.space.put("first", "")
+    lab.space.sh(f"mount --bind {lab.space.top}/first /proc/1/cmdline")
+    lab.space.dmi(product_serial="ds=nocloud;h=serial-of-the-host")
+    run = guest.boot("ds=nocloud;h=of-the-host")
+    assert (run.status, guest.name()) == (0, "image")
+    assert "no source" in run.err
+    words = r"/sbin/init\0ds=nocloud;h=mine;i=iid-1\0"
+    lab.space.sh(f"printf '{words}' > {lab.space.top}/first")
+    assert guest.boot("guestagent.source=none").status == 0
+    assert guest.name() == "mine"
+
+
 @pytest.mark.parametrize(
     ("said", "status", "words"),
     [

@@ -70,5 +70,6 @@ def machine(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(defs, "STATUS_LOOK", 0.02)
     (tree / "cmdline").write_text("quiet\n")
     monkeypatch.setattr(defs, "KERNEL_COMMAND_LINE", str(tree / "cmdline"))
+    monkeypatch.setattr(defs, "CONTAINER_FILE", str(tree / "container"))
     monkeypatch.setattr(defs, "OFF_SWITCH", str(found.path("/etc/off")))
     return found

@@ -33,6 +33,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     places = {
         "DMI_DIR": "dmi",
         "KERNEL_COMMAND_LINE": "cmdline",
+        "CONTAINER_FILE": "container",
         "HYPERVISOR_UUID": "uuid",
         "FIRST_PROCESS": "environ",
     }

@@ -72,6 +72,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(tmp_path)
     places = {
         "KERNEL_COMMAND_LINE": "cmdline",
+        "CONTAINER_FILE": "container",
         "DMI_DIR": "dmi",
         "BLOCK_DIR": "block",
         "SCSI_DEVICES": "scsi",

@@ -27,6 +27,8 @@ class Files:
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     monkeypatch.setattr(defs, "KERNEL_COMMAND_LINE", str(tmp_path / "cmdline"))
+    monkeypatch.setattr(defs, "FIRST_COMMAND_LINE", str(tmp_path / "first"))
+    monkeypatch.setattr(defs, "CONTAINER_FILE", str(tmp_path / "container"))
     monkeypatch.setattr(defs, "OFF_SWITCH", str(tmp_path / "disabled"))
     return Files(tmp_path)
 
@@ -50,6 +52,28 @@ def test_the_command_line_switches_off(files: Files, text: str) -> None:
     assert machine.why_disabled() == ""
     files.put("cmdline", text + "\n")
     assert "command line" in machine.why_disabled()
+
+
+def test_of_several_starts_the_first_counts_that_a_word_has(files: Files) -> None:
+    files.put("cmdline", "b=1 a=2 b=3")
+    assert machine.kernel_argument("a=", "b=") == "2"
+    assert machine.kernel_argument("c=", "b=") == "3"
+    assert machine.kernel_argument("c=", "d=") is None
+
+
+def test_C1_a_container_is_told_by_its_first_process_and_not_by_the_host_s_kernel(
+    files: Files,
+) -> None:
+    files.put("cmdline", "guestagent=disabled guestagent.source=/of-the-host")
+    files.put("first", "/sbin/init\0--log-level=info\0guestagent.source=/a b\0quiet\0")
+    assert machine.kernel_argument(defs.SOURCE_ARGUMENT) == "/of-the-host"
+    assert machine.why_disabled()
+    files.put("container", "lxc")
+    assert machine.kernel_argument(defs.SOURCE_ARGUMENT) == "/a b"
+    assert not machine.why_disabled()
+    files.put("first", "/sbin/init\0guestagent=disabled\0")
+    assert machine.kernel_argument(defs.SOURCE_ARGUMENT) is None
+    assert machine.why_disabled()
 
 
 @pytest.mark.parametrize("text", ["guestagent=disabled2", "xguestagent=disabled", "guestagent"])

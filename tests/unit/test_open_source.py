@@ -41,6 +41,7 @@ class Scene:
         self.root = Root(str(tree))
         self.command_line = tree / "cmdline"
         mocker.patch.object(defs, "KERNEL_COMMAND_LINE", str(self.command_line))
+        mocker.patch.object(defs, "CONTAINER_FILE", str(tree / "container"))
         self.find = mocker.patch.object(find, "find_drive", return_value=None)
         self.request = mocker.patch.object(remote, "request_for", return_value=REQUEST)
         self.ask = mocker.patch.object(remote, "ask_now", return_value="service")
