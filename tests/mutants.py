@@ -94,6 +94,34 @@ MUTANTS = (
         ":",
         ("service/test_seeds.py::test_C1_a_container_takes_nothing_that_its_host_is_told",),
     ),
+    Mutant(
+        "no other source takes the place of system credentials that are gone",
+        "verbs/source.py",
+        "if opened is not None or not search.before.credentials:",
+        "if True:",
+        ("unit/test_open_source.py",),
+    ),
+    Mutant(
+        "a machine that was configured by system credentials polls no service",
+        "verbs/source.py",
+        "has_other = before.drive or before.credentials",
+        "has_other = before.drive",
+        ("unit/test_open_source.py",),
+    ),
+    Mutant(
+        "a copy of a machine whose credentials are gone is another source's",
+        "verbs/source.py",
+        "    if is_other_machine(search.before):\n",
+        "    if False:\n",
+        ("unit/test_open_source.py",),
+    ),
+    Mutant(
+        "a kind of source that is named and missing is told at boot",
+        "verbs/source.py",
+        "(options.boot and len(kinds) > 1)",
+        "options.boot",
+        ("unit/test_open_source.py",),
+    ),
     # Disks
     Mutant(
         "a device that holds something is left alone unless overwriting is asked for",

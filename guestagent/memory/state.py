@@ -39,7 +39,8 @@ class State(NamedTuple):
     ``seen`` and ``watched`` are the documents and paths that the run looked at; while their
     ``fingerprint``, made with ``salt``, stays the same, another run would find nothing to do.
 
-    ``drive`` tells whether the source was a config drive.  ``documents`` are digests, made with
+    ``drive`` tells whether the source was a config drive, and ``credentials`` whether it was system
+    credentials.  ``documents`` are digests, made with
     ``salt``, of what a metadata service may say differently later.  ``time`` is when the source was
     read, in seconds since the epoch.  ``user_data`` is a digest, made with ``user_data_salt``, of
     the user and vendor data that were applied; both are empty without any.
@@ -72,6 +73,7 @@ class State(NamedTuple):
     salt: str = ""
     fingerprint: str = ""
     drive: bool = False
+    credentials: bool = False
     documents: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
     time: int = 0
     user_data: str = ""
@@ -129,6 +131,7 @@ def _decode(value: dict[str, Any]) -> State:
         salt=_hexadecimal(value["salt"]),
         fingerprint=_text(value["fingerprint"]),
         drive=value["drive"] is True,
+        credentials=value["credentials"] is True,
         documents={_text(key): _text(item) for key, item in value["documents"].items()},
         time=_time(value["time"]),
         user_data=_text(value["user_data"]),

@@ -417,6 +417,7 @@ def _remember(
         record=done.record,
         # A source that is named by hand says nothing of what there is at the next boot.
         drive=root.live and not run.options.source and bundle.drive,
+        credentials=bundle.own and report.layout == "credentials",
         time=int(time.time()),
         rejected=before.rejected,
         machine=_machine(root),

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 _KEPT = "no config drive found; the last good configuration stays"
 _NONE = "no source found, and no sign of a cloud whose metadata service could be asked"
 _STAYS = "what was applied before stays"
+_CREDENTIALS_GONE = (
+    "the system credentials that configured this machine are gone; no other source takes their "
+    "place, and the last good configuration stays (to use another one, name it: "
+    f"{defs.SOURCE_ARGUMENT})"
+)
 _NO_SEED = (
     "{where} says ds=nocloud, and there is no drive, no directory of a seed, and no value; nothing "
     "is applied"
@@ -44,10 +49,18 @@ _NOT_A_SOURCE = (
 )
 _SEED = "seed"
 _IS_OFF = "guestagent.source says none; nothing is searched for, and nothing is applied"
-_NOT_FOUND = (
-    "no source found, of the kinds that guestagent.source or source.order has: {}; " + _STAYS
+_NOT_FOUND = "no source found, of the kinds that source.order has: {}; " + _STAYS
+_ONE_NOT_FOUND = (
+    "names {kind} alone, and {missing}; no other kind is searched for, and {follows}: see that it "
+    "is there, or name another kind"
+)
+_EMPTY_ORDER = (
+    "is empty, so that nothing is searched for, and {follows}: name some of "
+    f"{', '.join(defs.SOURCES)}, or remove the setting, to search for all of them; if nothing is to"
+    f" be searched for, write {defs.SOURCE_ARGUMENT}{_OFF} on the kernel command line instead"
 )
 _HERE = Origin("guestagent", "", "")
+_ORDER = Origin("settings", "", "source.order")
 
 
 class Opened(NamedTuple):
@@ -68,7 +81,8 @@ class Search(NamedTuple):
 
     ``given`` is what kernel command line or firmware say of a seed, ``directory`` that of a seed,
     ``credentials`` that of system credentials for guestagent; both are empty if there is none.
-    ``order`` are the names of the kinds that are searched for.
+    ``order`` are the names of the kinds that are searched for, and ``named_by`` is what names the
+    only one of them, empty if the settings do.
     """
 
     options: Options
@@ -79,6 +93,7 @@ class Search(NamedTuple):
     directory: str = ""
     credentials: str = ""
     order: tuple[str, ...] = defs.SOURCES
+    named_by: str = ""
 
     @property
     def providers(self) -> list[Provider]:
@@ -99,6 +114,9 @@ class Provider(NamedTuple):
     ``open_source`` does.  Without one, ``sources.NAME`` is imported, and its ``open_source`` called
     with a list for problems: it returns a Bundle or None, and raises SourceBroken.
 
+    ``missing`` says in a message what was looked for and is not there; ``{labels}`` in it stands
+    for those of drives.
+
     ``named``: whoever controls the machine put this very source there, and it needs no instance id
     to be obeyed later.  Without that it is believed as a drive is: see SECURITY.md.
     """
@@ -108,6 +126,7 @@ class Provider(NamedTuple):
     open: Callable[[Search], Opened | None] | None = None
     named: bool = False
     unused: Callable[[Search], str] | None = None
+    missing: str = ""
 
 
 def open_source(options: Options, settings: Settings, root: Root, *, before: State) -> Opened:
@@ -116,7 +135,7 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
     Raises SourceBroken, Unreachable, UsageError, NoPermission, OSError.
     """
     folder = _find_credentials() if root.live else ""
-    named = _name(options, folder)
+    named, named_by = _name(options, folder)
     kind, order = "", settings.source_order
     if named in defs.SOURCES and not options.source:
         kind, named = named, ""
@@ -138,7 +157,8 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
 
         return _choose(Opened(open_path(named)))
     if options.poll:
-        is_served = before.configured and not before.drive and "service" in order
+        has_other = before.drive or before.credentials
+        is_served = before.configured and not has_other and "service" in order
         return _ask("", options, settings, root=root, before=before) if is_served else Opened()
     from guestagent.sources import seed
 
@@ -149,7 +169,8 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
     if given and given.place:
         return _with_values(_choose(Opened(seed.open_named(given))), given)
     directory = seed.find_directory() if root.live else ""
-    return _search(Search(options, settings, root, before, given, directory, folder, order))
+    start = Search(options, settings, root, before, given, directory, folder, order, named_by)
+    return _search(start)
 
 
 def _search(search: Search) -> Opened:
@@ -162,10 +183,34 @@ def _search(search: Search) -> Opened:
                 opened = _name_unused(opened, other, search)
             return _with_values(opened, search.given)
         if opened is not None:
-            return opened
-    if search.options.boot or search.options.refresh:
+            return opened if opened != Opened() else _find_nothing(search)
+    return _find_nothing(search)
+
+
+def _find_nothing(search: Search) -> Opened:
+    """Report that there is no source, where somebody has said that there is one.
+
+    At boot that is so where one kind is named, and else nothing special.
+    """
+    options, before = search.options, search.before
+    kinds = tuple(dict.fromkeys(search.order))
+    if options.refresh or (options.boot and len(kinds) > 1):
         return Opened()
-    return Opened(problems=(_HERE.error(_NOT_FOUND.format(", ".join(search.order))),))
+    if len(kinds) > 1:
+        return Opened(problems=(_HERE.error(_NOT_FOUND.format(", ".join(kinds))),))
+    follows = _STAYS if before.configured else "nothing is applied"
+    origin = _HERE.under(search.named_by) if search.named_by else _ORDER
+    if kinds:
+        missing = next(row.missing for row in PROVIDERS if row.name == kinds[0])
+        missing = missing.format(labels=" or ".join(search.settings.drive_labels))
+        reason = _ONE_NOT_FOUND.format(kind=kinds[0], missing=missing, follows=follows)
+    else:
+        reason = _EMPTY_ORDER.format(follows=follows)
+    # An image's setting says what to search for, and not that it is there; and a source may go when
+    # it has done its work.
+    may_be_missing = options.boot and (before.configured or not search.named_by)
+    report = origin.warning if may_be_missing else origin.error
+    return Opened(problems=(report(reason),))
 
 
 def _try(provider: Provider, search: Search) -> Opened | None:
@@ -237,14 +282,14 @@ def _find_credentials() -> str:
     return credentials_folder()
 
 
-def _name(options: Options, credentials: str) -> str:
-    """Return the source that is named, or an empty string.
+def _name(options: Options, credentials: str) -> tuple[str, str]:
+    """Return the source that is named, and what names it in messages; empty strings if none is.
 
     By the command line, else by the kernel's, else by a credential in a folder of them.  Raises
     UsageError.
     """
     if options.source:
-        return options.source
+        return options.source, ""
     from guestagent.system.machine import kernel_argument, read_text
 
     where = f"{defs.SOURCE_ARGUMENT} on the kernel command line"
@@ -252,10 +297,35 @@ def _name(options: Options, credentials: str) -> str:
     if not named and credentials:
         where = f"system credential {defs.SOURCE_CREDENTIAL}"
         named = read_text(f"{credentials}/{defs.SOURCE_CREDENTIAL}")
+    if not named:
+        return "", ""
     is_place = named.startswith(("/", "http://", "https://")) and named.isprintable()
-    if named and not is_place and named not in (*defs.SOURCES, _OFF):
+    if not is_place and named not in (*defs.SOURCES, _OFF):
         raise UsageError(f"{where} {_NOT_A_SOURCE}")
-    return named
+    return named, where
+
+
+def _open_credentials(search: Search) -> Opened | None:
+    """Take system credentials; where those are gone that configured this machine, nothing else.
+
+    Who gives others, or answers on the network, is trusted less.  A copy of the disk in another
+    machine is a new instance, for whatever source that has.
+    """
+    opened = _open_by_module("credentials") if search.credentials else None
+    if opened is not None or not search.before.credentials:
+        return opened
+    from guestagent.verbs.new_instance import is_other_machine
+
+    if is_other_machine(search.before):
+        return None
+    if search.options.refresh:
+        return Opened()
+    report = _HERE.warning if search.options.boot else _HERE.error
+    return Opened(problems=(report(_CREDENTIALS_GONE),))
+
+
+def _show_credentials(search: Search) -> str:
+    return "system credentials" if search.credentials else ""
 
 
 def _open_drive(search: Search) -> Opened | None:
@@ -455,14 +525,41 @@ def describe_age(before: State) -> str:
 # The kinds of sources: the first that is there is the source, in whatever state it is.  Their order
 # is that of settings, and of defs.SOURCES without any.
 PROVIDERS = (
-    Provider("credentials", lambda search: "system credentials" if search.credentials else ""),
-    Provider("drive", open=_open_drive, unused=_show_drive),
+    Provider(
+        "credentials",
+        open=_open_credentials,
+        unused=_show_credentials,
+        missing=f"there is no system credential whose name begins with {defs.CREDENTIAL_PREFIX}",
+    ),
+    Provider(
+        "drive",
+        open=_open_drive,
+        unused=_show_drive,
+        missing="there is no block device with the label {labels}",
+    ),
     # Before a directory: LXD writes one when it makes an instance, and the socket has what it says
     # now.
-    Provider("lxd", _find_lxd),
-    Provider("seed", lambda search: search.directory, _open_directory, named=True),
+    Provider("lxd", _find_lxd, missing=f"there is no socket {' or '.join(defs.LXD_SOCKETS)}"),
+    Provider(
+        "seed",
+        lambda search: search.directory,
+        _open_directory,
+        named=True,
+        missing=f"there is no meta-data in {', '.join(defs.SEED_DIRS)}, and no ds=nocloud",
+    ),
     Provider("seed", open=_open_values, named=True),
-    Provider("guestinfo", open=_open_guestinfo),
-    Provider("media", open=_open_media),
-    Provider("service", open=_open_service),
+    Provider(
+        "guestinfo",
+        open=_open_guestinfo,
+        missing="DMI does not say VMware, open-vm-tools is missing, or guestinfo has no key",
+    ),
+    Provider(
+        "media",
+        open=_open_media,
+        missing=(
+            f"neither DMI nor {defs.CLOUD_INFO} says vSphere or RHEV, or there is no CD-ROM or "
+            "floppy disk with an OVF environment or user data"
+        ),
+    ),
+    Provider("service", open=_open_service, missing="there is no sign of a cloud that has one"),
 )

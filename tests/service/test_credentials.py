@@ -110,6 +110,42 @@ def test_D4_a_copy_of_the_disk_is_another_instance_without_an_id_too(
     assert guest.machine.report()["unchanged"]
 
 
+def test_A1_nothing_takes_the_place_of_credentials_that_are_gone(guest: Guest) -> None:
+    """Neither a seed, which has the same id, nor a service."""
+    seed = guest.machine.path(defs.SEED_DIRS[0])
+    seed.mkdir(parents=True)
+    (seed / "meta-data").write_text("instance-id: i-1\nlocal-hostname: seeded\n")
+    service = guest.lab.serve(guest.lab.link())
+    guest.lab.space.dmi(product_name="OpenStack Nova", product_uuid=MACHINE)
+    assert guest.boot(hostname="first", instance_id="i-1").status == 0
+    for _ in range(2):
+        run = guest.boot()
+        assert (run.status, guest.name(), service.log()) == (0, "first", [])
+        assert "the system credentials that configured this machine are gone" in run.err
+        (problem,) = guest.machine.report()["problems"]
+        assert problem["severity"] == "warning"
+        assert not guest.machine.path(defs.REQUEST_FILE).exists()
+    # They come back, or somebody names another source.
+    assert guest.boot(hostname="second", instance_id="i-1").status == 0
+    assert guest.name() == "second"
+    assert guest.boot(source="seed").status == 0
+    assert guest.name() == "seeded"
+    # From then on that one is the machine's.
+    (seed / "meta-data").write_text("instance-id: i-1\nlocal-hostname: again\n")
+    assert guest.boot().status == 0
+    assert (guest.name(), guest.machine.report()["problems"]) == ("again", [])
+
+
+def test_A1_a_copy_of_the_disk_without_its_credentials_is_another_source_s(guest: Guest) -> None:
+    seed = guest.machine.path(defs.SEED_DIRS[0])
+    seed.mkdir(parents=True)
+    (seed / "meta-data").write_text("instance-id: i-2\nlocal-hostname: seeded\n")
+    assert guest.boot(hostname="first").status == 0
+    guest.lab.space.dmi(product_name="KVM", product_uuid=COPY)
+    assert guest.boot().status == 0
+    assert (guest.name(), guest.machine.report()["first_boot"]) == ("seeded", True)
+
+
 def test_one_may_switch_the_search_off(guest: Guest) -> None:
     run = guest.boot(source="none", user_data=USER)
     assert (run.status, guest.has_user_data()) == (0, False)

@@ -270,9 +270,70 @@ def test_without_any_provider_there_is_no_source(scene: Scene, mocker: MockerFix
     mocker.patch.object(verb, "PROVIDERS", (Provider("drive", lambda _: ""),))
     assert scene.open(boot=True) == Opened()
     assert scene.open(verb="refresh") == Opened()
-    scene.command_line.write_text("guestagent.source=drive")
     (problem,) = scene.open().problems
     assert (problem.severity, problem.reason.count("drive")) == ("error", 1)
+
+
+# What is looked for, as an operator knows it.
+LOOKED_FOR = {
+    "credentials": "begins with guestagent.",
+    "drive": "with the label config-2 or cidata;",
+    "lxd": "/dev/lxd/sock or /dev/incus/sock",
+    "seed": "/var/lib/guestagent/seed, ",
+    "guestinfo": "VMware, open-vm-tools",
+    "media": "CD-ROM or floppy disk",
+    "service": "no sign of a cloud",
+}
+
+
+@pytest.mark.parametrize("kind", defs.SOURCES)
+def test_a_kind_that_is_named_and_missing_is_told_at_boot(scene: Scene, kind: str) -> None:
+    scene.request.return_value = None
+    scene.command_line.write_text(f"guestagent.source={kind}")
+    for before, severity, follows in (
+        (UNKNOWN, "error", "nothing is applied"),
+        (KNOWN, "warning", "what was applied before stays"),
+    ):
+        (problem,) = scene.open(before, boot=True).problems
+        assert problem.severity == severity
+        assert problem.key == "guestagent.source= on the kernel command line"
+        assert problem.reason.startswith(f"names {kind} alone, and ")
+        assert LOOKED_FOR[kind] in problem.reason
+        assert follows in problem.reason
+        # The daemon may look every minute.
+        assert scene.open(before, verb="refresh") == Opened()
+
+
+@pytest.mark.parametrize("kind", defs.SOURCES)
+def test_the_only_kind_of_the_settings_is_a_warning_where_it_is_missing(
+    scene: Scene, kind: str
+) -> None:
+    scene.request.return_value = None
+    settings = Settings(source_order=(kind, kind), drive_labels=("cidata",))
+    (problem,) = scene.open(settings=settings, boot=True).problems
+    assert (problem.severity, problem.key) == ("warning", "source.order")
+    assert problem.reason.startswith(f"names {kind} alone, and ")
+    assert ("the label cidata;" in problem.reason) == (kind == "drive")
+    (problem,) = scene.open(settings=settings).problems
+    assert problem.severity == "error"
+    assert scene.open(settings=settings, verb="refresh") == Opened()
+    assert scene.open(settings=Settings(source_order=("drive", "lxd")), boot=True) == Opened()
+
+
+@pytest.mark.parametrize(("boot", "severity"), [(True, "warning"), (False, "error")])
+def test_an_empty_order_says_what_to_write(scene: Scene, boot: bool, severity: str) -> None:
+    settings = Settings(source_order=())
+    (problem,) = scene.open(settings=settings, boot=boot).problems
+    assert (problem.severity, problem.source, problem.key) == (
+        severity,
+        "settings",
+        "source.order",
+    )
+    assert "nothing is searched for" in problem.reason
+    assert ", ".join(defs.SOURCES) in problem.reason
+    assert "guestagent.source=none on the kernel command line" in problem.reason
+    assert scene.open(settings=settings, verb="refresh") == Opened()
+    assert not scene.find.called
 
 
 def test_the_names_of_providers_are_those_of_settings() -> None:
@@ -410,6 +471,47 @@ class TestCredentials:
         (folder / "guestagent.source").write_text(URL)
         assert scene.open(boot=True).asked
         assert scene.request.call_args.args[1] == URL
+
+    def test_one_that_names_a_kind_that_is_missing_is_told(
+        self, scene: Scene, folder: Path
+    ) -> None:
+        (folder / "guestagent.source").write_text("drive")
+        (problem,) = scene.open(boot=True).problems
+        assert problem.key == "system credential guestagent.source"
+        assert (problem.severity, "the label config-2" in problem.reason) == ("error", True)
+
+    @pytest.mark.parametrize("left", ["", "guestagent.source"])
+    def test_A1_nothing_takes_the_place_of_those_that_are_gone(
+        self, scene: Scene, folder: Path, left: str
+    ) -> None:
+        before = KNOWN._replace(credentials=True, machine="u-1")
+        scene.find.return_value = "drive"
+        assert scene.source(before, boot=True) != "drive"
+        (folder / "guestagent.hostname").unlink()
+        if left:
+            (folder / left).write_text("")
+        for boot, severity in ((True, "warning"), (False, "error")):
+            opened = scene.open(before, boot=boot)
+            (problem,) = opened.problems
+            assert (opened.bundle, opened.asked, problem.severity) == (None, False, severity)
+            assert "credentials that configured this machine are gone" in problem.reason
+        for poll in (False, True):
+            assert scene.open(before, verb="refresh", poll=poll, confined=True) == Opened()
+        assert not scene.find.called
+        assert not scene.request.called
+        # Somebody names another one.
+        scene.command_line.write_text("guestagent.source=drive")
+        assert scene.source(before, boot=True) == "drive"
+
+    def test_A1_a_copy_in_another_machine_is_searched_for_another_source(
+        self, scene: Scene, folder: Path, tmp_path: Path
+    ) -> None:
+        (folder / "guestagent.hostname").unlink()
+        (tmp_path / "dmi").mkdir()
+        (tmp_path / "dmi/product_uuid").write_text("u-2")
+        scene.find.return_value = "drive"
+        before = KNOWN._replace(credentials=True, machine="u-1")
+        assert scene.source(before, boot=True) == "drive"
 
     def test_the_command_line_goes_before_it(self, scene: Scene, folder: Path) -> None:
         (folder / "guestagent.source").write_text("none")
