@@ -122,6 +122,13 @@ MUTANTS = (
         "options.boot",
         ("unit/test_open_source.py",),
     ),
+    Mutant(
+        "an OVF environment with nothing for guestagent says so",
+        "parse/ovf.py",
+        "            self.problems.warn(origin, _NOTHING_FOR_US.format(found=shown))\n",
+        "            pass\n",
+        ("unit/test_ovf.py",),
+    ),
     # Disks
     Mutant(
         "a device that holds something is left alone unless overwriting is asked for",

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 _NAMESPACE = "http://schemas.dmtf.org/ovf/environment/1"
 _PLACE = ["Environment", "PropertySection", "Property"]
+_KNOWN = ("instance-id", "hostname", "public-keys", "password", "user-data", "network-config")
+_NOT_AN_ENVIRONMENT = f"is no OVF environment: its first element is not Environment of {_NAMESPACE}"
+_NOTHING_FOR_US = (
+    "is an OVF environment in which this machine has {found}, and nothing for guestagent; known, "
+    f"if they have a value, are {', '.join(_KNOWN)}"
+)
 _SEED = "is not supported: give user-data instead, or ds=nocloud on the kernel command line"
 
 
@@ -35,10 +41,14 @@ class _Reader(nocloud.Reader):
         origin = self.origin(self.meta_name)
         content = self.read_bytes(self.meta_name) or b""
         try:
-            found: dict[str, Any] = properties(content)
+            given = properties(content)
         except FieldError as error:
             self.problems.error(origin, f"{error}; {fields.NOTHING_OF_IT}")
             return {}
+        found: dict[str, Any] = {key: value for key, value in given.items() if value}
+        if found.keys().isdisjoint((*_KNOWN, "seedfrom")):
+            shown = "1 property" if len(given) == 1 else f"{len(given) or 'no'} properties"
+            self.problems.warn(origin, _NOTHING_FOR_US.format(found=shown))
         if "hostname" in found:
             found["local-hostname"] = found.pop("hostname")
         if "seedfrom" in found:
@@ -89,7 +99,7 @@ read_instance_id, parse = _Reader.read_instance_id_of, _Reader.parse
 
 
 def properties(content: bytes) -> dict[str, str]:
-    """Return the properties of this machine that have a value, by their keys.
+    """Return the values of the properties of this machine by their keys; empty ones have none.
 
     Those of others, in ``Entity``, do not count.  Raises FieldError for what is not such a
     document, or has more in it than it may have; a declaration of a document type, which is where
@@ -103,13 +113,14 @@ def properties(content: bytes) -> dict[str, str]:
     def start(name: str, attributes: dict[str, str]) -> None:
         namespace, _, local = name.rpartition(" ")
         where.append(local if namespace == _NAMESPACE else "")
+        if where[0] != _PLACE[0]:
+            raise FieldError(_NOT_AN_ENVIRONMENT)
         if len(where) > defs.XML_DEPTH:
             raise FieldError(f"is nested more than {defs.XML_DEPTH} deep")
         if where == _PLACE:
             key = attributes.get(f"{_NAMESPACE} key", "")
-            value = attributes.get(f"{_NAMESPACE} value", "")
-            if key and value:
-                found[key] = value
+            if key:
+                found[key] = attributes.get(f"{_NAMESPACE} value", "")
             if len(found) > defs.MAX_PROPERTIES:
                 raise FieldError(f"has more than {defs.MAX_PROPERTIES} properties")
 

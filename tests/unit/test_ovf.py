@@ -67,8 +67,45 @@ def test_properties_of_other_machines_do_not_count() -> None:
 
 
 def test_elements_of_another_namespace_do_not_count() -> None:
-    text = rig.ovf({"hostname": "mine"}).replace("ovf/environment/1", "ovf/environment/9")
-    assert properties(text.encode()) == {}
+    other = 'xmlns="urn:other"><Property oe:key="hostname" oe:value="other"/></PropertySection>'
+    text = rig.ovf({"hostname": "mine"}, more=f"<PropertySection {other}")
+    assert properties(text.encode()) == {"hostname": "mine"}
+
+
+@pytest.mark.parametrize("kind", ["another version", "another element"])
+def test_xml_that_is_no_ovf_environment_is_an_error_that_says_so(kind: str) -> None:
+    text = rig.ovf(SOUND).replace("ovf/environment/1", "ovf/environment/9")
+    data, (problem,) = read(text if kind == "another version" else "<html><p/></html>")
+    assert data == InstanceData()
+    assert problem.severity == "error"
+    assert "its first element is not Environment of http://schemas.dmtf.org/" in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (rig.ovf({}), "no properties"),
+        (
+            rig.ovf(SOUND).replace("PropertySection", "OtherSection"),
+            "no properties",
+        ),
+        (rig.ovf({"hostname": "", "user-data": ""}), "2 properties"),
+        (rig.ovf({"of.another": "CANARY"}), "1 property"),
+    ],
+    ids=["none", "no section", "empty", "of another program"],
+)
+def test_an_environment_that_has_nothing_for_us_says_what_it_has(text: str, found: str) -> None:
+    data, (problem,) = read(text)
+    assert data == InstanceData()
+    assert (problem.severity, problem.document) == ("warning", NAMES[-1])
+    assert f"this machine has {found}, and nothing for guestagent" in problem.reason
+    assert "are instance-id, hostname," in problem.reason
+    assert "CANARY" not in problem.reason
+
+
+def test_a_seed_alone_is_one_error() -> None:
+    _, (problem,) = read(rig.ovf({"seedfrom": "http://192.0.2.1/"}))
+    assert (problem.severity, problem.key) == ("error", "seedfrom")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
