@@ -315,6 +315,7 @@ GUEST_FILE_LIMIT = 4 << 20
 JSON_DEPTH = 64
 MAX_PROBLEMS = 100  # of one document that a step of a run lists
 MAX_NAMES = 10_000  # in a folder of a source
+FOLDER_LIMIT = 16 << 20  # so many of the longest names take 7 MB of a VFAT file system
 MAX_VERSIONS = 64  # folders of versions; OpenStack has about 10
 USER_DATA_LIMIT = 1 << 20
 UNPACKED_LIMIT = 4 << 20  # all that a document's gzip data and archives hold

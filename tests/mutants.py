@@ -2461,6 +2461,13 @@ MUTANTS = (
         ("unit/test_floods.py::test_A4_a_folder_with_too_many_names_is_an_error_of_the_source",),
     ),
     Mutant(
+        "a folder of a drive that claims to be endless is not searched",
+        "sources/directory.py",
+        "_check_size(here, \"/\".join(folders[:number]))",
+        "pass",
+        ("unit/test_floods.py::test_A4_a_folder_that_claims_to_be_endless_is_not_searched",),
+    ),
+    Mutant(
         "names on a drive need not be UTF-8",
         "sources/bundle.py",
         'return names.encode("utf-8", "surrogateescape")',

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+_TOP = "its top folder"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -48,7 +49,8 @@ class Directory:
     def _enter(self, folders: list[str]) -> int | None:
         """Return a descriptor of a folder; None if it is missing.  Raises Unreadable, OSError."""
         here = os.dup(self._fd)  # each step closes the directory before it
-        for folder in folders:
+        _check_size(here, "")
+        for number, folder in enumerate(folders, 1):
             above = here
             try:
                 here = os.open(folder, _FOLDER, dir_fd=above)
@@ -60,6 +62,7 @@ class Directory:
                 raise
             finally:
                 os.close(above)
+            _check_size(here, "/".join(folders[:number]))
         return here
 
     def names(self, folder: str) -> list[str]:
@@ -89,10 +92,25 @@ class Directory:
         os.close(self._fd)
 
 
+def _check_size(folder: int, where: str) -> None:
+    """Close a folder that claims to be far larger than any; raises SourceBroken then, OSError.
+
+    The kernel goes through all of a folder for one name, and no signal ends that: through 4 GiB of
+    a CD, it takes minutes.
+    """
+    size = os.fstat(folder).st_size
+    if size > defs.FOLDER_LIMIT:
+        os.close(folder)
+        raise SourceBroken(
+            f"{where or _TOP}: claims to be a folder of {size} bytes, as no config drive has; "
+            "nothing of the source is applied: have the drive made anew"
+        )
+
+
 def too_many_names(where: str) -> SourceBroken:
     """Return the error of a source in which a folder has more names than are read."""
     return SourceBroken(
-        f"{where or 'its top folder'}: has more than {defs.MAX_NAMES} names, as no config drive "
+        f"{where or _TOP}: has more than {defs.MAX_NAMES} names, as no config drive "
         "has; nothing of the source is applied: remove what does not belong there"
     )
 

@@ -25,6 +25,7 @@ from guestagent.report.additions import ScriptResult, add_script
 from guestagent.report.run import Report, write
 from guestagent.settings import Settings
 from guestagent.settings import load as load_settings
+from guestagent.sources import directory
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.directory import open_directory
 from guestagent.sources.path import open_path
@@ -190,6 +191,31 @@ def test_A4_a_folder_with_too_many_names_is_an_error_of_the_source(tmp_path: Pat
     problems = Problems()
     assert openstack.parse(open_path(str(drive)), problems).hostname
     assert len(problems.problems) == defs.MAX_PROBLEMS + 1
+
+
+@pytest.mark.parametrize("where", ["", "openstack", LATEST])
+def test_A4_a_folder_that_claims_to_be_endless_is_not_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The kernel would go through all of it, for minutes, and no signal would end that."""
+    drive = make_drive(tmp_path, {"meta_data.json": META})
+    for number in range(300):
+        (drive / where / f"{number:0200}").touch()
+    size = (drive / where).stat().st_size
+    monkeypatch.setattr(defs, "FOLDER_LIMIT", size // 2)
+    searched = [""]
+    monkeypatch.setattr(directory, "read_at", lambda _, name, __: searched.append(name))
+    place = where or "its top folder"
+    with pytest.raises(SourceBroken, match=f"^{place}: claims to be a folder of {size} bytes"):
+        open_directory(str(drive)).fetch(f"{LATEST}/meta_data.json", 1000)
+    with pytest.raises(SourceBroken, match=f"^{place}: claims to be"):
+        open_directory(str(drive)).names(where)
+    assert searched == [""]
+
+
+def test_A4_a_folder_with_as_many_of_the_longest_names_as_are_read_is_no_endless_one() -> None:
+    """VFAT has 32 bytes for each 13 characters of a name, and 32 for its short form."""
+    assert defs.MAX_NAMES * 32 * (1 + -(-defs.NAME_LIMIT // 13)) < defs.FOLDER_LIMIT / 2
 
 
 def test_A4_versions_without_end_are_looked_at_up_to_a_number(tmp_path: Path) -> None:
