@@ -2463,7 +2463,7 @@ MUTANTS = (
     Mutant(
         "a folder of a drive that claims to be endless is not searched",
         "sources/directory.py",
-        "_check_size(here, \"/\".join(folders[:number]))",
+        '_check_size(here, "/".join(folders[:number]))',
         "pass",
         ("unit/test_floods.py::test_A4_a_folder_that_claims_to_be_endless_is_not_searched",),
     ),
@@ -2597,9 +2597,39 @@ MUTANTS = (
     Mutant(
         "the network is told of files that a killed run has changed",
         "live/daemons.py",
-        "if options.confined and root.exists(defs.RELOAD_FILE):",
-        "if options.confined and _changes_network(changes):",
+        "if options.confined:\n            reload_what_is_left(root)",
+        "if options.confined and _changes_network(changes):\n            reload_what_is_left(root)",
         ("unit/test_daemons.py",),
+    ),
+    Mutant(
+        "a run without a change begins the reload that is left",
+        "verbs/apply.py",
+        "            reload_what_is_left(root)",
+        "            pass",
+        ("service/test_refresh.py::test_a_run_without_a_change_begins_the_reload_that_is_left",),
+    ),
+    Mutant(
+        "a reload that is at work is not ended by a run",
+        "live/daemons.py",
+        "if not network.is_reloading(root):",
+        "if True:",
+        ("unit/test_daemons.py",),
+    ),
+    Mutant(
+        "what was to be reloaded is noted until that is done",
+        "live/network.py",
+        "            failures += _take_over(root, reloaded)\n"
+        "            _remove_unless_another(root, seen)\n",
+        "            _remove_unless_another(root, seen)\n"
+        "            failures += _take_over(root, reloaded)\n",
+        ("unit/test_live_network.py",),
+    ),
+    Mutant(
+        "what a run adds while the network is reloaded is not forgotten",
+        "live/network.py",
+        "if found and (found.st_ino, found.st_mtime_ns) == (seen.st_ino, seen.st_mtime_ns):",
+        "if found:",
+        ("unit/test_live_network.py",),
     ),
     # The daemon
     Mutant(
@@ -2703,7 +2733,7 @@ MUTANTS = (
     Mutant(
         "a NIC that came between the boot and the daemon is seen",
         "daemon/main.py",
-        "if wants.nics and watched and {_as_json(name) for name in _present_nics()} != watched:",
+        "if {_as_json(name) for name in present} != watched:",
         "if False:",
         ("unit/test_daemon.py",),
     ),
@@ -2719,7 +2749,7 @@ MUTANTS = (
     Mutant(
         "a NIC with another MAC address than the last run has seen is a change",
         "daemon/main.py",
-        """if not mac or b'"%s"' % mac not in state:""",
+        'if not all(_has_mac(f"{defs.NET_DIR}/{name}", state) for name in present):',
         "if False:",
         ("unit/test_daemon.py::test_a_nic_that_the_last_run_has_not_seen_to_is_one",),
     ),
@@ -2742,6 +2772,13 @@ MUTANTS = (
         "daemon/main.py",
         "if resident.exists(defs.RELOAD_FILE):",
         "if False:",
+        ("unit/test_daemon.py",),
+    ),
+    Mutant(
+        "a NIC that took the name of another while no daemon ran is seen",
+        "daemon/main.py",
+        "return is_own and not _has_mac(nic, state)",
+        "return False",
         ("unit/test_daemon.py",),
     ),
     Mutant(

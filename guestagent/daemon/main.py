@@ -27,6 +27,7 @@ _OWED = "another run was under way, or the last one was killed: it is made again
 _LINKS = tuple(f"by-label\\x2f{label}" for label in defs.LABELS)
 _LOOP = "b7:"  # block devices of this major number
 _FROM_DRIVE = b'"source": "config drive'
+_NO_MACS = b'"macs": []'  # in a state: where files go by names, or the last run was no complete one
 
 
 class Wants(NamedTuple):
@@ -104,8 +105,12 @@ def _has_changed(wants: Wants) -> bool:
     if not state:
         return False
     watched = _nics_in(state)
-    if wants.nics and watched and {_as_json(name) for name in _present_nics()} != watched:
-        return True
+    if wants.nics and watched:
+        present = _present_nics()
+        if {_as_json(name) for name in present} != watched:
+            return True
+        if _NO_MACS not in state and any(_is_replaced(name, state) for name in present):
+            return True
     came = _when_drives_came() if wants.drives else []
     if not came:
         return False
@@ -115,6 +120,22 @@ def _has_changed(wants: Wants) -> bool:
     return max(came) > resident.identity(defs.REPORT_FILE)[1]
 
 
+def _is_replaced(name: str, state: bytes) -> bool:
+    """Tell whether a NIC is not the one that had this name when the last run saw it.
+
+    Its own MAC address tells: that of a NIC below a bond may be another one.
+    """
+    nic = f"{defs.NET_DIR}/{name}"
+    is_own = resident.content(f"{nic}/addr_assign_type").strip() == b"0"
+    return is_own and not _has_mac(nic, state)
+
+
+def _has_mac(nic: str, state: bytes) -> bool:
+    """Tell whether the MAC address of a NIC is one of those in the state."""
+    mac = resident.content(f"{nic}/address").strip().lower()
+    return bool(mac) and b'"%s"' % mac in state
+
+
 def _are_nics_known() -> bool:
     """Tell whether the NICs that are there are those that the last run has configured.
 
@@ -122,10 +143,8 @@ def _are_nics_known() -> bool:
     """
     state = resident.content(defs.STATE_FILE)
     present = _present_nics()
-    for name in present:
-        mac = resident.content(f"{defs.NET_DIR}/{name}/address").strip().lower()
-        if not mac or b'"%s"' % mac not in state:
-            return False
+    if not all(_has_mac(f"{defs.NET_DIR}/{name}", state) for name in present):
+        return False
     return {_as_json(name) for name in present} == _nics_in(state)
 
 

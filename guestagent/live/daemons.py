@@ -68,6 +68,20 @@ def announce(changes: Sequence[Change], options: Options, root: Root) -> None:
         network.postpone(root, changes)
 
 
+def reload_what_is_left(root: Root) -> None:
+    """Have the network told of changes of its files that it does not know, if there are any.
+
+    A run that was killed may have left them, or a reload.  Raises OSError, Refused.
+    """
+    if not root.exists(defs.RELOAD_FILE):
+        return
+    from guestagent.live import network
+
+    # One that is at work sees to them too; to be ended in the middle would help nobody.
+    if not network.is_reloading(root):
+        _systemctl("restart", defs.RELOAD_UNIT)
+
+
 def ask_again() -> None:
     """Have the units of a metadata service run again, one after the other, as their order says.
 
@@ -151,8 +165,8 @@ def _tell_network(
 ) -> None:
     if _leaves_network_to_unit(options):
         # The other one is started with the unit that fetches.
-        if options.confined and root.exists(defs.RELOAD_FILE):
-            _systemctl("restart", defs.RELOAD_UNIT)
+        if options.confined:
+            reload_what_is_left(root)
         return
     if not _changes_network(changes):
         return

@@ -5,13 +5,15 @@ At boot the network stack starts later and reads its files by itself: there is l
 
 from __future__ import annotations
 
+import os
 from binascii import a2b_base64, b2a_base64
 
 from guestagent import defs
-from guestagent.errors import FieldError
+from guestagent.errors import FieldError, TryAgain
 from guestagent.stacks.rendered import FileChange
 from guestagent.system import ownfiles
 from guestagent.system.jsontext import has_form, loads_own
+from guestagent.system.lock import lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,21 +110,63 @@ def postpone(root: Root, changes: Sequence[Change]) -> None:
 
 
 def reload_postponed(root: Root) -> list[str]:
-    """Carry out what was postponed, once; return what failed.
+    """Carry out what was postponed, and what a run adds meanwhile; return what failed.
 
-    Raises GuestagentError, OSError.
+    Until that is done, the file that says what is to be done stays: where this process is killed,
+    the next start of its unit does it.  Raises GuestagentError, OSError.
     """
-    content = root.read(defs.RELOAD_FILE)
-    if content is None:
-        return []
-    ownfiles.remove(root, defs.RELOAD_FILE)
+    held = lock(root, defs.RELOAD_LOCK_FILE)
     try:
-        kept = _read_postponed(content)
+        failures: list[str] = []
+        reloaded: dict[str, bytes | None] = {}
+        while (seen := root.stat(defs.RELOAD_FILE)) is not None:
+            failures += _take_over(root, reloaded)
+            _remove_unless_another(root, seen)
+        return failures
+    finally:
+        os.close(held)
+
+
+def is_reloading(root: Root) -> bool:
+    """Tell whether ``reload_postponed`` is at work.
+
+    To a caller that holds the lock of a run, it is until it has carried out what that run leaves.
+    Raises OSError.
+    """
+    try:
+        os.close(lock(root, defs.RELOAD_LOCK_FILE, wait=0))
+    except TryAgain:
+        return True
+    return False
+
+
+def _remove_unless_another(root: Root, seen: os.stat_result) -> None:
+    """Remove the file of what was postponed, if it is still the one that was seen.
+
+    A run that leaves another one holds the lock until it has changed the network's files.
+    """
+    held = lock(root, wait=defs.LOCK_WAIT_LATE)
+    try:
+        found = root.stat(defs.RELOAD_FILE)
+        if found and (found.st_ino, found.st_mtime_ns) == (seen.st_ino, seen.st_mtime_ns):
+            ownfiles.remove(root, defs.RELOAD_FILE)
+    finally:
+        os.close(held)
+
+
+def _take_over(root: Root, reloaded: dict[str, bytes | None]) -> list[str]:
+    """Carry out what is postponed now; return what failed.
+
+    ``reloaded`` are the contents of files that the network's services have by now.
+    """
+    try:
+        kept = _read_postponed(root.read(defs.RELOAD_FILE) or b"")
     except ValueError:
         return [f"{defs.RELOAD_FILE} {_DAMAGED}"]
     changes = []
-    for path, old in kept.items():
-        new = root.read(path, follow=False)
+    for path, before in kept.items():
+        old, new = reloaded.get(path, before), root.read(path, follow=False)
+        reloaded[path] = new
         if new != old:  # else it came and went, or the run was killed before it changed this
             changes.append(FileChange(path, _decode(old), _decode(new)))
     return _reload(changes)

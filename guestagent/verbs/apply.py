@@ -251,6 +251,10 @@ def _attempt(options: Options, root: Root, before: State, *, report: Report) -> 
         nics = not _is_by_mac(before)
         report = report.after("nics")
     if state.is_unchanged(before, opened.bundle, root, nics=nics) and not _is_copy(before, root):
+        if options.confined:
+            from guestagent.live.daemons import reload_what_is_left
+
+            reload_what_is_left(root)
         yield report.after("compare", before.problems)._replace(unchanged=True)
         return
 

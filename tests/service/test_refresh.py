@@ -262,6 +262,24 @@ def test_what_a_killed_run_without_a_source_has_written_is_remembered_by_the_nex
     assert not drive.machine.path(SECOND).exists()
 
 
+@pytest.mark.parametrize("is_left", [True, False])
+def test_a_run_without_a_change_begins_the_reload_that_is_left(
+    drive: Drive, tmp_path: Path, is_left: bool
+) -> None:
+    """One that did not end in time, or was killed again and again."""
+    programs, told = tmp_path / "programs", tmp_path / "told"
+    programs.mkdir()
+    (programs / "systemctl").write_text(f'#!/bin/sh\necho "$@" >>{told}\n')
+    (programs / "systemctl").chmod(0o755)
+    if is_left:
+        drive.machine.path(defs.RELOAD_FILE).write_text("[]")
+    agent = drive.machine.lab.guest.agent
+    run = agent("refresh", "--confined", limits={"PROGRAM_DIRS": [str(programs)]})
+    assert run.status == 0, run.err
+    words = told.read_text() if told.exists() else ""
+    assert words == (f"--no-block restart {defs.RELOAD_UNIT}\n" if is_left else "")
+
+
 @pytest.mark.parametrize("others", [True, False])
 def test_a_run_without_a_source_remembers_which_nics_there_are(
     drive: Drive, lab: Lab, others: bool

@@ -309,7 +309,7 @@ DOORS = {
     "sources.http": "sources.service commit verbs.post",
     "sources.https": "verbs.download verbs.fetch_later",
     "stacks.programs": " ".join(f"stacks.{name}.reload" for name in defs.NETWORK_STACKS),
-    "system.lock": "report.additions scripts.runner "
+    "system.lock": "live.network report.additions scripts.runner "
     "verbs.apply verbs.fetch_later verbs.make_host_keys verbs.rollback verbs.write_later",
     "system.jinja": "parse.userdata.templates",
     "system.privsep": "commit sources.remote system.jinja verbs.fetch_later",

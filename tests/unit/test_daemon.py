@@ -28,7 +28,7 @@ from guestagent.system.udev_monitor import Event, Missed
 
 NIC = Event("net", "add", "/devices/pci0000:00/0000:00:03.0/net/enp0s3")
 DRIVE = Event("block", "add", "/devices/pci0000:00/0000:00:09.0/block/vdb", "config-2", "vfat")
-MAC = "52:54:00:12:34:56"
+MAC, OTHER_MAC = "52:54:00:12:34:56", "52:54:00:12:34:99"
 NOISE = Event("net", "add", "/devices/virtual/net/veth1")
 
 
@@ -554,6 +554,27 @@ def test_a_nic_whose_name_is_not_utf_8_or_ascii_is_known_again(guest: Path, name
 def test_a_nic_that_went_between_the_boot_and_the_start_is_seen(guest: Path) -> None:
     (guest / "net/enp0s3/device").rmdir()
     assert has_changed()
+
+
+@pytest.mark.parametrize(
+    ("macs", "mac", "assigned", "is_seen"),
+    [
+        ((MAC,), MAC.upper(), 0, False),
+        ((MAC,), OTHER_MAC, 0, True),
+        ((MAC,), OTHER_MAC, 3, False),  # set by a program, as a bond does
+        ((), OTHER_MAC, 0, False),
+    ],
+    ids=["the same", "another", "below a bond", "by names"],
+)
+def test_a_nic_that_took_the_place_and_the_name_of_another_is_seen(
+    guest: Path, macs: tuple[str, ...], mac: str, assigned: int, is_seen: bool
+) -> None:
+    state = {"watched": [f"{guest}/net/enp0s3/address"], "macs": macs}
+    (guest / "state.json").write_text(dumps(state))
+    (guest / "net/enp0s3/address").write_text(f"{mac}\n")
+    (guest / "net/enp0s3/addr_assign_type").write_text(f"{assigned}\n")
+    assert has_changed() == is_seen
+    assert not has_changed(nics=False)
 
 
 def test_a_drive_that_came_between_the_boot_and_the_start_is_seen(guest: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from guestagent.plan.kinds.script import Script, StageScript
 from guestagent.plan.kinds.sshd import SetSshd
 from guestagent.report.run import Report
 from guestagent.settings import Settings
+from guestagent.system.lock import lock
 from guestagent.system.root import Root
 from guestagent.system.tools import Result
 from guestagent.verbs import apply, change
@@ -276,6 +278,17 @@ def test_a_confined_run_has_the_network_reloaded_by_its_unit(
     reload = "systemctl --no-block restart guestagent-reload.service"
     # The units of a metadata service are started together.
     assert started == ([reload] if unit == "confined" else [])
+
+
+def test_a_reload_that_is_at_work_is_not_ended_by_a_run(started: list[str], tmp_path: Path) -> None:
+    root, options = Root(str(tmp_path)), Options(confined=True)
+    daemons.announce([NETWORK], options, root)
+    held = lock(root, defs.RELOAD_LOCK_FILE)
+    daemons.tell_daemons([NETWORK], options, root, Problems())
+    assert started == []
+    os.close(held)
+    daemons.tell_daemons([NETWORK], options, root, Problems())
+    assert started == [f"systemctl --no-block restart {defs.RELOAD_UNIT}"]
 
 
 def test_the_units_of_a_metadata_service_run_again_in_their_order(started: list[str]) -> None:

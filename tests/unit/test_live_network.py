@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from guestagent.plan.kinds.file import WriteFile
 from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.stacks import programs as stack_programs
 from guestagent.stacks.ifupdown import reload as ifupdown
+from guestagent.stacks.rendered import FileChange
 from guestagent.system.root import Root
 from guestagent.system.tools import TIMED_OUT, Result
 
@@ -319,6 +321,50 @@ def test_what_two_runs_postpone_is_carried_out_from_what_the_services_have(
     put(root, path, "[NetDev]\nName=bond2\n")
     assert live.reload_postponed(root) == []
     assert programs.changing() == ["networkctl delete bond0", "networkctl reload"]
+
+
+class Killed(BaseException):
+    """The process is ended in the middle of its work."""
+
+
+def test_a_reload_that_is_killed_is_made_again_by_the_next_start_of_its_unit(
+    programs: Programs, root: Root, mocker: MockerFixture
+) -> None:
+    path = f"{NETWORKD}bond0.netdev"
+    live.postpone(root, [remove(path, "[NetDev]\nName=bond0\n")])
+    killed = mocker.patch.object(live, "_reload", side_effect=Killed)
+    with pytest.raises(Killed):
+        live.reload_postponed(root)
+    mocker.stop(killed)
+    assert not live.is_reloading(root)
+    assert live.reload_postponed(root) == []
+    assert programs.changing() == ["networkctl delete bond0", "networkctl reload"]
+    assert not root.exists(defs.RELOAD_FILE)
+
+
+def test_what_a_run_leaves_while_the_network_is_reloaded_is_carried_out_too(
+    programs: Programs, root: Root, mocker: MockerFixture
+) -> None:
+    """The same path too, from what the services have by then; the same note makes no difference."""
+    path = f"{NETWORKD}bond0.netdev"
+    bonds = [f"[NetDev]\nName=bond{number}\n" for number in range(3)]
+    note = [write(path, bonds[1], bonds[0])]
+    live.postpone(root, note)
+    put(root, path, bonds[1])
+    carry_out = live._reload
+
+    def and_a_run_comes(changes: Sequence[FileChange]) -> list[str]:
+        if len(programs.changing()) == 0:
+            assert live.is_reloading(root)
+            live.postpone(root, note)
+            put(root, path, bonds[2])
+        return carry_out(changes)
+
+    mocker.patch.object(live, "_reload", and_a_run_comes)
+    assert live.reload_postponed(root) == []
+    reloads = [f"networkctl {words}" for words in ("delete bond0", "reload", "delete bond1")]
+    assert programs.changing() == [*reloads, "networkctl reload"]
+    assert not root.exists(defs.RELOAD_FILE)
 
 
 def test_a_file_that_is_removed_is_postponed_too(programs: Programs, root: Root) -> None:

@@ -18,6 +18,7 @@ import rig
 
 import guestagent
 from guestagent import defs
+from guestagent.daemon.agenda import SPACING
 
 REPOSITORY = Path(__file__).parents[2]
 SYSTEMD = REPOSITORY / "systemd"
@@ -150,6 +151,16 @@ class TestAllUnits:
         stages = (defs.LOCAL_UNIT, defs.APPLY_UNIT, defs.RELOAD_UNIT, defs.EARLY_UNIT)
         awaited = (*stages, defs.LATER_UNIT, defs.LATE_UNIT, defs.HOST_KEYS_UNIT)
         assert (("Unit", "OnFailure") in unit) == (unit_path.name in awaited)
+
+    def test_a_reload_that_is_killed_begins_again_but_not_without_end(self) -> None:
+        unit = read_unit(SYSTEMD / defs.RELOAD_UNIT)
+        assert unit["Service", "Restart"] == ["on-abort"]
+        (interval,), (burst,) = (
+            unit["Unit", f"StartLimit{key}"] for key in ("IntervalSec", "Burst")
+        )
+        # The daemon starts a run every 5 s at most: these are no reason to stop.
+        assert interval == "60s"
+        assert 60 / SPACING + 1 < int(burst) < 60 / seconds(unit, "RestartSec")
 
     @pytest.mark.parametrize(
         ("unit", "report", "noted"),
