@@ -24,6 +24,11 @@ NETWORK_FILES = (
     "/etc/network",
 )
 _MONITOR = "/run/monitor"
+# Waits until a unit is at work, and kills others with it; what is there then says that it did.
+_KILLER = """
+until [ "$(systemctl show -P ActiveState {busy})" = activating ]; do :; done
+systemctl kill -s KILL {killed}; systemctl show -P ActiveState {busy} >/run/killed
+"""
 
 
 def card(number: int) -> Nic:
@@ -130,6 +135,24 @@ class Scene:
         """All that happened to addresses since the boot; fails if nobody watched them."""
         self.guest.check(f"kill -0 $(cat {_MONITOR}.pid)")
         return self.guest.get(_MONITOR).decode().splitlines()
+
+
+def lie_in_wait(guest: Guest, killed: str, busy: str = REFRESH) -> None:
+    """Have units killed as soon as one is at work."""
+    guest.check("rm -f /run/killed")
+    guest.check(f"({_KILLER.format(busy=busy, killed=killed)}) >/dev/null 2>&1 &")
+
+
+def assert_killed(guest: Guest) -> None:
+    """Insist that they were, and that there is a daemon again."""
+    assert guest.exists("/run/killed")
+    guest.wait_for(f"systemctl show -P StatusText {DAEMON} | grep -x Listening", 120)
+
+
+def runs(guest: Guest) -> int:
+    """How many times the source was read again since the boot."""
+    journal = f"journalctl -b -o cat -u {REFRESH}"
+    return int(guest.run(f"{journal} | grep -c ^Starting").stdout)
 
 
 @contextmanager

@@ -22,8 +22,10 @@ from .attached import (
     Grown,
     Scene,
     advertised,
+    assert_killed,
     configured_by_cd,
     grown,
+    lie_in_wait,
     static,
 )
 from .guest import Guest, patience
@@ -36,11 +38,6 @@ pytestmark = pytest.mark.vm
 
 FILES = "/etc/systemd/network"
 BOTH = [f"10-guestagent-nic52540012{end}.network" for end in ("3456", "3502")]
-# Ends the daemon and the run that it has started, in the middle of that.
-KILLER = f"""
-until [ "$(systemctl show -P ActiveState {REFRESH})" = activating ]; do :; done
-systemctl kill -s KILL {REFRESH} {DAEMON} && touch /run/killed
-"""
 
 
 def another_key(instance: Grown, where: Path) -> Grown:
@@ -90,11 +87,11 @@ class TestWithDrive:
 
     def test_a_run_and_the_daemon_are_killed_and_the_end_is_the_same(self, by_drive: Scene) -> None:
         guest = by_drive.guest
-        guest.check(f"({KILLER}) >/dev/null 2>&1 &")
+        lie_in_wait(guest, f"{REFRESH} {DAEMON}")
         guest.hot_plug_nics(SECOND)
         guest.change_medium(by_drive.where / "second/drive")
         by_drive.wait_for_address(static(SECOND))
-        assert guest.exists("/run/killed")
+        assert_killed(guest)
         assert guest.check(f"systemctl show -P NRestarts {DAEMON}") == "1\n"
         assert report(guest)["exit_status"] == 0
         assert guest.check(f"ls {FILES}").split() == BOTH

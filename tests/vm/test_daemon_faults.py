@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
-from .attached import DAEMON, REFRESH, RUNS, SECOND, Scene, card, grown, static
+from .attached import DAEMON, REFRESH, RUNS, SECOND, Scene, card, grown, runs, static
+from .drives import make_vfat
 from .guest import Guest, Nic, patience
 from .image import GuestImage
 from .machine import Drive
@@ -24,7 +25,7 @@ from .test_daemon import another_key, assert_key_is_exchanged
 
 pytestmark = pytest.mark.vm
 
-LATE = "guestagent-late.service"
+LATE, LOCAL = "guestagent-late.service", "guestagent-local.service"
 FINISHED = "/var/lib/cloud/instance/boot-finished"
 AT_REST = "Listening"
 # What udev says again of the first card makes the daemon read the source again.
@@ -104,12 +105,6 @@ def figures(guest: Guest) -> Figures:
     memory = int(said["MemoryCurrent"])
     cpu, wakeups = int(words[0]) / 1e9, int(words[4])
     return Figures(pid, int(said["NRestarts"]), said["StatusText"], cpu, memory, wakeups)
-
-
-def runs(guest: Guest) -> int:
-    """How many times the source was read again since the boot."""
-    journal = f"journalctl -b -o cat -u {REFRESH}"
-    return int(guest.run(f"{journal} | grep -c ^Starting").stdout)
 
 
 def wait_for_line(guest: Guest, words: str, timeout: float = 120) -> None:
@@ -351,7 +346,38 @@ def huge(path: Path) -> None:
         file.truncate(size + len(image))
 
 
-@pytest.mark.parametrize("spoil", [damaged, huge], ids=["damaged", "huge"])
+def endless(path: Path) -> None:
+    """Let every folder of a CD have 4 GiB, in which there are no names but those at its begin."""
+    image = bytearray(path.read_bytes())
+    top = 16 * SECTOR + 156  # ECMA-119, 8.4.18: the record of the top folder
+    folders = [top, *(at for name in (b"openstack", b"latest") for at in records(image, name))]
+    size = (1 << 32) - SECTOR
+    for place in [extent(image, at) for at in folders]:
+        say_size(image, place, size)  # its first record is its own, and Linux goes by that
+    path.write_bytes(image)
+    with path.open("r+b") as file:
+        file.truncate(size + len(image))
+
+
+def looped(path: Path) -> None:
+    """Make it a VFAT disk, of which a folder goes on with itself."""
+    make_vfat(path.parent / "tree", path, size="40M")  # large enough for 16 bits a cluster
+    image = bytearray(path.read_bytes())
+    # Microsoft's FAT specification: the boot sector, and entries of a folder.
+    sector, reserved, length = (int.from_bytes(image[at : at + 2], "little") for at in (11, 14, 22))
+    tables = [(reserved + number * length) * sector for number in range(image[16])]
+    assert image[54:59] == b"FAT16"
+    entry = image.index(b"OPENST~1", tables[-1] + length * sector)
+    cluster = image[entry + 26 : entry + 28]
+    for table in tables:
+        at = table + 2 * int.from_bytes(cluster, "little")
+        image[at : at + 2] = cluster
+    path.write_bytes(image)
+
+
+@pytest.mark.parametrize(
+    "spoil", [damaged, huge, endless, looped], ids=lambda spoil: str(spoil.__name__)
+)
 def test_a_drive_that_cannot_be_read_is_told_of(
     scene: Scene, spoil: Callable[[Path], None]
 ) -> None:
@@ -364,6 +390,7 @@ def test_a_drive_that_cannot_be_read_is_told_of(
     said = said_since(guest, begin)
     print(f"\n{said}\n{guest.run('guestagent status').stdout}")
     assert "/dev/vdb" in said
+    assert guest.check(f"systemctl show -P Result {REFRESH}") != "timeout\n"
     guest.hot_unplug()
     assert_a_good_drive_is_read(scene, name)
 
@@ -403,3 +430,20 @@ def test_an_address_that_stays_was_never_away(booted: tuple[Scene, Killed]) -> N
     seen = scene.seen()
     gone = [line for line in seen if line.startswith("Deleted") and " enp0s3 " in line]
     assert not gone, "\n".join(seen)
+
+
+def test_a_drive_with_endless_folders_at_boot_costs_that_no_minute(
+    guest_image: GuestImage, tmp_path: Path
+) -> None:
+    instance = grown(tmp_path / "keys")
+    cd = instance.drive(tmp_path / "first", "cdrom-sata")
+    endless(cd.path)
+    with Guest(guest_image, [cd], [Nic()], instance.smbios) as guest:
+        guest.boot()
+        times = "-P ExecMainStartTimestampMonotonic -P ExecMainExitTimestampMonotonic"
+        begin, end = map(int, guest.check(f"systemctl show {times} {LOCAL}").split())
+        status = guest.run("guestagent status").stdout
+        print(f"\n{(end - begin) / 1e6:.1f} s\n{status}")
+        assert re.search("^error: .*/dev/sr0.*claims to be a folder of", status, re.M)
+        assert (end - begin) / 1e6 < 10 * patience()
+        wait_for_line(guest, AT_REST)

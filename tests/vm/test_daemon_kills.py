@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from guestagent import defs
+
 from .attached import (
     DAEMON,
     REFRESH,
@@ -15,38 +17,23 @@ from .attached import (
     Grown,
     Scene,
     advertised,
+    assert_killed,
     configured_by_cd,
+    lie_in_wait,
+    runs,
     static,
 )
-from .guest import Guest
 from .image import GuestImage
 from .machine import Drive
-from .metadata import APPLY
+from .metadata import APPLY, RELOAD
 from .scenario import report
 from .test_daemon import FILES, Served, another_key, assert_key_is_exchanged, without_an_answer
 
 pytestmark = pytest.mark.vm
 
-# Waits until a unit is at work, and kills others with it; what is there then says that it did.
-KILLER = """
-until [ "$(systemctl show -P ActiveState {busy})" = activating ]; do :; done
-systemctl kill -s KILL {killed}; systemctl show -P ActiveState {busy} >/run/killed
-"""
 VICTIMS = {"daemon": DAEMON, "daemon and run": f"{REFRESH} {DAEMON}"}
 # Nothing but the daemon asks a second time.
 BRIEFLY = "[metadata]\nwait = 2\n"
-
-
-def lie_in_wait(guest: Guest, killed: str, busy: str = REFRESH) -> None:
-    """Have units killed as soon as one is at work."""
-    guest.check("rm -f /run/killed")
-    guest.check(f"({KILLER.format(busy=busy, killed=killed)}) >/dev/null 2>&1 &")
-
-
-def assert_killed(guest: Guest) -> None:
-    """Insist that they were, and that there is a daemon again."""
-    assert guest.exists("/run/killed")
-    guest.wait_for(f"systemctl show -P StatusText {DAEMON} | grep -x Listening", 120)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +110,22 @@ def test_a_run_is_killed_when_it_has_written_the_files_of_a_card(by_drive: Scene
     guest.hot_plug_nics(SECOND)
     by_drive.wait_for_address(static(SECOND))
     assert_killed(guest)
+
+
+def test_the_unit_that_reloads_the_network_is_killed(by_drive: Scene) -> None:
+    """It begins again by itself: no further run is made."""
+    guest, more = by_drive.guest, replace(by_drive.instance, cards=(SECOND, THIRD))
+    guest.change_medium(by_drive.iso("third", more))
+    guest.wait_for(f"systemctl show -P StatusText {DAEMON} | grep -x Listening", 120)
+    first = runs(guest)
+    lie_in_wait(guest, RELOAD, busy=RELOAD)
+    guest.hot_plug_nics(THIRD, slot=1)
+    by_drive.wait_for_address(static(THIRD))
+    assert_killed(guest)
+    assert runs(guest) == first + 1
+    guest.check(f"journalctl -b -o cat -u {RELOAD} | grep '^Scheduled restart job'")
+    assert not guest.exists(defs.RELOAD_FILE)
+    assert report(guest)["exit_status"] == 0
 
 
 @pytest.fixture(scope="module")
