@@ -129,6 +129,20 @@ MUTANTS = (
         "            pass\n",
         ("unit/test_ovf.py",),
     ),
+    Mutant(
+        "a key that a platform adds to meta-data is no misspelt one",
+        "parse/nocloud.py",
+        "if name not in self.meta.fields]",
+        "]",
+        ("unit/test_nocloud.py",),
+    ),
+    Mutant(
+        "a misspelt key of meta-data is told",
+        "parse/nocloud.py",
+        "                        self.meta.warn(key, _MISSPELT.format(name))\n",
+        "                        pass\n",
+        ("unit/test_nocloud.py",),
+    ),
     # Disks
     Mutant(
         "a device that holds something is left alone unless overwriting is asked for",

@@ -24,6 +24,7 @@ class _Reader(nocloud.Reader):
     """Reads the keys of an instance."""
 
     cloud = "lxd"
+    known_keys = nocloud.KEYS
     subplatform = f"LXD socket API v. {defs.LXD_API}"
 
     def read_fields(self) -> dict[str, Any]:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from guestagent.parse.userdata.signatures import Signatures
     from guestagent.sources.bundle import Bundle
 
+KEYS = ("instance-id", "local-hostname", "public-keys")  # of metadata, whatever the layout
 _NO_ID = "is missing; a guest that was configured before needs it: add one"
+_MISSPELT = "is not known, and ignored; if {} is meant, write that"
+_SEED = "is not supported: give user-data instead, or ds=nocloud on the kernel command line"
+_MOST_KEYS = 64  # of metadata that are looked at for misspelt ones
 _NO_VALUES = "is not a JSON object; a file of this name is not needed"
 
 
@@ -33,7 +37,8 @@ class Reader:
     ``meta_name`` and so on are what problems call the documents, ``keys_name`` is the key of SSH
     keys in ``meta-data``; ``cloud`` is what templates call the cloud and its platform,
     ``subplatform`` how it hands the documents over.  ``given_first``: what kernel command line or
-    firmware say goes before ``meta-data``.
+    firmware say goes before ``meta-data``.  ``known_keys`` are those of ``meta-data`` that others
+    may be misspelt for.
     """
 
     meta_name = "meta-data"
@@ -44,6 +49,7 @@ class Reader:
     cloud = "nocloud"
     subplatform = "config-disk"
     given_first = True
+    known_keys: tuple[str, ...] = (*KEYS, "network-interfaces")
 
     def __init__(
         self,
@@ -85,6 +91,9 @@ class Reader:
 
     def read(self) -> InstanceData:
         """Return what all documents say."""
+        self._look_for_misspelt()
+        if self.meta.get("seedfrom"):
+            self.meta.error("seedfrom", _SEED)
         ssh_keys, partial_keys = self._read_ssh_keys()
         data = InstanceData(
             instance_id=self.read_instance_id(),
@@ -148,6 +157,18 @@ class Reader:
             if type(value.get(name)) is int:
                 value[name] = str(value[name])
         return value
+
+    def _look_for_misspelt(self) -> None:
+        """Warn of each key that looks like one that is known, and missing.
+
+        About other keys nothing is said: platforms give some of their own.
+        """
+        missing = [name for name in self.known_keys if name not in self.meta.fields]
+        for key in tuple(self.meta.fields)[:_MOST_KEYS]:
+            if isinstance(key, str):
+                for name in missing:
+                    if _is_misspelt(key, name):
+                        self.meta.warn(key, _MISSPELT.format(name))
 
     def _read_hostname(self) -> Text | None:
         """Return the host name, else one that is made of it or of the instance's id."""
@@ -319,3 +340,22 @@ class Reader:
 
 
 read_instance_id, parse = Reader.read_instance_id_of, Reader.parse
+
+
+def _is_misspelt(given: str, known: str) -> bool:
+    """Tell whether a key is probably meant to be a known one.
+
+    It is the same but for capitals, marks between words and one letter.  ``hostname`` is what other
+    layouts call ``local-hostname``.
+    """
+    one, other = (text.lower().replace("-", "").replace("_", "") for text in (given, known))
+    if (one, known) == ("hostname", "local-hostname"):
+        return True
+    # One letter is missing, too many, another, or at another place.
+    is_as_long = abs(len(one) - len(other)) <= 1
+    return is_as_long and not _without_a_letter(one).isdisjoint(_without_a_letter(other))
+
+
+def _without_a_letter(word: str) -> set[str]:
+    """Return a word, and the same without each one of its letters."""
+    return {word, *(word[:place] + word[place + 1 :] for place in range(len(word)))}

@@ -25,7 +25,6 @@ _NOTHING_FOR_US = (
     "is an OVF environment in which this machine has {found}, and nothing for guestagent; known, "
     f"if they have a value, are {', '.join(_KNOWN)}"
 )
-_SEED = "is not supported: give user-data instead, or ds=nocloud on the kernel command line"
 
 
 class _Reader(nocloud.Reader):
@@ -33,6 +32,7 @@ class _Reader(nocloud.Reader):
 
     cloud = "ovf"
     subplatform = "ovf"
+    known_keys = ()  # the environment may have properties for any program
 
     def read_fields(self) -> dict[str, Any]:
         """Return the properties by their names; none where the document cannot be used."""
@@ -51,8 +51,6 @@ class _Reader(nocloud.Reader):
             self.problems.warn(origin, _NOTHING_FOR_US.format(found=shown))
         if "hostname" in found:
             found["local-hostname"] = found.pop("hostname")
-        if "seedfrom" in found:
-            self.problems.error(origin.under("seedfrom"), _SEED)
         return found
 
     def read(self) -> InstanceData:

@@ -31,6 +31,7 @@ class _Reader(nocloud.Reader):
     vendor_name = "guestinfo.vendordata"
     cloud = "vmware"
     subplatform = "guestinfo"
+    known_keys = (*nocloud.KEYS, "public-keys-data", "network", "network.encoding")
     given_first = False  # the UUID of the firmware stands for an id that is not given
 
     def read_fields(self) -> dict[str, Any]:

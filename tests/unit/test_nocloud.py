@@ -60,6 +60,72 @@ def test_the_instance_id_is_read_alone(tmp_path: Path) -> None:
     assert layouts.read_instance_id(open_path(str(top))) == "iid-upper"
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("instance_id", "instance-id"),
+        ("Instance-ID", "instance-id"),
+        ("instanceid", "instance-id"),
+        ("instnace-id", "instance-id"),
+        ("local_hostname", "local-hostname"),
+        ("local-hostnam", "local-hostname"),
+        ("hostname", "local-hostname"),
+        ("host_name", "local-hostname"),
+        ("public_keys", "public-keys"),
+        ("public_key", "public-keys"),
+        ("pubilc-keys", "public-keys"),
+        ("network_interfaces", "network-interfaces"),
+        ("network-interface", "network-interfaces"),
+    ],
+)
+def test_a_key_that_looks_like_a_known_one_is_told_with_that(
+    tmp_path: Path, key: str, meant: str
+) -> None:
+    good = {"instance-id": "i-1", "local-hostname": "web", "public-keys": [], "dsmode": "local"}
+    good.pop(meant, None)
+    _, problems = read(tmp_path, meta_data=json.dumps({**good, key: "CANARY"}))
+    warnings = [problem for problem in problems if problem.severity == "warning"]
+    assert [(problem.document, problem.key) for problem in warnings] == [("meta-data", key)]
+    assert f"ignored; if {meant} is meant, write that" in warnings[0].reason
+    assert "CANARY" not in str(problems)
+
+
+# What platforms and cloud-init's tools are known to write, beside the keys that count.
+OF_PLATFORMS = {
+    "instance-id": "i-1",
+    "local-hostname": "web",
+    "hostname": "web",
+    **dict.fromkeys(("dsmode", "region", "availability-zone", "cloud-name", "platform"), "x"),
+    **dict.fromkeys(("instance-type", "instance-data", "cluster-name", "shasta-role"), "x"),
+    **dict.fromkeys(("local-ipv4", "public-ipv4", "public-hostname", "ami-id", "network"), "x"),
+    **dict.fromkeys(("wait-on-network", "provider", "uuid", "name", "tags", "devices"), "x"),
+}
+
+
+def test_a_key_of_a_platform_is_no_misspelt_one(tmp_path: Path) -> None:
+    assert read(tmp_path, meta_data=json.dumps(OF_PLATFORMS))[1] == []
+
+
+def test_a_key_beside_the_one_that_counts_is_no_misspelt_one(tmp_path: Path) -> None:
+    both = {"instance-id": "i-1", "instance_id": "i-1", "public-keys": [], "public_keys": []}
+    assert read(tmp_path, meta_data=json.dumps(both))[1] == []
+
+
+def test_many_keys_cost_no_more_than_some(tmp_path: Path) -> None:
+    meta = {"instance-id": "i-1", **{f"k{number}": 1 for number in range(100)}, "public_keys": []}
+    assert read(tmp_path, meta_data=json.dumps(meta))[1] == []
+
+
+def test_a_key_that_is_no_text_is_passed_over(tmp_path: Path) -> None:
+    assert read(tmp_path, meta_data="{instance-id: i-1, 1: x, null: y}")[1] == []
+
+
+def test_a_seed_elsewhere_that_metadata_name_is_an_error(tmp_path: Path) -> None:
+    data, problems = read(tmp_path, meta_data=f"{META}seedfrom: http://192.0.2.1/\n")
+    assert places(problems) == [("meta-data", "seedfrom")]
+    assert data.hostname is not None
+
+
 def test_an_id_of_digits_needs_no_quotes(tmp_path: Path) -> None:
     data, problems = read(tmp_path, meta_data="instance-id: 12345\n")
     assert problems == []

@@ -50,6 +50,21 @@ def places(problems: list[Problem]) -> list[tuple[str, str]]:
     return [(p.document, p.key) for p in problems if p.severity == "error"]
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("public_keys_data", "public-keys-data"), ("networks", "network"), ("hostname", "local-host")],
+)
+def test_a_misspelt_key_is_told_with_the_right_one(key: str, meant: str) -> None:
+    meta = f'{{"instance-id": "i-1", "wait-on-network": {{"ipv4": true}}, "{key}": null}}'
+    _, (problem,) = read({"metadata": meta})
+    assert (problem.severity, problem.document, problem.key) == (
+        "warning",
+        "guestinfo.metadata",
+        key,
+    )
+    assert f"if {meant}" in problem.reason
+
+
 @pytest.mark.parametrize("encoding", ["", " ", "base64", "b64", "gzip+base64", "gz+b64"])
 def test_each_encoding_is_read(encoding: str) -> None:
     keys: dict[str, str | bytes] = {}
