@@ -233,9 +233,14 @@ SCRIPT_PATH = f"{SCRIPT_PROGRAMS_DIR}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/
 SCRIPT_HOME = "/root"
 NETPLAN_GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate")
 
-# Where a config drive may come from: labels in small letters, the one that is preferred first.
-LABELS = ("config-2", "cidata")
-FILE_SYSTEMS = ("iso9660", "vfat")
+FILE_SYSTEMS = ("iso9660", "vfat")  # that are mounted
+# Where a config drive may come from: labels in small letters, the one that is preferred first, and
+# the file systems that are read with each.  Those that are not mounted are read by sources.ext.
+DRIVE_FILE_SYSTEMS = {
+    "config-2": FILE_SYSTEMS,
+    "cidata": (*FILE_SYSTEMS, "ext4", "ext3", "ext2"),
+}
+LABELS = tuple(DRIVE_FILE_SYSTEMS)
 # Seeds of NoCloud that the image's builder has put there; the first that has meta-data is read.
 SEED_DIRS = (
     "/var/lib/guestagent/seed",
@@ -342,6 +347,8 @@ UDEV_IDLE = 2.0
 UDEV_BRIEFLY_IDLE = 1.0  # where the rest of that time passes while a service is asked
 READ_TRIES = 3
 READ_PAUSE = 1.0
+EXT_TIMEOUT = 10.0  # of a process that reads a document, or the names in a folder
+EXT_MEMORY = 16 << 20  # of the same, beyond what it starts with
 PROGRAM_TIMEOUT = 20.0
 GUESTINFO_TIMEOUT = 5.0
 PASSWORD_TIMEOUT_MORE = 1.0  # for each further password that one run of a program sets

@@ -230,6 +230,24 @@ def make_drive(tree: Path, form: str, folder: Path) -> Path:
     return image
 
 
+def make_ext(tree: Path, image: Path, *options: str, size: str = "4M") -> Path:
+    """An image with a seed's label and ext4, of a directory; ``options`` are those of mke2fs(8)."""
+    need_tools("mke2fs")
+    image.unlink(missing_ok=True)
+    if not any(option.startswith("-t") for option in options):
+        options = ("-t", "ext4", *options)
+    # A later -L counts.
+    _quietly("mke2fs", "-q", "-F", "-L", "cidata", "-d", str(tree), *options, str(image), size)
+    return image
+
+
+def change_ext(image: Path, *commands: str) -> None:
+    """Have debugfs(8) change a file system, as no other tool does."""
+    need_tools("debugfs")
+    for command in commands:
+        _quietly("debugfs", "-w", "-R", command, str(image))
+
+
 def ovf(properties: dict[str, str], more: str = "") -> str:
     """An OVF environment as VMware writes it, with these properties of the machine."""
     space = "http://schemas.dmtf.org/ovf/environment/1"

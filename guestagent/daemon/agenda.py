@@ -41,7 +41,7 @@ def concerns(event: Event, *, nics: bool, drives: bool) -> bool:
         is_hardware = not event.devpath.startswith("/devices/virtual/")
         return nics and is_hardware and event.action in _NIC_ACTIONS
     if event.subsystem == "block":
-        is_drive = event.label.lower() in defs.LABELS and event.file_system in defs.FILE_SYSTEMS
+        is_drive = event.file_system in defs.DRIVE_FILE_SYSTEMS.get(event.label.lower(), ())
         is_loop = event.devpath.startswith("/devices/virtual/block/loop")
         return drives and is_drive and not is_loop and event.action in _DRIVE_ACTIONS
     return False

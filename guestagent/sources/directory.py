@@ -31,7 +31,7 @@ class Directory:
     def fetch(self, name: str, limit: int) -> bytes | None:
         """Return a document; see ``Transport``."""
         *folders, last = name.split("/")
-        return _patiently(name, lambda: self._read(folders, last, limit))
+        return read_patiently(name, lambda: self._read(folders, last, limit))
 
     def _read(self, folders: list[str], name: str, limit: int) -> bytes | None:
         folder = self._enter(folders)
@@ -67,7 +67,7 @@ class Directory:
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder; see ``Transport``."""
-        return _patiently(folder, lambda: self._list(folder.split("/") if folder else []))
+        return read_patiently(folder, lambda: self._list(folder.split("/") if folder else []))
 
     def _list(self, folders: list[str]) -> list[str]:
         try:
@@ -115,7 +115,7 @@ def too_many_names(where: str) -> SourceBroken:
     )
 
 
-def _patiently(name: str, read: Callable[[], T]) -> T:
+def read_patiently(name: str, read: Callable[[], T]) -> T:
     """Return what an operation returns, tried again while the medium fails.
 
     Raises SourceBroken after the last try, Unreadable.

@@ -12,12 +12,12 @@ import time
 from guestagent import defs
 from guestagent.errors import NoPermission, Origin, SourceBroken, WrongSource
 from guestagent.record import NamedTuple
-from guestagent.sources.path import marked_file_system, open_device
+from guestagent.sources.path import EXT, marked_file_system, open_device
 from guestagent.system.machine import dmi, has_udev, product_uuid, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from guestagent.errors import Problems
     from guestagent.sources.bundle import Bundle
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     Read = Callable[[Bundle], object]
 
 _PAUSE = 0.1  # seconds
+_UNREAD = (
+    "has the label {label}, and a file system of the type {kind}, which is not read; nothing of it "
+    "is applied: make it as {kinds}, or give it another label if it is no config drive"
+)
 _CDROM = "5"  # the peripheral device type of CD and DVD drives in SCSI
 _DIFFER = "two config drives differ, and the machine's UUID does not tell which one is its own"
 _DIFFER_DO = "not applied; detach one, or name one on the kernel command line: guestagent.source="
@@ -35,10 +39,14 @@ _VIRTUAL = (_LOOP, "ram", "zram", "dm-", "md")
 
 
 class Drive(NamedTuple):
-    """A block device with the label of a drive: the place of that among those looked for."""
+    """A block device with the label of a drive: the place of that among those looked for.
+
+    ``is_read``: its file system is one that is read with this label.
+    """
 
     rank: int
     device: str
+    is_read: bool = True
 
 
 class Search(NamedTuple):
@@ -61,9 +69,10 @@ def find_drive(search: Search, identify: Identify, read: Read, problems: Problem
     """Find the config drive and open it; return None if there is none.
 
     If there are several, ``identify`` returns the instance ID of one, and ``read`` has a bundle
-    read all that a run would.  Raises SourceBroken, NoPermission, WrongSource.
+    read all that a run would.  Devices with a label and a file system that is not read are named in
+    warnings.  Raises SourceBroken, NoPermission, WrongSource.
     """
-    drives = _find_drives(search)
+    drives = _find_drives(search, problems)
     if not drives:
         return None
     if len(drives) == 1:
@@ -77,6 +86,11 @@ def rank(label: str, labels: tuple[str, ...]) -> int | None:
     return labels.index(small) if small in labels else None
 
 
+def is_read(label: str, file_system: str) -> bool:
+    """Tell whether a drive with a label, in whatever case, is read if it has this file system."""
+    return file_system in defs.DRIVE_FILE_SYSTEMS.get(label.lower(), ())
+
+
 def is_loop(device: str) -> bool:
     """Tell whether a device is a file by losetup(8), and so no drive of the hypervisor.
 
@@ -87,7 +101,7 @@ def is_loop(device: str) -> bool:
 
 def linked_drives(labels: tuple[str, ...]) -> list[Drive]:
     """Return the drives that udev's links name for the labels."""
-    return [drive for drive in _links(labels) if not is_loop(drive.device)]
+    return [drive for drive in _links(labels) if drive.is_read and not is_loop(drive.device)]
 
 
 def _links(labels: tuple[str, ...]) -> list[Drive]:
@@ -101,40 +115,64 @@ def _links(labels: tuple[str, ...]) -> list[Drive]:
         place = rank(name, labels)
         if place is not None:
             device = os.path.realpath(f"{defs.BY_LABEL_DIR}/{name}")
-            if os.path.exists(device) and not _has_other_file_system(device):
-                found.add(Drive(place, device))
+            if os.path.exists(device):
+                found.add(Drive(place, device, _is_read(name, device)))
     return sorted(found)
 
 
-def _find_drives(search: Search) -> list[Drive]:
+def _find_drives(search: Search, problems: Problems) -> list[Drive]:
     """Return the drives with a label, preferred ones first, by the cheapest way that is certain."""
     if not search.labels:
         return []
-    links = _links(search.labels)
+    named = _links(search.labels)
+    links = [drive for drive in named if drive.is_read]
     linked = [drive for drive in links if not is_loop(drive.device)]
     # Where several devices claim a link, udev gives it to one, not always the same; and one that it
     # has still to see to may be another drive, or this machine's own.
     if len(linked) == 1 and _has_one_claim(search.labels) and not _is_udev_behind():
         return linked
     if not links and not _is_expected(search) and not _is_udev_behind():
+        if named:
+            _warn_of_unread(search.labels, problems)
         return []
     # Only now: on most boots none of that is needed.
     from guestagent.sources.udev import wait_for_drives
 
     if _lacks_cdrom_driver():
         _load_cdrom_driver()
-    return wait_for_drives(search.labels, _patience(search)) or linked
+    drives = wait_for_drives(search.labels, _patience(search)) or linked
+    if _links(search.labels):
+        _warn_of_unread(search.labels, problems, used=drives)
+    return drives
 
 
-def _has_other_file_system(device: str) -> bool:
-    """Tell whether a device holds another file system than a config drive's.
+def _is_read(label: str, device: str) -> bool:
+    """Tell whether a device with a label has a file system that is read.
 
     One that cannot be read may be the drive.
     """
     try:
-        return not marked_file_system(device)
+        return is_read(label, marked_file_system(device))
     except (NoPermission, SourceBroken):
-        return False
+        return True
+
+
+def _warn_of_unread(
+    labels: tuple[str, ...], problems: Problems, used: Sequence[Drive] = ()
+) -> None:
+    """Warn of each device with a label that is passed over because of its file system.
+
+    Raises OSError.
+    """
+    from guestagent.sources.udev import list_unread
+
+    known = [drive.device for drive in used]
+    for device in list_unread(labels):
+        if device.node not in known:
+            label, kind = device.label.lower(), device.file_system or "unknown"
+            kinds = "ISO 9660, VFAT or ext4" if is_read(label, EXT) else "ISO 9660 or VFAT"
+            reason = _UNREAD.format(label=label, kind=kind, kinds=kinds)
+            problems.warn(Origin(f"config drive {device.node}", "", ""), reason)
 
 
 def _has_one_claim(labels: tuple[str, ...]) -> bool:

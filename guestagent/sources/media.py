@@ -100,7 +100,7 @@ def _open(device: str) -> Bundle | None:
         if error.errno in _EMPTY:
             return None
         raise SourceBroken(f"{device}: {error.strerror}") from None
-    if not marked_file_system(device):
+    if marked_file_system(device) not in defs.FILE_SYSTEMS:
         return None
     bundle = open_device(device)
     # A drive with a label is waited for at the next boot, and this has none.

@@ -9,6 +9,11 @@ from guestagent.errors import NoPermission, SourceBroken, UsageError
 from guestagent.sources.bundle import DRIVE, Bundle
 from guestagent.sources.directory import Directory, open_directory
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from guestagent.sources.ext import Ext
+
+EXT = "ext4"
 _SECTOR = 2048
 
 
@@ -31,16 +36,25 @@ def open_path(path: str) -> Bundle:
 
 
 def _open_image(path: str) -> Bundle:
+    kind = file_system(path)
+    if kind == EXT:
+        return Bundle(path, _open_ext(path))
     from guestagent.sources.image import Image
 
-    return Bundle(path, Image(path, file_system(path)))
+    return Bundle(path, Image(path, kind))
+
+
+def _open_ext(path: str) -> Ext:
+    from guestagent.sources.ext import Ext
+
+    return Ext(path)
 
 
 def open_device(device: str) -> Bundle:
     """Open a block device where it is mounted already, else mount it for this process alone.
 
-    For a caller who may read the device but not mount it, it is read like an image.  Raises
-    SourceBroken, NoPermission.
+    One with ext4 is read without that.  For a caller who may read the device but not mount it, it
+    is read like an image.  Raises SourceBroken, NoPermission.
     """
     from guestagent.sources.mount import mount, mounted_at
 
@@ -50,8 +64,10 @@ def open_device(device: str) -> Bundle:
         point = mounted_at(device)
         if point is not None:
             bundle = Bundle(label, open_directory(point))
+        elif (kind := file_system(device)) == EXT:
+            bundle = Bundle(label, _open_ext(device))
         else:
-            bundle = Bundle(label, Directory(mount(device, file_system(device))))
+            bundle = Bundle(label, Directory(mount(device, kind)))
     except NoPermission:
         bundle = _open_image(device)
     except OSError as error:
@@ -67,19 +83,20 @@ def file_system(path: str) -> str:
     """
     kind = marked_file_system(path)
     if not kind:
-        raise SourceBroken(f"{path}: holds neither an ISO 9660 nor a VFAT file system")
+        raise SourceBroken(f"{path}: holds neither an ISO 9660 nor a VFAT nor an ext4 file system")
     return kind
 
 
 def marked_file_system(path: str) -> str:
-    """Return "iso9660" or "vfat" for a device or image marked as such, else an empty string.
+    """Return "iso9660", "vfat" or "ext4" for a device or image marked as such, else an empty text.
 
-    The marks are those of ECMA-119 and of Microsoft's FAT specification.  Raises SourceBroken,
-    NoPermission.
+    The marks are those of ECMA-119, of Microsoft's FAT specification, and of ext2, ext3 and ext4,
+    which are one for this purpose.  Raises SourceBroken, NoPermission.
     """
     try:
         with open(path, "rb", buffering=0) as file:
-            boot = file.read(512)  # FAT's boot sector; ECMA-119 leaves the first 16 sectors free
+            # FAT's boot sector, ext4's superblock; ECMA-119 leaves the first 16 sectors free.
+            boot = file.read(_SECTOR)
             file.seek(16 * _SECTOR)
             volume = file.read(_SECTOR)
     except PermissionError:
@@ -90,4 +107,4 @@ def marked_file_system(path: str) -> str:
         return "iso9660"
     if boot[510:512] == b"\x55\xaa" and b"FAT" in (boot[54:57], boot[82:85]):
         return "vfat"
-    return ""
+    return EXT if boot[1080:1082] == b"\x53\xef" else ""

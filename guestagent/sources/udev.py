@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from select import POLLIN, poll
 
-from guestagent import defs
-from guestagent.sources.find import Drive, is_loop, rank
-from guestagent.system.udev_monitor import Missed, Monitor
+from guestagent.sources.find import Drive, is_loop, is_read, rank
+from guestagent.system.udev_monitor import Database, Missed, Monitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from guestagent.system.udev_monitor import Database
+    from guestagent.system.udev_monitor import Event
 
 _LOOK = 0.5  # seconds, after which ``wait_for_drives`` looks again without an event
 
@@ -42,14 +41,28 @@ def wait_for_drives(
 
 def list_drives(database: Database, labels: tuple[str, ...]) -> list[Drive]:
     """Return the drives whose file systems have one of the labels, those preferred first."""
-    found = []
+    found = _list_labelled(database, labels)
+    return sorted(Drive(place, node.node) for place, node in found if _is_read(node))
+
+
+def list_unread(labels: tuple[str, ...]) -> list[Event]:
+    """Return the devices with one of the labels whose file systems are not read.
+
+    Raises OSError.
+    """
+    return [device for _, device in _list_labelled(Database(), labels) if not _is_read(device)]
+
+
+def _is_read(device: Event) -> bool:
+    return is_read(device.label, device.file_system)
+
+
+def _list_labelled(database: Database, labels: tuple[str, ...]) -> Iterator[tuple[int, Event]]:
+    """Yield each device that has one of the labels, after the place of its label among them."""
     for device in database.block_devices():
-        if is_loop(device.node):
-            continue
         place = rank(device.label, labels)
-        if place is not None and device.file_system in defs.FILE_SYSTEMS:
-            found.append(Drive(place, device.node))
-    return sorted(found)
+        if place is not None and not is_loop(device.node):
+            yield place, device
 
 
 def _drain(monitor: Monitor) -> None:

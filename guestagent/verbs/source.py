@@ -82,13 +82,15 @@ class Search(NamedTuple):
     ``given`` is what kernel command line or firmware say of a seed, ``directory`` that of a seed,
     ``credentials`` that of system credentials for guestagent; both are empty if there is none.
     ``order`` are the names of the kinds that are searched for, and ``named_by`` is what names the
-    only one of them, empty if the settings do.
+    only one of them, empty if the settings do.  ``problems`` takes warnings that are given whatever
+    is found.
     """
 
     options: Options
     settings: Settings
     root: Root
     before: State
+    problems: Problems
     given: Given | None = None
     directory: str = ""
     credentials: str = ""
@@ -169,8 +171,12 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
     if given and given.place:
         return _with_values(_choose(Opened(seed.open_named(given))), given)
     directory = seed.find_directory() if root.live else ""
-    start = Search(options, settings, root, before, given, directory, folder, order, named_by)
-    return _search(start)
+    problems = Problems()
+    start = Search(
+        options, settings, root, before, problems, given, directory, folder, order, named_by
+    )
+    opened = _search(start)
+    return opened._replace(problems=(*problems.problems, *opened.problems))
 
 
 def _search(search: Search) -> Opened:
@@ -347,10 +353,9 @@ def _open_drive(search: Search) -> Opened | None:
         labels=settings.drive_labels,
         brief=lambda: _looks_again(options, before),
     )
-    problems = Problems()
-    bundle = find.find_drive(wanted, _instance_of, _read_all, problems)
+    bundle = find.find_drive(wanted, _instance_of, _read_all, search.problems)
     if bundle is not None:
-        return Opened(bundle, tuple(problems.problems))
+        return Opened(bundle)
     if not before.drive:
         return None
     # The drive of this machine is missing.  Whoever answers on the network is trusted less, and is

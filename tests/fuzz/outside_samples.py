@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import os
+import struct
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -260,7 +261,28 @@ def images() -> list[dict[str, bytes]]:
     return [
         {"volume": iso, "listing": f"xorriso : x\n{quoted}".encode(), "content": meta},
         {"volume": bytes(fat), "listing": plain.encode(), "content": meta},
+        {"volume": _ext("meta-data", f"instance-id: i-1\npublic-keys: [{_KEY}]\n".encode())},
     ]
+
+
+def _ext(name: str, content: bytes) -> bytes:
+    """Return a file system of ext2 with one file, in blocks of 1 KiB.
+
+    They are: nothing, the superblock, the groups, the inodes, the top folder, the file.
+    """
+    blocks = [bytearray(1024) for _ in range(6)]
+    entry = struct.pack("<IHH", 3, 1024, len(name)) + name.encode()
+    blocks[4][: len(entry)], blocks[5][: len(content)] = entry, content
+    for block, at, form, value in (
+        *((1, 0, "<I", 8), (1, 0x28, "<I", 8), (1, 0x38, "<H", 0xEF53), (1, 0x3A, "<H", 1)),
+        (2, 8, "<I", 3),
+    ):
+        struct.pack_into(form, blocks[block], at, value)
+    for number, mode, size, place in ((2, 0o40755, 1024, 4), (3, 0o100644, len(content), 5)):
+        at = 128 * (number - 1)
+        struct.pack_into("<HHI", blocks[3], at, mode, 0, size)
+        struct.pack_into("<I", blocks[3], at + 0x28, place)
+    return b"".join(blocks)
 
 
 def lxds() -> list[dict[str, bytes]]:

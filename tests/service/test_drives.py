@@ -6,6 +6,7 @@ What is made up is udev's database and the mounting; the devices' content has th
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ class Drive(NamedTuple):
 
     ``kind`` is its file system, ``told`` the one that udev takes it for.  One with the label
     cidata is a seed of NoCloud.  ``damaged`` says that ``meta_data.json`` is cut off, and the
-    folder ec2 is sound.
+    folder ec2 is sound; ``torn``, that the file system is cut off.
     """
 
     uuid: str
@@ -45,6 +46,7 @@ class Drive(NamedTuple):
     told: str = ""
     broken: bool = False
     damaged: bool = False
+    torn: bool = False
     bus: str = ""
 
 
@@ -54,6 +56,7 @@ EXT4 = YOURS._replace(kind="ext4")
 DAMAGED = Drive("", "whole", damaged=True)
 SEED = Drive("i-seed", "seed", label="cidata")
 OWN_SEED = SEED._replace(uuid=OWN, name="own")
+EXT_SEED = SEED._replace(kind="ext4")
 
 
 class Row(NamedTuple):
@@ -88,11 +91,11 @@ FIRST_BOOT = {
     "a partition": Row((MINE._replace(node="vdb1"),), "mine"),
     "a USB stick": Row((YOURS._replace(node="sda1", bus="usb"),), "yours"),
     "a USB stick beside the own": Row((YOURS._replace(node="sda", bus="usb"), MINE), "mine", (0,)),
-    "ext4 with the label": Row((EXT4,)),
-    "btrfs with the label": Row((YOURS._replace(kind="btrfs"),)),
-    "xfs with the label": Row((YOURS._replace(kind="xfs"),)),
+    "ext4 with the label": Row((EXT4,), 0, (0,)),
+    "btrfs with the label": Row((YOURS._replace(kind="btrfs"),), 0, (0,)),
+    "xfs with the label": Row((YOURS._replace(kind="xfs"),), 0, (0,)),
     "one of no type that udev knows": Row((YOURS._replace(told="none"),), "yours"),
-    "ext4 beside the own": Row((EXT4, MINE), "mine"),
+    "ext4 beside the own": Row((EXT4, MINE), "mine", (0,)),
     "ext4 beside two that differ": Row((EXT4, YOURS, THEIRS), 6, (1, 2)),
     "ext4 that udev takes for ISO 9660": Row((EXT4._replace(told="iso9660"),), 3, (0,)),
     "another label": Row((YOURS._replace(label="config-22"), YOURS._replace(label="config"))),
@@ -104,7 +107,21 @@ FIRST_BOOT = {
     "a damaged one beside the own": Row((DAMAGED, MINE), "mine", (0,)),
     "a seed": Row((SEED,), "seed"),
     "a seed in capitals on VFAT": Row((SEED._replace(label="CIDATA", kind="vfat"),), "seed"),
-    "a seed on XFS": Row((SEED._replace(kind="xfs"),)),
+    "a seed on XFS": Row((SEED._replace(kind="xfs"),), 0, (0,)),
+    "a seed on XFS beside a seed": Row((SEED._replace(kind="xfs"), SEED), "seed", (0,)),
+    "a seed on ext4": Row((EXT_SEED,), "seed"),
+    "a seed in capitals on ext2": Row((EXT_SEED._replace(label="CIDATA", told="ext2"),), "seed"),
+    "a seed on ext4 and a drive for another uuid": Row((EXT_SEED, YOURS), "yours", (0,)),
+    "a seed on ext4 with the machine's uuid and such a drive": Row(
+        (YOURS, EXT_SEED._replace(uuid=OWN, name="own")), "own", (0,)
+    ),
+    "a seed on ext4 and one that says the same": Row((SEED, EXT_SEED), "seed", (1,)),
+    "a seed on ext4 and one that differs": Row((SEED, EXT_SEED._replace(name="x")), 6, (0, 1)),
+    "a damaged seed on ext4": Row((EXT_SEED._replace(torn=True),), 3, (0,)),
+    "a damaged seed on ext4 beside a drive": Row((EXT_SEED._replace(torn=True), YOURS), 3, (0,)),
+    "a damaged seed on ext4 beside the own": Row(
+        (EXT_SEED._replace(torn=True), MINE), "mine", (0,)
+    ),
     "a seed beside a drive for another uuid": Row((SEED, YOURS), "yours", (0,)),
     "a seed after such a drive": Row((YOURS, SEED), "yours", (1,)),
     "a seed with the machine's uuid beside such a drive": Row((YOURS, OWN_SEED), "own", (0,)),
@@ -133,13 +150,15 @@ LATER_BOOT = {
     "two that say the same": Row((YOURS, YOURS), 6),
     "two that differ": Row((YOURS, THEIRS), 6, (0, 1)),
     "a USB stick": Row((YOURS._replace(node="sda1", bus="usb"),), 6),
-    "ext4 with the label": Row((EXT4._replace(uuid=OWN),), "mine"),
+    "ext4 with the label": Row((EXT4._replace(uuid=OWN),), "mine", (0,)),
     "a broken one": Row((MINE._replace(broken=True),), 3, (0,)),
     "a damaged one with the folder ec2": Row((DAMAGED,), 6),
     "a seed for another instance": Row((SEED,), 6),
     "a seed for another instance beside the own": Row((SEED, MINE), "mine", (0,)),
     "a seed without an id": Row((SEED._replace(uuid=""),), 6),
     "a seed with the machine's uuid": Row((OWN_SEED,), "own"),
+    "a seed on ext4 for another instance": Row((EXT_SEED,), 6),
+    "a seed on ext4 with the machine's uuid": Row((OWN_SEED._replace(kind="ext4"),), "own"),
 }
 
 
@@ -184,6 +203,11 @@ class Scene:
             other.parent.mkdir(parents=True)
             said = {"instance-id": "i-00000001", "local-hostname": drive.name}
             other.write_text(json.dumps(said))
+        if is_seed and drive.kind == "ext4":  # this one is read, not mounted
+            rig.make_ext(Path(f"{node}.d"), node)
+            if drive.torn:
+                os.truncate(node, 9000)
+            return
         at, mark = MARKS[drive.kind]
         content = bytearray(70_000)
         content[at : at + len(mark)] = mark

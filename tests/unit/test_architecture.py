@@ -303,6 +303,7 @@ DOORS = {
     "scripts.ledger": "scripts.runner",
     "scripts.process": "scripts.runner",
     "scripts.output": "scripts.runner",
+    "sources.ext": "sources.path",
     "sources.mount": "sources.path",
     "sources.remote": "verbs.fetch verbs.source",
     "sources.service": "sources.remote",
@@ -312,7 +313,7 @@ DOORS = {
     "system.lock": "live.network report.additions scripts.runner "
     "verbs.apply verbs.fetch_later verbs.make_host_keys verbs.rollback verbs.write_later",
     "system.jinja": "parse.userdata.templates",
-    "system.privsep": "commit sources.remote system.jinja verbs.fetch_later",
+    "system.privsep": "commit sources.ext sources.remote system.jinja verbs.fetch_later",
     "verbs.apply": "cli",
     "verbs.change": "verbs.apply verbs.fetch_later",
 }

@@ -153,6 +153,11 @@ def test_drives_with_the_label_matter(action: str, label: str) -> None:
     assert not concerns(event, nics=True, drives=False)
 
 
+@pytest.mark.parametrize("kind", ["vfat", "ext2", "ext3", "ext4"])
+def test_seeds_matter_with_whatever_is_read_of_them(kind: str) -> None:
+    assert concerns(Event("block", "add", DISK, "CIDATA", kind), nics=True, drives=True)
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -162,6 +167,7 @@ def test_drives_with_the_label_matter(action: str, label: str) -> None:
         Event("block", "add", DISK),
         Event("block", "change", DISK, "data", "ext4"),
         Event("block", "add", DISK, "config-2", "ext4"),
+        Event("block", "add", DISK, "cidata", "xfs"),
         Event("block", "bind", DISK, "config-2", "vfat"),
         # A user may have made it.
         Event("block", "change", "/devices/virtual/block/loop0", "config-2", "iso9660"),

@@ -15,6 +15,7 @@ from guestagent.errors import Problems, SourceBroken, WrongSource
 from guestagent.sources import find
 from guestagent.sources.bundle import Bundle
 from guestagent.sources.directory import open_directory
+from guestagent.system.udev_monitor import Event
 
 NOTHING = find.Search(0.0, expected=False)
 
@@ -28,6 +29,7 @@ class Machine:
         self.found_by_udev: list[str] = []
         self.labels: dict[str, str] = {}  # of those, if it is another
         self.broken: set[str] = set()
+        self.unread: dict[str, str] = {}  # types of file systems that are not read
 
     def put(self, name: str, text: str) -> None:
         path = self.top / name
@@ -97,6 +99,12 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         assert labels == defs.LABELS
         return [find.Drive(0, node) for node in made.found_by_udev]
 
+    def unread(labels: tuple[str, ...]) -> list[Event]:
+        assert set(labels) <= set(defs.LABELS)
+        return [Event("block", "", "", made.labels.get(node, "cidata"), kind, node)
+                for node, kind in made.unread.items()]  # fmt: skip
+
+    udev.list_unread = unread  # type: ignore[attr-defined]
     udev.wait_for_drives = wait  # type: ignore[attr-defined]
     udev.list_drives = listed  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "guestagent.sources.udev", udev)
@@ -137,6 +145,80 @@ def test_A1_a_loop_device_is_no_drive_nor_hides_one(machine: Machine) -> None:
     machine.claims("config-2", "b254:16")
     machine.found_by_udev = [hidden]
     assert machine.find() == (hidden, [])
+
+
+class TestUnread:
+    """Devices with the label of a drive, and another file system."""
+
+    @staticmethod
+    def put(machine: Machine, name: str, label: str, kind: str) -> str:
+        """A device that udev knows, with no mark of a file system that is read."""
+        device = machine.top / "dev" / name
+        machine.put(f"dev/{name}", "x" * 40_000)
+        link = machine.top / "by-label" / label
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(device)
+        machine.claims(label, "b254:64")
+        machine.unread[str(device)] = kind
+        machine.labels[str(device)] = label
+        return str(device)
+
+    @pytest.mark.parametrize(
+        ("label", "kind", "advice"),
+        [
+            ("cidata", "xfs", "make it as ISO 9660, VFAT or ext4, or"),
+            ("CIDATA", "btrfs", "make it as ISO 9660, VFAT or ext4, or"),
+            ("config-2", "ext4", "make it as ISO 9660 or VFAT, or"),
+            ("config-2", "", "make it as ISO 9660 or VFAT, or"),
+        ],
+    )
+    def test_A2_one_is_a_warning_and_no_drive(
+        self, machine: Machine, label: str, kind: str, advice: str
+    ) -> None:
+        device = self.put(machine, "vde", label, kind)
+        problems = Problems()
+        assert find.find_drive(NOTHING, identify, read, problems) is None
+        (problem,) = problems.problems
+        assert (problem.severity, problem.source) == ("warning", f"config drive {device}")
+        assert f"has the label {label.lower()}, and a file system of the type" in problem.reason
+        assert f"of the type {kind or 'unknown'}, which is not read" in problem.reason
+        assert advice in problem.reason
+        assert machine.waits == []
+        assert find.linked_drives(defs.LABELS) == []
+
+    def test_A2_it_is_named_beside_the_drive_that_is_used(self, machine: Machine) -> None:
+        used = machine.drive("vdb", "a", "config-2")
+        machine.claims("config-2", "b254:16")
+        machine.found_by_udev = [used]
+        other = self.put(machine, "vde", "cidata", "xfs")
+        machine.unread[used] = "not known yet"
+        assert machine.find() == (used, [f"config drive {other}"])
+
+    def test_A2_one_that_comes_while_udev_is_waited_for_is_named_too(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        machine.put("block/vdc/dev", "254:32\n")
+        machine.put("control", "")
+
+        def wait(*_: object) -> list[find.Drive]:
+            self.put(machine, "vde", "cidata", "xfs")
+            return []
+
+        monkeypatch.setattr(sys.modules["guestagent.sources.udev"], "wait_for_drives", wait)
+        device = str(machine.top / "dev/vde")
+        assert machine.find() == ("", [f"config drive {device}"])
+
+    def test_without_one_udev_is_not_asked(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[object] = []
+        module = sys.modules["guestagent.sources.udev"]
+        monkeypatch.setattr(module, "list_unread", asked.append)
+        machine.drive("vdb", "a", "cidata")
+        machine.claims("cidata", "b254:16")
+        machine.find()
+        machine.find(NOTHING._replace(labels=()))
+        assert asked == []
 
 
 def test_a_link_that_two_devices_claim_is_not_trusted(machine: Machine) -> None:

@@ -177,8 +177,10 @@ def test_a_cd_is_waited_for_before_udev_has_begun(scene: Scene, mocker: MockerFi
     assert pauses.call_count == 1
 
 
-def test_a_medium_of_another_file_system_is_not_mounted(scene: Scene) -> None:
+@pytest.mark.parametrize("mark", [b"\x53\xef", b"\0\0"])
+def test_a_medium_of_another_file_system_is_not_mounted(scene: Scene, mark: bytes) -> None:
+    """Nor is one of ext4, which is not mounted anyhow, read for these sources."""
     scene.be("VMware7,1")
     (scene.top / "block/sr0").touch()
-    (scene.top / "dev/sr0").write_bytes(os.urandom(64 << 10))
+    (scene.top / "dev/sr0").write_bytes(bytes(1080) + mark + os.urandom(64 << 10))
     assert scene.open() == (None, [])

@@ -12,7 +12,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from guestagent import defs
-from guestagent.errors import Unreachable, UsageError
+from guestagent.errors import Origin, Unreachable, UsageError
 from guestagent.memory import applied
 from guestagent.memory.state import State
 from guestagent.options import Options
@@ -92,6 +92,25 @@ def test_C1_without_a_sign_of_a_cloud_nobody_asks(scene: Scene) -> None:
     assert (problem.severity, "no sign of a cloud" in problem.reason) == ("error", True)
     assert not scene.left()
     assert not scene.ask.called
+
+
+@pytest.mark.parametrize("boot", [True, False])
+@pytest.mark.parametrize("before", [UNKNOWN, KNOWN._replace(drive=True)])
+@pytest.mark.parametrize("found", [None, "drive"])
+def test_a_warning_of_the_search_is_given_whatever_is_found(
+    scene: Scene, found: str | None, before: State, boot: bool
+) -> None:
+    def find_drive(*given: Any) -> str | None:
+        given[-1].warn(Origin("config drive /dev/vdc", "", ""), "is not read")
+        return found
+
+    scene.find.side_effect = find_drive
+    for service in (REQUEST, None):
+        scene.request.return_value = service
+        opened = scene.open(before, boot=boot)
+        first, *others = opened.problems
+        assert first.text() == "config drive /dev/vdc: is not read"
+        assert len(others) == (found is None and (before.drive or (service is None and not boot)))
 
 
 @pytest.mark.parametrize("boot", [True, False])

@@ -192,7 +192,12 @@ def test_what_is_no_source_is_wrong_usage(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("at", "mark", "kind"),
-    [(32769, b"CD001", "iso9660"), (54, b"FAT16   ", "vfat"), (82, b"FAT32   ", "vfat")],
+    [
+        (32769, b"CD001", "iso9660"),
+        (54, b"FAT16   ", "vfat"),
+        (82, b"FAT32   ", "vfat"),
+        (1080, b"\x53\xef", "ext4"),
+    ],
 )
 def test_file_systems_by_their_marks(tmp_path: Path, at: int, mark: bytes, kind: str) -> None:
     content = bytearray(40_000)
@@ -202,7 +207,7 @@ def test_file_systems_by_their_marks(tmp_path: Path, at: int, mark: bytes, kind:
     assert file_system(str(tmp_path / "image")) == kind
 
 
-@pytest.mark.parametrize("magic", [(1080, b"\x53\xef"), (0, b"XFSB"), (0, b"hsqs"), (3, b"NTFS")])
+@pytest.mark.parametrize("magic", [(1081, b"\x53\xef"), (0, b"XFSB"), (0, b"hsqs"), (3, b"NTFS")])
 def test_A2_other_file_systems_are_never_mounted(tmp_path: Path, magic: tuple[int, bytes]) -> None:
     content = bytearray(40_000)
     content[magic[0] : magic[0] + len(magic[1])] = magic[1]

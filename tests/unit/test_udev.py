@@ -90,6 +90,25 @@ def test_what_is_no_drive_is_passed_over(monitor: FakeMonitor, other: Event) -> 
     assert found == [Drive(1, "/dev/vdc")]
 
 
+@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4"])
+@pytest.mark.parametrize("label", ["cidata", "CIDATA"])
+def test_a_seed_may_have_ext4(monitor: FakeMonitor, label: str, kind: str) -> None:
+    monitor.devices = [DRIVE._replace(label=label, file_system=kind)]
+    found = udev.list_drives(monitor, ("config-2", "cidata"))  # type: ignore[arg-type]
+    assert found == [Drive(1, "/dev/vdb")]
+
+
+def test_A2_what_is_not_read_is_known(
+    monitor: FakeMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udev, "Database", lambda: monitor)
+    other = DRIVE._replace(label="cidata", file_system="btrfs", node="/dev/vdc")
+    seed = other._replace(file_system="ext4")
+    monitor.devices = [ROOT_DISK, DRIVE, seed, other, *OTHERS]
+    assert udev.list_unread(("config-2", "cidata")) == [other, *OTHERS[:2]]
+    assert udev.list_unread(("cidata",)) == [other]
+
+
 def test_the_preferred_label_comes_first(monitor: FakeMonitor) -> None:
     monitor.devices = [DRIVE._replace(label="cidata", node="/dev/sr0"), DRIVE]
     found = udev.list_drives(monitor, ("config-2", "cidata"))  # type: ignore[arg-type]

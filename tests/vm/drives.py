@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-TOOLS = ("xorriso", "mkfs.vfat", "mcopy")
+TOOLS = ("xorriso", "mkfs.vfat", "mcopy", "mke2fs")
 
 
 def _run(*argv: str | Path) -> None:
@@ -39,4 +39,11 @@ def make_vfat(tree: Path, out: Path, label: str = "CONFIG-2", size: str = "4M") 
     contents = sorted(tree.iterdir())
     if contents:
         _run("mcopy", "-s", "-m", "-Q", "-i", out, *contents, "::/")
+    return out
+
+
+def make_ext4(tree: Path, out: Path, label: str = "cidata", size: str = "8M") -> Path:
+    """Make an ext4 disk image, without partitions, of a directory."""
+    out.unlink(missing_ok=True)
+    _run("mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", tree, out, size)
     return out

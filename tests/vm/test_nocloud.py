@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from service.lab import Service
 
-from .drives import make_iso, make_tree, make_vfat
+from .drives import make_ext4, make_iso, make_tree, make_vfat
 from .guest import Guest
 from .image import GuestImage
 from .machine import Drive
@@ -54,10 +54,12 @@ def seed(instance: Instance, where: Path, kind: str) -> Drive:
     tree = make_tree(where / "seed", files)
     if kind == "vfat":
         return Drive(make_vfat(tree, where / "seed.img", "CIDATA"), "virtio", readonly=False)
+    if kind == "ext4":
+        return Drive(make_ext4(tree, where / "seed.img"), "virtio", readonly=False)
     return Drive(make_iso(tree, where / "seed.iso", "cidata"), "cdrom-sata")
 
 
-@pytest.fixture(scope="module", params=["iso9660", "vfat"])
+@pytest.fixture(scope="module", params=["iso9660", "vfat", "ext4"])
 def seeded(
     request: pytest.FixtureRequest,
     guest_image: GuestImage,
@@ -67,6 +69,7 @@ def seeded(
     where = tmp_path_factory.mktemp("seed")
     instance = new_instance(where / "keys")
     drive = seed(instance, where, request.param)
+    content = drive.path.read_bytes()
     with Guest(
         guest_image,
         drives=[drive],
@@ -76,6 +79,10 @@ def seeded(
     ) as guest:
         guest.boot()
         yield guest, instance
+        # Bar A2: the kernel's driver for ext4 was not asked.
+        device = guest.check("blkid -L cidata || true").strip().removeprefix("/dev/")
+        assert f"EXT4-fs ({device})" not in guest.check("journalctl -k -b")
+    assert drive.path.read_bytes() == content
 
 
 def test_a_seed_configures_the_guest(seeded: tuple[Guest, Instance]) -> None:
@@ -117,6 +124,28 @@ def test_a_config_drive_comes_before_a_seed(guest_image: GuestImage, tmp_path: P
         reasons = [problem["reason"] for problem in found["problems"]]
         assert any("has the label cidata; not used, because" in reason for reason in reasons)
         assert found["exit_status"] == 0
+
+
+def test_A2_a_drive_that_is_not_read_is_named(guest_image: GuestImage, tmp_path: Path) -> None:
+    """And a seed that is damaged is no missing one."""
+    instance = new_instance(tmp_path / "keys")
+    torn = seed(instance, tmp_path, "ext4")
+    other = Drive(make_ext4(tmp_path / "seed", tmp_path / "other.img", "config-2"))
+    with Guest(guest_image, drives=[other], nics=[NIC], smbios=PLAIN_MACHINE) as guest:
+        guest.boot()
+        found = report(guest)
+        (problem,) = found["problems"]
+        assert problem["source"].startswith("config drive /dev/vd")
+        assert "the label config-2, and a file system of the type ext4" in problem["reason"]
+        assert (problem["severity"], found["exit_status"], found["source"]) == ("warning", 0, "")
+    with torn.path.open("r+b") as file:
+        file.seek(2048)
+        file.write(b"\xff" * 8192)
+    with Guest(guest_image, drives=[torn], nics=[NIC], smbios=PLAIN_MACHINE) as guest:
+        guest.boot()
+        found = report(guest)
+        assert found["exit_status"] == 3
+        assert "its ext4 file system is damaged" in str(found["problems"])
 
 
 def test_the_serial_number_names_a_seed_at_a_url(guest_image: GuestImage, tmp_path: Path) -> None:
