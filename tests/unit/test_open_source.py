@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rig
 from pytest_mock import MockerFixture
 
 from guestagent import defs
@@ -357,6 +358,12 @@ def test_an_empty_order_says_what_to_write(scene: Scene, boot: bool, severity: s
 
 def test_the_names_of_providers_are_those_of_settings() -> None:
     assert tuple(dict.fromkeys(row.name for row in verb.PROVIDERS)) == defs.SOURCES
+
+
+def test_the_documentation_has_the_names_in_their_order() -> None:
+    text = (rig.REPOSITORY / "docs/sources.md").read_text()
+    listed = text.partition("The kinds, ")[2].partition("\n\n")[0].partition("search: ")[2]
+    assert [word for word in listed.split("`")[1::2] if word in defs.SOURCES] == [*defs.SOURCES]
 
 
 def rows_in_order(mocker: MockerFixture, *names: str) -> list[Row]:
