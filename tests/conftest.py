@@ -9,9 +9,21 @@ import pytest
 import rig
 from hypothesis import settings
 
+from guestagent.system import machine
+
 # Every run tries the same, however slow the machine is.
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.load_profile("same")
+
+
+class _Forgetful(dict[str, str]):
+    """Remembers nothing: what a machine says until its next boot changes within a test."""
+
+    def __setitem__(self, path: str, text: str) -> None:
+        pass
+
+
+machine._said = _Forgetful()
 
 
 @pytest.fixture

@@ -36,6 +36,20 @@ class Cloud(NamedTuple):
 NO_CLOUD = Cloud("", "")
 
 
+def choose(setting: str, url: str, *, seed: bool = False) -> Cloud:
+    """Return the kind of metadata service to ask; ``NO_CLOUD`` if nothing says that there is one.
+
+    ``setting`` is as in ``identify``.  ``url`` is that of a service which was named by hand, or
+    empty; ``seed`` says that it is one of a seed of NoCloud.
+    """
+    if seed:
+        return Cloud("nocloud", "ds=nocloud")
+    found = identify(setting)
+    if not found.name and url:
+        return Cloud("openstack", "a URL was given")
+    return found
+
+
 def identify(setting: str = "auto") -> Cloud:
     """Return the cloud of this machine.
 

@@ -12,7 +12,6 @@ import time
 from guestagent import defs
 from guestagent.errors import NoPermission, Origin, SourceBroken, WrongSource
 from guestagent.record import NamedTuple
-from guestagent.sources.path import EXT, marked_file_system, open_device
 from guestagent.system.machine import dmi, has_udev, product_uuid, read_text
 
 TYPE_CHECKING = False
@@ -76,6 +75,8 @@ def find_drive(search: Search, identify: Identify, read: Read, problems: Problem
     if not drives:
         return None
     if len(drives) == 1:
+        from guestagent.sources.path import open_device
+
         return open_device(drives[0].device)
     return _choose(drives, search.labels, identify, read, problems=problems)
 
@@ -151,6 +152,8 @@ def _is_read(label: str, device: str) -> bool:
 
     One that cannot be read may be the drive.
     """
+    from guestagent.sources.path import marked_file_system
+
     try:
         return is_read(label, marked_file_system(device))
     except (NoPermission, SourceBroken):
@@ -164,6 +167,7 @@ def _warn_of_unread(
 
     Raises OSError.
     """
+    from guestagent.sources.path import EXT
     from guestagent.sources.udev import list_unread
 
     known = [drive.device for drive in used]
@@ -322,6 +326,8 @@ def _choose(
     WrongSource if they do not, and SourceBroken if one that may be the machine's own cannot be
     read.
     """
+    from guestagent.sources.path import open_device
+
     opened: list[tuple[Drive, Bundle]] = []
     mine: list[tuple[Drive, Bundle]] = []
     broken: list[tuple[Drive, SourceBroken]] = []

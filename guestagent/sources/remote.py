@@ -16,7 +16,6 @@ from guestagent.errors import (
     UsageError,
     WrongSource,
 )
-from guestagent.sources import cloud
 from guestagent.sources.documents import as_bundle
 from guestagent.sources.handover import (
     ANSWER_LIMIT,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from guestagent.memory.state import State
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
+    from guestagent.sources.cloud import Cloud
     from guestagent.system.root import Root
 
 _NOTHING = (
@@ -45,34 +45,24 @@ _NOTHING = (
 _GRACE = 5.0  # seconds that the child has beyond the time of its request
 
 
-def request_for(
-    settings: Settings, url: str, before: State, *, seed: bool = False
-) -> Request | None:
-    """Return what to ask a metadata service for; None if nothing says that there is one.
+def request_for(cloud: Cloud, settings: Settings, url: str, before: State) -> Request:
+    """Return what to ask the metadata service of a cloud for.
 
-    ``url`` is that of a service which was named by hand, or empty; ``seed`` says that it is one of
-    a seed of NoCloud.
+    ``url`` is that of a service which was named by hand, or empty.
     """
-    found = cloud.identify(settings.metadata_service)
-    if seed:
-        found = cloud.Cloud("nocloud", "ds=nocloud")
-    if not found.name and url:
-        found = cloud.Cloud("openstack", "a URL was given")
-    if not found.name:
-        return None
     known = before.configured
-    if found.own_uuid and before.instance_id != product_uuid():
+    if cloud.own_uuid and before.instance_id != product_uuid():
         known = False  # an image made of a configured guest, or its disk in another instance
     wait = settings.metadata_wait
     return Request(
-        found,
+        cloud,
         urls=(url,) if url else settings.metadata_urls,
         wait=min(wait, defs.METADATA_WAIT_KNOWN) if known else wait,
         salt=before.salt,
         digests=before.documents,
         old_protocol=settings.metadata_imds_v1,
         password=settings.password_post and not known,
-        uuid=product_uuid() if found.own_uuid else "",
+        uuid=product_uuid() if cloud.own_uuid else "",
     )
 
 

@@ -12,14 +12,13 @@ import os
 from guestagent import defs
 from guestagent.errors import Origin, UsageError
 from guestagent.record import NamedTuple
-from guestagent.sources.bundle import Bundle
 from guestagent.system.jsontext import dumps
 from guestagent.system.machine import dmi, is_container, kernel_argument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from guestagent.errors import Problems
-    from guestagent.sources.bundle import Transport
+    from guestagent.sources.bundle import Bundle, Transport
 
 _START = "ds="
 _KINDS = ("nocloud", "nocloud-net")
@@ -124,6 +123,7 @@ def open_named(given: Given) -> Bundle:
 
 def open_nothing(given: Given) -> Bundle:
     """Return a source that has nothing but the values that are given, once they are added."""
+    from guestagent.sources.bundle import Bundle
     from guestagent.sources.documents import Documents
 
     return Bundle(f"seed on {given.where}", Documents({}))

@@ -396,10 +396,9 @@ def _served(before: State) -> bool:
 
 def _has_service(search: Search) -> bool:
     """Tell whether there is a sign of a metadata service, and one may be asked."""
-    from guestagent.sources.remote import request_for
+    from guestagent.sources.cloud import identify
 
-    known = request_for(search.settings, "", search.before) is not None
-    return known and "service" in search.order
+    return "service" in search.order and bool(identify(search.settings.metadata_service).name)
 
 
 def _instance_of(bundle: Bundle) -> str | None:
@@ -470,14 +469,18 @@ def _ask(
     A confined unit only leaves a request, for a unit that may use the network and nothing else.
     Having no cloud to ask is an error for a run by hand, but nothing special at boot.
     """
-    from guestagent.sources import remote
+    from guestagent.sources.cloud import choose
 
-    request = remote.request_for(settings, url, before, seed=seed)
-    if request is None and (options.boot or options.refresh):
+    cloud = choose(settings.metadata_service, url, seed=seed)
+    if not cloud.name and (options.boot or options.refresh):
         return Opened()
-    if request is None:
+    if not cloud.name:
         reason = f"{_NONE}; {_STAYS}" if before.configured else _NONE
         return Opened(problems=(_HERE.error(reason),))
+    # Only now: most boots without a drive are of machines in no cloud.
+    from guestagent.sources import remote
+
+    request = remote.request_for(cloud, settings, url, before)
     if not options.boot and not options.confined:
         return Opened(remote.ask_now(request))
     # This unit has no access to the network.
@@ -487,7 +490,7 @@ def _ask(
     same = before.configured and is_same_machine(before)
     # Only where the hypervisor gives the machine its instance's UUID, another one is another
     # instance for sure.
-    tells = request.cloud.own_uuid and bool(product_uuid())
+    tells = cloud.own_uuid and bool(product_uuid())
     stranger = not before.configured or (tells and not same)
     if options.refresh:
         request = request._replace(

@@ -107,8 +107,9 @@ def machine_wrong(given: Input, judge: Judge) -> list[str]:
                 wrong += _line(cloud.identify(setting).evidence)
             why_disabled()
             kernel_argument(defs.SOURCE_ARGUMENT)
-            request = request_for(Settings(), "", state.State(configured=True))
-            if request and decode_request(dumps(request_as_json(request)).encode()) != request:
+            kind = cloud.choose("auto", "")
+            request = request_for(kind, Settings(), "", state.State(configured=True))
+            if decode_request(dumps(request_as_json(request)).encode()) != request:
                 wrong.append("another request than was left")
             for found in (*list_candidates(ec2=True), *list_candidates(ec2=False)):
                 if found.interface and parse_url(found.url_with_zone).interface != found.interface:

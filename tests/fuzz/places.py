@@ -66,7 +66,7 @@ def machine(top: Path) -> Iterator[None]:
         for name, value in vars(defs).items()
         if isinstance(value, str) and f"{value}/".startswith(_MOVED) and name not in _KEPT
     }
-    with patch.dict(vars(defs), moved):
+    with patch.dict(vars(defs), moved), patch("guestagent.system.machine._said", {}):
         yield
 
 

@@ -295,13 +295,13 @@ SOURCES: dict[str, Callable[[Guest], None]] = {
 
 # What a boot without any source looks at to find one, and how often.
 LOOKS = {
-    "/proc/cmdline": 4,
+    "/proc/cmdline": 1,
     "/run/systemd/container": 4,
     "/proc/1/environ": 1,
     "/sys/hypervisor/uuid": 1,
-    "/sys/class/dmi/id/product_name": 5,
-    "/sys/class/dmi/id/chassis_asset_tag": 3,
-    "/sys/class/dmi/id/product_serial": 3,
+    "/sys/class/dmi/id/product_name": 1,
+    "/sys/class/dmi/id/chassis_asset_tag": 1,
+    "/sys/class/dmi/id/product_serial": 1,
     "/sys/class/dmi/id/product_uuid": 1,
     "/sys/class/dmi/id/sys_vendor": 1,
     "/run/guestagent/credentials": 1,
@@ -393,3 +393,6 @@ def test_a_boot_without_any_source_looks_at_few_names(lab: Lab, tmp_path: Path) 
     found = {name: n for name, n in looks.items() if name.startswith(places)}
     found = {name: n for name, n in found.items() if not name.startswith(others)}
     assert {name: n for name, n in found.items() if name not in folders} == LOOKS
+    sources = "guestagent.sources."
+    loaded = {name.removeprefix(sources) for name in run.loaded if name.startswith(sources)}
+    assert loaded == {"cloud", "find", "seed"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from guestagent import defs
-from guestagent.sources.cloud import NO_CLOUD, Cloud, identify
+from guestagent.sources.cloud import NO_CLOUD, Cloud, choose, identify
 
 UUID = "0c1a9b2e-6f0d-4d3e-9a57-3f1f5e9b7a10"
 
@@ -110,6 +110,19 @@ def test_C1_without_a_mark_there_is_no_cloud(machine: Machine, values: dict[str,
     machine.put("cmdline", "quiet xguestagent.cloud=ec2 ds ds=ec2s root=/dev/vda\n")
     assert identify() == NO_CLOUD
     assert not identify().name
+
+
+def test_C1_a_url_that_is_named_is_asked_without_a_cloud_and_those_of_the_settings_are_not(
+    machine: Machine,
+) -> None:
+    machine.dmi(product_name="KVM")
+    assert choose("auto", "") == NO_CLOUD
+    assert choose("auto", "http://192.0.2.1").name == "openstack"
+    assert choose("auto", "http://192.0.2.1", seed=True).name == "nocloud"
+    machine.dmi(sys_vendor="Amazon EC2")
+    assert choose("auto", "").name == "ec2"
+    assert choose("auto", "http://192.0.2.1").name == "ec2"
+    assert choose("none", "http://192.0.2.1", seed=True).name == "nocloud"
 
 
 @pytest.mark.parametrize("said", ["nocloud", "nocloud-net;s=http://x/", "NoCloud;h=a"])

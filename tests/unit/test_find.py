@@ -115,7 +115,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
             raise SourceBroken(f"{device}: input/output error")
         return Bundle(device, open_directory(device))
 
-    monkeypatch.setattr(find, "open_device", open_device)
+    monkeypatch.setattr("guestagent.sources.path.open_device", open_device)
     return made
 
 

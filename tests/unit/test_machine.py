@@ -114,6 +114,21 @@ def test_a_field_of_the_firmware_with_a_control_character_counts_as_not_set(
     assert machine.product_uuid() == ""
 
 
+def test_what_stays_until_the_next_boot_is_read_once(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defs, "DMI_DIR", str(files.top))
+    monkeypatch.setattr(machine, "_said", {})
+    said = []
+    for text in ("a", "b"):
+        files.put("product_name", text)
+        files.put("cmdline", f"x={text}")
+        said.append((machine.dmi("product_name"), machine.kernel_argument("x=")))
+        said.append((machine.dmi("sys_vendor"), None))
+        files.put("sys_vendor", text)
+    assert said == [("a", "a"), ("", None)] * 2
+
+
 _RENAME = (
     "import os, sys; sys.path.insert(0, sys.argv[1]); "
     "from guestagent.system.machine import set_hostname; "

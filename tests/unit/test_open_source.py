@@ -18,9 +18,9 @@ from guestagent.memory import applied
 from guestagent.memory.state import State
 from guestagent.options import Options
 from guestagent.settings import Settings
-from guestagent.sources import find, remote
+from guestagent.sources import cloud, find, remote
 from guestagent.sources.bundle import Bundle
-from guestagent.sources.cloud import Cloud
+from guestagent.sources.cloud import NO_CLOUD, Cloud
 from guestagent.sources.documents import Documents
 from guestagent.sources.handover import Request
 from guestagent.system import machine as machine_facts
@@ -44,6 +44,7 @@ class Scene:
         mocker.patch.object(defs, "KERNEL_COMMAND_LINE", str(self.command_line))
         mocker.patch.object(defs, "CONTAINER_FILE", str(tree / "container"))
         self.find = mocker.patch.object(find, "find_drive", return_value=None)
+        self.cloud = mocker.patch.object(cloud, "choose", return_value=REQUEST.cloud)
         self.request = mocker.patch.object(remote, "request_for", return_value=REQUEST)
         self.ask = mocker.patch.object(remote, "ask_now", return_value="service")
         self.fetched = mocker.patch.object(remote, "read_answer", return_value="fetched")
@@ -87,7 +88,7 @@ def test_by_hand_it_is_asked_at_once(scene: Scene) -> None:
 
 
 def test_C1_without_a_sign_of_a_cloud_nobody_asks(scene: Scene) -> None:
-    scene.request.return_value = None
+    scene.cloud.return_value = NO_CLOUD
     assert scene.open(boot=True) == Opened()
     (problem,) = scene.open().problems
     assert (problem.severity, "no sign of a cloud" in problem.reason) == ("error", True)
@@ -106,12 +107,14 @@ def test_a_warning_of_the_search_is_given_whatever_is_found(
         return found
 
     scene.find.side_effect = find_drive
-    for service in (REQUEST, None):
-        scene.request.return_value = service
+    for service in (REQUEST.cloud, NO_CLOUD):
+        scene.cloud.return_value = service
         opened = scene.open(before, boot=boot)
         first, *others = opened.problems
         assert first.text() == "config drive /dev/vdc: is not read"
-        assert len(others) == (found is None and (before.drive or (service is None and not boot)))
+        assert len(others) == (
+            found is None and (before.drive or (service == NO_CLOUD and not boot))
+        )
 
 
 @pytest.mark.parametrize("boot", [True, False])
@@ -174,14 +177,14 @@ def test_a_drive_is_expected_where_the_command_line_can_mean_nothing_else(
 @pytest.mark.parametrize("before", [State(), KNOWN, KNOWN._replace(drive=True)])
 def test_a_url_that_is_named_is_asked_whatever_was_before(scene: Scene, before: State) -> None:
     assert scene.source(before, source=URL) == "service"
-    assert scene.request.call_args.args[1] == URL
+    assert scene.cloud.call_args.args[1] == scene.request.call_args.args[2] == URL
     assert not scene.find.called
 
 
 def test_the_command_line_may_name_a_url(scene: Scene) -> None:
     scene.command_line.write_text(f"quiet guestagent.source={URL}\n")
     assert scene.open(boot=True).asked
-    assert scene.request.call_args.args[1] == URL
+    assert scene.cloud.call_args.args[1] == scene.request.call_args.args[2] == URL
     assert not scene.find.called
 
 
@@ -308,7 +311,7 @@ LOOKED_FOR = {
 
 @pytest.mark.parametrize("kind", defs.SOURCES)
 def test_a_kind_that_is_named_and_missing_is_told_at_boot(scene: Scene, kind: str) -> None:
-    scene.request.return_value = None
+    scene.cloud.return_value = NO_CLOUD
     scene.command_line.write_text(f"guestagent.source={kind}")
     for before, severity, follows in (
         (UNKNOWN, "error", "nothing is applied"),
@@ -328,7 +331,7 @@ def test_a_kind_that_is_named_and_missing_is_told_at_boot(scene: Scene, kind: st
 def test_the_only_kind_of_the_settings_is_a_warning_where_it_is_missing(
     scene: Scene, kind: str
 ) -> None:
-    scene.request.return_value = None
+    scene.cloud.return_value = NO_CLOUD
     settings = Settings(source_order=(kind, kind), drive_labels=("cidata",))
     (problem,) = scene.open(settings=settings, boot=True).problems
     assert (problem.severity, problem.key) == ("warning", "source.order")
@@ -428,7 +431,7 @@ def test_a_kind_that_the_settings_name_twice_is_searched_for_once(
 
 
 def test_who_searches_for_a_service_alone_is_not_told_of_drives(scene: Scene) -> None:
-    scene.request.return_value = None
+    scene.cloud.return_value = NO_CLOUD
     scene.command_line.write_text("guestagent.source=service")
     for before, stays in ((UNKNOWN, False), (KNOWN, True)):
         (problem,) = scene.open(before).problems
@@ -496,7 +499,7 @@ class TestCredentials:
             scene.open(boot=True)
         (folder / "guestagent.source").write_text(URL)
         assert scene.open(boot=True).asked
-        assert scene.request.call_args.args[1] == URL
+        assert scene.cloud.call_args.args[1] == scene.request.call_args.args[2] == URL
 
     def test_one_that_names_a_kind_that_is_missing_is_told(
         self, scene: Scene, folder: Path

@@ -18,8 +18,8 @@ from guestagent.memory import state
 from guestagent.memory.state import State
 from guestagent.options import Options
 from guestagent.settings import Settings
-from guestagent.sources import cloud, remote
-from guestagent.sources.cloud import NO_CLOUD, Cloud
+from guestagent.sources import remote
+from guestagent.sources.cloud import Cloud
 from guestagent.sources.handover import (
     Answer,
     Request,
@@ -44,68 +44,41 @@ FALLBACK = State(record={"file:/etc/x": "ab"})
 SERVICE = "http://169.254.169.254"
 
 
-@pytest.fixture
-def found(mocker: MockerFixture) -> Any:
-    """What the identification says; Nova at first."""
-    return mocker.patch.object(cloud, "identify", return_value=NOVA)
-
-
-@pytest.mark.usefixtures("found")
 def test_a_new_machine_asks_for_everything_and_waits_long() -> None:
-    request = remote.request_for(Settings(), "", State())
-    assert request is not None
+    request = remote.request_for(NOVA, Settings(), "", State())
     assert request.cloud == NOVA
     assert (request.urls, request.wait) == ((), defs.METADATA_WAIT)
     assert (request.salt, request.digests, request.password) == ("", {}, False)
 
 
-@pytest.mark.usefixtures("found")
 def test_a_known_machine_compares_and_waits_less(mocker: MockerFixture) -> None:
     mocker.patch.object(remote, "product_uuid", return_value="u-1")
-    request = remote.request_for(Settings(password_post=True), "", KNOWN)
-    assert request is not None
+    request = remote.request_for(NOVA, Settings(password_post=True), "", KNOWN)
     assert request.wait == defs.METADATA_WAIT_KNOWN
     assert (request.salt, request.digests) == ("0f", {"a": "b"})
     assert request.password is False
-    request = remote.request_for(Settings(metadata_wait=7.0), "", KNOWN)
-    assert request is not None
+    request = remote.request_for(NOVA, Settings(metadata_wait=7.0), "", KNOWN)
     assert request.wait == 7.0
 
 
-@pytest.mark.usefixtures("found")
 def test_the_disk_of_a_known_machine_in_another_one_is_new(mocker: MockerFixture) -> None:
     mocker.patch.object(remote, "product_uuid", return_value="u-2")
-    request = remote.request_for(Settings(password_post=True), "", KNOWN)
-    assert request is not None
+    request = remote.request_for(NOVA, Settings(password_post=True), "", KNOWN)
     assert (request.wait, request.password) == (defs.METADATA_WAIT, True)
 
 
-@pytest.mark.usefixtures("found")
 def test_a_machine_that_was_only_given_the_means_to_ask_is_new() -> None:
-    request = remote.request_for(Settings(password_post=True), "", FALLBACK)
-    assert request is not None
+    request = remote.request_for(NOVA, Settings(password_post=True), "", FALLBACK)
     assert request.wait == defs.METADATA_WAIT
     assert request.password is True
 
 
-def test_C1_without_a_cloud_there_is_nothing_to_ask(found: Any) -> None:
-    found.return_value = NO_CLOUD
-    assert remote.request_for(Settings(metadata_urls=(URL,)), "", State()) is None
-    request = remote.request_for(Settings(), URL, State())
-    assert request is not None
-    assert request.cloud.name == "openstack"
-    assert request.urls == (URL,)
-
-
-@pytest.mark.usefixtures("found")
 def test_a_url_that_is_given_goes_before_those_of_the_settings() -> None:
     settings = Settings(metadata_urls=(URL, f"{URL}/b"), metadata_imds_v1=True)
-    request = remote.request_for(settings, "", State())
-    assert request is not None
+    request = remote.request_for(NOVA, settings, "", State())
     assert request.urls == (URL, f"{URL}/b")
     assert request.old_protocol is True
-    request = remote.request_for(settings, "http://x", State())
-    assert request is not None
+    request = remote.request_for(NOVA, settings, "http://x", State())
     assert request.urls == ("http://x",)
 
 
@@ -117,11 +90,9 @@ _ODD = [
 ]
 
 
-@pytest.mark.usefixtures("found")
 def test_a_request_is_read_as_it_was_left(tree: Path) -> None:
     settings = Settings(metadata_urls=(URL,), metadata_imds_v1=True, password_post=True)
-    request = remote.request_for(settings, "", FALLBACK)
-    assert request is not None
+    request = remote.request_for(NOVA, settings, "", FALLBACK)
     remote.leave_request(Root(str(tree)), request)
     path = tree / defs.REQUEST_FILE[1:]
     assert path.stat().st_mode & 0o7777 == 0o600
