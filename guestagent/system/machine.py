@@ -75,7 +75,7 @@ def machine_with_writers(root: Root) -> str:
 
 def is_container() -> bool:
     """Tell whether the system is a container that systemd runs in."""
-    return os.path.exists(defs.CONTAINER_FILE)
+    return bool(_read_once(defs.CONTAINER_FILE))
 
 
 def kernel_argument(*starts: str) -> str | None:

@@ -296,7 +296,7 @@ SOURCES: dict[str, Callable[[Guest], None]] = {
 # What a boot without any source looks at to find one, and how often.
 LOOKS = {
     "/proc/cmdline": 1,
-    "/run/systemd/container": 4,
+    "/run/systemd/container": 1,
     "/proc/1/environ": 1,
     "/sys/hypervisor/uuid": 1,
     "/sys/class/dmi/id/product_name": 1,
