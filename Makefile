@@ -28,7 +28,7 @@ UNPACKED := $(CURDIR)/$(VENV)/sshd/usr/sbin:$(CURDIR)/$(VENV)/ifupdown/sbin:$(CU
 TEST_ENVIRONMENT := GUESTAGENT_REQUIRE_ALL=1 PYTHONDONTWRITEBYTECODE=1 \
 	HYPOTHESIS_STORAGE_DIRECTORY=$$(mktemp -d) \
 	PATH="$(UNPACKED):$$PATH:/usr/sbin:/sbin"
-PASSED_ON := GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_SUITE,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
+PASSED_ON := CI,GUESTAGENT_CACHE,GUESTAGENT_MIRROR,GUESTAGENT_SUITE,GUESTAGENT_VM_PATIENCE,http_proxy,https_proxy,no_proxy
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -H --preserve-env=$(PASSED_ON))
 
 .PHONY: run check test test-all tools mutants fuzz compare lint types bench load deb clean
@@ -38,7 +38,7 @@ run:
 	@PYTHON=$(PYTHON) tests/demo.sh
 
 test: $(VENV)/ready tools
-	$(AS_ROOT) env $(TEST_ENVIRONMENT) PYTEST="$(IN_VENV) pytest -p no:cacheprovider" \
+	$(AS_ROOT) env $(TEST_ENVIRONMENT) PYTEST="$(IN_VENV) pytest -o cache_dir=$$(mktemp -d)" \
 		tests/run.sh $(PYTEST_ARGUMENTS)
 
 # All cases of the first one; the others are what make test leaves out.
