@@ -28,6 +28,7 @@ STATES = [
     ),
     State(
         rejected="r",
+        credentials=True,
         documents={"openstack/latest/meta_data.json": "cd"},
         time=1700000000,
         user_data="ef",

@@ -121,6 +121,20 @@ def test_A1_other_credentials_without_an_id_change_nothing(
     assert CANARY not in guest.check("journalctl -b -o cat -u 'guestagent*'")
 
 
+def test_A1_without_its_credentials_the_guest_stays_as_it_is(
+    configured: tuple[Guest, Instance],
+) -> None:
+    guest, _ = configured
+    given = guest.check("cat /etc/given")
+    guest.machine.strings = []
+    guest.reboot()
+    found = report(guest)
+    (problem,) = found["problems"]
+    assert (found["exit_status"], found["source"], problem["severity"]) == (0, "", "warning")
+    assert "credentials that configured this machine are gone" in problem["reason"]
+    assert guest.check("cat /etc/given") == given
+
+
 def test_what_cannot_be_used_costs_itself(guest_image: GuestImage, tmp_path: Path) -> None:
     instance = new_instance(tmp_path / "keys")
     told = [
