@@ -16,6 +16,7 @@ else:
 
     # All records share these: one property for each index of a field.
     _GETTERS = []
+    _MISSING = object()  # the default of a field that has none
 
     def _getter(index):
         return property(lambda self: self[index])
@@ -25,12 +26,13 @@ else:
             if not bases:
                 return super().__new__(mcs, name, bases, namespace)
             fields = tuple(map(intern, namespace.get("__annotations__", ())))
-            defaults = {field: namespace.pop(field) for field in fields if field in namespace}
+            defaults = [namespace.get(field, _MISSING) for field in fields]
             for index in range(len(_GETTERS), len(fields)):
                 _GETTERS.append(_getter(index))
             namespace.update(zip(fields, _GETTERS, strict=False))
             namespace["_fields"] = fields
-            namespace["_field_defaults"] = defaults
+            namespace["_places"] = dict(zip(fields, range(len(fields)), strict=True))
+            namespace["_defaults"] = tuple(defaults)
             namespace["__slots__"] = ()
             return super().__new__(mcs, name, (tuple,), _METHODS | namespace)
 
@@ -40,25 +42,28 @@ else:
         return tuple.__new__(cls, args)
 
     def _arrange(cls, args, kwargs):
-        values = dict(zip(cls._fields, args, strict=False))
-        if len(values) < len(args) or not values.keys().isdisjoint(kwargs):
-            raise TypeError(f"{cls.__name__}: too many values for {cls._fields}")
-        values = cls._field_defaults | values | kwargs
-        try:
-            args = [values.pop(field) for field in cls._fields]
-        except KeyError as error:
-            raise TypeError(f"{cls.__name__}: missing: {error.args[0]}") from None
-        if values:
-            raise TypeError(f"{cls.__name__}: unknown: {', '.join(values)}")
-        return args
+        values = [*args, *cls._defaults[len(args) :]]
+        if len(values) > len(cls._fields):
+            raise TypeError(f"{cls.__name__}: more values than {cls._fields}")
+        for field, value in kwargs.items():
+            place = cls._places.get(field, -1)
+            if place < len(args):
+                raise TypeError(f"{cls.__name__}: unknown, or given twice: {field}")
+            values[place] = value
+        if _MISSING in values:
+            raise TypeError(f"{cls.__name__}: missing: {cls._fields[values.index(_MISSING)]}")
+        return values
 
     def _asdict(self):
         return dict(zip(self._fields, self, strict=True))
 
     def _replace(self, **changes):
-        values = [changes.pop(*item) for item in zip(self._fields, self, strict=True)]
-        if changes:
-            raise TypeError(f"{type(self).__name__}: unknown: {', '.join(changes)}")
+        values = list(self)
+        for field, value in changes.items():
+            place = self._places.get(field)
+            if place is None:
+                raise TypeError(f"{type(self).__name__}: unknown: {field}")
+            values[place] = value
         return tuple.__new__(type(self), values)
 
     def _repr(self):

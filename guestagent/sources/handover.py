@@ -12,7 +12,7 @@ from guestagent import defs
 from guestagent.errors import FieldError, SourceBroken
 from guestagent.log import printable
 from guestagent.record import NamedTuple
-from guestagent.sources.cloud import Cloud
+from guestagent.sources.cloud import NO_CLOUD, Cloud
 from guestagent.system.jsontext import dumps, has_form, loads
 
 TYPE_CHECKING = False
@@ -72,14 +72,14 @@ class Answer(NamedTuple):
     failed: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
 
 
-def _types(record: type[Request | Cloud]) -> dict[str, Any]:
-    """Return the types of a record's fields that have defaults."""
-    return {name: type(value) for name, value in record._field_defaults.items()}
+def _types(record: Request | Cloud) -> dict[str, Any]:
+    """Return the types of a record's fields."""
+    return {name: type(value) for name, value in record._asdict().items()}
 
 
-_CLOUD = {**_types(Cloud), "name": str, "evidence": str}
+_CLOUD = _types(NO_CLOUD)
 _REQUEST = {
-    **_types(Request),
+    **_types(Request(NO_CLOUD)),
     "cloud": dict,
     "urls": list,
     "wait": (int, float),
