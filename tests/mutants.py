@@ -1740,9 +1740,9 @@ MUTANTS = (
     Mutant(
         "no name server is asked for the addresses of the metadata service",
         "sources/endpoints.py",
-        "        literal = socket.AI_NUMERICHOST",
+        "        host: str | bytes = self.host",
         """        socket.getaddrinfo("metadata.google.internal", 80)
-        literal = socket.AI_NUMERICHOST""",
+        host: str | bytes = self.host""",
         ("service/test_trust.py::test_C1_only_literal_addresses_are_talked_to",),
     ),
     Mutant(

@@ -92,9 +92,13 @@ class Endpoint(NamedTuple):
 
     def _make_socket(self) -> tuple[socket.socket, tuple[Any, ...]]:
         """Return a socket bound to the link, and the address to connect it to."""
-        literal = socket.AI_NUMERICHOST if self.host in defs.METADATA_ADDRESSES else 0
+        host: str | bytes = self.host
+        flags = 0
+        if self.host in defs.METADATA_ADDRESSES:
+            # As bytes, it does not go through a codec for names that is a fifth of the interpreter.
+            host, flags = self.host.encode(), socket.AI_NUMERICHOST
         try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=literal)
+            found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM, flags=flags)
         except UnicodeError:  # a name with an empty label, or one that is too long
             raise OSError(EINVAL, "not a host name") from None
         family, kind, protocol = found[0][:3]

@@ -2,6 +2,9 @@
 
 At boot the local unit leaves a request, a unit without rights fetches, and a later unit reads the
 answer.  By hand a child process does the same, after it has become the user nobody.
+
+The process that asks needs none of the guest's files, so that what opens them is imported only
+where it is used.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from guestagent.errors import (
     UsageError,
     WrongSource,
 )
-from guestagent.sources.documents import as_bundle
 from guestagent.sources.handover import (
     ANSWER_LIMIT,
     Answer,
@@ -26,9 +28,7 @@ from guestagent.sources.handover import (
     encode_answer,
     request_as_json,
 )
-from guestagent.system import ownfiles
 from guestagent.system.machine import product_uuid
-from guestagent.system.root import read_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def leave_request(root: Root, request: Request, *, later: bool = False) -> None:
 
     Raises OSError, Refused.
     """
+    from guestagent.system import ownfiles
+
     path = defs.LATER_REQUEST_FILE if later else defs.REQUEST_FILE
     ownfiles.write(root, path, request_as_json(request), 0o600)
 
@@ -134,6 +136,8 @@ def ask_now(request: Request) -> Bundle:
 
 def read_answer(root: Root) -> Bundle:
     """Return what the unit has fetched, as a source.  Raises SourceBroken, Unreachable, OSError."""
+    from guestagent.system.root import read_at
+
     try:
         with root.place(defs.ANSWER_FILE) as place:
             content = read_at(place.fd, place.name, ANSWER_LIMIT)
@@ -156,6 +160,8 @@ def take_answer(root: Root) -> Bundle:
 
 def remove_answer(root: Root) -> None:
     """Remove what the unit has fetched, if it is there.  Raises OSError, Refused."""
+    from guestagent.system import ownfiles
+
     ownfiles.remove(root, defs.ANSWER_FILE)
 
 
@@ -164,4 +170,6 @@ def _documents(answer: Answer) -> Bundle:
         raise WrongSource(answer.error)
     if answer.error:
         raise (Unreachable if answer.again else SourceBroken)(answer.error)
+    from guestagent.sources.documents import as_bundle
+
     return as_bundle(answer)

@@ -5,7 +5,6 @@ What may be tried again is a ``Transient``; everything else that is raised ends 
 
 from __future__ import annotations
 
-import queue
 import random
 import threading
 import time
@@ -178,7 +177,9 @@ class _Round:
     """
 
     def __init__(self, endpoints: list[Endpoint]) -> None:
-        self.answers: queue.SimpleQueue[tuple[Endpoint, Found | None]] = queue.SimpleQueue()
+        # ``queue`` takes as long to import as eight modules of this package.
+        self._answers: list[tuple[Endpoint, Found | None]] = []
+        self._to_take = threading.Semaphore(0)
         self.ready: list[tuple[Endpoint, socket.socket]] = []
         self.found: list[Found] = []
         self.asked = 0
@@ -219,12 +220,16 @@ class _Round:
         self.asked += len(taken)
         return taken
 
+    def give(self, endpoint: Endpoint, found: Found | None) -> None:
+        """Take over what came of asking, from the thread that asked."""
+        self._answers.append((endpoint, found))
+        self._to_take.release()
+
     def wait(self, seconds: float) -> None:
         """Wait so long for an answer, and take it."""
-        try:
-            endpoint, found = self.answers.get(timeout=seconds)
-        except queue.Empty:
+        if not self._to_take.acquire(timeout=seconds):
             return
+        endpoint, found = self._answers.pop(0)
         self.asked -= 1
         if endpoint.routed:
             self._routed_is_asked = False
@@ -360,7 +365,7 @@ class Race:
         return chosen
 
     def _ask(self, endpoint: Endpoint, sock: socket.socket, this: _Round) -> None:
-        """Ask one endpoint, and put what it gave into the queue."""
+        """Ask one endpoint, and give what came of it to the round."""
         found = None
         try:
             found = self.ask(endpoint, sock)
@@ -374,4 +379,4 @@ class Race:
         except Unreachable as error:
             self.reason, this.empty = str(error), error
         finally:
-            this.answers.put((endpoint, found))
+            this.give(endpoint, found)

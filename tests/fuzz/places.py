@@ -184,7 +184,7 @@ def server(answers: dict[str, bytes], *, closes: bool) -> Iterator[Server]:
     """
     found = Server(answers, closes=closes)
 
-    def addresses(host: str | None, port: object, *_: object, **__: object) -> list[Any]:
+    def addresses(host: str | bytes | None, port: object, *_: object, **__: object) -> list[Any]:
         if isinstance(host, str):
             host.encode("idna")  # raises UnicodeError, as the function itself does
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", found.address)]

@@ -67,9 +67,14 @@ def test_A1_a_drive_that_came_while_the_service_was_asked_goes_before_its_answer
     assert KEY in scene.text(KEYS)
 
 
-def test_asking_the_link_s_service_loads_no_openssl(configured: Scene) -> None:
+def test_asking_the_link_s_service_loads_nothing_dear_that_it_does_not_need(
+    configured: Scene,
+) -> None:
+    """Neither OpenSSL, nor codecs for names, nor what opens the guest's files."""
     configured.boot()
-    assert not {"ssl", "_ssl"} & set(configured.runs[1].loaded)
+    unused = {"ssl", "_ssl", "queue", "encodings.idna", "stringprep"}
+    unused |= {"guestagent.system.root", "guestagent.sources.documents"}
+    assert not unused & set(configured.runs[1].loaded)
 
 
 def test_where_a_service_says_nothing_new_nothing_of_planning_is_imported(

@@ -391,8 +391,8 @@ def test_after_giving_up_there_is_nothing_left_to_wait_for(listener: Endpoint) -
 def test_names_are_resolved_only_where_somebody_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
     flags: dict[str, int] = {}
 
-    def resolve(host: str, *arguments: object, **more: int) -> list[object]:
-        flags[host] = more["flags"]
+    def resolve(host: str | bytes, *arguments: object, **more: int) -> list[object]:
+        flags[os.fsdecode(host)] = more["flags"]
         raise OSError("no")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
