@@ -234,6 +234,7 @@ class _Volume:
             while at < len(block):
                 number, length = _number(block, at), _number(block, at + 4, 2)
                 size = _number(block, at + 6, 1)
+                # That is so in a block of a folder that is nowhere, too.
                 if length < _ENTRY + size or at + length > len(block):
                     raise _damaged("an entry of a folder")
                 name = block[at + _ENTRY :][:size]
@@ -265,12 +266,7 @@ class _Volume:
         find = self._find_by_extents if inode.flags & _HAS_EXTENTS else self._find_by_table
         for number in range(-(-inode.size // self._block_size)):
             place = find(inode.blocks, number)
-            if place:
-                yield self._block(place)
-            elif S_ISDIR(inode.mode):
-                raise _damaged("a folder has a hole")
-            else:
-                yield bytes(self._block_size)
+            yield self._block(place) if place else bytes(self._block_size)
 
     def _find_by_extents(self, node: bytes, number: int) -> int:
         """Return where a block of a file is, by a tree of extents; 0 for nowhere."""

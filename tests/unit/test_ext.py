@@ -102,6 +102,28 @@ def test_a_large_disk_is_read(tree: Path, tmp_path: Path) -> None:
     assert open_path(str(image)).get("user-data", LIMIT) == LARGE
 
 
+@pytest.mark.parametrize("kind", ["ext3", "ext4"])
+def test_what_a_kernel_has_written_is_read(kind: str, tmp_path: Path) -> None:
+    """It chooses other places than mke2fs, and the folder has entries that are not in use."""
+    rig.need_root()
+    rig.need_tools("mount", "unshare")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "content").write_bytes(LARGE)
+    image = rig.make_ext(tmp_path / "tree", tmp_path / "image", "-t", kind, size="1G")
+    script = (
+        'mount -o loop image tree; cd tree; for i in $(seq 300); do echo $i > "file $i"; done; '
+        'rm "file 7"; mv "file 8" other; cp ../content user-data; cd ..; umount tree'
+    )
+    rig._quietly("unshare", "--mount", "sh", "-ec", f"cd {tmp_path}; {script}")
+    bundle = open_path(str(image))
+    names = {f"file {number}" for number in range(1, 301)} - {"file 7", "file 8"}
+    assert set(bundle.names("")) == {*names, "other", "user-data"}
+    assert bundle.get("user-data", LIMIT) == LARGE
+    assert bundle.get("file 300", LIMIT) == b"300\n"
+    assert bundle.get("other", LIMIT) == b"8\n"
+    assert bundle.get("file 7", LIMIT) is None
+
+
 @pytest.mark.parametrize("kind", ["ext2", "ext4"])
 def test_a_file_in_many_pieces_is_read(kind: str, tree: Path, tmp_path: Path) -> None:
     """So many that its extents are a tree; what was never written is zeros."""
@@ -233,6 +255,7 @@ def test_A5_what_is_not_known_is_never_guessed(
         "set_super_value inodes_count 1",
         "set_super_value desc_size 4",
         "set_block_group 0 inode_table 0xffffffff",
+        "set_block_group 0 inode_table 0xffffffffffffffff",
         "set_inode_field <2> block[0] 0",
         "set_inode_field <2> block[0] 0xfffff30a",
         "set_inode_field <2> block[1] 0x00060004",
@@ -361,7 +384,7 @@ class TestChild:
         "work",
         [
             lambda *_: time.sleep(60),
-            lambda *_: bytes(1 << 28),
+            lambda *_: bytes(1 << 28)[:1],
             lambda *_: bytes(LIMIT + 2000),
             lambda *_: os._exit(0),
             lambda *_: 1 // 0,
