@@ -1,8 +1,34 @@
-"""Functions of the kernel and the C library, without the costly modules of Python around them."""
+"""Functions of the kernel and the C library, without the costly modules of Python around them.
+
+``_ctypes`` is the core of ``ctypes``, which takes as long to import as a fifth of an interpreter's
+start: every boot with a drive comes here, and every run that writes.
+"""
 
 from __future__ import annotations
 
+import _ctypes
 import os
+
+# What the interpreter itself is linked to.
+_LIBRARY = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
+
+
+class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "i"
+
+
+class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "l"
+
+
+class _IntFunction(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Int
+
+
+class _LongFunction(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Long
 
 
 def call(number: int, *arguments: bytes | int | None) -> int:
@@ -10,46 +36,34 @@ def call(number: int, *arguments: bytes | int | None) -> int:
 
     Raises OSError.
     """
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    wide = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
-    result = int(libc.syscall(ctypes.c_long(number), *wide))
+    syscall = _LongFunction(_ctypes.dlsym(_LIBRARY, "syscall"))
+    # It has as many arguments as are given, and takes each as wide as a register.
+    wide = [_Long(item) if isinstance(item, int) else item for item in (number, *arguments)]
+    result = int(syscall(*wide))
     if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+        raise _last_error()
     return result
 
 
 def unshare_mounts() -> None:
     """Give this process a mount namespace of its own: unshare(2).  Raises OSError."""
-    import ctypes  # ``os.unshare`` is new in Python 3.12
-
+    unshare = _IntFunction(_ctypes.dlsym(_LIBRARY, "unshare"))  # Python 3.12 has ``os.unshare``
     new_mounts = 0x20000  # CLONE_NEWNS of linux/sched.h
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(new_mounts):
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    if unshare(new_mounts):
+        raise _last_error()
 
 
 def sync_tree(fd: int) -> None:
     """Wait until all of one file system is on its disk: syncfs(2).  Raises OSError."""
-    # ``ctypes``, of which it is the core, takes 3.6 ms more to import: every run that writes
-    # comes here.
-    import _ctypes
-
-    class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
-        _type_ = "i"
-
-    class Function(_ctypes.CFuncPtr):
-        _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
-        _restype_ = Int
-
-    syncfs = Function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "syncfs"))  # type: ignore[arg-type]
+    syncfs = _IntFunction(_ctypes.dlsym(_LIBRARY, "syncfs"))
     if syncfs(fd):
-        error = _ctypes.get_errno()
-        raise OSError(error, os.strerror(error), "the root's file system")
+        raise _last_error("the root's file system")
+
+
+def _last_error(where: str | None = None) -> OSError:
+    """Return the error of a function that has failed; ``where`` is the file that it names."""
+    error = _ctypes.get_errno()
+    return OSError(error, os.strerror(error), where)
 
 
 def permanent_mac(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from struct import pack
 
 from guestagent import defs
 from guestagent.errors import Refused
@@ -78,5 +77,7 @@ def leave_programs_out(path: str, tree: int) -> str:
 
 def _set(folder: int, path: str, flags: int, attributes: int) -> None:
     """Set attributes of mounts: mount_setattr(2).  Raises OSError."""
+    from struct import pack  # which no boot with a drive needs
+
     arguments = pack("=QQQQ", attributes, 0, 0, 0)  # to set, to clear, propagation, user namespace
     call(_MOUNT_SETATTR, folder, os.fsencode(path), flags, arguments, len(arguments))

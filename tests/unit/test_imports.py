@@ -123,6 +123,26 @@ def test_a_boot_that_finds_nothing_new_imports_nothing_of_planning() -> None:
     assert rooms & {"facts", "parse", "plan", "desired", "stacks", "commit", "model"} == set()
 
 
+def test_to_mount_a_drive_takes_only_the_core_of_ctypes() -> None:
+    """Every boot with a drive does so; what is mounted here is no file system."""
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from guestagent.errors import GuestagentError
+from guestagent.sources.mount import mount, mounted_at
+try:
+    mounted_at("/dev/null")
+    mount("/dev/null", "iso9660")
+except GuestagentError:
+    print(*sys.modules)
+"""
+    argv = [sys.executable, "-I", "-S", "-B", "-c", code, str(rig.REPOSITORY)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "_ctypes" in loaded
+    assert loaded & (DEAR | {"ctypes", "struct"}) == set(), library(loaded)
+
+
 def test_modules_are_found_where_the_interpreter_finds_them() -> None:
     """guestagent has a finder of its own, which costs less."""
     package = rig.REPOSITORY / "guestagent"
