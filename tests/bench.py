@@ -3,6 +3,8 @@
 Then what much costs: a first run for so many files, accounts and NICs, and for twice as many.
 
 ``make bench``, or ``PYTHON=/usr/bin/python3 python3 tests/bench.py`` for another interpreter.
+With ``INSTRUCTIONS=1`` valgrind(1) counts the instructions of the first table in place of time,
+without those of children, so that figures do not depend on the load: two rounds are enough.
 The agent is byte-compiled and started as its package starts it.  Rounds are interleaved, so
 that a slow moment of the machine hits each of them alike.
 """
@@ -10,6 +12,7 @@ that a slow moment of the machine hits each of them alike.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -17,14 +20,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import growth
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PROJECT = Path(__file__).resolve().parents[1]
 SAMPLE = PROJECT / "tests/cases/samples/nova"
 PYTHON = os.environ.get("PYTHON") or sys.executable
-ROUNDS = int(os.environ.get("ROUNDS") or 60)
+COUNTS = bool(os.environ.get("INSTRUCTIONS"))
+ROUNDS = int(os.environ.get("ROUNDS") or (2 if COUNTS else 60))
 # The last column; "second run" is an unchanged one, as are those with settings and with an error.
 # "no source" is a boot that finds none, which only root can try.
 AIMS = {
@@ -65,7 +72,10 @@ exec "$@"
 
 
 class Cost(NamedTuple):
-    """One start: CPU time (user + system) and wall clock time, in seconds."""
+    """One start: CPU time (user + system) and wall clock time, in seconds.
+
+    Of instructions, each counts as a nanosecond of CPU time, so that milliseconds are millions.
+    """
 
     cpu: float
     wall: float
@@ -81,6 +91,8 @@ def main() -> None:
         print(f"{'':<14}{'median':>10}{'ratio':>8}{'quartile':>10}{'ratio':>8}{'wall':>10}")
         for name, costs in found.items():
             print(_line(name, costs, found["interpreter"]))
+        if COUNTS:
+            return
         for name, (modules, own) in bench.inside().items():
             print(f"{name}: {modules} modules imported, children not counted: {own:.2f}")
         alone, resident = bench.memory()
@@ -99,8 +111,9 @@ def _root() -> bool:
 
 def _line(name: str, costs: list[Cost], bare: list[Cost]) -> str:
     middle, low = _middle(costs), _low(costs)
-    text = f"{name:<14}{middle * 1000:>7.1f} ms{middle / _middle(bare):>8.2f}"
-    text += f"{low * 1000:>7.1f} ms{low / _low(bare):>8.2f}"
+    unit = "M " if COUNTS else "ms"
+    text = f"{name:<14}{middle * 1000:>7.1f} {unit}{middle / _middle(bare):>8.2f}"
+    text += f"{low * 1000:>7.1f} {unit}{low / _low(bare):>8.2f}"
     text += f"{statistics.median(cost.wall for cost in costs) * 1000:>7.1f} ms"
     return text + (f"   aim: at most {AIMS[name]:g}" if name in AIMS else "")
 
@@ -200,7 +213,9 @@ class Bench:
         """A boot that finds no source; what the namespace for it costs is taken off."""
         self.fresh()
         boot = [*self.agent[:3], "apply", "--boot"]
-        bare, whole = (measure([*self.alone, *command]) for command in (["true"], boot))
+        if COUNTS:
+            return measure(boot, inside=self.alone)
+        bare, whole = (measure(command, inside=self.alone) for command in (["true"], boot))
         return Cost(whole.cpu - bare.cpu, whole.wall - bare.wall)
 
     def version(self) -> str:
@@ -240,11 +255,15 @@ def _sleeping_pss(command: list[str]) -> float:
     return int(kib) / 1024
 
 
-def measure(command: list[str], *, status: int = 0) -> Cost:
+def measure(command: list[str], *, inside: Sequence[str] = (), status: int = 0) -> Cost:
     """Start a program and wait for it; its own CPU time with that of its children (wait4).
 
-    ``status`` is the exit status that it must have.
+    ``inside`` begins the command line of what starts it elsewhere, and counts as well.  ``status``
+    is the exit status that it must have.
     """
+    if COUNTS:
+        return _count(command, inside, status)
+    command = [*inside, *command]
     quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
     begin = time.perf_counter()
     pid = os.posix_spawnp(command[0], command, os.environ, file_actions=quiet)
@@ -253,6 +272,21 @@ def measure(command: list[str], *, status: int = 0) -> Cost:
     if os.waitstatus_to_exitcode(found) != status:
         sys.exit(f"failed ({os.waitstatus_to_exitcode(found)}): {' '.join(command)}")
     return Cost(used.ru_utime + used.ru_stime, wall)
+
+
+def _count(command: list[str], inside: Sequence[str], status: int) -> Cost:
+    """Do the same for the instructions of the program alone."""
+    with tempfile.NamedTemporaryFile("r") as log:
+        argv = [*inside, "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+        argv += [f"--log-file={log.name}", *command]
+        begin = time.perf_counter()
+        done = subprocess.run(argv, capture_output=True, check=False)
+        wall = time.perf_counter() - begin
+        # A child that it makes without another program reports too, and ends before.
+        *_, found = re.findall(r"Collected : (\d+)", log.read())
+    if done.returncode != status:
+        sys.exit(f"failed ({done.returncode}): {' '.join(command)}")
+    return Cost(int(found) / 1e9, wall)
 
 
 if __name__ == "__main__":
