@@ -2741,17 +2741,30 @@ MUTANTS = (
     Mutant(
         "what was to be reloaded is noted until that is done",
         "live/network.py",
-        "            failures += _take_over(root, reloaded)\n"
-        "            _remove_unless_another(root, seen)\n",
-        "            _remove_unless_another(root, seen)\n"
-        "            failures += _take_over(root, reloaded)\n",
+        "            failures += _reload(changes)\n",
+        "            ownfiles.remove(root, defs.RELOAD_FILE)\n"
+        "            failures += _reload(changes)\n",
         ("unit/test_live_network.py",),
     ),
     Mutant(
         "what a run adds while the network is reloaded is not forgotten",
         "live/network.py",
-        "if found and (found.st_ino, found.st_mtime_ns) == (seen.st_ino, seen.st_mtime_ns):",
-        "if found:",
+        "if found is None or (seen and _is_same_file(found, seen)):",
+        "if found is None or seen:",
+        ("unit/test_live_network.py",),
+    ),
+    Mutant(
+        "a reload that begins in the middle of a run has all that it changes",
+        "live/network.py",
+        "held.append(lock(root, wait=defs.LOCK_WAIT_LATE))",
+        "held.append(os.dup(held[0]))",
+        ("unit/test_live_network.py",),
+    ),
+    Mutant(
+        "a run that ends sees no reload at work that is over",
+        "live/network.py",
+        "for fd in held:",
+        "for fd in reversed(held):",
         ("unit/test_live_network.py",),
     ),
     # The daemon

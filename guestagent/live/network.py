@@ -9,7 +9,7 @@ import os
 from binascii import a2b_base64, b2a_base64
 
 from guestagent import defs
-from guestagent.errors import FieldError, TryAgain
+from guestagent.errors import FieldError, Refused, TryAgain
 from guestagent.stacks.rendered import FileChange
 from guestagent.system import ownfiles
 from guestagent.system.jsontext import has_form, loads_own
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     Reload = Callable[[Sequence[FileChange]], list[str]]
 
 
-_DAMAGED = (
-    "is damaged: the running network was not told what changed of its files, and keeps its old "
-    "settings until the next boot; restart the guest, or the service of its network"
+_NOT_TOLD = (
+    "the running network was not told what changed of {}, and keeps its old settings until the "
+    "next boot; restart the guest, or the service of its network"
 )
 
 
@@ -115,16 +115,26 @@ def reload_postponed(root: Root) -> list[str]:
     Until that is done, the file that says what is to be done stays: where this process is killed,
     the next start of its unit does it.  Raises GuestagentError, OSError.
     """
-    held = lock(root, defs.RELOAD_LOCK_FILE)
+    failures: list[str] = []
+    reloaded: dict[str, bytes | None] = {}
+    seen: os.stat_result | None = None
+    held = [lock(root, defs.RELOAD_LOCK_FILE)]
     try:
-        failures: list[str] = []
-        reloaded: dict[str, bytes | None] = {}
-        while (seen := root.stat(defs.RELOAD_FILE)) is not None:
-            failures += _take_over(root, reloaded)
-            _remove_unless_another(root, seen)
-        return failures
+        while True:
+            # A run holds it from before it leaves the file until it has changed all of the others.
+            held.append(lock(root, wait=defs.LOCK_WAIT_LATE))
+            found = root.stat(defs.RELOAD_FILE)
+            if found is None or (seen and _is_same_file(found, seen)):
+                ownfiles.remove(root, defs.RELOAD_FILE)
+                return failures
+            seen = found
+            changes = _list_postponed(root, reloaded, failures)
+            os.close(held.pop())
+            failures += _reload(changes)
     finally:
-        os.close(held)
+        # A run's last: a run that finds the other one held leaves all to this process.
+        for fd in held:
+            os.close(fd)
 
 
 def is_reloading(root: Root) -> bool:
@@ -140,36 +150,35 @@ def is_reloading(root: Root) -> bool:
     return False
 
 
-def _remove_unless_another(root: Root, seen: os.stat_result) -> None:
-    """Remove the file of what was postponed, if it is still the one that was seen.
-
-    A run that leaves another one holds the lock until it has changed the network's files.
-    """
-    held = lock(root, wait=defs.LOCK_WAIT_LATE)
-    try:
-        found = root.stat(defs.RELOAD_FILE)
-        if found and (found.st_ino, found.st_mtime_ns) == (seen.st_ino, seen.st_mtime_ns):
-            ownfiles.remove(root, defs.RELOAD_FILE)
-    finally:
-        os.close(held)
+def _is_same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_ino, one.st_mtime_ns) == (other.st_ino, other.st_mtime_ns)
 
 
-def _take_over(root: Root, reloaded: dict[str, bytes | None]) -> list[str]:
-    """Carry out what is postponed now; return what failed.
+def _list_postponed(
+    root: Root, reloaded: dict[str, bytes | None], failures: list[str]
+) -> list[FileChange]:
+    """Return what is postponed now; add to the failures what cannot be read.
 
-    ``reloaded`` are the contents of files that the network's services have by now.
+    ``reloaded`` are the contents of files that the network's services have by now, and get those
+    that are read.  Raises OSError.
     """
     try:
         kept = _read_postponed(root.read(defs.RELOAD_FILE) or b"")
     except ValueError:
-        return [f"{defs.RELOAD_FILE} {_DAMAGED}"]
+        failures.append(f"{defs.RELOAD_FILE} is damaged: {_NOT_TOLD.format('its files')}")
+        return []
     changes = []
     for path, before in kept.items():
-        old, new = reloaded.get(path, before), root.read(path, follow=False)
+        try:
+            new = root.read(path, follow=False)
+        except Refused as error:
+            failures.append(f"{path}: {error}; {_NOT_TOLD.format('it')}")
+            continue
+        old = reloaded.get(path, before)
         reloaded[path] = new
         if new != old:  # else it came and went, or the run was killed before it changed this
             changes.append(FileChange(path, _decode(old), _decode(new)))
-    return _reload(changes)
+    return changes
 
 
 def _read_postponed(content: bytes) -> dict[str, bytes | None]:

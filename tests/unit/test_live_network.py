@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from guestagent.plan.kinds.remove import RemoveFile
 from guestagent.stacks import programs as stack_programs
 from guestagent.stacks.ifupdown import reload as ifupdown
 from guestagent.stacks.rendered import FileChange
+from guestagent.system.lock import lock
 from guestagent.system.root import Root
 from guestagent.system.tools import TIMED_OUT, Result
 
@@ -365,6 +368,56 @@ def test_what_a_run_leaves_while_the_network_is_reloaded_is_carried_out_too(
     reloads = [f"networkctl {words}" for words in ("delete bond0", "reload", "delete bond1")]
     assert programs.changing() == [*reloads, "networkctl reload"]
     assert not root.exists(defs.RELOAD_FILE)
+
+
+def test_a_reload_that_begins_in_the_middle_of_a_run_has_all_that_it_changes(
+    programs: Programs, root: Root
+) -> None:
+    """The run leaves word, changes the files after that, and starts no other reload."""
+    path = f"{NETWORKD}bond0.netdev"
+    run = lock(root)
+    live.postpone(root, [write(path, "[NetDev]\nName=bond1\n", "[NetDev]\nName=bond0\n")])
+    put(root, path, "[NetDev]\nName=bond0\n")
+    with ThreadPoolExecutor() as threads:
+        reload = threads.submit(live.reload_postponed, root)
+        time.sleep(0.5)  # it would have read the file by now
+        is_reloading = live.is_reloading(root)
+        put(root, path, "[NetDev]\nName=bond1\n")
+        os.close(run)
+        assert is_reloading
+        assert reload.result() == []
+    assert programs.changing() == ["networkctl delete bond0", "networkctl reload"]
+    assert not root.exists(defs.RELOAD_FILE)
+
+
+def test_a_run_never_sees_a_reload_at_work_that_would_miss_what_it_leaves(
+    root: Root, mocker: MockerFixture
+) -> None:
+    """One that has found nothing more gives its own lock up before the one that a run waits for."""
+    closed: list[str] = []
+    kept = os.close
+
+    def close(fd: int) -> None:
+        closed.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
+        kept(fd)
+
+    mocker.patch.object(live, "os", mocker.Mock(wraps=os, close=close))
+    assert live.reload_postponed(root) == []
+    assert closed == [Path(path).name for path in (defs.RELOAD_LOCK_FILE, defs.LOCK_FILE)]
+
+
+def test_a_file_that_cannot_be_read_spoils_the_reload_of_no_other(
+    programs: Programs, root: Root
+) -> None:
+    one, other = f"{NETWORKD}bond0.netdev", f"{NETWORKD}bond1.netdev"
+    live.postpone(root, [write(one), remove(other, "[NetDev]\nName=bond1\n")])
+    Path(root.path + one).parent.mkdir(parents=True)
+    Path(root.path + one).symlink_to("/dev/null")
+    (failure,) = live.reload_postponed(root)
+    assert failure.startswith(f"{one}: ")
+    assert "; the running network was not told what changed of it" in failure
+    assert programs.changing() == ["networkctl delete bond1", "networkctl reload"]
+    assert live.reload_postponed(root) == []
 
 
 def test_a_file_that_is_removed_is_postponed_too(programs: Programs, root: Root) -> None:
