@@ -1419,7 +1419,7 @@ MUTANTS = (
     Mutant(
         "a search for a drive is brief only where it is made again",
         "verbs/source.py",
-        "return options.boot and not is_closed(before) and not is_same_machine(before)",
+        "return options.boot and not is_same_machine(before) and not is_closed(before)",
         "return options.boot",
         ("unit/test_open_source.py::test_A1_a_search_is_brief_only_where_it_is_made_again",),
     ),

@@ -25,15 +25,13 @@ class Layout(NamedTuple):
 
     ``is_in`` tells whether a source has it; it raises SourceBroken.  ``user_data`` are the
     documents of user data and vendor data, user data first; ``changing`` are those besides that can
-    change in an instance's life.  All may have folders before them.  ``cloud_init`` is what
-    cloud-init calls a drive of the layout, and a service.
+    change in an instance's life.  All may have folders before them.
     """
 
     name: str
     is_in: Callable[[Bundle], bool]
     user_data: tuple[str, ...]
     changing: tuple[str, ...] = ()
-    cloud_init: tuple[str, str] = ("None", "None")
 
 
 def _is_openstack(bundle: Bundle) -> bool:
@@ -47,7 +45,6 @@ _NOCLOUD = Layout(
     lambda bundle: "meta-data" in bundle.names(""),
     user_data=("user-data", "vendor-data"),
     changing=("meta-data",),
-    cloud_init=("NoCloud", "NoCloud"),
 )
 LAYOUTS = (
     Layout(
@@ -55,13 +52,11 @@ LAYOUTS = (
         _is_openstack,
         user_data=("user_data", "vendor_data.json", "vendor_data2.json"),
         changing=("meta_data.json", "network_data.json"),
-        cloud_init=("ConfigDrive", "OpenStackLocal"),
     ),
     Layout(
         "ec2",
         lambda bundle: bool(bundle.names("ec2")),
         user_data=("user-data",),
-        cloud_init=("ConfigDrive", "Ec2Local"),
     ),
     _NOCLOUD,
     Layout(
@@ -71,31 +66,26 @@ LAYOUTS = (
             *("cloud-init.user-data", "user.user-data"),
             *("cloud-init.vendor-data", "user.vendor-data"),
         ),
-        cloud_init=("LXD", "None"),
     ),
     Layout(
         "vmware",
         lambda bundle: any(name.startswith("guestinfo.") for name in bundle.names("")),
         user_data=("guestinfo.userdata", "guestinfo.vendordata"),
-        cloud_init=("VMware", "None"),
     ),
     Layout(
         "ovf",
         lambda bundle: not defs.OVF_NAMES.isdisjoint(bundle.names("")),
         user_data=tuple(sorted(defs.OVF_NAMES)),
-        cloud_init=("OVF", "None"),
     ),
     Layout(
         "alt_cloud",
         lambda bundle: not set(defs.ALT_CLOUD_NAMES).isdisjoint(bundle.names("")),
         user_data=defs.ALT_CLOUD_NAMES,
-        cloud_init=("AltCloud", "None"),
     ),
     Layout(
         "credentials",
         lambda bundle: any(name.startswith(defs.CREDENTIAL_PREFIX) for name in bundle.names("")),
         user_data=("guestagent.user-data", "guestagent.vendor-data"),
-        cloud_init=("NoCloud", "NoCloud"),
     ),
     # Values of meta-data, which any other layout may have beside its documents.
     _NOCLOUD._replace(is_in=lambda bundle: defs.SEED_VALUES in bundle.names("")),

@@ -33,6 +33,18 @@ _STAGES = {
     "modules-config": (defs.EARLY_UNIT, defs.HOST_KEYS_UNIT),
     "modules-final": (defs.LATE_UNIT,),
 }
+# What cloud-init calls a drive of a layout (``parse.layouts``), and a service.
+_SOURCES = {
+    "openstack": ("ConfigDrive", "OpenStackLocal"),
+    "ec2": ("ConfigDrive", "Ec2Local"),
+    "nocloud": ("NoCloud", "NoCloud"),
+    "lxd": ("LXD", "None"),
+    "vmware": ("VMware", "None"),
+    "ovf": ("OVF", "None"),
+    "alt_cloud": ("AltCloud", "None"),
+    "credentials": ("NoCloud", "NoCloud"),
+    "no_layout": ("None", "None"),
+}
 _UNITS = tuple(unit for units in _STAGES.values() for unit in units)
 
 
@@ -147,9 +159,6 @@ def datasource(report: dict[str, Any]) -> str:
     source = report["source"]
     if not source:
         return "DataSourceNone"
-    from guestagent.parse.layouts import LAYOUTS
-
-    is_service = source.startswith("metadata service")
-    names = {layout.name: layout.cloud_init[is_service] for layout in LAYOUTS}
-    kind = names.get(report["layout"], "None")
+    drive, service = _SOURCES.get(report["layout"], ("None", "None"))
+    kind = service if source.startswith("metadata service") else drive
     return f"DataSource{kind} [source={log.printable(source)}]"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from guestagent import defs
 from guestagent.errors import WrongSource
-from guestagent.memory import applied
 from guestagent.memory.state import State, is_same_source
 
 TYPE_CHECKING = False
@@ -105,7 +104,9 @@ def check_while_running(before: State, said: Said) -> None:
 
 def is_closed(before: State) -> bool:
     """Tell whether sshd lets nobody in, because no source has said who may."""
-    return applied.SSHD_CLOSED in before.record
+    from guestagent.memory.applied import SSHD_CLOSED
+
+    return SSHD_CLOSED in before.record
 
 
 def own_host_keys(record: dict[str, str], root: Root) -> dict[str, str]:
@@ -113,10 +114,12 @@ def own_host_keys(record: dict[str, str], root: Root) -> dict[str, str]:
 
     An image may have been made of one that no service had answered.
     """
-    if not any(map(applied.is_ahead, record.values())):
+    from guestagent.memory.applied import is_ahead
+
+    if not any(map(is_ahead, record.values())):
         return record
     mine = made_ahead(root)
-    known = {key: value for key, value in record.items() if not applied.is_ahead(value)}
+    known = {key: value for key, value in record.items() if not is_ahead(value)}
     return known | {key: value for key, value in record.items() if value == mine}
 
 
@@ -125,10 +128,11 @@ def made_ahead(root: Root) -> str:
 
     Where the hypervisor gives no UUID that holds until it is restarted.
     """
+    from guestagent.memory.applied import ahead
     from guestagent.report.run import read_boot_id
     from guestagent.system.machine import product_uuid
 
-    return applied.ahead((root.live and product_uuid()) or read_boot_id(root))
+    return ahead((root.live and product_uuid()) or read_boot_id(root))
 
 
 def is_same_machine(before: State) -> bool:

@@ -374,7 +374,7 @@ def _looks_again(options: Options, before: State) -> bool:
     """
     from guestagent.verbs.new_instance import is_closed, is_same_machine
 
-    return options.boot and not is_closed(before) and not is_same_machine(before)
+    return options.boot and not is_same_machine(before) and not is_closed(before)
 
 
 def _show_drive(search: Search) -> str:

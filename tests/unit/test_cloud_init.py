@@ -18,8 +18,9 @@ from guestagent.cli import main
 from guestagent.errors import Origin
 from guestagent.live.boot import look
 from guestagent.options import Options
+from guestagent.parse.layouts import LAYOUTS
 from guestagent.report.additions import ScriptResult, Unit, add_script
-from guestagent.report.cloud_init import prepare
+from guestagent.report.cloud_init import _SOURCES, prepare
 from guestagent.report.run import Report, write
 from guestagent.system.root import Root
 from guestagent.verbs import apply, cloud_init, note_failed
@@ -346,3 +347,7 @@ class TestPackage:
         argv = ["/bin/sh", str(copy), "status", "--wait", "a b"]
         done = subprocess.run(argv, capture_output=True, text=True, check=True)
         assert done.stdout == "cloud-init status --wait a b\n"
+
+
+def test_each_layout_has_its_name_in_cloud_init() -> None:
+    assert set(_SOURCES) == {layout.name for layout in LAYOUTS}
