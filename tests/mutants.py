@@ -2711,6 +2711,13 @@ MUTANTS = (
         ("service/test_refresh.py",),
     ),
     Mutant(
+        "a drive that is named alone is waited for at a first boot",
+        "verbs/source.py",
+        "promised |= bool(search.named_by)",
+        "promised |= False",
+        ("unit/test_open_source.py",),
+    ),
+    Mutant(
         "a poll does not take a tree that changed for the one that was left",
         "verbs/source.py",
         "brief=options.poll and is_tree_unchanged(before, root)",

@@ -342,6 +342,8 @@ def _open_drive(search: Search) -> Opened | None:
     seeded = bool(search.directory or (search.given and search.given.values))
     # Where ds=nocloud says no more, and there is no directory, it means a drive.
     promised = search.given is not None and not seeded
+    # Where this kind alone is named, that it is missing is an error, and may only seem so yet.
+    promised |= bool(search.named_by) and not before.configured
     # By hand, what is attached is known to udev; at boot it may still be looking.
     wait = 0.0
     if options.boot and not _served(before):

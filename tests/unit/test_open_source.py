@@ -154,6 +154,7 @@ def test_who_was_configured_without_a_drive_waits_for_none(
         ("ds=nocloud", False, True),
         ("ds=nocloud", True, False),
         ("ds=nocloud;h=a;i=b", False, False),
+        ("guestagent.source=drive", True, True),
     ],
 )
 def test_a_drive_is_expected_where_the_command_line_can_mean_nothing_else(
@@ -172,6 +173,19 @@ def test_a_drive_is_expected_where_the_command_line_can_mean_nothing_else(
     scene.root.live = True
     scene.open(boot=True)
     assert scene.find.call_args.args[0].expected == expected
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, Settings(source_order=("drive",))])
+def test_a_drive_that_is_named_alone_is_expected_until_the_machine_is_configured(
+    scene: Scene, settings: Settings
+) -> None:
+    """A setting names what to search for, and not what there is."""
+    scene.open(settings=settings, boot=True)
+    assert not scene.find.call_args.args[0].expected
+    scene.command_line.write_text("guestagent.source=drive\n")
+    for before in (UNKNOWN, KNOWN):
+        scene.open(before, settings, boot=True)
+        assert scene.find.call_args.args[0].expected == (before == UNKNOWN)
 
 
 @pytest.mark.parametrize("before", [State(), KNOWN, KNOWN._replace(drive=True)])
