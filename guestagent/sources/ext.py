@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # nothing, a reason, a reason, the number of an error.
 _CONTENT, _MISSING, _UNREADABLE, _BROKEN, _FAILED = b"+", b"-", b"u", b"b", b"f"
 _REASON_LIMIT = 1000  # bytes
+_LONGEST_NUMBER = 4  # digits, of an error
 _FAILED_CHILD = "reading it failed, or takes too much time or memory"
 
 _SUPERBLOCK = 1024  # where it is, and how long
@@ -131,7 +132,7 @@ class Ext:
             return said
         if kind == _MISSING:
             return None
-        if kind == _FAILED and said.isdigit():
+        if kind == _FAILED and said.isdigit() and len(said) <= _LONGEST_NUMBER:
             raise OSError(int(said), os.strerror(int(said)))
         reason = printable(said[:_REASON_LIMIT].decode("utf-8", "replace"))
         if kind == _UNREADABLE:

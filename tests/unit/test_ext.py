@@ -415,7 +415,9 @@ class TestChild:
         assert caught.value.status == defs.EXIT_SOURCE_BROKEN
         assert ask.call_count == defs.READ_TRIES
 
-    @pytest.mark.parametrize("answer", [b"", b"x", b"fx", b"f", b"b\xff\n", b"u\xff\n"])
+    @pytest.mark.parametrize(
+        "answer", [b"", b"x", b"fx", b"f", b"f" + b"9" * 99, b"b\xff\n", b"u\xff\n"]
+    )
     def test_A2_what_it_says_is_not_believed(
         self, image: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
     ) -> None:
