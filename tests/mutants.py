@@ -23,6 +23,10 @@ _FIRST_DRIVES = "service/test_drives.py::test_A1_A2_drives_at_a_first_boot"
 _LATER_DRIVES = "service/test_drives.py::test_A1_A2_drives_at_a_later_boot"
 _CHECKERS = "cases/test_own_checkers.py::"
 _AT_REST = "service/test_at_rest.py"
+_GONE = "service/test_every_source.py::test_C1_no_service_takes_the_place_of_a_source_that_is_gone"
+_NAMED_BY_HAND = (
+    "service/test_boot.py::test_a_guest_that_had_a_drive_asks_the_service_that_somebody_names"
+)
 _LATER = "userdata/test_later_boots.py"
 _ONE_PLACE = (
     "faults/test_places.py::test_D2_one_place_that_cannot_be_written_costs_what_belongs_there"
@@ -95,31 +99,83 @@ MUTANTS = (
         ("service/test_seeds.py::test_C1_a_container_takes_nothing_that_its_host_is_told",),
     ),
     Mutant(
-        "no other source takes the place of system credentials that are gone",
+        "no source takes the place of one that is searched for earlier and is gone",
         "verbs/source.py",
-        "if opened is not None or not search.before.credentials:",
-        "if True:",
+        "    if not known or places.index(name) <= places.index(known):\n",
+        "    if True:\n",
+        (
+            "unit/test_open_source.py",
+            "service/test_boot.py::test_C1_a_guest_that_had_a_drive_does_not_ask_a_service",
+        ),
+    ),
+    Mutant(
+        "a kind that source.order leaves out has its usual place when it is gone",
+        "verbs/source.py",
+        "places = order if known in order else defs.SOURCES",
+        "places = (*order, known)",
         ("unit/test_open_source.py",),
     ),
     Mutant(
-        "a machine that was configured by system credentials polls no service",
+        "a machine whose source is gone polls no service",
         "verbs/source.py",
-        "has_other = before.drive or before.credentials",
-        "has_other = before.drive",
+        'if not is_served or (not kind and _may_not_follow("service", order, before)):',
+        "if not is_served:",
         ("unit/test_open_source.py",),
     ),
     Mutant(
-        "a copy of a machine whose credentials are gone is another source's",
+        "a copy of a machine whose source is gone is another source's",
         "verbs/source.py",
-        "    if is_other_machine(search.before):\n",
-        "    if False:\n",
+        "    return not is_other_machine(before)\n",
+        "    return True\n",
         ("unit/test_open_source.py",),
+    ),
+    Mutant(
+        "a source that somebody names takes the place of one that is gone",
+        "verbs/source.py",
+        "        if not search.named_by and _may_not_follow(",
+        "        if _may_not_follow(",
+        ("unit/test_open_source.py",),
+    ),
+    Mutant(
+        "a source that is taken away on purpose is no warning at each boot",
+        "verbs/source.py",
+        "    if any(row.stays for row in PROVIDERS if row.name == kind):\n",
+        "    if True:\n",
+        ("unit/test_open_source.py",),
+    ),
+    Mutant(
+        "ds=nocloud alone is no error where a seed has done its work",
+        "verbs/source.py",
+        "if given is None or (not given.values and _was_configured_by(_SEED, search.before)):",
+        "if given is None:",
+        ("unit/test_open_source.py",),
+    ),
+    Mutant(
+        "no drive is waited for where a seed has done its work",
+        "verbs/source.py",
+        " and not seeded and not _was_configured_by(_SEED, before)",
+        " and not seeded",
+        ("unit/test_open_source.py",),
+    ),
+    Mutant(
+        "what kernel command line or search have found is remembered by its kind",
+        "verbs/change.py",
+        'source=bundle.kind if root.live and not run.options.source else "",',
+        'source="",',
+        (_GONE,),
+    ),
+    Mutant(
+        "a source that is named by hand says nothing of what there is at the next boot",
+        "verbs/change.py",
+        " and not run.options.source else",
+        " else",
+        (_NAMED_BY_HAND,),
     ),
     Mutant(
         "a kind of source that is named and missing is told at boot",
         "verbs/source.py",
-        "(options.boot and len(kinds) > 1)",
-        "options.boot",
+        "    if options.boot and len(kinds) > 1:\n",
+        "    if options.boot:\n",
         ("unit/test_open_source.py",),
     ),
     Mutant(
@@ -1698,16 +1754,6 @@ MUTANTS = (
         "for name in names for row in PROVIDERS if row.name == name",
         "for row in PROVIDERS",
         ("unit/test_open_source.py",),
-    ),
-    Mutant(
-        "a machine whose drive is missing does not ask the network",
-        "verbs/source.py",
-        "    if not before.drive:\n        return None",
-        "    if True:\n        return None",
-        (
-            "unit/test_open_source.py",
-            "service/test_boot.py::test_C1_a_guest_that_had_a_drive_does_not_ask_a_service",
-        ),
     ),
     Mutant(
         "a drive that cannot be read is not taken for a missing one",

@@ -39,11 +39,11 @@ class State(NamedTuple):
     ``seen`` and ``watched`` are the documents and paths that the run looked at; while their
     ``fingerprint``, made with ``salt``, stays the same, another run would find nothing to do.
 
-    ``drive`` tells whether the source was a config drive, and ``credentials`` whether it was system
-    credentials.  ``documents`` are digests, made with
-    ``salt``, of what a metadata service may say differently later.  ``time`` is when the source was
-    read, in seconds since the epoch.  ``user_data`` is a digest, made with ``user_data_salt``, of
-    the user and vendor data that were applied; both are empty without any.
+    ``source`` is the kind of source that the machine was configured by (``defs.SOURCES``), empty
+    where somebody named it by hand.  ``documents`` are digests, made with ``salt``, of what a
+    metadata service may say differently later.  ``time`` is when the source was read, in seconds
+    since the epoch.  ``user_data`` is a digest, made with ``user_data_salt``, of the user and
+    vendor data that were applied; both are empty without any.
 
     ``unfinished``: the first boot of the instance could not read all that it needs, or not do all
     of it; until one can, a metadata service is trusted as at the first.  ``machine`` is the UUID
@@ -72,8 +72,7 @@ class State(NamedTuple):
     watched: tuple[str, ...] = ()
     salt: str = ""
     fingerprint: str = ""
-    drive: bool = False
-    credentials: bool = False
+    source: str = ""
     documents: dict[str, str] = {}  # noqa: RUF012 - a record's default, never changed
     time: int = 0
     user_data: str = ""
@@ -130,8 +129,7 @@ def _decode(value: dict[str, Any]) -> State:
         watched=_texts(value["watched"]),
         salt=_hexadecimal(value["salt"]),
         fingerprint=_text(value["fingerprint"]),
-        drive=value["drive"] is True,
-        credentials=value["credentials"] is True,
+        source=_kind(value["source"]),
         documents={_text(key): _text(item) for key, item in value["documents"].items()},
         time=_time(value["time"]),
         user_data=_text(value["user_data"]),
@@ -154,6 +152,12 @@ def _text(value: Any) -> str:
     if not value.isascii():
         value.encode("utf-8", "surrogateescape")  # what stands for no byte raises ValueError
     return value
+
+
+def _kind(value: Any) -> str:
+    if value and value not in defs.SOURCES:
+        raise ValueError
+    return _text(value)
 
 
 def _problem(severity: Any, *parts: Any) -> Problem:

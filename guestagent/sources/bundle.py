@@ -78,17 +78,18 @@ class Bundle:
     ``seen`` has what was read, in order: ``name`` for a document, ``name/`` for the names in a
     folder.  ``unchanged`` says that the source was asked only for what can change in an
     instance's life, and that nothing of it has.  ``url`` is that of a metadata service, empty for
-    other sources.  ``drive`` says that it is a block device, and ``named`` that root chose it, and
-    no search has found it.  ``own`` says that the hypervisor hands it to this machine, and nobody
-    else can: another instance id in it is that of a new instance.  ``writable`` says
-    that every user of the guest can change it, so that it counts at a first boot alone.
+    other sources.  ``kind`` is that of the source, one of ``defs.SOURCES``, and ``named`` says that
+    root chose it, and no search has found it.  ``own`` says that the hypervisor hands it to this
+    machine, and nobody else can: another instance id in it is that of a new instance.  ``writable``
+    says that every user of the guest can change it, so that it counts at a first boot alone.
     """
 
     def __init__(
         self, label: str, transport: Transport, url: str = "", *, unchanged: bool = False
     ) -> None:
         self.label, self.url, self.unchanged = label, url, unchanged
-        self.drive = self.named = self.own = self.writable = False
+        self.kind = "service" if url else ""
+        self.named = self.own = self.writable = False
         self.seen: dict[str, bytes | None] = {}
         self._transport = transport
         self._broken: dict[str, Unreadable] = {}

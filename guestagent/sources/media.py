@@ -103,8 +103,6 @@ def _open(device: str) -> Bundle | None:
     if marked_file_system(device) not in defs.FILE_SYSTEMS:
         return None
     bundle = open_device(device)
-    # A drive with a label is waited for at the next boot, and this has none.
-    bundle.drive = False
     if _NAMES.isdisjoint(bundle.names("")):
         bundle.close()
         return None

@@ -72,7 +72,7 @@ def open_device(device: str) -> Bundle:
         bundle = _open_image(device)
     except OSError as error:
         raise SourceBroken(f"{device}: {error.strerror}") from None
-    bundle.drive = True
+    bundle.kind = "drive"
     return bundle
 
 

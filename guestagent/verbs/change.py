@@ -416,8 +416,7 @@ def _remember(
         layout=report.layout,
         record=done.record,
         # A source that is named by hand says nothing of what there is at the next boot.
-        drive=root.live and not run.options.source and bundle.drive,
-        credentials=bundle.own and report.layout == "credentials",
+        source=bundle.kind if root.live and not run.options.source else "",
         time=int(time.time()),
         rejected=before.rejected,
         machine=_machine(root),

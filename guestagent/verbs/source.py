@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from guestagent import defs
+from guestagent import defs, log
 from guestagent.errors import Origin, Problems, Unreachable, UsageError
 from guestagent.memory.state import is_tree_unchanged
 from guestagent.record import NamedTuple
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from guestagent.sources.seed import Given
     from guestagent.system.root import Root
 
-_KEPT = "no config drive found; the last good configuration stays"
 _NONE = "no source found, and no sign of a cloud whose metadata service could be asked"
 _STAYS = "what was applied before stays"
-_CREDENTIALS_GONE = (
-    "the system credentials that configured this machine are gone; no other source takes their "
-    "place, and the last good configuration stays (to use another one, name it: "
+_GONE = (
+    "a source of the kind {kind} configured this machine, and {missing}; none that is searched for "
+    "later takes its place, and the last good configuration stays (to use another source, name it: "
     f"{defs.SOURCE_ARGUMENT})"
 )
+_NOT_IN_ORDER = "source.order does not have that"
 _NO_SEED = (
     "{where} says ds=nocloud, and there is no drive, no directory of a seed, and no value; nothing "
     "is applied"
@@ -117,7 +117,9 @@ class Provider(NamedTuple):
     with a list for problems: it returns a Bundle or None, and raises SourceBroken.
 
     ``missing`` says in a message what was looked for and is not there; ``{labels}`` in it stands
-    for those of drives.
+    for those of drives.  ``stays``: whoever gives such a source leaves it there, so that a boot
+    without it is worth a warning.  Others are often taken away on purpose when they have done their
+    work: guestinfo is cleared, a CD ejected, a seed removed, a socket switched off.
 
     ``named``: whoever controls the machine put this very source there, and it needs no instance id
     to be obeyed later.  Without that it is believed as a drive is: see SECURITY.md.
@@ -129,6 +131,7 @@ class Provider(NamedTuple):
     named: bool = False
     unused: Callable[[Search], str] | None = None
     missing: str = ""
+    stays: bool = False
 
 
 def open_source(options: Options, settings: Settings, root: Root, *, before: State) -> Opened:
@@ -159,9 +162,10 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
 
         return _choose(Opened(open_path(named)))
     if options.poll:
-        has_other = before.drive or before.credentials
-        is_served = before.configured and not has_other and "service" in order
-        return _ask("", options, settings, root=root, before=before) if is_served else Opened()
+        is_served = before.configured and "service" in order
+        if not is_served or (not kind and _may_not_follow("service", order, before)):
+            return Opened()
+        return _ask("", options, settings, root=root, before=before)
     from guestagent.sources import seed
 
     given = _find_given(root, kind)
@@ -183,8 +187,11 @@ def _search(search: Search) -> Opened:
     """Return the first source of ``PROVIDERS`` that is there, and name the others in warnings."""
     providers = search.providers
     for number, provider in enumerate(providers):
+        if not search.named_by and _may_not_follow(provider.name, search.order, search.before):
+            continue
         opened = _try(provider, search)
         if opened is not None and opened.bundle is not None:
+            opened.bundle.kind = provider.name
             for other in providers[number + 1 :]:
                 opened = _name_unused(opened, other, search)
             return _with_values(opened, search.given)
@@ -193,22 +200,50 @@ def _search(search: Search) -> Opened:
     return _find_nothing(search)
 
 
-def _find_nothing(search: Search) -> Opened:
-    """Report that there is no source, where somebody has said that there is one.
+def _may_not_follow(name: str, order: tuple[str, ...], before: State) -> bool:
+    """Tell whether a kind of source may not take the place of that which configured this machine.
 
-    At boot that is so where one kind is named, and else nothing special.
+    So it is with each that the search comes to later, and so believes less: to take away what is
+    believed more must not be enough to be believed.  A copy of the disk in another machine is a new
+    instance, for whatever source that has.
+    """
+    known = before.source
+    # One that the settings leave out was named, and has its usual place.
+    places = order if known in order else defs.SOURCES
+    if not known or places.index(name) <= places.index(known):
+        return False
+    return _was_configured_by(known, before)
+
+
+def _was_configured_by(kind: str, before: State) -> bool:
+    """Tell whether this machine, and not one that it is a copy of, was configured by this kind."""
+    if before.source != kind:
+        return False
+    from guestagent.verbs.new_instance import is_other_machine
+
+    return not is_other_machine(before)
+
+
+def _find_nothing(search: Search) -> Opened:
+    """Report that there is no source, where somebody has said that there is one, or there was one.
+
+    At boot that is so where one kind is named, or configured this machine, and else nothing
+    special.
     """
     options, before = search.options, search.before
     kinds = tuple(dict.fromkeys(search.order))
-    if options.refresh or (options.boot and len(kinds) > 1):
+    if options.refresh:
+        return Opened()
+    if before.source and not search.named_by and _was_configured_by(before.source, before):
+        return _tell_gone(search)
+    if options.boot and len(kinds) > 1:
         return Opened()
     if len(kinds) > 1:
         return Opened(problems=(_HERE.error(_NOT_FOUND.format(", ".join(kinds))),))
     follows = _STAYS if before.configured else "nothing is applied"
     origin = _HERE.under(search.named_by) if search.named_by else _ORDER
     if kinds:
-        missing = next(row.missing for row in PROVIDERS if row.name == kinds[0])
-        missing = missing.format(labels=" or ".join(search.settings.drive_labels))
+        missing = _show_missing(kinds[0], search)
         reason = _ONE_NOT_FOUND.format(kind=kinds[0], missing=missing, follows=follows)
     else:
         reason = _EMPTY_ORDER.format(follows=follows)
@@ -217,6 +252,25 @@ def _find_nothing(search: Search) -> Opened:
     may_be_missing = options.boot and (before.configured or not search.named_by)
     report = origin.warning if may_be_missing else origin.error
     return Opened(problems=(report(reason),))
+
+
+def _tell_gone(search: Search) -> Opened:
+    """Say that the source of this machine is not there, as loudly as that is unusual."""
+    kind = search.before.source
+    missing = _show_missing(kind, search) if kind in search.order else _NOT_IN_ORDER
+    reason = _GONE.format(kind=kind, missing=missing)
+    if not search.options.boot:
+        return Opened(problems=(_HERE.error(reason),))
+    if any(row.stays for row in PROVIDERS if row.name == kind):
+        return Opened(problems=(_HERE.warning(reason),))
+    log.info(reason)
+    return Opened()
+
+
+def _show_missing(kind: str, search: Search) -> str:
+    """Return what of this kind was looked for and is not there."""
+    text = next(row.missing for row in PROVIDERS if row.name == kind)
+    return text.format(labels=" or ".join(search.settings.drive_labels))
 
 
 def _try(provider: Provider, search: Search) -> Opened | None:
@@ -239,6 +293,7 @@ def _choose(opened: Opened) -> Opened:
     """Mark a source as put there, or named, by whoever controls the machine."""
     if opened.bundle is not None:
         opened.bundle.named = True
+        opened.bundle.kind = opened.bundle.kind or _SEED
     return opened
 
 
@@ -312,22 +367,7 @@ def _name(options: Options, credentials: str) -> tuple[str, str]:
 
 
 def _open_credentials(search: Search) -> Opened | None:
-    """Take system credentials; where those are gone that configured this machine, nothing else.
-
-    Who gives others, or answers on the network, is trusted less.  A copy of the disk in another
-    machine is a new instance, for whatever source that has.
-    """
-    opened = _open_by_module("credentials") if search.credentials else None
-    if opened is not None or not search.before.credentials:
-        return opened
-    from guestagent.verbs.new_instance import is_other_machine
-
-    if is_other_machine(search.before):
-        return None
-    if search.options.refresh:
-        return Opened()
-    report = _HERE.warning if search.options.boot else _HERE.error
-    return Opened(problems=(report(_CREDENTIALS_GONE),))
+    return _open_by_module("credentials") if search.credentials else None
 
 
 def _show_credentials(search: Search) -> str:
@@ -340,8 +380,9 @@ def _open_drive(search: Search) -> Opened | None:
 
     options, settings, before = search.options, search.settings, search.before
     seeded = bool(search.directory or (search.given and search.given.values))
-    # Where ds=nocloud says no more, and there is no directory, it means a drive.
-    promised = search.given is not None and not seeded
+    # Where ds=nocloud says no more, and there is no directory, it means a drive; but a directory
+    # that configured this machine is gone, and no drive will come.
+    promised = search.given is not None and not seeded and not _was_configured_by(_SEED, before)
     # Where this kind alone is named, that it is missing is an error, and may only seem so yet.
     promised |= bool(search.named_by) and not before.configured
     # By hand, what is attached is known to udev; at boot it may still be looking.
@@ -350,22 +391,13 @@ def _open_drive(search: Search) -> Opened | None:
         wait = settings.drive_wait
     wanted = find.Search(
         wait=wait,
-        expected=before.drive or settings.drive_expected or promised,
+        expected=before.source == "drive" or settings.drive_expected or promised,
         has_service=lambda: seeded or _has_service(search),
         labels=settings.drive_labels,
         brief=lambda: _looks_again(options, before),
     )
     bundle = find.find_drive(wanted, _instance_of, _read_all, search.problems)
-    if bundle is not None:
-        return Opened(bundle)
-    if not before.drive:
-        return None
-    # The drive of this machine is missing.  Whoever answers on the network is trusted less, and is
-    # not asked instead.
-    if options.refresh:
-        return Opened()  # it may be ejected while the system runs
-    missing = _HERE.warning(_KEPT) if options.boot else _HERE.error(_KEPT)
-    return Opened(problems=(missing,))
+    return None if bundle is None else Opened(bundle)
 
 
 def _looks_again(options: Options, before: State) -> bool:
@@ -389,7 +421,7 @@ def _show_drive(search: Search) -> str:
 
 def _served(before: State) -> bool:
     """Tell whether this very machine was configured without a drive: none will come."""
-    if before.drive or not before.configured:
+    if before.source == "drive" or not before.configured:
         return False
     from guestagent.system.machine import product_uuid
 
@@ -428,9 +460,12 @@ def _open_directory(search: Search) -> Opened:
 
 
 def _open_values(search: Search) -> Opened | None:
-    """Take values that ds=nocloud gives for a source of their own; without any, it is an error."""
+    """Take values that ds=nocloud gives for a source of their own; without any, it is an error.
+
+    It is none where a seed configured this machine, which may be removed since.
+    """
     given = search.given
-    if given is None:
+    if given is None or (not given.values and _was_configured_by(_SEED, search.before)):
         return None
     if given.values:
         from guestagent.sources.seed import open_nothing
@@ -540,12 +575,14 @@ PROVIDERS = (
         open=_open_credentials,
         unused=_show_credentials,
         missing=f"there is no system credential whose name begins with {defs.CREDENTIAL_PREFIX}",
+        stays=True,
     ),
     Provider(
         "drive",
         open=_open_drive,
         unused=_show_drive,
         missing="there is no block device with the label {labels}",
+        stays=True,
     ),
     # Before a directory: LXD writes one when it makes an instance, and the socket has what it says
     # now.
@@ -555,7 +592,7 @@ PROVIDERS = (
         lambda search: search.directory,
         _open_directory,
         named=True,
-        missing=f"there is no meta-data in {', '.join(defs.SEED_DIRS)}, and no ds=nocloud",
+        missing=f"there is no meta-data in {', '.join(defs.SEED_DIRS)}, and no value of ds=nocloud",
     ),
     Provider("seed", open=_open_values, named=True),
     Provider(

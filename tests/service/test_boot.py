@@ -193,7 +193,7 @@ def test_a_copy_of_the_disk_on_another_machine_is_a_new_instance(
 def test_C1_a_guest_that_had_a_drive_does_not_ask_a_service(configured: Scene) -> None:
     path = configured.machine.path(defs.STATE_FILE)
     state = json.loads(path.read_text())
-    path.write_text(json.dumps({**state, "drive": True}))
+    path.write_text(json.dumps({**state, "source": "drive"}))
     assert configured.boot() == [0]
     assert configured.service.log() == []
     assert "stays" in configured.runs[0].err
@@ -204,12 +204,14 @@ def test_a_guest_that_had_a_drive_asks_the_service_that_somebody_names(
 ) -> None:
     path = configured.machine.path(defs.STATE_FILE)
     state = json.loads(path.read_text())
-    path.write_text(json.dumps({**state, "drive": True}))
+    path.write_text(json.dumps({**state, "source": "drive"}))
     configured.service.forget()
     limits = {"LOADED": ["encodings.idna", "guestagent.sources.service", "encodings.ascii"]}
     run = lab.guest.agent("apply", "--source", "http://169.254.169.254", limits=limits)
     assert run.status == 0, run.err
     assert configured.service.paths() == list(FIVE)
+    # What was named by hand need not be there at the next boot: that searches for all.
+    assert json.loads(path.read_text())["source"] == ""
 
 
 def test_user_data_alone_is_not_asked_for_again(configured: Scene) -> None:

@@ -121,7 +121,7 @@ def test_A1_nothing_takes_the_place_of_credentials_that_are_gone(guest: Guest) -
     for _ in range(2):
         run = guest.boot()
         assert (run.status, guest.name(), service.log()) == (0, "first", [])
-        assert "the system credentials that configured this machine are gone" in run.err
+        assert "credentials configured this machine, and there is no system credential" in run.err
         (problem,) = guest.machine.report()["problems"]
         assert problem["severity"] == "warning"
         assert not guest.machine.path(defs.REQUEST_FILE).exists()

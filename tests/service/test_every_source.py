@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from lxd_server import ANSWERS, served
 from guestagent import defs
 
 from . import documents
-from .lab import IPV4, Lab, Machine
+from .lab import IPV4, Lab, Machine, Service, documents_and
 
 SETTINGS = "[drive]\nwait = 0\n[network]\nmanage = false\n[ssh]\nhost_keys = false\n"
 MARK_AT, MARK = 32769, b"CD001"
@@ -293,6 +294,37 @@ SOURCES: dict[str, Callable[[Guest], None]] = {
 }
 
 
+# Sources by which kinds the machine remembers that it was configured; one of each kind, and those
+# that are named.
+KINDS = {
+    "system credentials": "credentials",
+    "OpenStack, a drive": "drive",
+    "LXD's socket": "lxd",
+    defs.SEED_DIRS[0]: "seed",
+    "ds=nocloud": "seed",
+    "ds=nocloud with values, in the serial number": "seed",
+    "NoCloud, directory": "seed",
+    "VMware's guestinfo": "guestinfo",
+    "OVF, a CD-ROM": "media",
+}
+COPY = IDENTITY.replace("0c1a", "0c1b")
+
+
+def take_away(guest: Guest) -> Service:
+    """Take all sources away, and begin a metadata service, whose cloud is named."""
+    places = (*defs.SEED_DIRS, defs.CREDENTIAL_DIRS[1])
+    for place in (guest.top / "documents", *map(guest.machine.path, places)):
+        shutil.rmtree(place, ignore_errors=True)
+    none = str(guest.top / "none")
+    guest.limits |= {"DRIVES": {}, "BY_LABEL_DIR": none, "BLOCK_DIR": none, "LXD_SOCKETS": []}
+    guest.lab.space.dmi(product_serial="none")
+    guest.say(f"{defs.CLOUD_ARGUMENT}openstack")
+    service = guest.lab.serve(guest.lab.link())
+    for_copy = json.dumps(documents.meta_data(COPY, "copy.example.org"))
+    service.say({"documents": documents_and({documents.META: for_copy})})
+    return service
+
+
 # What a boot without any source looks at to find one, and how often.
 LOOKS = {
     "/proc/cmdline": 1,
@@ -362,6 +394,38 @@ def test_the_guest_is_the_same(title: str, lab: Lab, tmp_path: Path) -> None:
     assert staged == scripts
     assert any(name.endswith("/etc/given") or name == "etc/given" for name in found)
     assert len(scripts) >= 2
+
+
+@pytest.mark.parametrize("title", KINDS)
+def test_C1_no_service_takes_the_place_of_a_source_that_is_gone(
+    title: str, lab: Lab, tmp_path: Path
+) -> None:
+    """A cleared guestinfo, a removed seed and the like are no errors, and no way in."""
+    rig.need_tools("useradd", "groupadd")
+    guest = Guest(lab, tmp_path)
+    lab.space.dmi(product_uuid=IDENTITY)
+    SOURCES[title](guest)
+    files, _ = configured(guest)
+    state = json.loads(guest.machine.path(defs.STATE_FILE).read_text())
+    assert state["source"] == KINDS[title]
+    service = take_away(guest)
+    is_unusual = KINDS[title] in ("credentials", "drive")
+    for _ in range(2):
+        (run,) = guest.machine.boot(**guest.limits)
+        assert (run.status, "configured this machine, and" in run.err) == (0, True)
+        severities = [problem["severity"] for problem in guest.machine.report()["problems"]]
+        assert severities == ["warning"] * is_unusual
+        lab.guest.agent("refresh", "--confined", "--poll", limits=guest.limits)
+        assert not guest.machine.path(defs.REQUEST_FILE).exists()
+    now = rig.snapshot_of_others(guest.machine.tree)
+    kept = {name: entry for name, entry in files.items() if not name.startswith(defs.SEED_DIRS)}
+    assert {name for name in rig.differences(files, now) if name in kept} == set()
+    assert service.log() == []
+    # A copy of the disk is another instance's machine.
+    lab.space.dmi(product_uuid=COPY)
+    assert [run.status for run in guest.machine.boot(**guest.limits)] == [0, 0, 0]
+    assert guest.machine.report()["instance_id"] == COPY
+    assert guest.machine.path(defs.HOSTNAME_FILE).read_text() == "copy\n"
 
 
 def test_a_boot_without_any_source_looks_at_few_names(lab: Lab, tmp_path: Path) -> None:

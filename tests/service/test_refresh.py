@@ -169,7 +169,8 @@ def test_a_poll_after_somebody_changed_a_file_takes_nothing_for_gone(configured:
 
 def test_a_machine_that_had_a_drive_is_never_asked_for_by_a_poll(drive: Drive, lab: Lab) -> None:
     state = drive.machine.path(defs.STATE_FILE)
-    state.write_text(state.read_text().replace('"drive": false', '"drive": true'))
+    assert '"source": "seed"' in state.read_text()
+    state.write_text(state.read_text().replace('"source": "seed"', '"source": "drive"'))
     drive.machine.lab.space.put("cmdline", f"{defs.CLOUD_ARGUMENT}openstack")
     assert drive.machine.lab.guest.agent("refresh", "--confined", "--poll").status == 0
     assert not drive.machine.path(defs.REQUEST_FILE).exists()
@@ -397,7 +398,8 @@ def test_a_drive_that_was_ejected_is_no_error(drive: Drive) -> None:
     before = rig.snapshot(drive.machine.tree / "etc")
     drive.machine.lab.space.put("cmdline", f"{defs.CLOUD_ARGUMENT}openstack")
     state = drive.machine.path(defs.STATE_FILE)
-    state.write_text(state.read_text().replace('"drive": false', '"drive": true'))
+    assert '"source": "seed"' in state.read_text()
+    state.write_text(state.read_text().replace('"source": "seed"', '"source": "drive"'))
     run = drive.refresh()
     assert (run.status, rig.differences(before, rig.snapshot(drive.machine.tree / "etc"))) == (
         0,

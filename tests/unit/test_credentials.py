@@ -183,7 +183,6 @@ def test_which_source_to_use_is_no_source(folder: Path) -> None:
     bundle = opened()
     assert bundle.own
     assert not bundle.named
-    assert not bundle.drive
     assert not bundle.service
 
 

@@ -30,13 +30,18 @@ from guestagent.verbs.source import Opened, Provider, Search, describe_age, open
 
 REQUEST = Request(Cloud("openstack", "a test"))
 KNOWN = State(configured=True, instance_id="u-1", salt="0f", fingerprint="x", time=1_700_000_000)
+KNOWN_BY_DRIVE = KNOWN._replace(source="drive")
 UNKNOWN = State()
 SETTINGS = Settings()
 URL = "http://192.0.2.1"
 
 
+def stand_in(label: str) -> Bundle:
+    return Bundle(label, Documents({}))
+
+
 class Scene:
-    """What drives and services there are."""
+    """What drives and services there are: stand-ins by their labels."""
 
     def __init__(self, tree: Path, mocker: MockerFixture) -> None:
         self.root = Root(str(tree))
@@ -46,17 +51,18 @@ class Scene:
         self.find = mocker.patch.object(find, "find_drive", return_value=None)
         self.cloud = mocker.patch.object(cloud, "choose", return_value=REQUEST.cloud)
         self.request = mocker.patch.object(remote, "request_for", return_value=REQUEST)
-        self.ask = mocker.patch.object(remote, "ask_now", return_value="service")
-        self.fetched = mocker.patch.object(remote, "read_answer", return_value="fetched")
+        self.ask = mocker.patch.object(remote, "ask_now", return_value=stand_in("service"))
+        self.fetched = mocker.patch.object(remote, "read_answer", return_value=stand_in("fetched"))
 
     def open(
         self, before: State = UNKNOWN, settings: Settings = SETTINGS, **options: Any
     ) -> Opened:
         return open_source(Options(**options), settings, self.root, before=before)
 
-    def source(self, before: State = UNKNOWN, **options: Any) -> object:
-        """What stands for the bundle."""
-        return self.open(before, **options).bundle
+    def source(self, before: State = UNKNOWN, **options: Any) -> str | None:
+        """What the source is called, if there is one."""
+        bundle = self.open(before, **options).bundle
+        return bundle.label if bundle else None
 
     def left(self) -> bool:
         """True if a request was left for the unit that asks."""
@@ -69,7 +75,7 @@ def scene(tree: Path, mocker: MockerFixture) -> Scene:
 
 
 def test_a_drive_goes_before_a_service(scene: Scene) -> None:
-    scene.find.return_value = "drive"
+    scene.find.return_value = stand_in("drive")
     for boot in (True, False):
         assert scene.source(boot=boot) == "drive"
     assert not scene.request.called
@@ -97,12 +103,12 @@ def test_C1_without_a_sign_of_a_cloud_nobody_asks(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("boot", [True, False])
-@pytest.mark.parametrize("before", [UNKNOWN, KNOWN._replace(drive=True)])
-@pytest.mark.parametrize("found", [None, "drive"])
+@pytest.mark.parametrize("before", [UNKNOWN, KNOWN_BY_DRIVE])
+@pytest.mark.parametrize("found", [None, stand_in("drive")])
 def test_a_warning_of_the_search_is_given_whatever_is_found(
-    scene: Scene, found: str | None, before: State, boot: bool
+    scene: Scene, found: Bundle | None, before: State, boot: bool
 ) -> None:
-    def find_drive(*given: Any) -> str | None:
+    def find_drive(*given: Any) -> Bundle | None:
         given[-1].warn(Origin("config drive /dev/vdc", "", ""), "is not read")
         return found
 
@@ -113,13 +119,13 @@ def test_a_warning_of_the_search_is_given_whatever_is_found(
         first, *others = opened.problems
         assert first.text() == "config drive /dev/vdc: is not read"
         assert len(others) == (
-            found is None and (before.drive or (service == NO_CLOUD and not boot))
+            found is None and (before == KNOWN_BY_DRIVE or (service == NO_CLOUD and not boot))
         )
 
 
 @pytest.mark.parametrize("boot", [True, False])
 def test_who_had_a_drive_waits_for_it_to_come_back(scene: Scene, boot: bool) -> None:
-    opened = scene.open(KNOWN._replace(drive=True), boot=boot)
+    opened = scene.open(KNOWN_BY_DRIVE, boot=boot)
     assert (opened.bundle, opened.asked) == (None, False)
     (problem,) = opened.problems
     assert problem.severity == ("warning" if boot else "error")
@@ -133,7 +139,7 @@ def test_who_had_a_drive_waits_for_it_to_come_back(scene: Scene, boot: bool) -> 
         (KNOWN, "u-1", 0.0),
         (KNOWN, "u-2", defs.DRIVE_WAIT),
         (KNOWN._replace(configured=False), "u-1", defs.DRIVE_WAIT),
-        (KNOWN._replace(drive=True), "u-1", defs.DRIVE_WAIT),
+        (KNOWN_BY_DRIVE, "u-1", defs.DRIVE_WAIT),
         (State(), "u-1", defs.DRIVE_WAIT),
     ],
 )
@@ -188,7 +194,7 @@ def test_a_drive_that_is_named_alone_is_expected_until_the_machine_is_configured
         assert scene.find.call_args.args[0].expected == (before == UNKNOWN)
 
 
-@pytest.mark.parametrize("before", [State(), KNOWN, KNOWN._replace(drive=True)])
+@pytest.mark.parametrize("before", [State(), KNOWN, KNOWN_BY_DRIVE])
 def test_a_url_that_is_named_is_asked_whatever_was_before(scene: Scene, before: State) -> None:
     assert scene.source(before, source=URL) == "service"
     assert scene.cloud.call_args.args[1] == scene.request.call_args.args[2] == URL
@@ -503,7 +509,7 @@ class TestCredentials:
         assert scene.source(boot=True) is None
 
     def test_one_may_say_which_source_to_use(self, scene: Scene, folder: Path) -> None:
-        scene.find.return_value = "drive"
+        scene.find.return_value = stand_in("drive")
         (folder / "guestagent.source").write_text("drive\n")
         assert scene.source(boot=True) == "drive"
         (folder / "guestagent.source").write_text("none")
@@ -527,34 +533,17 @@ class TestCredentials:
     def test_A1_nothing_takes_the_place_of_those_that_are_gone(
         self, scene: Scene, folder: Path, left: str
     ) -> None:
-        before = KNOWN._replace(credentials=True, machine="u-1")
-        scene.find.return_value = "drive"
-        assert scene.source(before, boot=True) != "drive"
+        before = KNOWN._replace(source="credentials", machine="u-1")
+        assert scene.source(before, boot=True) == "system credentials"
         (folder / "guestagent.hostname").unlink()
         if left:
             (folder / left).write_text("")
-        for boot, severity in ((True, "warning"), (False, "error")):
-            opened = scene.open(before, boot=boot)
-            (problem,) = opened.problems
-            assert (opened.bundle, opened.asked, problem.severity) == (None, False, severity)
-            assert "credentials that configured this machine are gone" in problem.reason
-        for poll in (False, True):
-            assert scene.open(before, verb="refresh", poll=poll, confined=True) == Opened()
+        opened = scene.open(before, boot=True)
+        (problem,) = opened.problems
+        assert (opened.bundle, opened.asked, problem.severity) == (None, False, "warning")
+        assert "there is no system credential" in problem.reason
         assert not scene.find.called
         assert not scene.request.called
-        # Somebody names another one.
-        scene.command_line.write_text("guestagent.source=drive")
-        assert scene.source(before, boot=True) == "drive"
-
-    def test_A1_a_copy_in_another_machine_is_searched_for_another_source(
-        self, scene: Scene, folder: Path, tmp_path: Path
-    ) -> None:
-        (folder / "guestagent.hostname").unlink()
-        (tmp_path / "dmi").mkdir()
-        (tmp_path / "dmi/product_uuid").write_text("u-2")
-        scene.find.return_value = "drive"
-        before = KNOWN._replace(credentials=True, machine="u-1")
-        assert scene.source(before, boot=True) == "drive"
 
     def test_the_command_line_goes_before_it(self, scene: Scene, folder: Path) -> None:
         (folder / "guestagent.source").write_text("none")
@@ -567,6 +556,162 @@ class TestCredentials:
         (folder / "guestagent.source").write_text("")
         assert scene.open(boot=True).asked
         assert scene.find.called
+
+
+class TestGone:
+    """The source that configured the machine is not there, and all that come later are."""
+
+    UUID = "u-1"
+
+    @pytest.fixture(autouse=True)
+    def kinds(self, scene: Scene, mocker: MockerFixture, tmp_path: Path) -> set[str]:
+        """The kinds that are there; which of them were looked at is in ``self.looked``."""
+        there: set[str] = set(defs.SOURCES)
+        self.looked: list[str] = []
+
+        def look(name: str) -> Opened | None:
+            self.looked.append(name)
+            return Opened(stand_in(name)) if name in there else None
+
+        def row(provider: Provider) -> Provider:
+            return provider._replace(
+                sign=None, unused=lambda _: "", open=lambda _: look(provider.name)
+            )
+
+        mocker.patch.object(verb, "PROVIDERS", tuple(map(row, verb.PROVIDERS)))
+        mocker.patch.object(defs, "DMI_DIR", str(tmp_path))
+        mocker.patch.object(defs, "CREDENTIAL_DIRS", ())
+        mocker.patch.object(defs, "SEED_DIRS", ())
+        (tmp_path / "product_uuid").write_text(self.UUID)
+        scene.root.live = True
+        return there
+
+    def by(self, kind: str, machine: str = UUID) -> State:
+        return KNOWN._replace(source=kind, machine=machine)
+
+    @pytest.mark.parametrize("kind", defs.SOURCES)
+    def test_A1_what_is_searched_for_later_does_not_take_its_place(
+        self, scene: Scene, kinds: set[str], kind: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = self.by(kind)
+        earlier = defs.SOURCES[: defs.SOURCES.index(kind)]
+        kinds -= {kind, *earlier}
+        for options, severity in (
+            ({"boot": True}, "warning" if kind in ("credentials", "drive") else ""),
+            ({}, "error"),
+            ({"verb": "refresh"}, ""),
+        ):
+            self.looked.clear()
+            opened = scene.open(before, **options)
+            said = [*capsys.readouterr().err.splitlines()]
+            assert (opened.bundle, opened.asked) == (None, False)
+            assert set(self.looked) == {*earlier, kind}
+            assert [problem.severity for problem in opened.problems] == [severity] * bool(severity)
+            said += [problem.reason for problem in opened.problems]
+            assert len(said) == ("verb" not in options)
+            for text in said:
+                assert f"the kind {kind} configured this machine, and " in text
+                assert LOOKED_FOR[kind].rstrip(";, ") in text
+                assert "guestagent.source=" in text
+        # What is searched for earlier is believed more.
+        if earlier:
+            kinds.add(earlier[-1])
+            assert scene.source(before, boot=True) == earlier[-1]
+
+    @pytest.mark.parametrize("kind", defs.SOURCES)
+    def test_A1_a_poll_asks_no_service_instead(self, scene: Scene, kind: str) -> None:
+        def is_asked() -> bool:
+            return scene.open(self.by(kind), verb="refresh", poll=True, confined=True).asked
+
+        assert is_asked() == (kind == "service")
+        scene.command_line.write_text("guestagent.source=service")
+        assert is_asked()
+
+    @pytest.mark.parametrize("kind", defs.SOURCES[:-1])
+    def test_another_kind_may_be_named(self, scene: Scene, kinds: set[str], kind: str) -> None:
+        kinds.remove(kind)
+        scene.command_line.write_text("guestagent.source=service")
+        assert scene.source(self.by(kind), boot=True) == "service"
+
+    @pytest.mark.parametrize("kind", defs.SOURCES[:-1])
+    def test_D4_a_copy_in_another_machine_searches_on(
+        self, scene: Scene, kinds: set[str], kind: str
+    ) -> None:
+        kinds -= set(defs.SOURCES[:-1])
+        before = self.by(kind, "u-2")._replace(instance_id="i-1")
+        assert scene.source(before, boot=True) == "service"
+        kinds.clear()
+        assert scene.open(before, boot=True) == Opened()
+
+    @pytest.mark.parametrize("machine", ["", UUID])
+    def test_D4_a_machine_that_may_be_the_same_does_not(
+        self, scene: Scene, kinds: set[str], machine: str
+    ) -> None:
+        kinds.remove("seed")
+        before = self.by("seed", machine)
+        assert scene.source(before, boot=True) == "credentials"
+        kinds -= {"credentials", "drive", "lxd"}
+        assert scene.source(before, boot=True) is None
+
+    def test_the_order_of_the_settings_counts(self, scene: Scene, kinds: set[str]) -> None:
+        kinds.remove("drive")
+        for order, found in (
+            (("seed", "drive", "service"), "seed"),
+            (("drive", "seed", "service"), None),
+        ):
+            settings = Settings(source_order=order)
+            opened = scene.open(KNOWN_BY_DRIVE, settings, boot=True)
+            assert (opened.bundle and opened.bundle.label) == found
+
+    def test_one_that_the_settings_leave_out_has_its_usual_place(
+        self, scene: Scene, kinds: set[str]
+    ) -> None:
+        """So it was named when it configured the machine, and is named no more."""
+        kinds.remove("drive")
+        settings = Settings(source_order=("service", "drive"))
+        opened = scene.open(self.by("seed"), settings)
+        (problem,) = opened.problems
+        assert (opened.bundle, "source.order does not have that" in problem.reason) == (None, True)
+        kinds.add("drive")
+        opened = scene.open(self.by("seed"), settings)
+        assert opened.bundle
+        assert opened.bundle.label == "drive"
+
+    def test_the_only_kind_of_the_settings_may_go_in_silence(
+        self, scene: Scene, kinds: set[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        kinds.clear()
+        settings = Settings(source_order=("guestinfo",))
+        assert scene.open(self.by("guestinfo"), settings, boot=True) == Opened()
+        assert "configured this machine" in capsys.readouterr().err
+
+    def test_the_kind_of_what_is_found_is_known(self, scene: Scene, kinds: set[str]) -> None:
+        for kind in defs.SOURCES:
+            bundle = scene.open(boot=True).bundle
+            assert bundle is not None
+            assert bundle.kind == kind
+            kinds.remove(kind)
+
+
+@pytest.mark.parametrize("values", ["", ";h=a;i=b"])
+@pytest.mark.parametrize("machine", ["u-1", "u-2"])
+def test_ds_nocloud_alone_is_no_error_where_the_seed_has_done_its_work(
+    scene: Scene, mocker: MockerFixture, tmp_path: Path, machine: str, values: str
+) -> None:
+    mocker.patch.object(defs, "SEED_DIRS", ())
+    mocker.patch.object(defs, "DMI_DIR", str(tmp_path))
+    mocker.patch.object(defs, "CREDENTIAL_DIRS", ())
+    mocker.patch.object(defs, "LXD_SOCKETS", ())
+    (tmp_path / "product_uuid").write_text(machine)
+    scene.command_line.write_text(f"ds=nocloud{values}")
+    scene.root.live = True
+    before = KNOWN._replace(source="seed", machine="u-1")
+    opened = scene.open(before, boot=True)
+    is_copy = machine == "u-2"
+    assert bool(opened.bundle) == bool(values)
+    assert [problem.severity for problem in opened.problems] == ["error"] * (is_copy and not values)
+    # Nor is a drive waited for.
+    assert scene.find.call_args.args[0].expected == (is_copy and not values)
 
 
 def test_a_provider_without_a_function_is_a_module() -> None:

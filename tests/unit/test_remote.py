@@ -214,7 +214,7 @@ def test_an_answer_that_says_that_nothing_changed_is_compared_with_the_tree(
 def test_what_is_remembered_is_asked_for_and_no_secret(configured: Scene) -> None:
     kept = state.load(Root(str(configured.guest)))
     assert sorted(kept.documents) == sorted(configured.documents)
-    assert (kept.drive, kept.configured) == (False, True)
+    assert (kept.source, kept.configured) == ("", True)
     configured.apply()
     assert configured.asked[-1].digests == kept.documents
     assert configured.asked[-1].salt == kept.salt

@@ -24,11 +24,11 @@ STATES = [
         watched=("/etc",),
         salt="0f",
         fingerprint="x",
-        drive=True,
+        source="drive",
     ),
     State(
         rejected="r",
-        credentials=True,
+        source="credentials",
         documents={"openstack/latest/meta_data.json": "cd"},
         time=1700000000,
         user_data="ef",
@@ -114,6 +114,7 @@ def damaged() -> list[Any]:
     found += [{**whole, "settings": {"user_name": value}} for value in settings]
     times: tuple[Any, ...] = (None, [], "x", 1e400, 10**30, 1e308)
     found += [{**whole, "time": value} for value in times]
+    found += [{**whole, "source": value} for value in (None, 7, ["drive"], "drvie")]
     return [*found, {**whole, "version": 2}]
 
 

@@ -240,7 +240,7 @@ def test_every_user_can_write_there(scene: Scene) -> None:
     scene.say(metadata=META)
     bundle = scene.open()
     assert bundle is not None
-    assert (bundle.writable, bundle.own, bundle.drive, bundle.named) == (True, False, False, False)
+    assert (bundle.writable, bundle.own, bundle.named) == (True, False, False)
 
 
 @pytest.mark.parametrize("first", ["kill -9 $$", "exit 2", "exec sleep 60"])

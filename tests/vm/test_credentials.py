@@ -131,7 +131,7 @@ def test_A1_without_its_credentials_the_guest_stays_as_it_is(
     found = report(guest)
     (problem,) = found["problems"]
     assert (found["exit_status"], found["source"], problem["severity"]) == (0, "", "warning")
-    assert "credentials that configured this machine are gone" in problem["reason"]
+    assert "credentials configured this machine, and there is no" in problem["reason"]
     assert guest.check("cat /etc/given") == given
 
 
