@@ -1785,6 +1785,20 @@ MUTANTS = (
         ("service/test_trust.py::test_C1_only_literal_addresses_are_talked_to",),
     ),
     Mutant(
+        "what stays the same until the next boot is read once",
+        "system/machine.py",
+        "    text = _said.get(path)",
+        "    text = None",
+        ("unit/test_machine.py::test_what_stays_until_the_next_boot_is_read_once",),
+    ),
+    Mutant(
+        "a system call that fails is an error",
+        "system/libc.py",
+        "    if result < 0:",
+        "    if result < -1:",
+        ("unit/test_libc.py",),
+    ),
+    Mutant(
         "a product that only begins like OpenStack's is no sign of a cloud",
         "sources/cloud.py",
         "    if product in defs.OPENSTACK_PRODUCTS:",
