@@ -10,6 +10,7 @@ from binascii import a2b_base64, b2a_base64
 
 from guestagent import defs
 from guestagent.errors import FieldError, Refused, TryAgain
+from guestagent.log import printable
 from guestagent.stacks.rendered import FileChange
 from guestagent.system import ownfiles
 from guestagent.system.jsontext import has_form, loads_own
@@ -172,7 +173,7 @@ def _list_postponed(
         try:
             new = root.read(path, follow=False)
         except Refused as error:
-            failures.append(f"{path}: {error}; {_NOT_TOLD.format('it')}")
+            failures.append(f"{printable(path)}: {error}; {_NOT_TOLD.format('it')}")
             continue
         old = reloaded.get(path, before)
         reloaded[path] = new
