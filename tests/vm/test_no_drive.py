@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import GuestMaker
+from .drives import make_ext4
 from .guest import Guest
 from .image import GuestImage
 from .machine import Drive
@@ -88,12 +88,11 @@ class TestMissingDrive:
             time.sleep(0.1)
 
 
-def make_ext4(where: Path) -> Drive:
+def ext4_drive(where: Path) -> Drive:
     """A file system with the label, of a type that no config drive has."""
-    disk = where / "ext4"
-    make = ["mke2fs", "-q", "-t", "ext4", "-L", "config-2", str(disk), "8M"]
-    subprocess.run(make, check=True, capture_output=True)
-    return Drive(disk, readonly=False)
+    tree = where / "empty"
+    tree.mkdir()
+    return Drive(make_ext4(tree, where / "ext4", "config-2"), readonly=False)
 
 
 class TestSeveralDrives:
@@ -103,14 +102,15 @@ class TestSeveralDrives:
         drives = [
             other.drive(tmp_path / "other"),
             mine.drive(tmp_path / "mine", kind="vfat"),
-            make_ext4(tmp_path),
+            ext4_drive(tmp_path),
         ]
         guest = new_guest(drives=drives, smbios=mine.smbios).boot()
         found = report(guest)
         assert (found["exit_status"], found["instance_id"]) == (0, mine.uuid)
         assert found["source"] == "config drive /dev/vdc"
-        (warning,) = found["problems"]
-        assert (warning["severity"], "/dev/vdb" in warning["source"]) == ("warning", True)
+        told = [(problem["severity"], problem["source"]) for problem in found["problems"]]
+        unread = ("warning", "config drive /dev/vdd")
+        assert told == [unread, ("warning", "config drive /dev/vdb")]
         assert "/dev/vdb" in journal(guest)
         assert guest.check("hostname") == "mine\n"
         assert guest.ssh("debian", key=mine.key).check()
@@ -119,8 +119,11 @@ class TestSeveralDrives:
 
     def test_A2_ext4_is_never_mounted(self, new_guest: GuestMaker, tmp_path: Path) -> None:
         extra = settings_argument('[drive]\nwait = 1\n[metadata]\nservice = "none"\n')
-        guest = new_guest(drives=[make_ext4(tmp_path)], cmdline_extra=extra).boot()
+        guest = new_guest(drives=[ext4_drive(tmp_path)], cmdline_extra=extra).boot()
         assert guest.check("readlink -e /dev/disk/by-label/config-2") == "/dev/vdb\n"
         assert "EXT4-fs (vdb)" not in guest.check("dmesg")
         found = report(guest)
         assert (found["exit_status"], found["source"], found["changes"]) == (0, "", [])
+        (problem,) = found["problems"]
+        assert (problem["severity"], problem["source"]) == ("warning", "config drive /dev/vdb")
+        assert "the label config-2, and a file system of the type ext4" in problem["reason"]
