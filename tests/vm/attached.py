@@ -11,6 +11,7 @@ from typing import Any
 
 from .guest import Guest, Nic, patience
 from .image import GuestImage
+from .machine import HOT_PLUG_SLOTS
 from .scenario import Instance, new_instance
 
 DAEMON, REFRESH = "guestagentd.service", "guestagent-refresh.service"
@@ -88,6 +89,7 @@ class Scene:
     instance: Grown
     where: Path
     first_files: list[str] = field(default_factory=list)
+    second_files: list[str] = field(default_factory=list)  # with the second card
 
     def iso(self, name: str, instance: Instance) -> Path:
         """Make a drive for an instance."""
@@ -131,6 +133,15 @@ class Scene:
         self.first_files = self.files()
         self.guest.check(f"setsid ip -o monitor address >{_MONITOR} 2>&1 & echo $! >{_MONITOR}.pid")
 
+    def start_over(self) -> None:
+        """Go back to the drive and the cards of the boot."""
+        self.guest.change_medium(self.where / "first/drive")
+        devices = self.guest.qmp("qom-list", path="/machine/peripheral")
+        for slot in range(HOT_PLUG_SLOTS):
+            if any(item["name"] == f"dev-hotnet{slot}.0" for item in devices):
+                self.guest.hot_unplug_nics(slot)
+        self.wait_for_first_files()
+
     def seen(self) -> list[str]:
         """All that happened to addresses since the boot; fails if nobody watched them."""
         self.guest.check(f"kill -0 $(cat {_MONITOR}.pid)")
@@ -146,6 +157,11 @@ def lie_in_wait(guest: Guest, killed: str, busy: str = REFRESH) -> None:
 def assert_killed(guest: Guest) -> None:
     """Insist that they were, and that there is a daemon again."""
     assert guest.exists("/run/killed")
+    wait_until_at_rest(guest)
+
+
+def wait_until_at_rest(guest: Guest) -> None:
+    """Wait until the daemon waits for nothing but events."""
     guest.wait_for(f"systemctl show -P StatusText {DAEMON} | grep -x Listening", 120)
 
 

@@ -36,9 +36,6 @@ from .scenario import Instance, new_instance, report, settings_argument
 
 pytestmark = pytest.mark.vm
 
-FILES = "/etc/systemd/network"
-BOTH = [f"10-guestagent-nic52540012{end}.network" for end in ("3456", "3502")]
-
 
 def another_key(instance: Grown, where: Path) -> Grown:
     """The same instance with another key in place of its own."""
@@ -66,6 +63,7 @@ class TestWithDrive:
         by_drive.guest.change_medium(by_drive.iso("second", more))
         by_drive.wait_for_address(static(SECOND))
         assert report(by_drive.guest)["exit_status"] == 0
+        by_drive.second_files = by_drive.files()
 
     def test_a_card_that_nothing_describes_has_dhcp_and_what_routers_advertise(
         self, by_drive: Scene
@@ -94,7 +92,7 @@ class TestWithDrive:
         assert_killed(guest)
         assert guest.check(f"systemctl show -P NRestarts {DAEMON}") == "1\n"
         assert report(guest)["exit_status"] == 0
-        assert guest.check(f"ls {FILES}").split() == BOTH
+        assert by_drive.files() == by_drive.second_files
 
     def test_a_drive_for_the_same_instance_exchanges_keys(self, by_drive: Scene) -> None:
         guest, instance = by_drive.guest, by_drive.instance
@@ -157,10 +155,11 @@ def without_an_answer(image: GuestImage, where: Path, settings: str) -> Iterator
         service.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def by_service(
     guest_image: GuestImage, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
+    """A guest whose service did not answer at its boot, and is polled."""
     with without_an_answer(guest_image, tmp_path_factory.mktemp("service"), POLLED) as served:
         yield served
 

@@ -28,8 +28,8 @@ pytestmark = pytest.mark.vm
 LATE, LOCAL = "guestagent-late.service", "guestagent-local.service"
 FINISHED = "/var/lib/cloud/instance/boot-finished"
 AT_REST = "Listening"
-# What udev says again of the first card makes the daemon read the source again.
-AGAIN = "echo add >/sys/class/net/enp0s3/uevent"
+# What udev says again of the drive makes the daemon read the source again.
+AGAIN = "echo change >/sys/block/sr0/uevent"
 # What udev would tell its listeners of 50 cards and drives that come and go in each second, in the
 # form of its messages: udev itself is slower in an emulated guest.
 STORM = r"""
