@@ -111,6 +111,14 @@ class Scene:
         sums = f"find {' '.join(NETWORK_FILES)} -type f -exec sha256sum {{}} + 2>/dev/null"
         return sorted(self.guest.run(sums).stdout.splitlines())
 
+    def wait_for_other_files(self, before: list[str]) -> None:
+        """Wait until a run has changed the network's files.
+
+        NetworkManager has a profile of its own for a card, before there is one.
+        """
+        self.wait_until(lambda: self.files() != before)
+        self.rest(RUNS)
+
     def wait_for_first_files(self) -> None:
         """Wait until the network's files are those of the boot again."""
         self.wait_until(lambda: self.files() == self.first_files)
@@ -156,7 +164,7 @@ def lie_in_wait(guest: Guest, killed: str, busy: str = REFRESH) -> None:
 
 def assert_killed(guest: Guest) -> None:
     """Insist that they were, and that there is a daemon again."""
-    assert guest.exists("/run/killed")
+    guest.wait_for(["test", "-e", "/run/killed"])
     wait_until_at_rest(guest)
 
 

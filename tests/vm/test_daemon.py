@@ -68,7 +68,9 @@ class TestWithDrive:
     def test_a_card_that_nothing_describes_has_dhcp_and_what_routers_advertise(
         self, by_drive: Scene
     ) -> None:
+        before = by_drive.files()
         by_drive.guest.hot_plug_nics(THIRD, slot=1)
+        by_drive.wait_for_other_files(before)
         by_drive.wait_for_address(THIRD.address)
         by_drive.wait_for_address(advertised(THIRD))
         routes = by_drive.guest.check("ip -6 route show default")

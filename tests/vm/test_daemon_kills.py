@@ -64,8 +64,10 @@ class TestWithDrive:
         assert report(by_drive.guest)["exit_status"] == 0
 
     def test_a_card_that_nothing_describes(self, by_drive: Scene, killed: str) -> None:
+        before = by_drive.files()
         lie_in_wait(by_drive.guest, killed)
         by_drive.guest.hot_plug_nics(THIRD, slot=1)
+        by_drive.wait_for_other_files(before)
         by_drive.wait_for_address(THIRD.address)
         by_drive.wait_for_address(advertised(THIRD))
         assert_killed(by_drive.guest)
