@@ -2646,7 +2646,7 @@ MUTANTS = (
     Mutant(
         "a folder of a drive that claims to be endless is not searched",
         "sources/directory.py",
-        '_check_size(here, "/".join(folders[:number]))',
+        'self._check_size(here, "/".join(folders[:number]))',
         "pass",
         ("unit/test_floods.py::test_A4_a_folder_that_claims_to_be_endless_is_not_searched",),
     ),

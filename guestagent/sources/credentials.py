@@ -36,9 +36,10 @@ def open_source(problems: Problems) -> Bundle | None:
     """
     folder = credentials_folder()
     try:
-        transport = _Credentials(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise SourceBroken(f"{folder}: {error.strerror}") from None
+    transport = _Credentials(fd, folder)
     bundle = Bundle("system credentials", transport)
     if set(transport.names("")) <= {defs.SOURCE_CREDENTIAL}:
         bundle.close()

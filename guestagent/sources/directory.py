@@ -23,15 +23,18 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Directory:
-    """A transport over an open directory; no symbolic link is followed below it."""
+    """A transport over an open directory; no symbolic link is followed below it.
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    ``place`` is what errors of the whole source begin with: a path or a device.
+    """
+
+    def __init__(self, fd: int, place: str) -> None:
+        self._fd, self._place = fd, place
 
     def fetch(self, name: str, limit: int) -> bytes | None:
         """Return a document; see ``Transport``."""
         *folders, last = name.split("/")
-        return read_patiently(name, lambda: self._read(folders, last, limit))
+        return read_patiently(f"{self._place}: {name}", lambda: self._read(folders, last, limit))
 
     def _read(self, folders: list[str], name: str, limit: int) -> bytes | None:
         folder = self._enter(folders)
@@ -49,7 +52,7 @@ class Directory:
     def _enter(self, folders: list[str]) -> int | None:
         """Return a descriptor of a folder; None if it is missing.  Raises Unreadable, OSError."""
         here = os.dup(self._fd)  # each step closes the directory before it
-        _check_size(here, "")
+        self._check_size(here, _TOP)
         for number, folder in enumerate(folders, 1):
             above = here
             try:
@@ -62,12 +65,26 @@ class Directory:
                 raise
             finally:
                 os.close(above)
-            _check_size(here, "/".join(folders[:number]))
+            self._check_size(here, "/".join(folders[:number]))
         return here
+
+    def _check_size(self, folder: int, name: str) -> None:
+        """Close a folder that claims to be far larger than any; raises SourceBroken then, OSError.
+
+        The kernel goes through all of a folder for one name, and no signal ends that.
+        """
+        size = os.fstat(folder).st_size
+        if size > defs.FOLDER_LIMIT:
+            os.close(folder)
+            raise SourceBroken(
+                f"{self._place}: {name}: claims to be a folder of {size} bytes, as no config drive "
+                "has; nothing of the source is applied: have the drive made anew"
+            )
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder; see ``Transport``."""
-        return read_patiently(folder, lambda: self._list(folder.split("/") if folder else []))
+        folders = folder.split("/") if folder else []
+        return read_patiently(f"{self._place}: {folder or _TOP}", lambda: self._list(folders))
 
     def _list(self, folders: list[str]) -> list[str]:
         try:
@@ -82,7 +99,7 @@ class Directory:
                 for entry in entries:
                     names.append(entry.name)
                     if len(names) > defs.MAX_NAMES:
-                        raise too_many_names("/".join(folders))
+                        raise too_many_names(f"{self._place}: {'/'.join(folders) or _TOP}")
         finally:
             os.close(here)
         return sorted(names)
@@ -90,21 +107,6 @@ class Directory:
     def close(self) -> None:
         """Close the directory; a mount that is attached nowhere else ends with it."""
         os.close(self._fd)
-
-
-def _check_size(folder: int, where: str) -> None:
-    """Close a folder that claims to be far larger than any; raises SourceBroken then, OSError.
-
-    The kernel goes through all of a folder for one name, and no signal ends that: through 4 GiB of
-    a CD, it takes minutes.
-    """
-    size = os.fstat(folder).st_size
-    if size > defs.FOLDER_LIMIT:
-        os.close(folder)
-        raise SourceBroken(
-            f"{where or _TOP}: claims to be a folder of {size} bytes, as no config drive has; "
-            "nothing of the source is applied: have the drive made anew"
-        )
 
 
 def too_many_names(where: str) -> SourceBroken:
@@ -136,4 +138,4 @@ def read_patiently(name: str, read: Callable[[], T]) -> T:
 
 def open_directory(path: str) -> Directory:
     """Open the directory at a path.  Raises OSError."""
-    return Directory(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    return Directory(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path)

@@ -67,7 +67,7 @@ def open_device(device: str) -> Bundle:
         elif (kind := file_system(device)) == EXT:
             bundle = Bundle(label, _open_ext(device))
         else:
-            bundle = Bundle(label, Directory(mount(device, kind)))
+            bundle = Bundle(label, Directory(mount(device, kind), device))
     except NoPermission:
         bundle = _open_image(device)
     except OSError as error:

@@ -185,7 +185,9 @@ def test_A4_a_folder_with_too_many_names_is_an_error_of_the_source(tmp_path: Pat
     for number in range(defs.MAX_NAMES):
         (drive / LATEST / f"{number:05}").touch()
     bundle = open_path(str(drive))
-    with pytest.raises(SourceBroken, match=f"^{LATEST}: has more than {defs.MAX_NAMES} names"):
+    with pytest.raises(
+        SourceBroken, match=f"^{drive}: {LATEST}: has more than {defs.MAX_NAMES} names"
+    ):
         openstack.parse(bundle, Problems())
     (drive / LATEST / "00000").unlink()
     problems = Problems()
@@ -205,7 +207,7 @@ def test_A4_a_folder_that_claims_to_be_endless_is_not_searched(
     monkeypatch.setattr(defs, "FOLDER_LIMIT", size // 2)
     searched = [""]
     monkeypatch.setattr(directory, "read_at", lambda _, name, __: searched.append(name))
-    place = where or "its top folder"
+    place = f"{drive}: {where or 'its top folder'}"
     with pytest.raises(SourceBroken, match=f"^{place}: claims to be a folder of {size} bytes"):
         open_directory(str(drive)).fetch(f"{LATEST}/meta_data.json", 1000)
     with pytest.raises(SourceBroken, match=f"^{place}: claims to be"):
