@@ -28,6 +28,8 @@ _NAMED_BY_HAND = (
     "service/test_boot.py::test_a_guest_that_had_a_drive_asks_the_service_that_somebody_names"
 )
 _LATER = "userdata/test_later_boots.py"
+_SECOND_BOOT = "service/test_first_boot.py::TestSecondBoot::"
+_UNPROVEN = f"{_SECOND_BOOT}test_D4_sshd_waits_where_that_is_not_proven"
 _ONE_PLACE = (
     "faults/test_places.py::test_D2_one_place_that_cannot_be_written_costs_what_belongs_there"
 )
@@ -1478,6 +1480,50 @@ MUTANTS = (
         "return options.boot and not is_same_machine(before) and not is_closed(before)",
         "return options.boot",
         ("unit/test_open_source.py::test_A1_a_search_is_brief_only_where_it_is_made_again",),
+    ),
+    Mutant(
+        "sshd waits where an earlier boot of this very machine did not close it",
+        "verbs/new_instance.py",
+        "    return record.get(applied.HOST_KEYS) == applied.ahead(own)\n",
+        "    return True\n",
+        (_UNPROVEN,),
+    ),
+    Mutant(
+        "sshd waits where it could not be closed",
+        "verbs/apply.py",
+        "if opened.deferrable and is_closed:",
+        "if opened.deferrable:",
+        (_UNPROVEN,),
+    ),
+    Mutant(
+        "what is remembered of a closed sshd is no proof where it could not be looked at",
+        "verbs/change.py",
+        " and not (planned.problems or done.problems)",
+        "",
+        (_UNPROVEN,),
+    ),
+    Mutant(
+        "sshd need not wait only where a copy of the disk is known for sure",
+        "verbs/source.py",
+        "    if not options.boot or not cloud.own_uuid:\n",
+        "    if not options.boot:\n",
+        (
+            "unit/test_open_source.py::test_D4_sshd_need_not_wait_where_it_was_closed_on_this_very_machine",
+        ),
+    ),
+    Mutant(
+        "a drive that came too late for a boot is waited for by the next one",
+        "verbs/apply.py",
+        "if isinstance(error, DriveCame):",
+        "if False:",
+        ("unit/test_change.py::test_A1_a_boot_after_one_that_a_drive_missed_waits_for_it",),
+    ),
+    Mutant(
+        "the network of a boot before stays where a NIC is not there yet",
+        "verbs/change.py",
+        "network = not has_only(before.macs)",
+        "network = True",
+        (f"{_SECOND_BOOT}test_no_nic_is_waited_for_and_the_network_of_the_boot_before_stays",),
     ),
     Mutant(
         "a drive has a file system that is read with its label, as udev knows it",

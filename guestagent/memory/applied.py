@@ -18,6 +18,7 @@ HOSTNAME = "hostname"
 HOST_KEYS = "host_keys"
 ENTROPY = "entropy"
 SSHD_CLOSED = "sshd_closed"
+CLOSED, DRIVE_CAME = "yes", "a drive came too late"  # its values
 
 _AHEAD = "ahead of the instance, for "
 

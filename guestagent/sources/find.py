@@ -53,15 +53,16 @@ class Search(NamedTuple):
 
     ``expected`` says that the instance configured last had a drive, or that the settings expect
     one.  ``has_service`` tells whether a metadata service will be asked if there is no drive.
-    ``labels`` are those looked for, in small letters, the one that is preferred first.  ``brief``
-    tells whether ``came_late`` will be asked before a service is believed.
+    ``labels`` are those looked for, in small letters, the one that is preferred first.  ``idle``
+    tells how many seconds udev must be idle where such a service can be asked: none where it is
+    enough that udev has seen to the block devices that are there.
     """
 
     wait: float
     expected: bool
     has_service: Callable[[], bool] = lambda: False
     labels: tuple[str, ...] = defs.LABELS
-    brief: Callable[[], bool] = lambda: False
+    idle: Callable[[], float] = lambda: defs.UDEV_IDLE
 
 
 def find_drive(search: Search, identify: Identify, read: Read, problems: Problems) -> Bundle | None:
@@ -253,7 +254,9 @@ def _patience_without_any(search: Search) -> Callable[[], float]:
         return lambda: search.wait
     # A service can be asked instead, and this machine never had a drive.  So it is enough that udev
     # has been idle for a while: it knows every drive that exists by then.
-    idle = defs.UDEV_BRIEFLY_IDLE if search.brief() else defs.UDEV_IDLE
+    idle = search.idle()
+    if not idle:
+        return _patience_with_udev
     start = last_busy = time.monotonic()
 
     def until_idle() -> float:
@@ -266,7 +269,7 @@ def _patience_without_any(search: Search) -> Callable[[], float]:
 
 
 def came_late(labels: tuple[str, ...], since: float) -> bool:
-    """Tell whether there is a drive after all, where udev was idle briefly and none was there.
+    """Tell whether there is a drive after all, where none was there and udev was not idle for long.
 
     ``since`` is when that was, in seconds of the monotonic clock.  This waits until udev was idle
     for as long as where nobody looks again, but not for ever.  Raises OSError.

@@ -77,6 +77,18 @@ def leave_request(root: Root, request: Request, *, later: bool = False) -> None:
     ownfiles.write(root, path, request_as_json(request), 0o600)
 
 
+def postpone_request(root: Root) -> None:
+    """Have what was left for the unit that fetches asked when the boot is over.
+
+    Where this is killed half-way, sshd waits for the answer.  Raises OSError, Refused.
+    """
+    from guestagent.system import ownfiles
+
+    request = ownfiles.read(root, defs.REQUEST_FILE)
+    ownfiles.write(root, defs.LATER_REQUEST_FILE, request, 0o600)
+    ownfiles.remove(root, defs.REQUEST_FILE)
+
+
 def read_request(path: str) -> Request:
     """Return the request in a file.  Raises UsageError."""
     try:

@@ -17,7 +17,13 @@ from guestagent.report.run import Report, read, read_boot_id, tell, units_to_com
 from guestagent.settings import Known, load_known
 from guestagent.system.lock import lock
 from guestagent.system.root import Root
-from guestagent.verbs.source import describe_age, open_source, remove_fetched
+from guestagent.verbs.source import (
+    DriveCame,
+    describe_age,
+    open_source,
+    postpone,
+    remove_fetched,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,12 +184,14 @@ def _steps(options: Options, root: Root, before: State, *, report: Report) -> It
     try:
         for latest in _attempt(options, root, before, report=report):
             yield latest
-    except (GuestagentError, OSError):
+    except (GuestagentError, OSError) as error:
         if options.fetched and not before.configured:
-            from guestagent.verbs.change import Run, make_host_keys_ahead
+            from guestagent.verbs.change import Run, make_host_keys_ahead, note_drive
             from guestagent.verbs.new_instance import is_closed
 
             if is_closed(before):
+                if isinstance(error, DriveCame):
+                    before = note_drive(before, root)
                 settings, _ = load_known(root, Problems(), Known())
                 run = Run(options, root, settings, ())
                 yield from make_host_keys_ahead(run, before, report=latest)
@@ -228,7 +236,9 @@ def _attempt(options: Options, root: Root, before: State, *, report: Report) -> 
             from guestagent.verbs.change import Run, fall_back
 
             run = Run(options, root, settings, settings_files, known=known)
-            yield from fall_back(run, before, report=report)
+            is_closed = yield from fall_back(run, before, report=report)
+            if opened.deferrable and is_closed:
+                postpone(root)
         if options.boot and not opened.asked and root.exists(defs.SSHD_CLOSED):
             from guestagent.verbs.change import Run, let_in
 

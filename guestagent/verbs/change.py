@@ -25,7 +25,7 @@ from guestagent.verbs.new_instance import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from guestagent.errors import Problem
     from guestagent.options import Options
@@ -151,14 +151,21 @@ def _save(root: Root, after: State) -> None:
         raise GuestagentError(f"{defs.STATE_FILE}: {error.strerror}; {_FORGOTTEN}") from None
 
 
-def fall_back(run: Run, before: State, *, report: Report) -> Iterator[Report]:
+def fall_back(run: Run, before: State, *, report: Report) -> Generator[Report, None, bool]:
     """Give a machine that is not configured the means to ask the metadata service.
 
     At boot that comes before the network and sshd, which lets nobody in from then on: neither an
     image's keys and passwords nor those of the instance that the image was made of.  What that one
-    had is taken away.  Yields the report after each step.
+    had is taken away.  Yields the report after each step; returns whether sshd lets nobody in.
     """
-    if run.settings.network_manage:
+    # It has these means where an earlier boot gave them to all NICs that are there, named or not.
+    network = run.settings.network_manage
+    if network and run.options.boot and not before.configured and before.macs:
+        from guestagent.system.wait_for_nics import has_only
+
+        network = not has_only(before.macs)
+    stays = before.macs if run.settings.network_manage and not network else ()
+    if network:
         from guestagent.system.wait_for_nics import wait_for_nics
 
         wait_for_nics(())
@@ -168,13 +175,18 @@ def fall_back(run: Run, before: State, *, report: Report) -> Iterator[Report]:
         before.record,
         first=before.configured,
         closed=run.options.boot or is_closed(before),
+        network_stays=bool(stays),
     )
     report = report.after("plan", planned.problems)
     yield report
     from guestagent.system.machine import machine_with_writers
 
-    after = State(machine=machine_with_writers(run.root) if run.options.boot else before.machine)
-    yield _carry_out_and_tell(run, planned.plan, before, report, step="fall back", after=after)
+    machine = machine_with_writers(run.root) if run.options.boot else before.machine
+    after = State(machine=machine, macs=stays or planned.macs)
+    done = _carry_out(run, planned.plan, before)
+    yield _remember_and_tell(run, done, report, step="fall back", after=after)
+    # Where anything was wrong, even to look at it, what is remembered is no proof.
+    return applied.SSHD_CLOSED in done.record and not (planned.problems or done.problems)
 
 
 def let_in(run: Run, before: State, *, report: Report) -> Iterator[Report]:
@@ -200,7 +212,19 @@ def make_host_keys_ahead(run: Run, before: State, *, report: Report) -> Iterator
     yield report
     if not planned.plan.changes:
         return
-    yield _carry_out_and_tell(run, planned.plan, before, report, step="host keys", after=before)
+    done = _carry_out(run, planned.plan, before)
+    yield _remember_and_tell(run, done, report, step="host keys", after=before)
+
+
+def note_drive(before: State, root: Root) -> State:
+    """Remember that a drive came too late for this boot: the next one waits for it.
+
+    Raises OSError.
+    """
+    record = {**before.record, applied.SSHD_CLOSED: applied.DRIVE_CAME}
+    after = before._replace(record=record)
+    state.save(root, after)
+    return after
 
 
 def add_nics(run: Run, before: State, *, report: Report) -> Iterator[Report]:
@@ -217,7 +241,8 @@ def add_nics(run: Run, before: State, *, report: Report) -> Iterator[Report]:
     # A run that was killed may have made the files, and neither remembered them nor told of them.
     is_left = planned.plan.record != before.record or run.root.exists(defs.RELOAD_FILE)
     if planned.plan.changes or is_left:
-        yield _carry_out_and_tell(run, planned.plan, before, report, step="apply", after=after)
+        done = _carry_out(run, planned.plan, before)
+        yield _remember_and_tell(run, done, report, step="apply", after=after)
     elif after != before:
         _save(run.root, after)
 
@@ -259,14 +284,11 @@ def _wait_for_nics_in(said: Said) -> None:
     wait_for_nics({item.mac or item.name for item in interfaces if not item.stacked})
 
 
-def _carry_out_and_tell(
-    run: Run, plan: Plan, before: State, report: Report, *, step: str, after: State
-) -> Report:
-    """Make the changes of a plan, remember them in the state ``after``, and tell the daemons.
+def _remember_and_tell(run: Run, done: Done, report: Report, *, step: str, after: State) -> Report:
+    """Remember what was done in the state ``after``, and tell the daemons.
 
-    Returns the report after this step.  Raises GuestagentError and OSError, as below.
+    Returns the report after this step.  Raises GuestagentError, OSError.
     """
-    done = _carry_out(run, plan, before)
     _save(run.root, after._replace(record=done.record))
     problems = (*done.problems, *_tell_daemons(run, done.changes))
     return report.after(step, problems)._replace(changes=done.changes)

@@ -109,6 +109,22 @@ def is_closed(before: State) -> bool:
     return SSHD_CLOSED in before.record
 
 
+def was_left_closed(before: State) -> bool:
+    """Tell whether this very machine has started before, and nobody said who may log in.
+
+    Then sshd has only host keys that were made for this machine, and once it is closed again
+    nobody gets in whether it waits for an answer or not.  A copy of the disk, or an image that was
+    made of it, is another machine by its UUID.  That a drive came too late is no such start.
+    """
+    from guestagent.memory import applied
+    from guestagent.system.machine import product_uuid
+
+    own, record = product_uuid(), before.record
+    if before.configured or not own or record.get(applied.SSHD_CLOSED) != applied.CLOSED:
+        return False
+    return record.get(applied.HOST_KEYS) == applied.ahead(own)
+
+
 def own_host_keys(record: dict[str, str], root: Root) -> dict[str, str]:
     """Return a record without the host keys that were made ahead for another machine.
 

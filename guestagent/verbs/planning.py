@@ -257,25 +257,37 @@ def _lost_user_data(said: Said, planned: Planned, before: State) -> Problem | No
 
 
 def plan_fallback(
-    settings: Settings, root: Root, record: dict[str, str], *, first: bool, closed: bool
+    settings: Settings,
+    root: Root,
+    record: dict[str, str],
+    *,
+    first: bool,
+    closed: bool,
+    network_stays: bool = False,
 ) -> Planned:
     """Return the plan for a guest whose source is yet to be asked: it gets a network.
 
     ``first``: what was applied was for another instance, and is taken away.  ``closed``: sshd lets
-    nobody in.  Raises Refused, OSError.
+    nobody in.  ``network_stays``: an earlier boot gave it the network.  Raises Refused, OSError.
     """
     found = facts.gather(root)
     wanted, of_sshd = Wanted(), Wanted()
-    if settings.network_manage:
-        network.plan(Ask(InstanceData(), found, settings, first=True), wanted)
+    ask = Ask(InstanceData(), found, settings, first=True)
+    if settings.network_manage and not network_stays:
+        network.plan(ask, wanted)
     if closed:
         sshd.close(found, of_sshd)
     resources = (*wanted.resources, *of_sshd.resources)
-    plan = diff(resources, root, found, recorded=record, first=first, complete=True)
+    complete = not network_stays
+    plan = diff(resources, root, found, recorded=record, first=first, complete=complete)
     # The warning that the source describes no network would be about a source not yet found.
     errors = [problem for problem in wanted.problems if problem.severity == "error"]
     problems = (*errors, *of_sshd.problems, *plan.problems)
-    return Planned(Intent(InstanceData(), settings), plan, problems)
+    # What waits for the network goes by names.  Until there is an answer, it may wait in vain.
+    waiting = applied.file(defs.WAIT_ONLINE_FILE)
+    files = [item for item in wanted.resources if item.key != waiting]
+    macs = _macs_of_nics(ask, files, root) if files else ()
+    return Planned(Intent(InstanceData(), settings), plan, problems, macs=macs)
 
 
 def plan_host_keys_ahead(
@@ -371,11 +383,15 @@ def compare(intent: Intent, root: Root, record: dict[str, str]) -> Planned:
     # The directories on the way to a file that is refused are not looked at by the next run.
     refused = any(problem.severity == "error" for problem in plan.problems)
     lasting = not wanted.passing and not crashed and not refused
-    macs = network.macs_of_nics(ask, wanted.resources) if intent.settings.daemon_nics else ()
-    # Which NICs there are, the daemon compares when it starts.
-    if macs and not starts_at_boot(root, defs.DAEMON_UNIT):
-        macs = ()
+    macs = _macs_of_nics(ask, wanted.resources, root)
     return Planned(intent, plan, problems, withheld=bool(withheld), lasting=lasting, macs=macs)
+
+
+def _macs_of_nics(ask: Ask, resources: Iterable[Resource], root: Root) -> tuple[str, ...]:
+    """Return the MAC addresses of the NICs, if the next boot need not wait for their names."""
+    macs = network.macs_of_nics(ask, resources) if ask.settings.daemon_nics else ()
+    # Which NICs there are, the daemon compares when it starts.
+    return macs if macs and starts_at_boot(root, defs.DAEMON_UNIT) else ()
 
 
 def _gather(data: InstanceData, root: Root) -> Facts:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from guestagent.options import Options
     from guestagent.settings import Settings
     from guestagent.sources.bundle import Bundle
+    from guestagent.sources.cloud import Cloud
     from guestagent.sources.seed import Given
     from guestagent.system.root import Root
 
@@ -63,17 +64,23 @@ _HERE = Origin("guestagent", "", "")
 _ORDER = Origin("settings", "", "source.order")
 
 
+class DriveCame(Unreachable):
+    """A drive came when a metadata service had been asked."""
+
+
 class Opened(NamedTuple):
     """The source of a run, None where there is none.
 
     ``asked`` tells whether a later unit asks a metadata service, ``stranger`` that the machine is
-    not the one that was configured.
+    not the one that was configured.  ``deferrable``: once sshd lets nobody in, it need not wait for
+    the answer.
     """
 
     bundle: Bundle | None = None
     problems: tuple[Problem, ...] = ()
     asked: bool = False
     stranger: bool = False
+    deferrable: bool = False
 
 
 class Search(NamedTuple):
@@ -149,7 +156,7 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
         from guestagent.sources import remote
 
         if root.live and "drive" in order and remote.has_drive_come(root, settings.drive_labels):
-            raise Unreachable(_DRIVE_CAME)
+            raise DriveCame(_DRIVE_CAME)
         answer = remote.read_answer if options.dry_run else remote.take_answer
         return _with_values(Opened(answer(root)), _find_given(root, named or kind))
     if named == _OFF and not options.source:
@@ -330,6 +337,13 @@ def _with_values(opened: Opened, given: Given | None) -> Opened:
     return opened._replace(problems=tuple(problems.problems))
 
 
+def postpone(root: Root) -> None:
+    """Have a service asked when the boot is over, and not before sshd.  Raises OSError, Refused."""
+    from guestagent.sources.remote import postpone_request
+
+    postpone_request(root)
+
+
 def remove_fetched(root: Root) -> None:
     """Remove what a unit has fetched for this run, if it is there.  Raises OSError, Refused."""
     from guestagent.sources.remote import remove_answer
@@ -394,10 +408,34 @@ def _open_drive(search: Search) -> Opened | None:
         expected=before.source == "drive" or settings.drive_expected or promised,
         has_service=lambda: seeded or _has_service(search),
         labels=settings.drive_labels,
-        brief=lambda: _looks_again(options, before),
+        idle=lambda: _idle(search, seeded=seeded),
     )
     bundle = find.find_drive(wanted, _instance_of, _read_all, search.problems)
     return None if bundle is None else Opened(bundle)
+
+
+def _idle(search: Search, *, seeded: bool) -> float:
+    """Return how many seconds udev must be idle before a service is asked in place of a drive."""
+    from guestagent.sources.cloud import identify
+
+    cloud = identify(search.settings.metadata_service)
+    if not seeded and _is_deferrable(cloud, search.options, search.root, search.before):
+        return 0.0
+    brief = _looks_again(search.options, search.before)
+    return defs.UDEV_BRIEFLY_IDLE if brief else defs.UDEV_IDLE
+
+
+def _is_deferrable(cloud: Cloud, options: Options, root: Root, before: State) -> bool:
+    """Tell whether sshd need not wait for the answer of a machine that is not configured.
+
+    So it is where nobody gets in by sshd anyhow, whoever asks, and whenever.  Only where the
+    hypervisor gives the machine its instance's UUID, a copy of its disk is known for sure.
+    """
+    if not options.boot or not cloud.own_uuid:
+        return False
+    from guestagent.verbs.new_instance import was_left_closed
+
+    return was_left_closed(before) and not _closes_service(root)
 
 
 def _looks_again(options: Options, before: State) -> bool:
@@ -538,10 +576,11 @@ def _ask(
     later = options.boot and same and not _closes_service(root)
     if not later:
         request = request._replace(patience=defs.METADATA_PATIENCE)
-    if not url and _looks_again(options, before):
+    deferrable = not url and _is_deferrable(request.cloud, options, root, before)
+    if deferrable or (not url and _looks_again(options, before)):
         request = request._replace(since=time.monotonic())
     remote.leave_request(root, request, later=later)
-    return Opened(asked=True, stranger=stranger)
+    return Opened(asked=True, stranger=stranger, deferrable=deferrable)
 
 
 def _closes_service(root: Root) -> bool:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import rig
 
 from guestagent import defs
+from guestagent.memory import applied
+from guestagent.sources import remote
 
 from . import documents
 from .documents import KEY, META
 from .lab import IPV4, Lab, Machine, Namespace, Scene
 
 KEYS = "/home/debian/.ssh/authorized_keys"
+NETWORK = "/etc/systemd/network/10-guestagent-nic525400000101.network"
 UUID = "22222222-2222-4333-8444-555555555555"
 BUSY = {"steps": {"*": [{"status": 503}]}}
 NO_SERVICE = '[drive]\nwait = 0\n[metadata]\nservice = "none"\n'
@@ -58,6 +64,69 @@ class Guest(Scene):
         sshd = "/usr/sbin/sshd -T -C user=debian,host=x,addr=192.0.2.1"
         said = self.lab.space.sh(f"mkdir -p /run/sshd; {sshd}")
         return "denyusers *" in said.splitlines()
+
+
+def begin(guest: Guest) -> None:
+    """Boot as far as the unit before the network goes."""
+    shutil.rmtree(guest.machine.tree / "run/guestagent")
+    run = guest.lab.guest.agent("apply", "--boot")
+    assert run.status in (0, defs.EXIT_ERRORS), run.err
+
+
+def waits(guest: Guest) -> bool:
+    """Whether sshd waits: the units before it look for this file."""
+    return guest.machine.path(defs.REQUEST_FILE).exists()
+
+
+def _forget(guest: Guest, key: str, value: str | None = None) -> None:
+    """Take a key out of what the state records, or give it another value."""
+    path = guest.machine.path(defs.STATE_FILE)
+    state = json.loads(path.read_text())
+    state["record"].pop(key)
+    if value is not None:
+        state["record"][key] = value
+    path.write_text(json.dumps(state))
+
+
+def _enable(guest: Guest, unit: str) -> None:
+    wants = guest.machine.path("/etc/systemd/system/multi-user.target.wants")
+    wants.mkdir(parents=True, exist_ok=True)
+    (wants / unit).symlink_to("/dev/null")
+
+
+def _cannot_write(guest: Guest) -> None:
+    guest.machine.path(defs.SSHD_CLOSED).unlink()
+    mount = f"mount --bind {defs.SSHD_DROPINS} {defs.SSHD_DROPINS}"
+    guest.lab.space.sh(f"{mount}; mount -o remount,ro,bind {defs.SSHD_DROPINS}")
+
+
+def _cannot_look(guest: Guest) -> None:
+    """Follow no link that a user controls; the state says all the same that it is closed."""
+    folder = guest.machine.path(defs.SSHD_DROPINS)
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to("elsewhere")
+    os.lchown(folder, 1000, 1000)
+
+
+# What may have become of a machine since its first boot.
+UNPROVEN: dict[str, Callable[[Guest], object]] = {
+    "a copy": lambda guest: guest.lab.space.dmi(product_uuid=UUID),
+    "no uuid": lambda guest: guest.lab.space.dmi(product_uuid=""),
+    "a cloud whose uuids are not those of instances": lambda guest: guest.lab.space.dmi(
+        product_name="x", chassis_asset_tag="HUAWEICLOUD"
+    ),
+    "sshd reads no drop-ins": lambda guest: guest.machine.path(defs.SSHD_CONFIG).write_text(""),
+    "no file can be written": _cannot_write,
+    "something is in the way": _cannot_look,
+    "the state is lost": lambda guest: guest.machine.path(defs.STATE_FILE).unlink(),
+    "no host keys were made": lambda guest: _forget(guest, applied.HOST_KEYS),
+    "host keys of another machine": lambda guest: _forget(
+        guest, applied.HOST_KEYS, applied.ahead(UUID)
+    ),
+    "it was not closed": lambda guest: _forget(guest, applied.SSHD_CLOSED),
+    "a drive came too late": lambda guest: _forget(guest, applied.SSHD_CLOSED, applied.DRIVE_CAME),
+    "the service is closed to others": lambda guest: _enable(guest, defs.LOCKDOWN_UNIT),
+}
 
 
 @pytest.fixture
@@ -175,9 +244,7 @@ class TestClosed:
         assert guest.closed
         assert KEY not in guest.text(KEYS)
         assert not set(old.values()) & set(guest.host_keys().values())
-        assert "DHCP=ipv4" in guest.text(
-            "/etc/systemd/network/10-guestagent-nic525400000101.network"
-        )
+        assert "DHCP=ipv4" in guest.text(NETWORK)
         guest.service.say({})
         meta = json.dumps(documents.meta_data(UUID, "copy"))
         guest.service.say({"documents": {**documents.openstack(), META: meta}})
@@ -266,6 +333,59 @@ class TestClosed:
         assert "keys and passwords of the image let in over ssh" in guest.runs[0].err
 
 
+class TestSecondBoot:
+    """A machine that had no answer at its first boot: once it is closed, sshd need not wait."""
+
+    def test_D4_it_is_closed_with_its_own_host_keys_before_sshd_starts(self, guest: Guest) -> None:
+        image = guest.host_keys()
+        guest.start()
+        own = guest.host_keys()
+        guest.machine.path(defs.SSHD_CLOSED).unlink()  # opened by hand
+        begin(guest)
+        assert (waits(guest), guest.closed) == (False, True)
+        assert guest.host_keys() == own
+        assert not set(own.values()) & set(image.values())
+        assert guest.machine.report()["pending"][:2] == [defs.LATER_UNIT, defs.APPLY_UNIT]
+
+    def test_no_nic_is_waited_for_and_the_network_of_the_boot_before_stays(
+        self, guest: Guest
+    ) -> None:
+        """udev may load its driver later; guestagentd sees to NICs then."""
+        _enable(guest, defs.DAEMON_UNIT)
+        guest.start()
+        known = guest.text(NETWORK)
+        guest.lab.space.sh("ip link delete enp0s3")
+        guest.lab.space.show_links()
+        begin(guest)
+        assert guest.text(NETWORK) == known
+        assert (waits(guest), guest.machine.report()["changes"]) == (False, [])
+
+    @pytest.mark.parametrize("daemon", [True, False])
+    def test_a_nic_that_came_gets_a_network(self, guest: Guest, daemon: bool) -> None:
+        if daemon:
+            _enable(guest, defs.DAEMON_UNIT)
+        guest.start()
+        guest.lab.link()
+        begin(guest)
+        files = sorted(guest.machine.path(NETWORK).parent.glob("10-guestagent-nic*"))
+        assert len(files) == 2
+        assert not waits(guest)
+
+    def test_A1_a_drive_is_looked_for_before_the_answer_is_believed(self, guest: Guest) -> None:
+        guest.start()
+        begin(guest)
+        request = remote.read_request(str(guest.machine.path(defs.LATER_REQUEST_FILE)))
+        assert 0 < request.since <= time.monotonic()
+
+    @pytest.mark.parametrize("title", UNPROVEN)
+    def test_D4_sshd_waits_where_that_is_not_proven(self, guest: Guest, title: str) -> None:
+        guest.start()
+        UNPROVEN[title](guest)
+        begin(guest)
+        assert waits(guest)
+        assert not guest.machine.path(defs.LATER_REQUEST_FILE).exists()
+
+
 class TestKnown:
     def test_sshd_does_not_wait_for_an_instance_that_is_known(self, guest: Guest) -> None:
         guest.service.say({})
@@ -282,9 +402,7 @@ class TestKnown:
     def test_the_answer_comes_first_where_it_is_to_be_closed_to_others(self, guest: Guest) -> None:
         guest.service.say({})
         assert guest.start() == [0, 0, 0]
-        wants = guest.machine.path("/etc/systemd/system/multi-user.target.wants")
-        wants.mkdir(parents=True, exist_ok=True)
-        (wants / defs.LOCKDOWN_UNIT).symlink_to("/dev/null")
+        _enable(guest, defs.LOCKDOWN_UNIT)
         shutil.rmtree(guest.machine.tree / "run/guestagent")
         assert guest.lab.guest.agent("apply", "--boot").status == 0
         assert guest.machine.path(defs.REQUEST_FILE).exists()

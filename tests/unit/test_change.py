@@ -14,10 +14,16 @@ from pytest_mock import MockerFixture
 
 from guestagent import cli, defs
 from guestagent.commit import commit
-from guestagent.errors import Problem
+from guestagent.errors import Problem, Unreachable
+from guestagent.memory import applied, state
+from guestagent.memory.state import State
 from guestagent.options import Options
+from guestagent.report.run import Report
+from guestagent.system import machine
 from guestagent.system.root import Root
 from guestagent.verbs import apply, planning
+from guestagent.verbs.new_instance import is_closed, was_left_closed
+from guestagent.verbs.source import DriveCame
 
 if TYPE_CHECKING:
     from guestagent.plan.kinds import Change
@@ -34,6 +40,27 @@ def options(guest: Path, drive: Path) -> Options:
 def report(guest: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((guest / defs.REPORT_FILE[1:]).read_text())
     return found
+
+
+@pytest.mark.parametrize("drive_came", [True, False])
+def test_A1_a_boot_after_one_that_a_drive_missed_waits_for_it(
+    guest: Path, mocker: MockerFixture, drive_came: bool
+) -> None:
+    mocker.patch.object(machine, "product_uuid", return_value="u-1")
+    own = {applied.SSHD_CLOSED: applied.CLOSED, applied.HOST_KEYS: applied.ahead("u-1")}
+    before, root = State(record=own), Root(str(guest))
+    root.live = True
+    state.save(root, before)
+    mocker.patch.object(
+        apply, "open_source", side_effect=(DriveCame if drive_came else Unreachable)("x")
+    )
+    mocker.patch("guestagent.verbs.change.make_host_keys_ahead", return_value=iter(()))
+    assert was_left_closed(before)
+    with pytest.raises(Unreachable):
+        list(apply._steps(Options(fetched=True), root, before, report=Report(started=0.0)))
+    assert was_left_closed(state.load(root)) == (not drive_came)
+    # That it must be opened again is remembered all the same.
+    assert is_closed(state.load(root))
 
 
 def test_what_still_differs_after_a_run_is_an_error(

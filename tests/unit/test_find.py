@@ -323,13 +323,27 @@ def test_A3_with_a_service_to_ask_it_waits_until_udev_is_idle(
 
 def test_where_it_is_looked_again_udev_need_not_be_idle_for_long(machine: Machine) -> None:
     machine.put("dmi/product_name", "OpenStack Nova\n")
-    served = NOTHING._replace(wait=12.0, has_service=lambda: True, brief=lambda: True)
+    served = NOTHING._replace(wait=12.0, has_service=lambda: True, idle=lambda: 1.0)
     assert machine.find(served) == ("", [])
-    assert defs.UDEV_BRIEFLY_IDLE <= machine.waits.pop() < defs.UDEV_IDLE
+    assert 1.0 <= machine.waits.pop() < defs.UDEV_IDLE
     # Where a drive is sure to come, or nobody else can be asked, it is waited for all the same.
     for sure in (served._replace(expected=True), served._replace(has_service=lambda: False)):
         assert machine.find(sure) == ("", [])
         assert machine.waits.pop() == 12.0
+
+
+def test_where_sshd_lets_nobody_in_only_devices_that_are_there_are_waited_for(
+    machine: Machine,
+) -> None:
+    machine.put("dmi/product_name", "OpenStack Nova\n")
+    machine.put("queue", "")
+    served = NOTHING._replace(wait=12.0, has_service=lambda: True, idle=lambda: 0.0)
+    assert machine.find(served) == ("", [])
+    assert machine.waits.pop() == 0.0
+    machine.put("block/vda/dev", "254:0\n")
+    machine.put("control", "")
+    assert machine.find(served) == ("", [])
+    assert machine.waits.pop() == defs.UDEV_BUSY_WAIT
 
 
 class TestLateDrive:

@@ -270,12 +270,41 @@ def test_A1_a_search_is_brief_only_where_it_is_made_again(
     mocker.patch.object(machine_facts, "product_uuid", return_value="u-1")
     scene.open(before, verb="apply" if boot else "refresh", boot=boot, confined=True)
     (search, *_), _ = scene.find.call_args
-    assert search.brief() == again
+    assert (search.idle() == defs.UDEV_BRIEFLY_IDLE) == again
     later = boot and before == KNOWN
     path = defs.LATER_REQUEST_FILE if later else defs.REQUEST_FILE
     left = remote.read_request(f"{scene.root.path}{path}")
     assert bool(left.since) == again
     assert left.since <= time.monotonic()
+
+
+CLOSED = UNKNOWN._replace(
+    record={applied.SSHD_CLOSED: applied.CLOSED, applied.HOST_KEYS: applied.ahead("u-1")}
+)
+
+
+@pytest.mark.parametrize("own_uuid", [True, False])
+@pytest.mark.parametrize("before", [UNKNOWN, CLOSED])
+def test_D4_sshd_need_not_wait_where_it_was_closed_on_this_very_machine(
+    scene: Scene, mocker: MockerFixture, before: State, own_uuid: bool
+) -> None:
+    mocker.patch.object(machine_facts, "product_uuid", return_value="u-1")
+    told = Cloud("openstack", "a test", own_uuid=own_uuid)
+    mocker.patch("guestagent.sources.cloud.identify", return_value=told)
+    scene.request.return_value = REQUEST._replace(cloud=told)
+    deferrable = own_uuid and before == CLOSED
+    assert scene.open(before, boot=True).deferrable == deferrable
+    (search, *_), _ = scene.find.call_args
+    assert (search.idle() == 0) == deferrable
+    # Whether it is closed now is not known yet: until then it waits.
+    assert scene.left()
+    assert not scene.root.exists(defs.LATER_REQUEST_FILE)
+    left = remote.read_request(f"{scene.root.path}{defs.REQUEST_FILE}")
+    assert bool(left.since) == (deferrable or before == UNKNOWN)
+    assert left.patience == defs.METADATA_PATIENCE
+    verb.postpone(scene.root)
+    assert remote.read_request(f"{scene.root.path}{defs.LATER_REQUEST_FILE}") == left
+    assert not scene.left()
 
 
 class Row:

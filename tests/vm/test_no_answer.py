@@ -12,7 +12,7 @@ from service.lab import Service
 from .guest import Guest
 from .image import GuestImage
 from .metadata import APPLY, FETCH, UNITS, ServiceNic, openstack
-from .scenario import UNIT, Instance, new_instance, report
+from .scenario import UNIT, Instance, new_instance, report, wait_for_the_end
 
 pytestmark = pytest.mark.vm
 
@@ -166,6 +166,16 @@ class TestFirstBootWithoutAnswer:
         assert "guestagent" not in done.stdout + done.stderr
 
 
+def assert_that_sshd_did_not_wait(guest: Guest) -> None:
+    """It was asked after sshd had started, which was closed before."""
+    times = guest.boot_times(UNIT, SSH).units
+    # Its unit is started again and again.
+    first = guest.check(f"journalctl -b -o short-monotonic -u {FETCH} | grep -m 1 ': Starting '")
+    asked = float(first[1:].partition("]")[0])
+    print(f"closed {times[UNIT][1]}, sshd {times[SSH][1]}, asked {asked}")
+    assert 0 < times[UNIT][1] < times[SSH][0] < times[SSH][1] < asked
+
+
 @pytest.fixture(scope="module")
 def late(refused: tuple[Life, list[int]]) -> Life:
     """The second boot: the service is busy, with the same keys, and answers when all is up."""
@@ -175,10 +185,13 @@ def late(refused: tuple[Life, list[int]]) -> Life:
     guest.check(f"systemctl enable {DAEMON}")
     guest.power_off()
     guest.machine.nics = (ServiceNic(port=life.service.port),)
-    guest.boot()
+    tried = try_from_the_beginning(life)
     print_times("busy", guest)
+    assert set(tried) == {255}
     assert host_keys(guest) == before
     assert enters(life) == []
+    guest.wait_for("grep -q '\"exit_status\": 75' /run/guestagent/report.json", timeout=200)
+    assert_that_sshd_did_not_wait(guest)
     life.service.say({"documents": openstack(life.instance, "")})
     guest.wait_for(f"grep -q {life.instance.uuid} /run/guestagent/report.json", timeout=200)
     return life._replace(image_keys=before)
@@ -250,3 +263,40 @@ class TestCopyWithoutAnswer:
         assert copied.instance.public_key.split()[1] not in keys
         assert not copied.image_keys & host_keys(guest)
         assert guest.run("journalctl -b -o cat | grep -i 'ordering cycle'").stdout == ""
+
+
+@pytest.fixture(scope="module")
+def second(
+    guest_image: GuestImage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Guest, Instance]]:
+    """The second boot of a guest that had no answer has a drive, on a bus slower than the boot."""
+    where = tmp_path_factory.mktemp("second")
+    instance = new_instance(where / "own", files=())
+    with Guest(guest_image, (), [ServiceNic()], instance.smbios) as guest:
+        guest.boot()
+        guest.wait_for("grep -q '\"exit_status\": 75' /run/guestagent/report.json", 200)
+        guest.power_off()
+        guest.machine.drives = (instance.drive(where / "drive", "cdrom-sata"),)
+        guest.boot()
+        yield guest, instance
+
+
+class TestDriveAfterABootWithoutAnswer:
+    def test_A1_it_configures_the_machine(self, second: tuple[Guest, Instance]) -> None:
+        guest, instance = second
+        guest.wait_for('grep -q \'"source": "config drive\' /run/guestagent/report.json', 200)
+        wait_for_the_end(guest)
+        print_times("second boot with a drive", guest)
+        print(guest.check(f"journalctl -b -o cat -u {UNIT} -u {APPLY} | tail -20"))
+        found = report(guest)
+        assert (found["exit_status"], found["instance_id"]) == (0, instance.uuid)
+        assert found["first_boot"]
+
+    def test_D4_its_key_alone_opens_the_door(self, second: tuple[Guest, Instance]) -> None:
+        guest, instance = second
+        guest.wait_for("! sshd -T | grep -i ^denyusers")
+        end = time.monotonic() + 120
+        while guest.ssh("debian", key=instance.key).status and time.monotonic() < end:
+            time.sleep(1)
+        assert guest.ssh("debian", key=instance.key).check()
+        assert not guest.exists(CLOSED)

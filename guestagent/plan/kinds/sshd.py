@@ -88,7 +88,7 @@ class SshdClosed(NamedTuple):
 
     def compare(self, view: View) -> Outcome:
         """Compare with the tree.  Raises Refused, OSError."""
-        record = {self.key: "yes"}
+        record = {self.key: applied.CLOSED}
         found = view.file(self.path)
         if found == FileState(self.content, _MODE, in_order=True):
             return Outcome(record=record)
