@@ -118,7 +118,7 @@ class TestDriveWhileTheServiceIsAsked:
         assert (found["exit_status"], found["first_boot"]) == (0, True), found["problems"]
         assert (found["instance_id"], guest.check("hostname")) == (late.instance.uuid, "by-drive\n")
         state = json.loads(guest.get("/var/lib/guestagent/state.json"))
-        assert (state["drive"], state["documents"]) == (True, {})
+        assert (state["source"], state["documents"]) == ("drive", {})
 
     def test_D4_only_the_drive_s_key_opens_the_door(self, late: Race) -> None:
         guest = late.guest
