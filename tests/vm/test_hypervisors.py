@@ -97,6 +97,16 @@ def test_vmware_s_keys_configure_the_guest(image_with_tools: GuestImage) -> None
         guest.reboot()
         assert report(guest)["exit_status"] == 6
         assert guest.check("cat /etc/hostname") == "of-vmware\n"
+        # Who clears them, as nobody need read them any more, is not told of it at each boot, and no
+        # service is asked instead.
+        guest.check("rm /usr/share/keys/guestinfo.*")
+        guest.put("/etc/guestagent/guestagent.toml.d/a.toml", '[metadata]\nservice = "openstack"\n')
+        guest.reboot()
+        found = report(guest)
+        assert (found["exit_status"], found["source"], found["problems"]) == (0, "", [])
+        assert guest.check("systemctl show -p ExecMainPID --value guestagent-fetch") == "0\n"
+        assert "guestinfo configured this machine, and" in guest.check("journalctl -b -o cat")
+        assert guest.check("cat /etc/hostname") == "of-vmware\n"
 
 
 def test_lxd_s_agent_has_a_socket_before_it_is_looked_for(image_with_tools: GuestImage) -> None:
