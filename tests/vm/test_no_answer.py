@@ -92,7 +92,9 @@ def image(guest_image: GuestImage, tmp_path_factory: pytest.TempPathFactory) -> 
                 guest.put(f"{home}/.ssh/authorized_keys", builder.public_key, 0o600)
             guest.check("chown -R imager: /home/imager")
             guest.put(IMAGE_NETWORK, _DHCP)
-            guest.check(f"networkctl reload; systemctl restart {SSH}")
+            guest.check("networkctl reload")
+            # Until now it had no host keys; its next try, and the end of that, may be under way.
+            guest.wait_for(f"systemctl restart {SSH}")
             guest.wait_for("ip -4 -o address show dev enp0s3 | grep dynamic")
             life = Life(guest, instance, builder, service, host_keys(guest))
             assert enters(life) == ["its key", "root's key", "its password"]
