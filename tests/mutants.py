@@ -3159,6 +3159,27 @@ MUTANTS = (
         ("unit/test_status.py",),
     ),
     Mutant(
+        "a machine whose own drive is gone does not wait for it as long as for one that must come",
+        "sources/find.py",
+        "search.keeps() if search.expected else",
+        "False if search.expected else",
+        ("unit/test_find.py::test_a_machine_whose_drive_was_taken_away_waits_until_udev_is_idle",),
+    ),
+    Mutant(
+        "a copy of a machine, and one whose settings expect a drive, wait for it",
+        "verbs/source.py",
+        'keeps=lambda: not promised and _was_configured_by("drive", before)',
+        'keeps=lambda: before.source == "drive"',
+        ("unit/test_open_source.py::test_a_machine_keeps_what_its_own_drive_said",),
+    ),
+    Mutant(
+        "a service that is searched for first, and is not there, does not end the search",
+        "verbs/source.py",
+        'if search.order[-1] != "service":',
+        "if False:",
+        ("unit/test_open_source.py::test_a_service_that_is_not_there_does_not_end_the_search",),
+    ),
+    Mutant(
         "a unit that was killed or masked is not waited for",
         "live/boot.py",
         "if said is None:\n        return True",

@@ -52,10 +52,11 @@ class Search(NamedTuple):
     """What a search starts from: ``wait`` is how many seconds it may wait for a drive.
 
     ``expected`` says that the instance configured last had a drive, or that the settings expect
-    one.  ``has_service`` tells whether a metadata service will be asked if there is no drive.
-    ``labels`` are those looked for, in small letters, the one that is preferred first.  ``idle``
-    tells how many seconds udev must be idle where such a service can be asked: none where it is
-    enough that udev has seen to the block devices that are there.
+    one.  ``keeps`` tells whether this is that instance, which keeps what its drive said, and
+    nothing else expects one.  ``has_service`` tells whether a metadata service will be asked if
+    there is no drive.  ``labels`` are those looked for, in small letters, the one that is preferred
+    first.  ``idle`` tells how many seconds udev must be idle where a boot can do without a drive:
+    none where it is enough that udev has seen to the block devices that are there.
     """
 
     wait: float
@@ -63,6 +64,7 @@ class Search(NamedTuple):
     has_service: Callable[[], bool] = lambda: False
     labels: tuple[str, ...] = defs.LABELS
     idle: Callable[[], float] = lambda: defs.UDEV_IDLE
+    keeps: Callable[[], bool] = lambda: False
 
 
 def find_drive(search: Search, identify: Identify, read: Read, problems: Problems) -> Bundle | None:
@@ -250,10 +252,12 @@ def _patience_without_any(search: Search) -> Callable[[], float]:
     """Return a function that tells how many seconds to wait in all while no drive is known."""
     if not _is_expected(search):
         return _patience_with_udev
-    if search.expected or not search.has_service():
+    can_do_without = search.keeps() if search.expected else search.has_service()
+    if not can_do_without:
         return lambda: search.wait
-    # A service can be asked instead, and this machine never had a drive.  So it is enough that udev
-    # has been idle for a while: it knows every drive that exists by then.
+    # A service can be asked instead, or the machine stays as it is: a seed on a CD is often taken
+    # away when it has done its work.  So it is enough that udev has been idle for a while: it knows
+    # every drive that exists by then.
     idle = search.idle()
     if not idle:
         return _patience_with_udev

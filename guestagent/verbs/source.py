@@ -403,9 +403,11 @@ def _open_drive(search: Search) -> Opened | None:
     wait = 0.0
     if options.boot and not _served(before):
         wait = settings.drive_wait
+    promised |= settings.drive_expected
     wanted = find.Search(
         wait=wait,
-        expected=before.source == "drive" or settings.drive_expected or promised,
+        expected=before.source == "drive" or promised,
+        keeps=lambda: not promised and _was_configured_by("drive", before),
         has_service=lambda: seeded or _has_service(search),
         labels=settings.drive_labels,
         idle=lambda: _idle(search, seeded=seeded),
@@ -415,7 +417,9 @@ def _open_drive(search: Search) -> Opened | None:
 
 
 def _idle(search: Search, *, seeded: bool) -> float:
-    """Return how many seconds udev must be idle before a service is asked in place of a drive."""
+    """Return how many seconds udev must be idle before a boot goes on without a drive."""
+    if search.before.source == "drive":
+        return defs.UDEV_IDLE  # no service is asked, after which a drive is looked for again
     from guestagent.sources.cloud import identify
 
     cloud = identify(search.settings.metadata_service)
@@ -530,7 +534,13 @@ def _open_media(search: Search) -> Opened | None:
     return _open_by_module("media") if is_known else None
 
 
-def _open_service(search: Search) -> Opened:
+def _open_service(search: Search) -> Opened | None:
+    """Ask the service of this machine's cloud; None if there is none, and other kinds follow."""
+    if search.order[-1] != "service":
+        from guestagent.sources.cloud import choose
+
+        if not choose(search.settings.metadata_service, "").name:
+            return None
     return _ask("", search.options, search.settings, root=search.root, before=search.before)
 
 

@@ -389,6 +389,12 @@ def test_A3_a_drive_at_an_earlier_boot_counts_more_than_a_service(machine: Machi
     assert machine.waits == [12.0]
 
 
+def test_a_machine_whose_drive_was_taken_away_waits_until_udev_is_idle(machine: Machine) -> None:
+    known = NOTHING._replace(wait=12.0, expected=True, keeps=lambda: True)
+    assert machine.find(known) == ("", [])
+    assert defs.UDEV_IDLE <= machine.waits.pop() < 12.0
+
+
 def test_A3_other_hypervisors_are_no_evidence(machine: Machine) -> None:
     machine.put("dmi/product_name", "Standard PC (Q35 + ICH9, 2009)\n")
     machine.put("dmi/chassis_asset_tag", "OpenStack Novas\n")

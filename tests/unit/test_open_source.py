@@ -134,6 +134,47 @@ def test_who_had_a_drive_waits_for_it_to_come_back(scene: Scene, boot: bool) -> 
 
 
 @pytest.mark.parametrize(
+    ("before", "machine", "promised", "expected", "keeps"),
+    [
+        (KNOWN_BY_DRIVE._replace(machine="u-1"), "u-1", False, True, True),
+        (KNOWN_BY_DRIVE._replace(machine="u-1"), "u-2", False, True, False),  # a copy of its disk
+        (KNOWN_BY_DRIVE._replace(machine="u-1"), "u-1", True, True, False),
+        (KNOWN._replace(machine="u-1"), "u-1", False, False, False),
+        (UNKNOWN, "u-1", False, False, False),
+    ],
+)
+def test_a_machine_keeps_what_its_own_drive_said(
+    scene: Scene,
+    mocker: MockerFixture,
+    before: State,
+    machine: str,
+    promised: bool,
+    expected: bool,
+    keeps: bool,
+) -> None:
+    mocker.patch.object(machine_facts, "product_uuid", return_value=machine)
+    scene.open(before, SETTINGS._replace(drive_expected=promised), boot=True)
+    search = scene.find.call_args.args[0]
+    assert (search.expected, search.keeps()) == (expected, keeps)
+    # Where no service is asked, a drive is not looked for again after that.
+    assert search.idle() == defs.UDEV_IDLE or before.source != "drive"
+
+
+@pytest.mark.parametrize("boot", [True, False])
+def test_a_service_that_is_not_there_does_not_end_the_search(scene: Scene, boot: bool) -> None:
+    scene.find.return_value = stand_in("drive")
+    for order in (("service", "drive"), ("service", "lxd", "drive")):
+        scene.cloud.return_value = NO_CLOUD
+        settings = Settings(source_order=order)
+        opened = scene.open(UNKNOWN, settings, boot=boot)
+        assert opened.bundle
+        assert opened.bundle.label == "drive"
+        scene.cloud.return_value = REQUEST.cloud
+        opened = scene.open(UNKNOWN, settings, boot=boot)
+        assert (opened.asked, opened.bundle is None) == (boot, boot)
+
+
+@pytest.mark.parametrize(
     ("before", "machine", "wait"),
     [
         (KNOWN, "u-1", 0.0),
