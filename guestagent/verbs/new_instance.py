@@ -116,11 +116,13 @@ def was_left_closed(before: State) -> bool:
     nobody gets in whether it waits for an answer or not.  A copy of the disk, or an image that was
     made of it, is another machine by its UUID.  That a drive came too late is no such start.
     """
+    if before.configured:
+        return False
     from guestagent.memory import applied
     from guestagent.system.machine import product_uuid
 
     own, record = product_uuid(), before.record
-    if before.configured or not own or record.get(applied.SSHD_CLOSED) != applied.CLOSED:
+    if not own or record.get(applied.SSHD_CLOSED) != applied.CLOSED:
         return False
     return record.get(applied.HOST_KEYS) == applied.ahead(own)
 
