@@ -103,7 +103,7 @@ MUTANTS = (
     Mutant(
         "no source takes the place of one that is searched for earlier and is gone",
         "verbs/source.py",
-        "    if not known or places.index(name) <= places.index(known):\n",
+        "    if not known or search.named_by or places.index(name) <= places.index(known):\n",
         "    if True:\n",
         (
             "unit/test_open_source.py",
@@ -120,7 +120,7 @@ MUTANTS = (
     Mutant(
         "a machine whose source is gone polls no service",
         "verbs/source.py",
-        'if not is_served or (not kind and _may_not_follow("service", order, before)):',
+        'if not is_served or _may_not_follow("service", search):',
         "if not is_served:",
         ("unit/test_open_source.py",),
     ),
@@ -134,8 +134,8 @@ MUTANTS = (
     Mutant(
         "a source that somebody names takes the place of one that is gone",
         "verbs/source.py",
-        "        if not search.named_by and _may_not_follow(",
-        "        if _may_not_follow(",
+        "if not known or search.named_by or places",
+        "if not known or places",
         ("unit/test_open_source.py",),
     ),
     Mutant(
@@ -1563,7 +1563,7 @@ MUTANTS = (
     Mutant(
         "a warning of the search is given whatever is found",
         "verbs/source.py",
-        "return opened._replace(problems=(*problems.problems, *opened.problems))",
+        "return opened._replace(problems=(*search.problems.problems, *opened.problems))",
         "return opened",
         ("unit/test_open_source.py::test_a_warning_of_the_search_is_given_whatever_is_found",),
     ),

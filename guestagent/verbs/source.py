@@ -105,6 +105,11 @@ class Search(NamedTuple):
     named_by: str = ""
 
     @property
+    def kind(self) -> str:
+        """The only kind that is searched for, where somebody names it; empty elsewhere."""
+        return self.order[0] if self.named_by else ""
+
+    @property
     def providers(self) -> list[Provider]:
         """The kinds that are searched for, in their order."""
         names = dict.fromkeys(self.order)  # each once
@@ -148,53 +153,74 @@ def open_source(options: Options, settings: Settings, root: Root, *, before: Sta
     """
     folder = _find_credentials() if root.live else ""
     named, named_by = _name(options, folder)
-    kind, order = "", settings.source_order
+    order = settings.source_order
+    search = Search(options, settings, root, before, Problems(), credentials=folder, order=order)
     if named in defs.SOURCES and not options.source:
-        kind, named = named, ""
-        order = (kind,)
+        search = search._replace(order=(named,), named_by=named_by)
+        named = ""
     if options.fetched:
-        from guestagent.sources import remote
+        return _take_answer(search, named or search.kind)
+    if named:
+        return _open_named(named, search)
+    if options.poll:
+        return _poll(search)
+    return _find(search)
 
-        if root.live and "drive" in order and remote.has_drive_come(root, settings.drive_labels):
-            raise DriveCame(_DRIVE_CAME)
-        answer = remote.read_answer if options.dry_run else remote.take_answer
-        return _with_values(Opened(answer(root)), _find_given(root, named or kind))
+
+def _take_answer(search: Search, named: str) -> Opened:
+    """Take what a unit has fetched, where no drive has come meanwhile.
+
+    ``named`` is the source or the kind of one that is named.
+    """
+    from guestagent.sources import remote
+
+    root, labels = search.root, search.settings.drive_labels
+    if root.live and "drive" in search.order and remote.has_drive_come(root, labels):
+        raise DriveCame(_DRIVE_CAME)
+    answer = remote.read_answer if search.options.dry_run else remote.take_answer
+    return _with_values(Opened(answer(root)), _find_given(root, named))
+
+
+def _open_named(named: str, search: Search) -> Opened:
+    """Open the source that is named: none, a service by its URL, or a path."""
+    options = search.options
     if named == _OFF and not options.source:
         silent = options.boot or options.refresh
         return Opened() if silent else Opened(problems=(_HERE.error(_IS_OFF),))
     if named.startswith(("http://", "https://")):
-        return _ask(named, options, settings, root=root, before=before)
-    if named:
-        from guestagent.sources.path import open_path
+        return _ask(named, search)
+    from guestagent.sources.path import open_path
 
-        return _choose(Opened(open_path(named)))
-    if options.poll:
-        is_served = before.configured and "service" in order
-        if not is_served or (not kind and _may_not_follow("service", order, before)):
-            return Opened()
-        return _ask("", options, settings, root=root, before=before)
+    return _choose(Opened(open_path(named)))
+
+
+def _poll(search: Search) -> Opened:
+    """Ask the metadata service of a machine that was configured by it, or where it is named."""
+    is_served = search.before.configured and "service" in search.order
+    if not is_served or _may_not_follow("service", search):
+        return Opened()
+    return _ask("", search)
+
+
+def _find(search: Search) -> Opened:
+    """Find a source: a seed that this machine is told the place of, or the first that is there."""
     from guestagent.sources import seed
 
-    given = _find_given(root, kind)
+    given = _find_given(search.root, search.kind)
     if given and given.is_remote:
-        opened = _ask(given.place, options, settings, root=root, before=before, seed=True)
-        return _with_values(opened, given)
+        return _with_values(_ask(given.place, search, seed=True), given)
     if given and given.place:
         return _with_values(_choose(Opened(seed.open_named(given))), given)
-    directory = seed.find_directory() if root.live else ""
-    problems = Problems()
-    start = Search(
-        options, settings, root, before, problems, given, directory, folder, order, named_by
-    )
-    opened = _search(start)
-    return opened._replace(problems=(*problems.problems, *opened.problems))
+    directory = seed.find_directory() if search.root.live else ""
+    opened = _search(search._replace(given=given, directory=directory))
+    return opened._replace(problems=(*search.problems.problems, *opened.problems))
 
 
 def _search(search: Search) -> Opened:
     """Return the first source of ``PROVIDERS`` that is there, and name the others in warnings."""
     providers = search.providers
     for number, provider in enumerate(providers):
-        if not search.named_by and _may_not_follow(provider.name, search.order, search.before):
+        if _may_not_follow(provider.name, search):
             continue
         opened = _try(provider, search)
         if opened is not None and opened.bundle is not None:
@@ -207,19 +233,19 @@ def _search(search: Search) -> Opened:
     return _find_nothing(search)
 
 
-def _may_not_follow(name: str, order: tuple[str, ...], before: State) -> bool:
+def _may_not_follow(name: str, search: Search) -> bool:
     """Tell whether a kind of source may not take the place of that which configured this machine.
 
     So it is with each that the search comes to later, and so believes less: to take away what is
-    believed more must not be enough to be believed.  A copy of the disk in another machine is a new
-    instance, for whatever source that has.
+    believed more must not be enough to be believed.  Who names a kind may exchange it.  A copy of
+    the disk in another machine is a new instance, for whatever source that has.
     """
-    known = before.source
+    known, order = search.before.source, search.order
     # One that the settings leave out was named, and has its usual place.
     places = order if known in order else defs.SOURCES
-    if not known or places.index(name) <= places.index(known):
+    if not known or search.named_by or places.index(name) <= places.index(known):
         return False
-    return _was_configured_by(known, before)
+    return _was_configured_by(known, search.before)
 
 
 def _was_configured_by(kind: str, before: State) -> bool:
@@ -541,12 +567,10 @@ def _open_service(search: Search) -> Opened | None:
 
         if not choose(search.settings.metadata_service, "").name:
             return None
-    return _ask("", search.options, search.settings, root=search.root, before=search.before)
+    return _ask("", search)
 
 
-def _ask(
-    url: str, options: Options, settings: Settings, *, root: Root, before: State, seed: bool = False
-) -> Opened:
+def _ask(url: str, search: Search, *, seed: bool = False) -> Opened:
     """Ask a metadata service: that of the URL, or if it is empty that of this machine's cloud.
 
     ``seed``: the URL is that of a seed of NoCloud.
@@ -556,6 +580,7 @@ def _ask(
     """
     from guestagent.sources.cloud import choose
 
+    options, settings, root, before = search.options, search.settings, search.root, search.before
     cloud = choose(settings.metadata_service, url, seed=seed)
     if not cloud.name and (options.boot or options.refresh):
         return Opened()
