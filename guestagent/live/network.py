@@ -122,7 +122,8 @@ def reload_postponed(root: Root) -> list[str]:
     held = [lock(root, defs.RELOAD_LOCK_FILE)]
     try:
         while True:
-            # A run holds it from before it leaves the file until it has changed all of the others.
+            # A run holds this lock from before it leaves RELOAD_FILE until it has changed all files
+            # of the network.
             held.append(lock(root, wait=defs.LOCK_WAIT_LATE))
             found = root.stat(defs.RELOAD_FILE)
             if found is None or (seen and _is_same_file(found, seen)):
@@ -133,7 +134,8 @@ def reload_postponed(root: Root) -> list[str]:
             os.close(held.pop())
             failures += _reload(changes)
     finally:
-        # A run's last: a run that finds the other one held leaves all to this process.
+        # The lock of runs is closed last: a run that finds RELOAD_LOCK_FILE locked leaves all to
+        # this process.
         for fd in held:
             os.close(fd)
 
@@ -141,8 +143,8 @@ def reload_postponed(root: Root) -> list[str]:
 def is_reloading(root: Root) -> bool:
     """Tell whether ``reload_postponed`` is at work.
 
-    To a caller that holds the lock of a run, it is until it has carried out what that run leaves.
-    Raises OSError.
+    If so, and the caller holds the lock of runs, it will carry out what the caller's run leaves,
+    too.  Raises OSError.
     """
     try:
         os.close(lock(root, defs.RELOAD_LOCK_FILE, wait=0))
@@ -160,8 +162,8 @@ def _list_postponed(
 ) -> list[FileChange]:
     """Return what is postponed now; add to the failures what cannot be read.
 
-    ``reloaded`` are the contents of files that the network's services have by now, and get those
-    that are read.  Raises OSError.
+    ``reloaded`` has the contents of files that the network's services were told of before; those
+    that are read now are added.  Raises OSError.
     """
     try:
         kept = _read_postponed(root.read(defs.RELOAD_FILE) or b"")

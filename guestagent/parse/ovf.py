@@ -97,7 +97,7 @@ read_instance_id, parse = _Reader.read_instance_id_of, _Reader.parse
 
 
 def properties(content: bytes) -> dict[str, str]:
-    """Return the values of the properties of this machine by their keys; empty ones have none.
+    """Return the properties of this machine: values by keys, empty where one has no value.
 
     Those of others, in ``Entity``, do not count.  Raises FieldError for what is not such a
     document, or has more in it than it may have; a declaration of a document type, which is where

@@ -1,11 +1,11 @@
 """Documents on an ext2, ext3 or ext4 file system as a source, read without mounting it.
 
-The kernel's driver believes more of a file system than one deserves that somebody else has made.
-So the blocks are read here, in a child that has become the user nobody: it cannot open the device,
-and needs not, because it has the descriptor.  debugfs(8) would have to open it.
+The kernel's driver trusts what it finds in a file system, and somebody else has made this one.  So
+the blocks are read here, in a child that has become the user nobody.  That cannot open the device,
+and need not, because it has a descriptor; debugfs(8) would open the device again, by its path.
 
-Source: "ext4 Data Structures and Algorithms" of the kernel's documentation.  Links are not followed
-and the journal is not replayed, so that a file system that was not unmounted is refused.
+Source: "ext4 Data Structures and Algorithms" of the kernel's documentation.  Symbolic links are not
+followed.  The journal is not replayed, so that a file system that was not unmounted is refused.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# What an answer of the child begins with, and what comes after that: the content of a document,
-# nothing, a reason, a reason, the number of an error.
+# What an answer of the child begins with, and what comes after that: the content of a document or
+# the names in a folder, nothing, a reason, a reason, the number of an error.
 _CONTENT, _MISSING, _UNREADABLE, _BROKEN, _FAILED = b"+", b"-", b"u", b"b", b"f"
 _REASON_LIMIT = 1000  # bytes
 _LONGEST_NUMBER = 4  # digits, of an error
@@ -39,7 +39,7 @@ _MOST_OF_BLOCK_BITS = 5  # blocks of 32 KiB
 _ROOT = 2  # the number of the inode
 _DESCRIPTOR = 32  # bytes of one of a group of blocks, without its later half
 _INODE = 128  # bytes of one that matter here, and all of one in revision 0
-# Features that a reader has to know: of the others, each may change where files are.
+# The "incompatible" features that are read here: any other may change where files are.
 _READ_FEATURES = {
     "filetype": 0x2,
     "extents": 0x40,

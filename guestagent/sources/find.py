@@ -1,7 +1,7 @@
 """Find the config drive of this machine.
 
-The first way that is certain is taken: udev's by-label link, udev's database, and, where there is
-evidence that a drive will come, waiting for it.
+The first way that is certain is taken: udev's by-label link, udev's database, and waiting: for a
+drive where there is evidence that one will come, and for udev where it has not seen to all devices.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ _VIRTUAL = (_LOOP, "ram", "zram", "dm-", "md")
 
 
 class Drive(NamedTuple):
-    """A block device with the label of a drive: the place of that among those looked for.
+    """A block device with the label of a drive.
 
-    ``is_read``: its file system is one that is read with this label.
+    ``rank`` is the place of the label among those looked for.  ``is_read``: its file system is one
+    that is read with this label.
     """
 
     rank: int
@@ -51,12 +52,13 @@ class Drive(NamedTuple):
 class Search(NamedTuple):
     """What a search starts from: ``wait`` is how many seconds it may wait for a drive.
 
-    ``expected`` says that the instance configured last had a drive, or that the settings expect
-    one.  ``keeps`` tells whether this is that instance, which keeps what its drive said, and
-    nothing else expects one.  ``has_service`` tells whether a metadata service will be asked if
-    there is no drive.  ``labels`` are those looked for, in small letters, the one that is preferred
-    first.  ``idle`` tells how many seconds udev must be idle where a boot can do without a drive:
-    none where it is enough that udev has seen to the block devices that are there.
+    ``expected`` says that the instance configured last had a drive, or that the settings or the
+    kernel command line say that one will come.  ``keeps`` tells whether this is that instance,
+    which keeps what its drive said, and nothing else expects one.  ``has_service`` tells whether a
+    metadata service or a seed is used if there is no drive.  ``labels`` are those looked for, in
+    small letters, the one that is preferred first.  ``idle`` tells how many seconds udev must be
+    idle where a boot can do without a drive: none where it is enough that udev has seen to the
+    block devices that are there.
     """
 
     wait: float
@@ -199,7 +201,7 @@ def _has_one_claim(labels: tuple[str, ...]) -> bool:
 
 
 def _is_expected(search: Search) -> bool:
-    """Tell whether there is evidence of a drive: this guest had one, or DMI says OpenStack."""
+    """Tell whether there is evidence of a drive: ``search`` expects one, or DMI says OpenStack."""
     if search.expected or dmi("product_name") in defs.OPENSTACK_PRODUCTS:
         return True
     return dmi("chassis_asset_tag") in defs.OPENSTACK_ASSET_TAGS
@@ -256,8 +258,8 @@ def _patience_without_any(search: Search) -> Callable[[], float]:
     if not can_do_without:
         return lambda: search.wait
     # A service can be asked instead, or the machine stays as it is: a seed on a CD is often taken
-    # away when it has done its work.  So it is enough that udev has been idle for a while: it knows
-    # every drive that exists by then.
+    # away when it has done its work.  So it is enough that udev has been idle for a while: as a
+    # rule it knows every drive by then (docs/boot.md).
     idle = search.idle()
     if not idle:
         return _patience_with_udev
@@ -273,10 +275,11 @@ def _patience_without_any(search: Search) -> Callable[[], float]:
 
 
 def came_late(labels: tuple[str, ...], since: float) -> bool:
-    """Tell whether there is a drive after all, where none was there and udev was not idle for long.
+    """Tell whether a drive has come since the search ended without one.
 
-    ``since`` is when that was, in seconds of the monotonic clock.  This waits until udev was idle
-    for as long as where nobody looks again, but not for ever.  Raises OSError.
+    ``since`` is when that was, in seconds of the monotonic clock.  This waits until udev has been
+    idle for ``UDEV_IDLE`` since then, as a search does after which nobody looks again, but for
+    ``UDEV_WAIT`` at most.  Raises OSError.
     """
     from guestagent.sources.udev import list_drives
     from guestagent.system.udev_monitor import Database

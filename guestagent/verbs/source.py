@@ -84,7 +84,7 @@ class Opened(NamedTuple):
 
 
 class Search(NamedTuple):
-    """What the search for a source starts from.
+    """What the search for a source starts from (``find.Search`` is that of the drive alone).
 
     ``given`` is what kernel command line or firmware say of a seed, ``directory`` that of a seed,
     ``credentials`` that of system credentials for guestagent; both are empty if there is none.
@@ -236,12 +236,13 @@ def _search(search: Search) -> Opened:
 def _may_not_follow(name: str, search: Search) -> bool:
     """Tell whether a kind of source may not take the place of that which configured this machine.
 
-    So it is with each that the search comes to later, and so believes less: to take away what is
-    believed more must not be enough to be believed.  Who names a kind may exchange it.  A copy of
-    the disk in another machine is a new instance, for whatever source that has.
+    That is each kind that the search comes to later.  It is believed less, and whoever takes away
+    what is believed more must not come to be believed by that.  Whoever names a kind may have
+    another one used.  A copy of the disk in another machine is a new instance: any kind may
+    configure it.
     """
     known, order = search.before.source, search.order
-    # One that the settings leave out was named, and has its usual place.
+    # A kind that the settings leave out was named once; its place is the one without settings.
     places = order if known in order else defs.SOURCES
     if not known or search.named_by or places.index(name) <= places.index(known):
         return False
@@ -258,10 +259,10 @@ def _was_configured_by(kind: str, before: State) -> bool:
 
 
 def _find_nothing(search: Search) -> Opened:
-    """Report that there is no source, where somebody has said that there is one, or there was one.
+    """Report that there is no source; at boot only where that is not to be expected.
 
-    At boot that is so where one kind is named, or configured this machine, and else nothing
-    special.
+    So it is where only one kind is searched for, or none, and where a source that is gone
+    configured this machine.  ``guestagent refresh`` reports none of that.
     """
     options, before = search.options, search.before
     kinds = tuple(dict.fromkeys(search.order))
@@ -280,8 +281,8 @@ def _find_nothing(search: Search) -> Opened:
         reason = _ONE_NOT_FOUND.format(kind=kinds[0], missing=missing, follows=follows)
     else:
         reason = _EMPTY_ORDER.format(follows=follows)
-    # An image's setting says what to search for, and not that it is there; and a source may go when
-    # it has done its work.
+    # A setting of the image says what to search for, and not that it is there; and a source may be
+    # taken away once it has configured the machine.
     may_be_missing = options.boot and (before.configured or not search.named_by)
     report = origin.warning if may_be_missing else origin.error
     return Opened(problems=(report(reason),))
@@ -420,10 +421,10 @@ def _open_drive(search: Search) -> Opened | None:
 
     options, settings, before = search.options, search.settings, search.before
     seeded = bool(search.directory or (search.given and search.given.values))
-    # Where ds=nocloud says no more, and there is no directory, it means a drive; but a directory
-    # that configured this machine is gone, and no drive will come.
+    # Where ds=nocloud says no more, and there is no directory of a seed, it means a drive.  But if
+    # a directory configured this machine, that was removed since, and no drive will come.
     promised = search.given is not None and not seeded and not _was_configured_by(_SEED, before)
-    # Where this kind alone is named, that it is missing is an error, and may only seem so yet.
+    # Where somebody names this kind alone, a missing drive is an error: it may still be on its way.
     promised |= bool(search.named_by) and not before.configured
     # By hand, what is attached is known to udev; at boot it may still be looking.
     wait = 0.0
@@ -471,8 +472,8 @@ def _is_deferrable(cloud: Cloud, options: Options, root: Root, before: State) ->
 def _looks_again(options: Options, before: State) -> bool:
     """Tell whether a drive is looked for again when the service has answered.
 
-    So the network does not wait for one that does not come.  It waits for one that may have come
-    too late for the boot before: that ended without a source.
+    Then the first look may end earlier, so that the network starts earlier.  It may not where an
+    earlier boot ended without a source: a drive may have come too late for that.
     """
     from guestagent.verbs.new_instance import is_closed, is_same_machine
 
@@ -528,9 +529,9 @@ def _open_directory(search: Search) -> Opened:
 
 
 def _open_values(search: Search) -> Opened | None:
-    """Take values that ds=nocloud gives for a source of their own; without any, it is an error.
+    """Take the values that ds=nocloud gives as a source of their own; without any, report an error.
 
-    It is none where a seed configured this machine, which may be removed since.
+    Where a seed configured this machine, it is no error: that may have been removed since.
     """
     given = search.given
     if given is None or (not given.values and _was_configured_by(_SEED, search.before)):
