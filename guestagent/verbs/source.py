@@ -129,9 +129,10 @@ class Provider(NamedTuple):
     with a list for problems: it returns a Bundle or None, and raises SourceBroken.
 
     ``missing`` says in a message what was looked for and is not there; ``{labels}`` in it stands
-    for those of drives.  ``stays``: whoever gives such a source leaves it there, so that a boot
-    without it is worth a warning.  Others are often taken away on purpose when they have done their
-    work: guestinfo is cleared, a CD ejected, a seed removed, a socket switched off.
+    for those of drives.  ``stays``: whoever gives such a source mostly leaves it there, so that a
+    boot without it is worth a warning.  Others are often taken away on purpose when they have done
+    their work: guestinfo is cleared, a CD without a label ejected, a seed removed, a socket
+    switched off.
 
     ``named``: whoever controls the machine put this very source there, and it needs no instance id
     to be obeyed later.  Without that it is believed as a drive is: see SECURITY.md.
