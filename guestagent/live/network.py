@@ -103,10 +103,13 @@ def _reloader(stack: str) -> Reload:
 
 def postpone(root: Root, changes: Sequence[Change]) -> None:
     """Leave the changes to ``reload_postponed``.  Raises OSError, Refused."""
-    old = {item.path: pack(item.old) for item in network_changes(changes)}
-    # What an earlier run has left there is what the network's services still have.
-    old |= {item["path"]: item["old"] for item in ownfiles.read(root, defs.RELOAD_FILE) or []}
-    kept = [{"path": path, "old": content} for path, content in old.items()]
+    old = {item.path: item.old for item in network_changes(changes)}
+    try:
+        # What an earlier run has left there is what the network's services still have.
+        old |= _read_postponed(root.read(defs.RELOAD_FILE) or b"[]")
+    except ValueError:
+        pass  # a damaged file says nothing
+    kept = [{"path": path, "old": pack(content)} for path, content in old.items()]
     ownfiles.write(root, defs.RELOAD_FILE, kept, 0o600)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_TOP = "its top folder"
+TOP = "its top folder"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -52,7 +52,7 @@ class Directory:
     def _enter(self, folders: list[str]) -> int | None:
         """Return a descriptor of a folder; None if it is missing.  Raises Unreadable, OSError."""
         here = os.dup(self._fd)  # each step closes the directory before it
-        self._check_size(here, _TOP)
+        self._check_size(here, TOP)
         for number, folder in enumerate(folders, 1):
             above = here
             try:
@@ -84,7 +84,7 @@ class Directory:
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder; see ``Transport``."""
         folders = folder.split("/") if folder else []
-        return read_patiently(f"{self._place}: {folder or _TOP}", lambda: self._list(folders))
+        return read_patiently(f"{self._place}: {folder or TOP}", lambda: self._list(folders))
 
     def _list(self, folders: list[str]) -> list[str]:
         try:
@@ -99,7 +99,7 @@ class Directory:
                 for entry in entries:
                     names.append(entry.name)
                     if len(names) > defs.MAX_NAMES:
-                        raise too_many_names(f"{self._place}: {'/'.join(folders) or _TOP}")
+                        raise too_many_names(f"{self._place}: {'/'.join(folders) or TOP}")
         finally:
             os.close(here)
         return sorted(names)
@@ -112,7 +112,7 @@ class Directory:
 def too_many_names(where: str) -> SourceBroken:
     """Return the error of a source in which a folder has more names than are read."""
     return SourceBroken(
-        f"{where or _TOP}: has more than {defs.MAX_NAMES} names, as no config drive "
+        f"{where or TOP}: has more than {defs.MAX_NAMES} names, as no config drive "
         "has; nothing of the source is applied: remove what does not belong there"
     )
 

@@ -18,7 +18,7 @@ from guestagent.errors import NoPermission, SourceBroken
 from guestagent.log import printable
 from guestagent.record import NamedTuple
 from guestagent.sources.bundle import Unreadable
-from guestagent.sources.directory import read_patiently, too_many_names
+from guestagent.sources.directory import TOP, read_patiently, too_many_names
 from guestagent.system.privsep import ask_as_nobody
 
 TYPE_CHECKING = False
@@ -67,6 +67,7 @@ _NOT_CLEAN = (
     "written, or run e2fsck"
 )
 _OTHER_FEATURES = "has features that are not read ({:#x}): make it with the defaults of mkfs.ext4"
+_LARGE_BLOCKS = "has blocks of 64 KiB, which are not read: make it with blocks of 4 KiB"
 _DAMAGED = "its ext4 file system is damaged ({}): make it again, or run e2fsck"
 
 
@@ -123,7 +124,7 @@ class Ext:
             )
             return self._understand(answer)
 
-        return read_patiently(f"{self._path}: {name}", ask)
+        return read_patiently(f"{self._path}: {name or TOP}", ask)
 
     def _understand(self, answer: bytes) -> bytes | None:
         """Return what a child has read.  Raises Unreadable, SourceBroken, OSError."""
@@ -176,6 +177,8 @@ class _Volume:
         self._inode_size = _number(head, 0x58, 2) if _number(head, 0x4C) else _INODE
         self._descriptor_size = _number(head, 0xFE, 2) if features & _64BIT else _DESCRIPTOR
         bits = _number(head, 0x18)
+        if bits == _MOST_OF_BLOCK_BITS + 1:
+            raise _Broken(_LARGE_BLOCKS)
         if bits > _MOST_OF_BLOCK_BITS or not self._inodes_per_group:
             raise _damaged("its superblock")
         self._block_size = 1024 << bits

@@ -131,15 +131,13 @@ def _find_drives(search: Search, problems: Problems) -> list[Drive]:
     if not search.labels:
         return []
     named = _links(search.labels)
-    links = [drive for drive in named if drive.is_read]
-    linked = [drive for drive in links if not is_loop(drive.device)]
+    linked = [drive for drive in named if drive.is_read and not is_loop(drive.device)]
     # Where several devices claim a link, udev gives it to one, not always the same; and one that it
     # has still to see to may be another drive, or this machine's own.
     if len(linked) == 1 and _has_one_claim(search.labels) and not _is_udev_behind():
         return linked
-    if not links and not _is_expected(search) and not _is_udev_behind():
-        if named:
-            _warn_of_unread(search.labels, problems)
+    # A link that another device has may hide one that is read.
+    if not named and not _is_expected(search) and not _is_udev_behind():
         return []
     # Only now: on most boots none of that is needed.
     from guestagent.sources.udev import wait_for_drives

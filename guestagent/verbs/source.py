@@ -421,7 +421,8 @@ def _open_drive(search: Search) -> Opened | None:
     from guestagent.sources import find
 
     options, settings, before = search.options, search.settings, search.before
-    seeded = bool(search.directory or (search.given and search.given.values))
+    has_seed = bool(search.directory or (search.given and search.given.values))
+    seeded = has_seed and _SEED in search.order
     # Where ds=nocloud says no more, and there is no directory of a seed, it means a drive.  But if
     # a directory configured this machine, that was removed since, and no drive will come.
     promised = search.given is not None and not seeded and not _was_configured_by(_SEED, before)
@@ -446,12 +447,12 @@ def _open_drive(search: Search) -> Opened | None:
 
 def _idle(search: Search, *, seeded: bool) -> float:
     """Return how many seconds udev must be idle before a boot goes on without a drive."""
-    if search.before.source == "drive":
+    if seeded or search.before.source == "drive":
         return defs.UDEV_IDLE  # no service is asked, after which a drive is looked for again
     from guestagent.sources.cloud import identify
 
     cloud = identify(search.settings.metadata_service)
-    if not seeded and _is_deferrable(cloud, search.options, search.root, search.before):
+    if _is_deferrable(cloud, search.options, search.root, search.before):
         return 0.0
     brief = _looks_again(search.options, search.before)
     return defs.UDEV_BRIEFLY_IDLE if brief else defs.UDEV_IDLE

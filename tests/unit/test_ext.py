@@ -247,10 +247,16 @@ def test_A5_what_is_not_known_is_never_guessed(
         read(image, "none")
 
 
+def test_blocks_of_64_kib_are_no_damage(image: Path) -> None:
+    rig.change_ext(image, "set_super_value log_block_size 6")
+    with pytest.raises(SourceBroken, match="has blocks of 64 KiB, which are not read: make it"):
+        read(image, "none")
+
+
 @pytest.mark.parametrize(
     "command",
     [
-        "set_super_value log_block_size 6",
+        "set_super_value log_block_size 7",
         "set_super_value inodes_per_group 0",
         "set_super_value inodes_count 1",
         "set_super_value desc_size 4",

@@ -183,8 +183,14 @@ class TestUnread:
         assert f"has the label {label.lower()}, and a file system of the type" in problem.reason
         assert f"of the type {kind or 'unknown'}, which is not read" in problem.reason
         assert advice in problem.reason
-        assert machine.waits == []
+        assert machine.waits == [0.0]
         assert find.linked_drives(defs.LABELS) == []
+
+    def test_A1_one_that_has_the_link_hides_no_drive(self, machine: Machine) -> None:
+        used = machine.drive("vdb", "a")
+        machine.found_by_udev = [used]
+        other = self.put(machine, "vde", "cidata", "xfs")
+        assert machine.find() == (used, [f"config drive {other}"])
 
     def test_A2_it_is_named_beside_the_drive_that_is_used(self, machine: Machine) -> None:
         used = machine.drive("vdb", "a", "config-2")

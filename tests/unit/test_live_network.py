@@ -420,6 +420,16 @@ def test_a_file_that_cannot_be_read_spoils_the_reload_of_no_other(
     assert live.reload_postponed(root) == []
 
 
+@pytest.mark.parametrize("text", ["7", '["a"]', '[{"path": "/etc/a"}]', "{", "\0"])
+def test_D5_what_is_postponed_onto_a_damaged_file_is_carried_out(
+    programs: Programs, root: Root, text: str
+) -> None:
+    put(root, defs.RELOAD_FILE, text)
+    live.postpone(root, [remove(f"{NETWORKD}bond0.netdev", "[NetDev]\nName=bond0\n")])
+    assert live.reload_postponed(root) == []
+    assert programs.changing() == ["networkctl delete bond0", "networkctl reload"]
+
+
 def test_a_file_that_is_removed_is_postponed_too(programs: Programs, root: Root) -> None:
     live.postpone(root, [remove(f"{NETWORKD}bond0.netdev", "Name=bond0\n")])
     assert live.reload_postponed(root) == []
