@@ -3180,6 +3180,15 @@ MUTANTS = (
         ("unit/test_open_source.py::test_a_service_that_is_not_there_does_not_end_the_search",),
     ),
     Mutant(
+        "what a server's flood does to memory ends with its document",
+        "sources/https.py",
+        "one = _fetch_in_child(session",
+        "one = _fetch(session",
+        (
+            "service/test_fetching.py::test_C11_what_a_flood_does_to_memory_is_over_with_its_document",
+        ),
+    ),
+    Mutant(
         "a unit that was killed or masked is not waited for",
         "live/boot.py",
         "if said is None:\n        return True",

@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from threading import Thread, stack_size
+from threading import Thread
 from urllib.parse import urljoin
 
 import requests
@@ -25,7 +25,15 @@ from urllib3.util import parse_url
 
 from guestagent import VERSION, defs
 from guestagent.errors import internal
-from guestagent.sources.downloads import Download, Downloaded, Request
+from guestagent.sources.downloads import (
+    ANSWER_LIMIT,
+    Download,
+    Downloaded,
+    Request,
+    decode_answer,
+    encode_answer,
+)
+from guestagent.system.privsep import ask_as_nobody
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +43,6 @@ if TYPE_CHECKING:
 _REDIRECTS = (301, 302, 303, 307, 308)
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _CHUNK = 1 << 16
-_STACK = 512 << 10  # bytes, for a thread that asks name servers
 # Metadata services that are not in a network that is refused as a whole: of EC2, and of other
 # clouds, where an image may run, too.
 _SERVICES = frozenset(
@@ -47,6 +54,8 @@ _SERVICES = frozenset(
 )
 _NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))  # RFC 6052, RFC 8215
 _ALARM_AGAIN = 1.0  # seconds
+_GRACE = 3.0  # seconds, for a child that has met its alarm
+_NO_MEMORY = "its server sends more than there is memory for"
 _FORBIDDEN = "leads to an address of loopback, of a link or of a metadata service"
 
 
@@ -80,7 +89,7 @@ def fetch_all(request: Request) -> list[Downloaded]:
         for download in request.downloads:
             seconds = min(defs.FETCH_TIMEOUT, end - time.monotonic())
             limit = min(defs.FILE_LIMIT, room)
-            one = _fetch(session, download, seconds, limit, http=request.http)
+            one = _fetch_in_child(session, download, seconds, limit, http=request.http)
             room -= len(one.content)
             found.append(one)
     return found
@@ -98,12 +107,26 @@ def _raise_too_slow(*_: object) -> None:
     raise _TooSlow
 
 
+def _fetch_in_child(
+    session: requests.Session, download: Download, seconds: float, limit: int, *, http: bool
+) -> Downloaded:
+    """Fetch a document in a child: what a server's flood does to its memory ends with it."""
+    if seconds <= 0:
+        return Downloaded(error="there was no time left for it", again=True)
+    answer = ask_as_nobody(
+        lambda: encode_answer([_fetch(session, download, seconds, limit, http=http)]),
+        ANSWER_LIMIT,
+        seconds + _GRACE,
+    )
+    if not answer:
+        return Downloaded(error=_NO_MEMORY)
+    return decode_answer(answer, 1)[0]
+
+
 def _fetch(
     session: requests.Session, download: Download, seconds: float, limit: int, *, http: bool
 ) -> Downloaded:
     """Fetch a document, within ``seconds`` for everything: names, tries, redirects, its bytes."""
-    if seconds <= 0:
-        return Downloaded(error="there was no time left for it", again=True)
     try:
         # The timeouts of the library are for each read: a server could send a byte now and then.
         # More than one alarm, because Python drops what is raised while an object is finalized.
@@ -117,7 +140,7 @@ def _fetch(
     except _TooSlow:
         return Downloaded(error=f"took longer than {seconds:.0f} s", again=True)
     except MemoryError:  # a line or a chunk without an end, which the library takes as a whole
-        return Downloaded(error="its server sends more than there is memory for")
+        return Downloaded(error=_NO_MEMORY)
     except Exception as error:  # the others are fetched all the same
         return Downloaded(error=internal(error))
 
@@ -257,9 +280,6 @@ def _look_up(host: str, port: int) -> list[Any]:
         except (OSError, ValueError) as error:
             failures.append(error)
 
-    # What a server's flood has left of the unit's memory may be less than a stack of 8 MiB and what
-    # the thread needs to begin; its start would be waited for until the time is over.
-    stack_size(_STACK)
     thread = Thread(target=ask, daemon=True)
     thread.start()
     thread.join(defs.FETCH_CONNECT)

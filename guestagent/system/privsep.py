@@ -137,8 +137,9 @@ def ask_as_nobody(
 ) -> bytes:
     """Return what ``work`` returns in a child that has become the user nobody.
 
-    Returns an empty string if that is more than ``limit`` bytes, takes more than ``seconds``, or
-    fails; the child is killed then.  With ``memory`` it gets no more than so many further bytes.
+    That of a process without root's rights keeps its user.  Returns an empty string if that is more
+    than ``limit`` bytes, takes more than ``seconds``, or fails; the child is killed then.  With
+    ``memory`` it gets no more than so many further bytes.
     """
     end = monotonic() + seconds
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -167,12 +168,15 @@ def _be_child(uid: int, gid: int, work: Callable[[], object], pipe: int, memory:
 
     status = 1
     try:
-        # It still has root's memory, and its user may end it by a signal that dumps that: core(5).
-        setrlimit(RLIMIT_CORE, (0, 0))
         if memory:
             most = _data_size() + memory
             setrlimit(RLIMIT_DATA, (most, most))
-        if os.geteuid() == 0 and uid != 0:
+        is_root = os.geteuid() == 0
+        if is_root:
+            # It still has root's memory, and its user may end it by a signal that dumps that:
+            # core(5).
+            setrlimit(RLIMIT_CORE, (0, 0))
+        if is_root and uid != 0:
             os.setgroups([])  # first: without root's rights they could not be given up
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)

@@ -202,6 +202,24 @@ def test_C11_what_has_no_end_costs_its_document_alone(web: Web, path: str) -> No
     assert not any(request["taken"] for request in web.requests())
 
 
+def test_C11_what_a_flood_does_to_memory_is_over_with_its_document(web: Web) -> None:
+    """Else the next one, or the thread that asks for its address, may have none left."""
+    script = (
+        "import resource, sys; sys.path.insert(0, sys.argv[1]); "
+        "from guestagent.sources.https import fetch_all; "
+        "from guestagent.sources.downloads import Download, Request; "
+        "assert fetch_all(Request([Download(sys.argv[2])]))[0].error; "
+        "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0], "
+        "resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    url = f"https://{fetched.HOST}/chunk"
+    limit = ("prlimit", f"--data={112 << 20}", "--")
+    argv = [*web.enter, *limit, sys.executable, "-c", script, str(rig.REPOSITORY), url]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
+    own, of_child = (int(peak) >> 10 for peak in done.stdout.split())
+    assert own < 70 < of_child  # MiB
+
+
 def fetch_impatiently(web: Web, *urls: str) -> str:
     """What becomes of the documents of URLs, as text, with 1.5 s for everything."""
     script = (

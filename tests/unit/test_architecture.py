@@ -313,7 +313,8 @@ DOORS = {
     "system.lock": "live.network report.additions scripts.runner "
     "verbs.apply verbs.fetch_later verbs.make_host_keys verbs.rollback verbs.write_later",
     "system.jinja": "parse.userdata.templates",
-    "system.privsep": "commit sources.ext sources.remote system.jinja verbs.fetch_later",
+    "system.privsep": "commit sources.ext sources.https sources.remote system.jinja "
+    "verbs.fetch_later",
     "verbs.apply": "cli",
     "verbs.change": "verbs.apply verbs.fetch_later",
 }
