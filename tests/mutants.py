@@ -1453,7 +1453,7 @@ MUTANTS = (
     Mutant(
         "an answer is not believed before a drive was looked for again",
         "sources/remote.py",
-        "return came_late(labels, since)",
+        "return came_late(labels, request.since, same_instance=bool(request.uuid))",
         "return False",
         (
             "unit/test_open_source.py"
@@ -1463,9 +1463,54 @@ MUTANTS = (
     Mutant(
         "udev was idle for long enough before an answer is believed",
         "sources/find.py",
-        "if now >= min(last_busy + defs.UDEV_IDLE, end):",
+        "if now >= min(last_busy + _idle_time(is_brief=same_instance), end):",
         "if True:",
         ("unit/test_find.py::TestLateDrive",),
+    ),
+    Mutant(
+        "an answer that may be about another instance is not believed sooner",
+        "sources/remote.py",
+        "same_instance=bool(request.uuid)",
+        "same_instance=True",
+        (
+            "unit/test_open_source.py"
+            "::test_A1_a_drive_that_came_after_the_question_goes_before_the_answer",
+        ),
+    ),
+    Mutant(
+        "a driver that is still offered devices has not looked",
+        "sources/controllers.py",
+        """    if not os.path.exists(f"{place}/driver/uevent"):""",
+        """    if not os.path.exists(f"{place}/driver"):""",
+        ("unit/test_controllers.py",),
+    ),
+    Mutant(
+        "a module that is still starting has not looked",
+        "sources/controllers.py",
+        """    return read_text(f"{place}/driver/module/initsize") in ("", "0")""",
+        "    return True",
+        ("unit/test_controllers.py",),
+    ),
+    Mutant(
+        "a stick on USB is looked at a second after it has its host of SCSI",
+        "sources/controllers.py",
+        """    return any(name.startswith("target") for name in found)""",
+        "    return bool(hosts)",
+        ("unit/test_controllers.py",),
+    ),
+    Mutant(
+        "udev sees to a CD twice, and to its file system the second time",
+        "sources/find.py",
+        "if is_busy and name.startswith(_CDROM_NAME) and _is_medium_unknown(read_text(entry)):",
+        "if False:",
+        ("unit/test_find.py",),
+    ),
+    Mutant(
+        "udev has seen to what the controllers found before the network starts",
+        "sources/find.py",
+        "if is_brief and have_all_looked() and not _is_udev_behind():",
+        "if is_brief and have_all_looked():",
+        ("unit/test_find.py",),
     ),
     Mutant(
         "an sshd with systemd's socket is started anew",

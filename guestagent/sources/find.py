@@ -29,6 +29,7 @@ _UNREAD = (
     "has the label {label}, and a file system of the type {kind}, which is not read; nothing of it "
     "is applied: make it as {kinds}, or give it another label if it is no config drive"
 )
+_CDROM_NAME = "sr"  # how the name of a block device begins that is a CD-ROM drive
 _CDROM = "5"  # the peripheral device type of CD and DVD drives in SCSI
 _DIFFER = "two config drives differ, and the machine's UUID does not tell which one is its own"
 _DIFFER_DO = "not applied; detach one, or name one on the kernel command line: guestagent.source="
@@ -57,8 +58,9 @@ class Search(NamedTuple):
     which keeps what its drive said, and nothing else expects one.  ``has_service`` tells whether a
     metadata service or a seed is used if there is no drive.  ``labels`` are those looked for, in
     small letters, the one that is preferred first.  ``idle`` tells how many seconds udev must be
-    idle where a boot can do without a drive: none where it is enough that udev has seen to the
-    block devices that are there.
+    idle where a boot can do without a drive: ``UDEV_IDLE``; ``UDEV_BRIEFLY_IDLE`` where a drive is
+    looked for again by ``came_late``; none where it is enough that udev has seen to the block
+    devices that are there.
     """
 
     wait: float
@@ -216,13 +218,25 @@ def _is_udev_behind() -> bool:
         names = os.listdir(defs.BLOCK_DIR)
     except OSError:
         return False
+    # Where udev is idle, a driver or a label that is missing never comes.
+    is_busy = os.path.exists(defs.UDEV_QUEUE)
     for name in names:
         if not name.startswith(_VIRTUAL):
-            number = read_text(f"{defs.BLOCK_DIR}/{name}/dev")
-            if not os.path.exists(f"{defs.UDEV_DATA_DIR}/b{number}"):
+            entry = f"{defs.UDEV_DATA_DIR}/b{read_text(f'{defs.BLOCK_DIR}/{name}/dev')}"
+            if not os.path.exists(entry):
                 return True
-    # Where udev is idle and the driver is not there, it never comes.
-    return os.path.exists(defs.UDEV_QUEUE) and _lacks_cdrom_driver()
+            if is_busy and name.startswith(_CDROM_NAME) and _is_medium_unknown(read_text(entry)):
+                return True
+    return is_busy and _lacks_cdrom_driver()
+
+
+def _is_medium_unknown(entry: str) -> bool:
+    """Tell whether udev's entry of a CD-ROM drive says that a medium is there, and not what it is.
+
+    The kernel reports a medium when udev first opens the drive: udev sees to that a second time,
+    and only then to the file system.
+    """
+    return "E:ID_CDROM_MEDIA=1" in entry and "E:ID_FS_TYPE=" not in entry
 
 
 def _patience_with_udev() -> float:
@@ -261,23 +275,37 @@ def _patience_without_any(search: Search) -> Callable[[], float]:
     idle = search.idle()
     if not idle:
         return _patience_with_udev
+    from guestagent.sources.controllers import have_all_looked
+
+    is_brief = idle == defs.UDEV_BRIEFLY_IDLE
     start = last_busy = time.monotonic()
 
     def until_idle() -> float:
         nonlocal last_busy
+        # First the controllers: what they have found by then is there for udev to see to.
+        if is_brief and have_all_looked() and not _is_udev_behind():
+            return 0.0
         if is_udev_busy():
             last_busy = time.monotonic()
-        return min(search.wait, last_busy - start + idle)
+        return min(search.wait, last_busy - start + _idle_time(is_brief=is_brief))
 
     return until_idle
 
 
-def came_late(labels: tuple[str, ...], since: float) -> bool:
+def _idle_time(*, is_brief: bool) -> float:
+    """Return how many seconds udev must be idle: more where a device on USB takes its time."""
+    from guestagent.sources.controllers import is_usb_looking
+
+    return defs.UDEV_BRIEFLY_IDLE if is_brief and not is_usb_looking() else defs.UDEV_IDLE
+
+
+def came_late(labels: tuple[str, ...], since: float, *, same_instance: bool = False) -> bool:
     """Tell whether a drive has come since the search ended without one.
 
     ``since`` is when that was, in seconds of the monotonic clock.  This waits until udev has been
     idle for ``UDEV_IDLE`` since then, as a search does after which nobody looks again, but for
-    ``UDEV_WAIT`` at most.  Raises OSError.
+    ``UDEV_WAIT`` at most.  ``same_instance``: what is believed if none has come is about the
+    instance that a drive would be for, so that ``UDEV_BRIEFLY_IDLE`` is enough.  Raises OSError.
     """
     from guestagent.sources.udev import list_drives
     from guestagent.system.udev_monitor import Database
@@ -288,7 +316,7 @@ def came_late(labels: tuple[str, ...], since: float) -> bool:
         now = time.monotonic()
         if is_udev_busy():
             last_busy = now
-        if now >= min(last_busy + defs.UDEV_IDLE, end):
+        if now >= min(last_busy + _idle_time(is_brief=same_instance), end):
             return False
         time.sleep(_PAUSE)
     return True

@@ -106,14 +106,15 @@ def has_drive_come(root: Root, labels: tuple[str, ...]) -> bool:
     Raises OSError.
     """
     try:
-        since = decode_request(root.read(defs.REQUEST_FILE) or b"").since
+        request = decode_request(root.read(defs.REQUEST_FILE) or b"")
     except (FieldError, Refused):
         return False
-    if not since:
+    if not request.since:
         return False
     from guestagent.sources.find import came_late
 
-    return came_late(labels, since)
+    # Where the hypervisor gives the machine its instance's uuid, an answer with another is refused.
+    return came_late(labels, request.since, same_instance=bool(request.uuid))
 
 
 def answer_to(request: Request) -> Answer:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from guestagent.system.udev_monitor import Event
 
-_LOOK = 0.5  # seconds, after which ``wait_for_drives`` looks again without an event
+_LOOK = 0.1  # seconds, after which ``wait_for_drives`` looks again without an event
 
 
 def wait_for_drives(
@@ -34,7 +34,7 @@ def wait_for_drives(
         drives = list_drives(monitor, labels)
         left = start + seconds(drives) - time.monotonic()
         if left <= 0:
-            return drives
+            return list_drives(monitor, labels)  # one may have come since the look before
         if poller.poll(min(left, _LOOK) * 1000):
             _drain(monitor)
 

@@ -77,6 +77,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         "CONTAINER_FILE": "container",
         "DMI_DIR": "dmi",
         "BLOCK_DIR": "block",
+        "BUS_DIR": "bus",
         "SCSI_DEVICES": "scsi",
         "BY_LABEL_DIR": "by-label",
         "UDEV_DATA_DIR": "data",
@@ -251,6 +252,33 @@ def test_A1_another_drive_is_waited_for_while_udev_is_behind(machine: Machine, l
     assert machine.waits == [defs.UDEV_WAIT]
 
 
+@pytest.mark.parametrize(
+    ("entry", "is_waited_for"),
+    [
+        ("E:ID_CDROM=1\nE:ID_CDROM_MEDIA=1\n", True),
+        ("E:ID_CDROM=1\nE:ID_CDROM_MEDIA=1\nE:ID_FS_TYPE=iso9660\n", False),
+        ("E:ID_CDROM=1\n", False),  # it is empty
+    ],
+)
+def test_A1_a_cd_is_waited_for_until_udev_has_seen_to_its_file_system(
+    machine: Machine, entry: str, is_waited_for: bool
+) -> None:
+    """When udev first opens a CD-ROM drive, the kernel reports the medium as a change."""
+    seed = machine.drive("vdb", "a", "config-2")
+    machine.claims("config-2", "b254:16")
+    machine.found_by_udev = [seed]
+    machine.put("control", "")
+    machine.put("block/sr0/dev", "11:0\n")
+    machine.put("data/b11:0", entry)
+    machine.put("queue", "")
+    assert machine.find() == (seed, [])
+    assert machine.waits == [defs.UDEV_BUSY_WAIT] * is_waited_for
+    machine.waits.clear()
+    (machine.top / "queue").unlink()  # a CD that has none
+    assert machine.find() == (seed, [])
+    assert machine.waits == []
+
+
 def test_a_drive_that_is_known_ends_the_wait(machine: Machine) -> None:
     machine.put("dmi/product_name", "OpenStack Nova\n")
     patience = find._patience(NOTHING._replace(wait=12.0))
@@ -327,15 +355,47 @@ def test_A3_with_a_service_to_ask_it_waits_until_udev_is_idle(
     assert find._patience(served._replace(wait=1.0))([]) == 1.0
 
 
+BRIEF = NOTHING._replace(wait=12.0, has_service=lambda: True, idle=lambda: defs.UDEV_BRIEFLY_IDLE)
+
+
 def test_where_it_is_looked_again_udev_need_not_be_idle_for_long(machine: Machine) -> None:
     machine.put("dmi/product_name", "OpenStack Nova\n")
-    served = NOTHING._replace(wait=12.0, has_service=lambda: True, idle=lambda: 1.0)
-    assert machine.find(served) == ("", [])
-    assert 1.0 <= machine.waits.pop() < defs.UDEV_IDLE
+    assert machine.find(BRIEF) == ("", [])
+    assert defs.UDEV_BRIEFLY_IDLE <= machine.waits.pop() < defs.UDEV_IDLE
     # Where a drive is sure to come, or nobody else can be asked, it is waited for all the same.
-    for sure in (served._replace(expected=True), served._replace(has_service=lambda: False)):
+    for sure in (BRIEF._replace(expected=True), BRIEF._replace(has_service=lambda: False)):
         assert machine.find(sure) == ("", [])
         assert machine.waits.pop() == 12.0
+
+
+def test_A1_where_it_is_looked_again_udev_must_be_idle_for_long_while_usb_is_looked_at(
+    machine: Machine,
+) -> None:
+    machine.put("dmi/product_name", "OpenStack Nova\n")
+    machine.put("bus/usb/devices/1-1:1.0/bInterfaceClass", "08\n")
+    assert machine.find(BRIEF) == ("", [])
+    assert defs.UDEV_IDLE <= machine.waits.pop() < 12.0
+
+
+def test_A1_where_it_is_looked_again_the_wait_ends_when_all_controllers_have_looked(
+    machine: Machine,
+) -> None:
+    machine.put("dmi/product_name", "OpenStack Nova\n")
+    machine.put("queue", "")  # udev is at work on what cannot bring a drive
+    machine.put("bus/pci/devices/0000:00:1f.2/class", "0x010601\n")
+    assert machine.find(BRIEF) == ("", [])
+    assert machine.waits.pop() > 0
+    machine.put("bus/pci/devices/0000:00:1f.2/driver/uevent", "")
+    assert machine.find(BRIEF) == ("", [])
+    assert machine.waits.pop() == 0
+    # Nobody looks again after a longer wait.
+    assert machine.find(BRIEF._replace(idle=lambda: defs.UDEV_IDLE)) == ("", [])
+    assert machine.waits.pop() >= defs.UDEV_IDLE
+    # What a controller has found is not known before udev has seen to it.
+    machine.put("control", "")
+    machine.put("block/sr0/dev", "11:0\n")
+    assert machine.find(BRIEF) == ("", [])
+    assert machine.waits.pop() > 0
 
 
 def test_where_sshd_lets_nobody_in_only_devices_that_are_there_are_waited_for(
@@ -370,6 +430,21 @@ class TestLateDrive:
         before = time.monotonic()
         assert not find.came_late(defs.LABELS, before - defs.UDEV_IDLE)
         assert time.monotonic() - before < 1
+
+    def test_A1_udev_is_idle_briefly_where_the_answer_is_about_the_instance_of_the_drive(
+        self, machine: Machine
+    ) -> None:
+        before = time.monotonic()
+        assert not find.came_late(defs.LABELS, before, same_instance=True)
+        assert time.monotonic() - before >= defs.UDEV_BRIEFLY_IDLE
+        # With a device on USB that has not been looked at, or another instance, that is not enough.
+        start = time.monotonic() - defs.UDEV_BRIEFLY_IDLE - 0.1
+        threading.Timer(0.3, machine.found_by_udev.append, ["/dev/sda"]).start()
+        assert find.came_late(defs.LABELS, start)
+        machine.found_by_udev.clear()
+        machine.put("bus/usb/devices/1-1:1.0/bInterfaceClass", "08\n")
+        threading.Timer(0.3, machine.found_by_udev.append, ["/dev/sda"]).start()
+        assert find.came_late(defs.LABELS, start, same_instance=True)
 
     def test_A1_udev_is_idle_as_long_as_where_nobody_looks_again(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch

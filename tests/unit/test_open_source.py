@@ -272,12 +272,13 @@ def test_what_was_fetched_is_all_that_the_later_unit_reads(scene: Scene) -> None
         scene.open(fetched=True)
 
 
+@pytest.mark.parametrize("uuid", ["", "u-1"])
 @pytest.mark.parametrize("came", [True, False])
 def test_A1_a_drive_that_came_after_the_question_goes_before_the_answer(
-    scene: Scene, mocker: MockerFixture, came: bool
+    scene: Scene, mocker: MockerFixture, came: bool, uuid: str
 ) -> None:
     scene.root.live = True
-    remote.leave_request(scene.root, REQUEST._replace(since=1.0))
+    remote.leave_request(scene.root, REQUEST._replace(since=1.0, uuid=uuid))
     late = mocker.patch.object(find, "came_late", return_value=came)
     if came:
         with pytest.raises(Unreachable, match="a config drive came"):
@@ -285,7 +286,8 @@ def test_A1_a_drive_that_came_after_the_question_goes_before_the_answer(
         assert not scene.fetched.called
     else:
         assert scene.source(fetched=True) == "fetched"
-    late.assert_called_once_with(defs.LABELS, 1.0)
+    # Only with its own uuid is the answer sure to be about the instance of a drive.
+    late.assert_called_once_with(defs.LABELS, 1.0, same_instance=bool(uuid))
 
 
 @pytest.mark.parametrize("request_", [REQUEST, None])

@@ -1,0 +1,118 @@
+"""Which controllers of storage have looked for their devices, by a made-up /sys/bus."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from guestagent import defs
+from guestagent.sources import controllers
+
+AHCI = "pci/devices/0000:00:1f.2"
+DISK = "virtio/devices/virtio2"
+CD = "scsi/devices/2:0:0:0"
+STICK = "usb/devices/1-1:1.0"
+# Driver's module, its initsize: none for a driver that is part of the kernel.
+READY, STARTING, BUILT_IN = ("module", "0\n"), ("module", "8192\n"), ("", "")
+
+
+class Buses:
+    """The folder /sys/bus."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+
+    def put(self, place: str, text: str = "") -> None:
+        path = self.top / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def bind(self, place: str, module: tuple[str, str] = READY) -> None:
+        """Give a device a driver that has been offered all devices."""
+        name, size = module
+        self.put(f"{place}/driver/uevent")
+        if name:
+            self.put(f"{place}/driver/{name}/initsize", size)
+
+
+@pytest.fixture
+def buses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Buses:
+    """A machine with a controller for SATA, a virtio disk, and what is not about storage."""
+    monkeypatch.setattr(defs, "BUS_DIR", str(tmp_path))
+    made = Buses(tmp_path)
+    made.put("pci/devices/0000:00:01.0/class", "0x030000\n")  # a display, without a driver
+    made.put("virtio/devices/virtio0/device", "0x0001\n")  # a NIC, without one
+    made.put("scsi/devices/host0/uevent")
+    made.put(f"{AHCI}/class", "0x010601\n")
+    made.put(f"{DISK}/device", "0x0002\n")
+    for place in (AHCI, DISK):
+        made.bind(place)
+    return made
+
+
+@pytest.mark.parametrize("module", [READY, BUILT_IN])
+def test_all_have_looked_when_their_drivers_have_started(
+    buses: Buses, module: tuple[str, str]
+) -> None:
+    buses.put(f"{CD}/type", "5\n")
+    buses.bind(CD, module)
+    assert controllers.have_all_looked()
+
+
+@pytest.mark.parametrize(("place", "file"), [(AHCI, ""), (DISK, ""), (CD, "type")])
+def test_A1_one_without_a_driver_has_not_looked(buses: Buses, place: str, file: str) -> None:
+    if file:
+        buses.put(f"{place}/{file}", "5\n")
+    else:
+        shutil.rmtree(buses.top / place / "driver")
+    assert not controllers.have_all_looked()
+
+
+def test_A1_one_whose_driver_is_still_starting_has_not_looked(buses: Buses) -> None:
+    buses.bind(AHCI, STARTING)
+    assert not controllers.have_all_looked()
+
+
+def test_A1_a_driver_that_is_still_offered_devices_does_not_count_as_part_of_the_kernel(
+    buses: Buses,
+) -> None:
+    """A device has the link to its driver before that looks at it; the module's link comes last."""
+    buses.put(f"{CD}/type", "5\n")
+    (buses.top / CD / "driver").mkdir()
+    assert not controllers.have_all_looked()
+
+
+@pytest.mark.parametrize("bus", ["xen", "vmbus", "ccw"])
+def test_A1_what_no_bus_tells_is_not_known(buses: Buses, bus: str) -> None:
+    buses.put(f"{bus}/devices/vbd-51712/uevent")
+    assert not controllers.have_all_looked()
+
+
+def test_without_any_controller_nothing_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defs, "BUS_DIR", str(tmp_path / "nowhere"))
+    assert not controllers.have_all_looked()
+    assert not controllers.is_usb_looking()
+
+
+@pytest.mark.parametrize(
+    ("interface", "children", "looking"),
+    [
+        ("08", (), True),
+        ("08", ("host3/scsi_host",), True),  # there at once, a second before the look
+        ("08", ("host3/target3:0:0",), False),
+        ("03", (), False),  # a tablet
+    ],
+)
+def test_A1_a_stick_on_usb_is_looked_at_when_it_has_a_target_of_scsi(
+    buses: Buses, interface: str, children: tuple[str, ...], looking: bool
+) -> None:
+    buses.put(f"{STICK}/bInterfaceClass", f"{interface}\n")
+    buses.put("usb/devices/1-1/bDeviceClass", "00\n")
+    for child in children:
+        buses.put(f"{STICK}/{child}/uevent")
+    assert controllers.is_usb_looking() == looking
+    assert controllers.have_all_looked() != looking
