@@ -70,8 +70,10 @@ print(time.monotonic() - begin)
 """
 SECTOR = 2048
 HOT = "/machine/peripheral/dev-hot0/virtio-backend"  # the first drive that was attached
-# Something of the disk is on its way, and the run sleeps until it is there: udev reads disks too.
+# Something of the disk is on its way, and the run sleeps until it is there: udev, which reads disks
+# too, and before a run does, is idle.
 READS = f"""
+[ ! -e /run/udev/queue ] || exit 1
 grep -q '[1-9]' /sys/block/$DISK/inflight || exit
 for pid in $(cat /sys/fs/cgroup/system.slice/{REFRESH}/cgroup.procs); do
     grep -q '^State:.D' /proc/$pid/status && exit
