@@ -32,8 +32,12 @@ def have_all_looked() -> bool:
     """
     if is_usb_looking() or any(_devices(bus) for bus in _SILENT_BUSES):
         return False
-    found = list(_list_controllers())
-    return bool(found) and all(map(_has_looked, found))
+    found = False
+    for place in _list_controllers():
+        if not _has_looked(place):
+            return False
+        found = True
+    return found
 
 
 def is_usb_looking() -> bool:
@@ -55,7 +59,11 @@ def _has_target(place: str) -> bool:
 
 
 def _list_controllers() -> Iterator[str]:
-    """Yield the folder in /sys of each device whose driver may bring a drive, or is one of it."""
+    """Yield the folder in /sys of each device whose driver may bring a drive, or is one of it.
+
+    What the first ones bring is listed when these have been looked at, so that nothing comes
+    between.
+    """
     for place in _devices("pci"):
         if read_text(f"{place}/class").startswith(_PCI_STORAGE):
             yield place

@@ -218,25 +218,37 @@ def _is_udev_behind() -> bool:
         names = os.listdir(defs.BLOCK_DIR)
     except OSError:
         return False
-    # Where udev is idle, a driver or a label that is missing never comes.
-    is_busy = os.path.exists(defs.UDEV_QUEUE)
     for name in names:
-        if not name.startswith(_VIRTUAL):
-            entry = f"{defs.UDEV_DATA_DIR}/b{read_text(f'{defs.BLOCK_DIR}/{name}/dev')}"
-            if not os.path.exists(entry):
-                return True
-            if is_busy and name.startswith(_CDROM_NAME) and _is_medium_unknown(read_text(entry)):
-                return True
-    return is_busy and _lacks_cdrom_driver()
+        if not name.startswith(_VIRTUAL) and not os.path.exists(_udev_entry(name)):
+            return True
+    # Where udev is idle, what is missing never comes.
+    return os.path.exists(defs.UDEV_QUEUE) and (_is_medium_unknown() or _lacks_cdrom_driver())
 
 
-def _is_medium_unknown(entry: str) -> bool:
-    """Tell whether udev's entry of a CD-ROM drive says that a medium is there, and not what it is.
+def _udev_entry(name: str) -> str:
+    """Return the path of what udev's database has of a block device."""
+    number = read_text(f"{defs.BLOCK_DIR}/{name}/dev")
+    return f"{defs.UDEV_DATA_DIR}/b{number}"
+
+
+def _is_medium_unknown() -> bool:
+    """Tell whether udev has not seen yet to what is in a CD-ROM drive.
 
     The kernel reports a medium when udev first opens the drive: udev sees to that a second time,
-    and only then to the file system.
+    and only then to the file system.  In an initial RAM disk it may have seen to the drive alone.
     """
-    return "E:ID_CDROM_MEDIA=1" in entry and "E:ID_FS_TYPE=" not in entry
+    try:
+        names = os.listdir(defs.BLOCK_DIR)
+    except OSError:
+        return False
+    for name in names:
+        if name.startswith(_CDROM_NAME):
+            entry = read_text(_udev_entry(name))
+            if "E:ID_CDROM=1" not in entry:
+                return True
+            if "E:ID_CDROM_MEDIA=1" in entry and "E:ID_FS_TYPE=" not in entry:
+                return True
+    return False
 
 
 def _patience_with_udev() -> float:
@@ -283,7 +295,7 @@ def _patience_without_any(search: Search) -> Callable[[], float]:
     def until_idle() -> float:
         nonlocal last_busy
         # First the controllers: what they have found by then is there for udev to see to.
-        if is_brief and have_all_looked() and not _is_udev_behind():
+        if is_brief and have_all_looked() and not (_is_udev_behind() or _is_medium_unknown()):
             return 0.0
         if is_udev_busy():
             last_busy = time.monotonic()

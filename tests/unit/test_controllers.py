@@ -9,6 +9,7 @@ import pytest
 
 from guestagent import defs
 from guestagent.sources import controllers
+from guestagent.system.machine import read_text
 
 AHCI = "pci/devices/0000:00:1f.2"
 DISK = "virtio/devices/virtio2"
@@ -81,6 +82,18 @@ def test_A1_a_driver_that_is_still_offered_devices_does_not_count_as_part_of_the
     """A device has the link to its driver before that looks at it; the module's link comes last."""
     buses.put(f"{CD}/type", "5\n")
     (buses.top / CD / "driver").mkdir()
+    assert not controllers.have_all_looked()
+
+
+def test_A1_what_a_controller_finds_while_it_is_looked_at_counts(
+    buses: Buses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_a_disk(path: str) -> str:
+        if path.endswith("/driver/module/initsize"):
+            buses.put("scsi/devices/2:0:0:0/type", "0\n")
+        return read_text(path)
+
+    monkeypatch.setattr(f"{controllers.__name__}.read_text", find_a_disk)
     assert not controllers.have_all_looked()
 
 

@@ -258,6 +258,7 @@ def test_A1_another_drive_is_waited_for_while_udev_is_behind(machine: Machine, l
         ("E:ID_CDROM=1\nE:ID_CDROM_MEDIA=1\n", True),
         ("E:ID_CDROM=1\nE:ID_CDROM_MEDIA=1\nE:ID_FS_TYPE=iso9660\n", False),
         ("E:ID_CDROM=1\n", False),  # it is empty
+        ("E:ID_BUS=ata\n", True),  # of an initial RAM disk that has not looked into it
     ],
 )
 def test_A1_a_cd_is_waited_for_until_udev_has_seen_to_its_file_system(
@@ -391,11 +392,19 @@ def test_A1_where_it_is_looked_again_the_wait_ends_when_all_controllers_have_loo
     # Nobody looks again after a longer wait.
     assert machine.find(BRIEF._replace(idle=lambda: defs.UDEV_IDLE)) == ("", [])
     assert machine.waits.pop() >= defs.UDEV_IDLE
-    # What a controller has found is not known before udev has seen to it.
+    # What a controller has found is not known before udev has seen to it, and to what is in it,
+    # whether udev has begun or not.
     machine.put("control", "")
     machine.put("block/sr0/dev", "11:0\n")
     assert machine.find(BRIEF) == ("", [])
     assert machine.waits.pop() > 0
+    machine.put("data/b11:0", "E:ID_BUS=ata\n")
+    (machine.top / "queue").unlink()
+    assert machine.find(BRIEF) == ("", [])
+    assert machine.waits.pop() >= defs.UDEV_BRIEFLY_IDLE
+    machine.put("data/b11:0", "E:ID_CDROM=1\n")
+    assert machine.find(BRIEF) == ("", [])
+    assert machine.waits.pop() == 0
 
 
 def test_where_sshd_lets_nobody_in_only_devices_that_are_there_are_waited_for(
