@@ -1463,7 +1463,7 @@ MUTANTS = (
     Mutant(
         "udev was idle for long enough before an answer is believed",
         "sources/find.py",
-        "if now >= min(last_busy + _idle_time(is_brief=same_instance), end):",
+        "if now >= min(last_busy + defs.UDEV_IDLE, end):",
         "if True:",
         ("unit/test_find.py::TestLateDrive",),
     ),
@@ -1492,10 +1492,24 @@ MUTANTS = (
         ("unit/test_controllers.py",),
     ),
     Mutant(
+        "a drive has been looked at when it has its block device",
+        "sources/controllers.py",
+        """    return bool(_listing(f"{place}/block"))""",
+        "    return True",
+        ("unit/test_controllers.py",),
+    ),
+    Mutant(
+        "an answer is not believed while udev is at work",
+        "sources/find.py",
+        "        elif same_instance and _is_all_known():",
+        "        if same_instance and _is_all_known():",
+        ("unit/test_find.py",),
+    ),
+    Mutant(
         "a stick on USB is looked at a second after it has its host of SCSI",
         "sources/controllers.py",
-        """    return any(name.startswith("target") for name in found)""",
-        "    return bool(hosts)",
+        """            if any(":" in unit for unit in _listing(f"{place}/{host}/{target}")):""",
+        "            if True:",
         ("unit/test_controllers.py",),
     ),
     Mutant(
@@ -1508,8 +1522,8 @@ MUTANTS = (
     Mutant(
         "udev has seen to what the controllers found before the network starts",
         "sources/find.py",
-        "if is_brief and have_all_looked() and not (_is_udev_behind() or _is_medium_unknown()):",
-        "if is_brief and have_all_looked():",
+        "return have_all_looked() and not (_is_udev_behind() or _is_medium_unknown())",
+        "return have_all_looked()",
         ("unit/test_find.py",),
     ),
     Mutant(

@@ -11,12 +11,8 @@ import os
 from guestagent import defs
 from guestagent.system.machine import read_text
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 _PCI_STORAGE = "0x01"  # how the class of a PCI device begins that is a mass storage controller
-_VIRTIO_STORAGE = ("0x0002", "0x0008")  # the device IDs of virtio for a disk and for SCSI
+_VIRTIO_DISK, _VIRTIO_SCSI = "0x0002", "0x0008"  # device IDs of virtio
 _SCSI_DRIVES = ("0", "5")  # SCSI's peripheral device types of disks and of CD and DVD drives
 _USB_STORAGE = "08"  # the interface class of USB for mass storage
 # Buses whose disks are found in their own time, without a sign of when that is over: those of Xen,
@@ -32,51 +28,53 @@ def have_all_looked() -> bool:
     """
     if is_usb_looking() or any(_devices(bus) for bus in _SILENT_BUSES):
         return False
+    # One after the other, each kind listed only when those before have looked: what they bring
+    # belongs to the next kind.
     found = False
-    for place in _list_controllers():
-        if not _has_looked(place):
-            return False
-        found = True
+    for place in _devices("pci"):
+        if read_text(f"{place}/class").startswith(_PCI_STORAGE):
+            found = True
+            if not _has_started(place):
+                return False
+    for place in _devices("virtio"):
+        kind = read_text(f"{place}/device")
+        if kind in (_VIRTIO_DISK, _VIRTIO_SCSI):
+            found = True
+            if not _has_started(place) or (kind == _VIRTIO_DISK and not _has_disk(place)):
+                return False
+    for place in _devices("scsi"):
+        if read_text(f"{place}/type") in _SCSI_DRIVES:
+            found = True
+            if not _has_started(place) or not _has_disk(place):
+                return False
     return found
 
 
 def is_usb_looking() -> bool:
-    """Tell whether a mass storage device on USB has not been looked at yet: that takes a second.
+    """Tell whether a mass storage device on USB has not been looked at: that takes a second.
 
-    It never is where the kernel has no driver for it.
+    Without a driver for it that stays so.
     """
     for place in _devices("usb"):
-        if read_text(f"{place}/bInterfaceClass") == _USB_STORAGE and not _has_target(place):
+        if read_text(f"{place}/bInterfaceClass") == _USB_STORAGE and not _has_unit(place):
             return True
     return False
 
 
-def _has_target(place: str) -> bool:
-    """Tell whether a device with a host of SCSI has found what is behind that."""
-    hosts = [name for name in _listing(place) if name.startswith("host")]
-    found = [name for host in hosts for name in _listing(f"{place}/{host}")]
-    return any(name.startswith("target") for name in found)
+def _has_unit(place: str) -> bool:
+    """Tell whether a device with a host of SCSI has found a unit, as in host3/target3:0:0/3:0:0:0.
 
-
-def _list_controllers() -> Iterator[str]:
-    """Yield the folder in /sys of each device whose driver may bring a drive, or is one of it.
-
-    What the first ones bring is listed when these have been looked at, so that nothing comes
-    between.
+    A unit is what the type of SCSI is of: a disk, or a CD-ROM drive.
     """
-    for place in _devices("pci"):
-        if read_text(f"{place}/class").startswith(_PCI_STORAGE):
-            yield place
-    for place in _devices("virtio"):
-        if read_text(f"{place}/device") in _VIRTIO_STORAGE:
-            yield place
-    for place in _devices("scsi"):
-        if read_text(f"{place}/type") in _SCSI_DRIVES:
-            yield place
+    for host in _listing(place):
+        for target in _listing(f"{place}/{host}") if host.startswith("host") else ():
+            if any(":" in unit for unit in _listing(f"{place}/{host}/{target}")):
+                return True
+    return False
 
 
-def _has_looked(place: str) -> bool:
-    """Tell whether a device has a driver that has looked at all it found when it was loaded.
+def _has_started(place: str) -> bool:
+    """Tell whether a device has a driver, and the driver's module has ended its start.
 
     A driver's folder has the file ``uevent`` when it has been offered all devices, and the link to
     its module not before.  A module's start is over when its ``initsize`` is 0; since Linux 5.17
@@ -84,8 +82,13 @@ def _has_looked(place: str) -> bool:
     """
     if not os.path.exists(f"{place}/driver/uevent"):
         return False
-    # A driver that is part of the kernel has none; it has looked before the first process began.
+    # A driver that is part of the kernel has none; it started before the first process did.
     return read_text(f"{place}/driver/module/initsize") in ("", "0")
+
+
+def _has_disk(place: str) -> bool:
+    """Tell whether a drive has its block device: it has the link to its driver before that."""
+    return bool(_listing(f"{place}/block"))
 
 
 def _devices(bus: str) -> list[str]:

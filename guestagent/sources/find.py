@@ -287,28 +287,30 @@ def _patience_without_any(search: Search) -> Callable[[], float]:
     idle = search.idle()
     if not idle:
         return _patience_with_udev
-    from guestagent.sources.controllers import have_all_looked
+    from guestagent.sources.controllers import is_usb_looking
 
-    is_brief = idle == defs.UDEV_BRIEFLY_IDLE
+    looks_again = idle == defs.UDEV_BRIEFLY_IDLE
     start = last_busy = time.monotonic()
 
     def until_idle() -> float:
         nonlocal last_busy
-        # First the controllers: what they have found by then is there for udev to see to.
-        if is_brief and have_all_looked() and not (_is_udev_behind() or _is_medium_unknown()):
+        if looks_again and _is_all_known():
             return 0.0
         if is_udev_busy():
             last_busy = time.monotonic()
-        return min(search.wait, last_busy - start + _idle_time(is_brief=is_brief))
+        # A device on USB is looked at for a second, in which udev is idle.
+        needed = defs.UDEV_IDLE if is_usb_looking() else idle
+        return min(search.wait, last_busy - start + needed)
 
     return until_idle
 
 
-def _idle_time(*, is_brief: bool) -> float:
-    """Return how many seconds udev must be idle: more where a device on USB takes its time."""
-    from guestagent.sources.controllers import is_usb_looking
+def _is_all_known() -> bool:
+    """Tell whether each controller has found what drives it has, and udev has seen to them."""
+    from guestagent.sources.controllers import have_all_looked
 
-    return defs.UDEV_BRIEFLY_IDLE if is_brief and not is_usb_looking() else defs.UDEV_IDLE
+    # First the controllers: what they have found by then is there for udev to see to.
+    return have_all_looked() and not (_is_udev_behind() or _is_medium_unknown())
 
 
 def came_late(labels: tuple[str, ...], since: float, *, same_instance: bool = False) -> bool:
@@ -317,7 +319,8 @@ def came_late(labels: tuple[str, ...], since: float, *, same_instance: bool = Fa
     ``since`` is when that was, in seconds of the monotonic clock.  This waits until udev has been
     idle for ``UDEV_IDLE`` since then, as a search does after which nobody looks again, but for
     ``UDEV_WAIT`` at most.  ``same_instance``: what is believed if none has come is about the
-    instance that a drive would be for, so that ``UDEV_BRIEFLY_IDLE`` is enough.  Raises OSError.
+    instance that a drive would be for.  Then it is enough that udev is idle and all drives are
+    known.  Raises OSError.
     """
     from guestagent.sources.udev import list_drives
     from guestagent.system.udev_monitor import Database
@@ -328,7 +331,9 @@ def came_late(labels: tuple[str, ...], since: float, *, same_instance: bool = Fa
         now = time.monotonic()
         if is_udev_busy():
             last_busy = now
-        if now >= min(last_busy + _idle_time(is_brief=same_instance), end):
+        elif same_instance and _is_all_known():
+            return bool(list_drives(database, labels))  # one may have come since the look before
+        if now >= min(last_busy + defs.UDEV_IDLE, end):
             return False
         time.sleep(_PAUSE)
     return True

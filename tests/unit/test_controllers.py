@@ -50,6 +50,7 @@ def buses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Buses:
     made.put(f"{DISK}/device", "0x0002\n")
     for place in (AHCI, DISK):
         made.bind(place)
+    made.put(f"{DISK}/block/vda/dev", "254:0\n")
     return made
 
 
@@ -58,8 +59,22 @@ def test_all_have_looked_when_their_drivers_have_started(
     buses: Buses, module: tuple[str, str]
 ) -> None:
     buses.put(f"{CD}/type", "5\n")
+    buses.put(f"{CD}/block/sr0/dev", "11:0\n")
     buses.bind(CD, module)
     assert controllers.have_all_looked()
+
+
+@pytest.mark.parametrize("place", [CD, DISK])
+def test_A1_a_drive_whose_block_device_is_still_made_has_not_been_looked_at(
+    buses: Buses, place: str
+) -> None:
+    """Its driver was there before it, for another drive."""
+    if place == CD:
+        buses.put(f"{CD}/type", "5\n")
+        buses.bind(CD)
+    else:
+        shutil.rmtree(buses.top / DISK / "block")
+    assert not controllers.have_all_looked()
 
 
 @pytest.mark.parametrize(("place", "file"), [(AHCI, ""), (DISK, ""), (CD, "type")])
@@ -80,8 +95,8 @@ def test_A1_a_driver_that_is_still_offered_devices_does_not_count_as_part_of_the
     buses: Buses,
 ) -> None:
     """A device has the link to its driver before that looks at it; the module's link comes last."""
-    buses.put(f"{CD}/type", "5\n")
-    (buses.top / CD / "driver").mkdir()
+    shutil.rmtree(buses.top / AHCI / "driver")
+    (buses.top / AHCI / "driver").mkdir()
     assert not controllers.have_all_looked()
 
 
@@ -116,11 +131,12 @@ def test_without_any_controller_nothing_is_known(
     [
         ("08", (), True),
         ("08", ("host3/scsi_host",), True),  # there at once, a second before the look
-        ("08", ("host3/target3:0:0",), False),
+        ("08", ("host3/target3:0:0/power",), True),
+        ("08", ("host3/target3:0:0/3:0:0:0",), False),
         ("03", (), False),  # a tablet
     ],
 )
-def test_A1_a_stick_on_usb_is_looked_at_when_it_has_a_target_of_scsi(
+def test_A1_a_stick_on_usb_is_looked_at_when_it_has_a_unit_of_scsi(
     buses: Buses, interface: str, children: tuple[str, ...], looking: bool
 ) -> None:
     buses.put(f"{STICK}/bInterfaceClass", f"{interface}\n")
