@@ -1506,6 +1506,20 @@ MUTANTS = (
         ("unit/test_find.py",),
     ),
     Mutant(
+        "a controller of USB has a driver, or never will",
+        "sources/controllers.py",
+        "elif kind.startswith(_PCI_USB) and is_udev_busy and not _has_started(place):",
+        "elif False:",
+        ("unit/test_controllers.py",),
+    ),
+    Mutant(
+        "udev is not waited for because of a device that the kernel hides",
+        "sources/find.py",
+        """        is_hidden = not read_text(f"{defs.BLOCK_DIR}/{name}/dev")""",
+        "        is_hidden = False",
+        ("unit/test_find.py",),
+    ),
+    Mutant(
         "a stick on USB is looked at a second after it has its host of SCSI",
         "sources/controllers.py",
         """            if any(":" in unit for unit in _listing(f"{place}/{host}/{target}")):""",
@@ -1522,8 +1536,8 @@ MUTANTS = (
     Mutant(
         "udev has seen to what the controllers found before the network starts",
         "sources/find.py",
-        "return have_all_looked() and not (_is_udev_behind() or _is_medium_unknown())",
-        "return have_all_looked()",
+        "return has_looked and not (_is_udev_behind() or _is_medium_unknown())",
+        "return has_looked",
         ("unit/test_find.py",),
     ),
     Mutant(

@@ -11,7 +11,8 @@ import os
 from guestagent import defs
 from guestagent.system.machine import read_text
 
-_PCI_STORAGE = "0x01"  # how the class of a PCI device begins that is a mass storage controller
+# How the class of a PCI device begins that is a mass storage controller, and one of USB.
+_PCI_STORAGE, _PCI_USB = "0x01", "0x0c03"
 _VIRTIO_DISK, _VIRTIO_SCSI = "0x0002", "0x0008"  # device IDs of virtio
 _SCSI_DRIVES = ("0", "5")  # SCSI's peripheral device types of disks and of CD and DVD drives
 _USB_STORAGE = "08"  # the interface class of USB for mass storage
@@ -20,7 +21,7 @@ _USB_STORAGE = "08"  # the interface class of USB for mass storage
 _SILENT_BUSES = ("xen", "vmbus", "ccw")
 
 
-def have_all_looked() -> bool:
+def have_all_looked(*, is_udev_busy: bool) -> bool:
     """Tell whether each controller of storage has found what drives it has.
 
     False where nothing tells: on a bus that gives no sign, and where no controller is known.  Of
@@ -32,20 +33,25 @@ def have_all_looked() -> bool:
     # belongs to the next kind.
     found = False
     for place in _devices("pci"):
-        if read_text(f"{place}/class").startswith(_PCI_STORAGE):
+        kind = read_text(f"{place}/class")
+        if kind.startswith(_PCI_STORAGE):
             found = True
             if not _has_started(place):
                 return False
+        # One of USB without a driver never has a drive, once udev has seen to it.
+        elif kind.startswith(_PCI_USB) and is_udev_busy and not _has_started(place):
+            return False
     for place in _devices("virtio"):
         kind = read_text(f"{place}/device")
-        if kind in (_VIRTIO_DISK, _VIRTIO_SCSI):
-            found = True
-            if not _has_started(place) or (kind == _VIRTIO_DISK and not _has_disk(place)):
-                return False
+        found |= kind in (_VIRTIO_DISK, _VIRTIO_SCSI)
+        if kind == _VIRTIO_DISK and not _has_disk(place):
+            return False
+        if kind == _VIRTIO_SCSI and not _has_started(place):
+            return False
     for place in _devices("scsi"):
         if read_text(f"{place}/type") in _SCSI_DRIVES:
             found = True
-            if not _has_started(place) or not _has_disk(place):
+            if not _has_disk(place):
                 return False
     return found
 
@@ -62,9 +68,9 @@ def is_usb_looking() -> bool:
 
 
 def _has_unit(place: str) -> bool:
-    """Tell whether a device with a host of SCSI has found a unit, as in host3/target3:0:0/3:0:0:0.
+    """Tell whether a device with a host of SCSI has found a disk or a CD-ROM drive.
 
-    A unit is what the type of SCSI is of: a disk, or a CD-ROM drive.
+    It has a folder of that then, such as ``host3/target3:0:0/3:0:0:0``.
     """
     for host in _listing(place):
         for target in _listing(f"{place}/{host}") if host.startswith("host") else ():
@@ -82,12 +88,12 @@ def _has_started(place: str) -> bool:
     """
     if not os.path.exists(f"{place}/driver/uevent"):
         return False
-    # A driver that is part of the kernel has none; it started before the first process did.
+    # A driver that is part of the kernel has no module; it started before the first process did.
     return read_text(f"{place}/driver/module/initsize") in ("", "0")
 
 
 def _has_disk(place: str) -> bool:
-    """Tell whether a drive has its block device: it has the link to its driver before that."""
+    """Tell whether a drive has its block device, which its driver makes last."""
     return bool(_listing(f"{place}/block"))
 
 

@@ -219,7 +219,9 @@ def _is_udev_behind() -> bool:
     except OSError:
         return False
     for name in names:
-        if not name.startswith(_VIRTUAL) and not os.path.exists(_udev_entry(name)):
+        # A hidden device, such as one path of several to an NVMe disk, is none for udev.
+        is_hidden = not read_text(f"{defs.BLOCK_DIR}/{name}/dev")
+        if not (name.startswith(_VIRTUAL) or is_hidden or os.path.exists(_udev_entry(name))):
             return True
     # Where udev is idle, what is missing never comes.
     return os.path.exists(defs.UDEV_QUEUE) and (_is_medium_unknown() or _lacks_cdrom_driver())
@@ -310,7 +312,8 @@ def _is_all_known() -> bool:
     from guestagent.sources.controllers import have_all_looked
 
     # First the controllers: what they have found by then is there for udev to see to.
-    return have_all_looked() and not (_is_udev_behind() or _is_medium_unknown())
+    has_looked = have_all_looked(is_udev_busy=os.path.exists(defs.UDEV_QUEUE))
+    return has_looked and not (_is_udev_behind() or _is_medium_unknown())
 
 
 def came_late(labels: tuple[str, ...], since: float, *, same_instance: bool = False) -> bool:

@@ -252,6 +252,16 @@ def test_A1_another_drive_is_waited_for_while_udev_is_behind(machine: Machine, l
     assert machine.waits == [defs.UDEV_WAIT]
 
 
+def test_a_device_that_the_kernel_hides_is_none_that_udev_sees_to(machine: Machine) -> None:
+    """One path of several to an NVMe disk has no number."""
+    seed = machine.drive("vdb", "a", "config-2")
+    machine.claims("config-2", "b254:16")
+    machine.put("control", "")
+    machine.put("block/nvme0c0n1/size", "0\n")
+    assert machine.find() == (seed, [])
+    assert machine.waits == []
+
+
 @pytest.mark.parametrize(
     ("entry", "is_waited_for"),
     [
