@@ -219,18 +219,14 @@ def _is_udev_behind() -> bool:
     except OSError:
         return False
     for name in names:
-        # A hidden device, such as one path of several to an NVMe disk, is none for udev.
-        is_hidden = not read_text(f"{defs.BLOCK_DIR}/{name}/dev")
-        if not (name.startswith(_VIRTUAL) or is_hidden or os.path.exists(_udev_entry(name))):
+        if name.startswith(_VIRTUAL):
+            continue
+        number = read_text(f"{defs.BLOCK_DIR}/{name}/dev")
+        # One that the kernel hides, such as a path of several to an NVMe disk, has no number.
+        if number and not os.path.exists(f"{defs.UDEV_DATA_DIR}/b{number}"):
             return True
     # Where udev is idle, what is missing never comes.
     return os.path.exists(defs.UDEV_QUEUE) and (_is_medium_unknown() or _lacks_cdrom_driver())
-
-
-def _udev_entry(name: str) -> str:
-    """Return the path of what udev's database has of a block device."""
-    number = read_text(f"{defs.BLOCK_DIR}/{name}/dev")
-    return f"{defs.UDEV_DATA_DIR}/b{number}"
 
 
 def _is_medium_unknown() -> bool:
@@ -245,7 +241,8 @@ def _is_medium_unknown() -> bool:
         return False
     for name in names:
         if name.startswith(_CDROM_NAME):
-            entry = read_text(_udev_entry(name))
+            number = read_text(f"{defs.BLOCK_DIR}/{name}/dev")
+            entry = read_text(f"{defs.UDEV_DATA_DIR}/b{number}")
             if "E:ID_CDROM=1" not in entry:
                 return True
             if "E:ID_CDROM_MEDIA=1" in entry and "E:ID_FS_TYPE=" not in entry:
