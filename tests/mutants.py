@@ -1508,15 +1508,15 @@ MUTANTS = (
     Mutant(
         "a controller of USB has a driver, or never will",
         "sources/controllers.py",
-        "elif kind.startswith(_PCI_USB) and is_udev_busy and not _has_started(place):",
-        "elif False:",
+        "            kind.startswith(_PCI_USB)\n",
+        "            False\n",
         ("unit/test_controllers.py",),
     ),
     Mutant(
         "udev is not waited for because of a device that the kernel hides",
         "sources/find.py",
-        "if number and not os.path.exists(",
-        "if not os.path.exists(",
+        "            if number:\n",
+        "            if True:\n",
         ("unit/test_find.py",),
     ),
     Mutant(
@@ -1536,8 +1536,8 @@ MUTANTS = (
     Mutant(
         "udev has seen to what the controllers found before the network starts",
         "sources/find.py",
-        "return has_looked and not (_is_udev_behind() or _is_medium_unknown())",
-        "return has_looked",
+        "return have_all_looked() and not (_is_udev_behind() or _is_medium_unknown())",
+        "return have_all_looked()",
         ("unit/test_find.py",),
     ),
     Mutant(

@@ -21,7 +21,7 @@ _USB_STORAGE = "08"  # the interface class of USB for mass storage
 _SILENT_BUSES = ("xen", "vmbus", "ccw")
 
 
-def have_all_looked(*, is_udev_busy: bool) -> bool:
+def have_all_looked() -> bool:
     """Tell whether each controller of storage has found what drives it has.
 
     False where nothing tells: on a bus that gives no sign, and where no controller is known.  Of
@@ -38,8 +38,12 @@ def have_all_looked(*, is_udev_busy: bool) -> bool:
             found = True
             if not _has_started(place):
                 return False
-        # One of USB without a driver never has a drive, once udev has seen to it.
-        elif kind.startswith(_PCI_USB) and is_udev_busy and not _has_started(place):
+        # One of USB may stay without a driver: when udev is idle, it never has a drive.
+        elif (
+            kind.startswith(_PCI_USB)
+            and os.path.exists(defs.UDEV_QUEUE)
+            and not _has_started(place)
+        ):
             return False
     for place in _devices("virtio"):
         kind = read_text(f"{place}/device")

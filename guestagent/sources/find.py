@@ -16,7 +16,7 @@ from guestagent.system.machine import dmi, has_udev, product_uuid, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from guestagent.errors import Problems
     from guestagent.sources.bundle import Bundle
@@ -214,17 +214,8 @@ def _is_udev_behind() -> bool:
     """
     if not has_udev():
         return False
-    try:
-        names = os.listdir(defs.BLOCK_DIR)
-    except OSError:
-        return False
-    for name in names:
-        if name.startswith(_VIRTUAL):
-            continue
-        number = read_text(f"{defs.BLOCK_DIR}/{name}/dev")
-        # One that the kernel hides, such as a path of several to an NVMe disk, has no number.
-        if number and not os.path.exists(f"{defs.UDEV_DATA_DIR}/b{number}"):
-            return True
+    if not all(os.path.exists(entry) for _, entry in _udev_entries()):
+        return True
     # Where udev is idle, what is missing never comes.
     return os.path.exists(defs.UDEV_QUEUE) and (_is_medium_unknown() or _lacks_cdrom_driver())
 
@@ -235,19 +226,31 @@ def _is_medium_unknown() -> bool:
     The kernel reports a medium when udev first opens the drive: udev sees to that a second time,
     and only then to the file system.  In an initial RAM disk it may have seen to the drive alone.
     """
-    try:
-        names = os.listdir(defs.BLOCK_DIR)
-    except OSError:
-        return False
-    for name in names:
+    for name, path in _udev_entries():
         if name.startswith(_CDROM_NAME):
-            number = read_text(f"{defs.BLOCK_DIR}/{name}/dev")
-            entry = read_text(f"{defs.UDEV_DATA_DIR}/b{number}")
+            entry = read_text(path)
             if "E:ID_CDROM=1" not in entry:
                 return True
             if "E:ID_CDROM_MEDIA=1" in entry and "E:ID_FS_TYPE=" not in entry:
                 return True
     return False
+
+
+def _udev_entries() -> Iterator[tuple[str, str]]:
+    """Yield each block device that may be a drive, and where udev's database has its entry.
+
+    One that the kernel hides, such as a path of several to an NVMe disk, has no number, and never
+    has an entry.
+    """
+    try:
+        names = os.listdir(defs.BLOCK_DIR)
+    except OSError:
+        return
+    for name in names:
+        if not name.startswith(_VIRTUAL):
+            number = read_text(f"{defs.BLOCK_DIR}/{name}/dev")
+            if number:
+                yield name, f"{defs.UDEV_DATA_DIR}/b{number}"
 
 
 def _patience_with_udev() -> float:
@@ -309,8 +312,7 @@ def _is_all_known() -> bool:
     from guestagent.sources.controllers import have_all_looked
 
     # First the controllers: what they have found by then is there for udev to see to.
-    has_looked = have_all_looked(is_udev_busy=os.path.exists(defs.UDEV_QUEUE))
-    return has_looked and not (_is_udev_behind() or _is_medium_unknown())
+    return have_all_looked() and not (_is_udev_behind() or _is_medium_unknown())
 
 
 def came_late(labels: tuple[str, ...], since: float, *, same_instance: bool = False) -> bool:

@@ -42,7 +42,9 @@ class Buses:
 def buses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Buses:
     """A machine with a controller for SATA, a virtio disk, and what is not about storage."""
     monkeypatch.setattr(defs, "BUS_DIR", str(tmp_path))
+    monkeypatch.setattr(defs, "UDEV_QUEUE", str(tmp_path / "queue"))
     made = Buses(tmp_path)
+    made.put("queue")
     made.put("pci/devices/0000:00:01.0/class", "0x030000\n")  # a display, without a driver
     made.put("virtio/devices/virtio0/device", "0x0001\n")  # a NIC, without one
     made.put("scsi/devices/host0/uevent")
@@ -61,7 +63,7 @@ def test_all_have_looked_when_their_drivers_have_started(
     buses.put(f"{CD}/type", "5\n")
     buses.put(f"{CD}/block/sr0/dev", "11:0\n")
     buses.bind(CD, module)
-    assert controllers.have_all_looked(is_udev_busy=True)
+    assert controllers.have_all_looked()
 
 
 @pytest.mark.parametrize("place", [CD, DISK])
@@ -74,7 +76,7 @@ def test_A1_a_drive_whose_block_device_is_still_made_has_not_been_looked_at(
         buses.bind(CD)
     else:
         shutil.rmtree(buses.top / DISK / "block")
-    assert not controllers.have_all_looked(is_udev_busy=True)
+    assert not controllers.have_all_looked()
 
 
 @pytest.mark.parametrize(
@@ -90,12 +92,12 @@ def test_A1_one_without_a_driver_has_not_looked(
 ) -> None:
     shutil.rmtree(buses.top / place / "driver", ignore_errors=True)
     buses.put(f"{place}/{file}", text)
-    assert not controllers.have_all_looked(is_udev_busy=True)
+    assert not controllers.have_all_looked()
 
 
 def test_A1_one_whose_driver_is_still_starting_has_not_looked(buses: Buses) -> None:
     buses.bind(AHCI, STARTING)
-    assert not controllers.have_all_looked(is_udev_busy=True)
+    assert not controllers.have_all_looked()
 
 
 def test_A1_a_driver_that_is_still_offered_devices_does_not_count_as_part_of_the_kernel(
@@ -104,7 +106,7 @@ def test_A1_a_driver_that_is_still_offered_devices_does_not_count_as_part_of_the
     """A device has the link to its driver before that looks at it; the module's link comes last."""
     shutil.rmtree(buses.top / AHCI / "driver")
     (buses.top / AHCI / "driver").mkdir()
-    assert not controllers.have_all_looked(is_udev_busy=True)
+    assert not controllers.have_all_looked()
 
 
 def test_A1_what_a_controller_finds_while_it_is_looked_at_counts(
@@ -116,7 +118,7 @@ def test_A1_what_a_controller_finds_while_it_is_looked_at_counts(
         return read_text(path)
 
     monkeypatch.setattr(f"{controllers.__name__}.read_text", find_a_disk)
-    assert not controllers.have_all_looked(is_udev_busy=True)
+    assert not controllers.have_all_looked()
 
 
 @pytest.mark.parametrize("is_udev_busy", [True, False])
@@ -125,22 +127,24 @@ def test_A1_a_controller_of_usb_without_a_driver_counts_while_udev_may_load_one(
 ) -> None:
     usb = "pci/devices/0000:00:1d.0"
     buses.put(f"{usb}/class", "0x0c0330\n")
-    assert controllers.have_all_looked(is_udev_busy=is_udev_busy) != is_udev_busy
+    if not is_udev_busy:
+        (buses.top / "queue").unlink()
+    assert controllers.have_all_looked() != is_udev_busy
     buses.bind(usb)
-    assert controllers.have_all_looked(is_udev_busy=is_udev_busy)
+    assert controllers.have_all_looked()
 
 
 @pytest.mark.parametrize("bus", ["xen", "vmbus", "ccw"])
 def test_A1_what_no_bus_tells_is_not_known(buses: Buses, bus: str) -> None:
     buses.put(f"{bus}/devices/vbd-51712/uevent")
-    assert not controllers.have_all_looked(is_udev_busy=True)
+    assert not controllers.have_all_looked()
 
 
 def test_without_any_controller_nothing_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(defs, "BUS_DIR", str(tmp_path / "nowhere"))
-    assert not controllers.have_all_looked(is_udev_busy=True)
+    assert not controllers.have_all_looked()
     assert not controllers.is_usb_looking()
 
 
@@ -162,4 +166,4 @@ def test_A1_a_stick_on_usb_is_looked_at_when_it_has_a_unit_of_scsi(
     for child in children:
         buses.put(f"{STICK}/{child}/uevent")
     assert controllers.is_usb_looking() == looking
-    assert controllers.have_all_looked(is_udev_busy=True) != looking
+    assert controllers.have_all_looked() != looking
